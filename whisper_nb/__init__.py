@@ -1,0 +1,74 @@
+"""whisper_nb: a team of LLM agents that works in the background of your notebook.
+
+`%load_ext whisper_nb` in a notebook; `async with whisper_nb.Runtime() as rt` in a script.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from .agents import Agent as Agent
+    from .config import AIConfig as AIConfig
+    from .errors import ConfigError as ConfigError
+    from .errors import ModelError as ModelError
+    from .errors import RunCancelled as RunCancelled
+    from .errors import RunFailed as RunFailed
+    from .errors import WhisperError as WhisperError
+    from .models.offline import Rule as Rule
+    from .models.offline import ScriptedModel as ScriptedModel
+    from .notebook.extension import configure as configure
+    from .notebook.extension import runtime as runtime
+    from .runs import Run as Run
+    from .runtime import Runtime as Runtime
+    from .session import Session as Session
+
+__version__ = "0.1.0"
+
+#: Public name → the module that has it. Loaded at first use: `import whisper_nb` and `%load_ext` stay quick.
+_HOMES = {
+    "AIConfig": "config",
+    "Agent": "agents",
+    "ConfigError": "errors",
+    "ModelError": "errors",
+    "Rule": "models.offline",
+    "Run": "runs",
+    "RunCancelled": "errors",
+    "RunFailed": "errors",
+    "Runtime": "runtime",
+    "ScriptedModel": "models.offline",
+    "Session": "session",
+    "WhisperError": "errors",
+    "configure": "notebook.extension",
+    "runtime": "notebook.extension",
+}
+__all__ = [*_HOMES, "load_ipython_extension", "unload_ipython_extension"]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    """`%load_ext whisper_nb`: register the magics, say one line."""
+    from .notebook.extension import load
+
+    load(shell)
+
+
+def unload_ipython_extension(shell: InteractiveShell) -> None:
+    """`%unload_ext whisper_nb`: take the magics off. Agents live on in `whisper_nb.runtime()`."""
+    from .notebook.extension import unload
+
+    unload(shell)

@@ -1,0 +1,122 @@
+"""What happened, as data. Observers (panel, cell output, your callbacks) and the store see nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from .messages import AssistantMessage, ToolCall, ToolMessage, Usage
+from .states import Outcome, State
+
+Priority = Literal["low", "normal", "high", "urgent"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunQueued:
+    """The store has accepted the run."""
+
+    prompt: str
+    priority: Priority
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """The run was claimed; `prompt` has the outcomes of the runs it depends on filled in."""
+
+    prompt: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class TextStreamed:
+    """A piece of the current turn's text. Not stored: the complete reply is."""
+
+    stored: ClassVar[bool] = False
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReplied:
+    """A model call is complete."""
+
+    message: AssistantMessage
+    usage: Usage | None
+    cost_usd: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolStarted:
+    """A tool is about to be called."""
+
+    call: ToolCall
+
+
+@dataclass(frozen=True, slots=True)
+class ToolFinished:
+    """A tool call has its result, which may be an error."""
+
+    message: ToolMessage
+
+
+@dataclass(frozen=True, slots=True)
+class RunFinished:
+    """The run's fate. Final; published once."""
+
+    outcome: Outcome
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StateChanged:
+    """The session began or ceased to wait, or its gate moved."""
+
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryTrimmed:
+    """The oldest messages were left out of a model call, because the context is full."""
+
+    dropped: int
+    """Messages left out; the history itself keeps them."""
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryReset:
+    """The session forgot its history."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentRevised:
+    """The session goes on with another spec of its agent."""
+
+    revision: int
+
+
+Event = (
+    RunQueued
+    | RunStarted
+    | TextStreamed
+    | ModelReplied
+    | ToolStarted
+    | ToolFinished
+    | RunFinished
+    | StateChanged
+    | HistoryTrimmed
+    | HistoryReset
+    | AgentRevised
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An event with its place: stamped once, by the session that published it."""
+
+    seq: int
+    """Grows within a runtime; within one session it is the order of what happened."""
+    time: float
+    """Seconds since the epoch."""
+    agent: str
+    run: str | None
+    """The run's id; None for what concerns the session."""
+    event: Event

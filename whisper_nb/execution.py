@@ -1,0 +1,135 @@
+"""One run, from its prompt to its outcome: the loop of turns around `next_step`, in the run's own task."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import aclosing
+from typing import TYPE_CHECKING, assert_never
+
+from .agents import Agent
+from .config import AIConfig
+from .deadlines import Deadline
+from .errors import ModelError, RunFailed, TurnLimitExceeded
+from .events import HistoryTrimmed, ModelReplied, RunStarted, TextStreamed, ToolFinished, ToolStarted
+from .messages import Message, SystemMessage, TextDelta, ToolCall, ToolSchema
+from .models import Model, Request
+from .runs import Run, current_run
+from .tools import Tool, call_tool
+from .turns import CallModel, CallTools, Done, Reply, next_step, trim
+
+if TYPE_CHECKING:
+    from .session import Session
+
+
+async def execute(session: Session, run: Run) -> None:
+    """Take turns until the run is done. Returns when it succeeded and raises what made it fail.
+
+    Cancelling it closes the model's stream and the tools that run; what came until then is on the run.
+
+    Raises:
+        WhisperError: a model call failed, a run that this one needs did, it took too many turns or too long.
+    """
+    current_run.set(run)
+    agent = session.agent
+    config = session.ports.resolve(agent, run.config)
+    for need in run.needs:
+        if need.status != "succeeded":
+            raise RunFailed(
+                f"it needs {need.id}, which {'failed: ' + str(need.error) if need.error else 'was cancelled'}"
+            )
+    await session.publish(RunStarted(run.prompt, config.model or ""), run)
+    deadline = Deadline(run.timeout_s)
+    try:
+        async with deadline:
+            await _take_turns(session, run, agent, config)
+    except TimeoutError:
+        raise RunFailed(f"{run.id} took too long: {deadline.expired}; its text so far is in run.text") from None
+
+
+async def _take_turns(session: Session, run: Run, agent: Agent, config: AIConfig) -> None:
+    tools = {tool.name: tool for tool in agent.as_tools}
+    # In a thread: the first schema imports pydantic.
+    schemas = await asyncio.to_thread(lambda: [tool.schema for tool in tools.values()]) if tools else []
+    turns = 0
+    while True:
+        await session.hold(run)
+        match next_step(session.messages):
+            case Done():
+                return
+            case CallModel():
+                if turns == agent.max_turns:
+                    raise TurnLimitExceeded(
+                        f"{run.id} wants more than {turns} turns; raise max_turns of {agent.name} to allow it"
+                    )
+                turns += 1
+                await _call_model(session, run, agent, config, schemas)
+            case CallTools(pending):
+                await _call_tools(session, run, tools, pending)
+            case step:
+                assert_never(step)
+
+
+async def _call_model(session: Session, run: Run, agent: Agent, config: AIConfig, tools: Sequence[ToolSchema]) -> None:
+    model = session.ports.open_model(config)
+    everything: list[Message] = [SystemMessage(agent.instructions), *session.messages]
+    messages = _fitting(model, everything, config)
+    if len(messages) < len(everything):
+        await session.publish(HistoryTrimmed(len(everything) - len(messages)), run)
+    request = Request(messages, tools, config)
+    reply = Reply(config.model or "")
+    run.begin_turn()
+    permits = session.ports.permits
+    waits = permits.locked()
+    if waits:
+        await session.shift("wait", run)
+    async with permits:
+        if waits:
+            await session.shift("proceed", run)
+        deadline = Deadline(config.timeout_s, config.token_timeout_s)
+        try:
+            async with deadline, aclosing(model.stream(request)) as deltas:
+                async for delta in deltas:
+                    deadline.touch()
+                    reply.add(delta)
+                    if isinstance(delta, TextDelta):
+                        await session.publish(TextStreamed(delta.text), run)
+        except TimeoutError:
+            raise ModelError(
+                f"{config.model}: {deadline.expired}; the call was closed", model=config.model or "", retryable=True
+            ) from None
+    message, finish = reply.complete()
+    await session.publish(ModelReplied(message, finish.usage, finish.cost_usd), run)
+
+
+def _fitting(model: Model, messages: list[Message], config: AIConfig) -> list[Message]:
+    """The messages that fit into the model's context.
+
+    Raises:
+        ModelError: what cannot be left out is too long alone. Nothing was sent.
+    """
+    limit = model.context_tokens
+    # Every token has at least one character, so most requests need no counting, which is slow.
+    if limit is None or sum(len(message.text) for message in messages) + 64 * len(messages) < limit:
+        return messages
+    limit -= config.max_tokens or 0
+    kept = trim(messages, limit, model.count_tokens)
+    if (size := model.count_tokens(kept)) > limit:
+        raise ModelError(
+            f"{config.model}: the prompt has {size:,} tokens and only {limit:,} fit, even without the history. "
+            "Nothing was sent: shorten the prompt, or choose a model with a larger context.",
+            model=config.model or "",
+        )
+    return kept
+
+
+async def _call_tools(session: Session, run: Run, tools: dict[str, Tool], pending: Sequence[ToolCall]) -> None:
+    """Run the calls at once; each result is published as it comes."""
+
+    async def one(call: ToolCall) -> None:
+        await session.publish(ToolStarted(call), run)
+        await session.publish(ToolFinished(await call_tool(tools, call)), run)
+
+    async with asyncio.TaskGroup() as group:
+        for call in pending:
+            group.create_task(one(call))

@@ -1,0 +1,68 @@
+"""The loop that agents live on, and the one door to it from other threads."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from typing import Any
+
+from .errors import SessionError
+
+#: Runs the loop from inside a cell until the future is done; the notebook floor provides it (nest-asyncio).
+#: Raises TimeoutError after `timeout` seconds, KeyboardInterrupt when the user interrupts; the work goes on in both.
+Block = Callable[[asyncio.AbstractEventLoop, "Future[None]", float | None], None]
+
+
+class Home:
+    """An event loop and the thread that runs it.
+
+    Nothing above assumes which loop or thread that is: a kernel's main loop, a script's, or one in a thread.
+    """
+
+    __slots__ = ("_block", "_thread", "loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, block: Block | None = None) -> None:
+        self.loop = loop
+        self._block = block
+        self._thread = threading.get_ident()
+
+    @property
+    def here(self) -> bool:
+        """Whether the caller is on the loop's thread."""
+        return threading.get_ident() == self._thread
+
+    def call(self, function: Callable[..., object], *args: Any) -> None:
+        """Call on the loop's thread: at once if that is this one, else as soon as the loop turns.
+
+        Raises:
+            SessionError: the loop is closed, so nothing can reach its agents any more.
+        """
+        if self.here:
+            function(*args)
+            return
+        try:
+            self.loop.call_soon_threadsafe(function, *args)
+        except RuntimeError:
+            raise SessionError("the loop of these agents is closed; make a new Runtime") from None
+
+    def wait(self, done: Future[None], timeout: float | None) -> None:
+        """Block the calling thread until `done`. Interrupting or timing out leaves the work alone.
+
+        Raises:
+            TimeoutError: after `timeout` seconds.
+            SessionError: this thread runs the loop, and nothing here can run it from inside.
+        """
+        if done.done():
+            return
+        if not self.here:
+            try:
+                done.result(timeout)
+            except FutureTimeout:
+                raise TimeoutError from None
+        elif self._block is not None:
+            self._block(self.loop, done, timeout)
+        else:
+            raise SessionError("result() would block the loop that runs this agent: write `await run` instead")

@@ -1,0 +1,130 @@
+"""What travels between a session and a model: messages, the deltas of a reply, token usage. Plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, assert_never
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A model's request to run one tool."""
+
+    id: str
+    """Unique within its message; the result names it."""
+    name: str
+    arguments: str
+    """A JSON object as text, just as the model wrote it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SystemMessage:
+    """What an agent is; always first, never trimmed."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class UserMessage:
+    """A run's prompt."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class AssistantMessage:
+    """A complete reply of a model."""
+
+    text: str
+    tool_calls: tuple[ToolCall, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ToolMessage:
+    """The outcome of one tool call, as the model will read it."""
+
+    call_id: str
+    name: str
+    text: str
+    is_error: bool = False
+
+
+Message = SystemMessage | UserMessage | AssistantMessage | ToolMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one or more model calls."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(self.input_tokens + other.input_tokens, self.output_tokens + other.output_tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """The next piece of a reply's text."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallDelta:
+    """The next piece of a tool call: pieces of one `index` are joined."""
+
+    index: int
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The provider said that the reply is complete. A stream that ends without one was cut off."""
+
+    reason: str
+    """`stop`, `tool_calls`, `length`, `content_filter`, or the provider's own word."""
+    usage: Usage | None = None
+    """None when the provider did not say: unknown, not zero."""
+    cost_usd: float | None = None
+    """None when nobody knows the price: unknown, not zero."""
+
+
+Delta = TextDelta | CallDelta | Finish
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSchema:
+    """What a model is told of a tool."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """JSON Schema of the arguments, an object."""
+
+
+def to_openai(message: Message) -> dict[str, Any]:
+    """The message in the OpenAI chat format, which LiteLLM translates for every other provider."""
+    match message:
+        case SystemMessage(text):
+            return {"role": "system", "content": text}
+        case UserMessage(text):
+            return {"role": "user", "content": text}
+        case AssistantMessage(text, ()):
+            return {"role": "assistant", "content": text}
+        case AssistantMessage(text, calls):
+            return {
+                "role": "assistant",
+                "content": text or None,
+                "tool_calls": [
+                    {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+                    for call in calls
+                ],
+            }
+        case ToolMessage(call_id, name, text):
+            return {"role": "tool", "tool_call_id": call_id, "name": name, "content": text}
+        case _:
+            assert_never(message)

@@ -1,0 +1,186 @@
+"""Models that need no network: an echo, and one that follows rules. Deterministic, streaming, for demos and tests."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from ..config import PROVIDERS
+from ..errors import ConfigError, ModelError
+from ..messages import CallDelta, Delta, Finish, Message, SystemMessage, TextDelta, ToolMessage, Usage, to_openai
+from ..yamlfile import load_yaml
+from . import Request
+
+_TOKEN = re.compile(r"\s*\S+\s*?(?=\s|$)|\s+$")
+
+
+def tokens_of(text: str) -> list[str]:
+    """The text in pieces as a stream would bring them: words with the space before them. Joined, they are the text."""
+    return _TOKEN.findall(text)
+
+
+class EchoModel:
+    """`offline/echo`: says back what it was asked, and how to reach a real model."""
+
+    context_tokens: int | None = 100_000
+
+    def count_tokens(self, messages: Sequence[Message]) -> int:
+        """Words, which is what this model's tokens are."""
+        return count_words(messages)
+
+    async def stream(self, request: Request) -> AsyncGenerator[Delta, None]:
+        """The prompt again, word by word, at once."""
+        prompt = request.messages[-1]
+        said = "" if isinstance(prompt, SystemMessage) else prompt.text
+        variable = next(iter(PROVIDERS.values()))[0]
+        text = f"You said: {said}\n\n*(I am the offline model. Set a provider's key, such as `{variable}`, and restart to reach a real one.)*"
+        await asyncio.sleep(0)  # the one point where a real call would wait: lets other sessions have their turn
+        words = tokens_of(text)
+        for word in words:
+            yield TextDelta(word)
+        yield Finish("stop", Usage(count_words(request.messages), len(words)), 0.0)
+
+    async def aclose(self) -> None:
+        """Nothing to let go of."""
+
+
+def count_words(messages: Sequence[Message]) -> int:
+    """Words over all messages, tool calls included."""
+    return sum(len(str(to_openai(message)).split()) - 3 for message in messages)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    r"""What a ScriptedModel does when the last message matches.
+
+    `reply`, and the strings in `calls`, may use the groups of the match as in `re`: `\1`, `\g<name>`.
+    """
+
+    match: str = ""
+    """A regular expression, searched in the last message (DOTALL); empty matches everything."""
+    reply: str = ""
+    role: Literal["any", "user", "tool"] = "any"
+    """Whether only a prompt, or only a tool's result, can match."""
+    system: str = ""
+    """A regular expression that the system prompt must match too: one script for a whole team."""
+    calls: Sequence[Mapping[str, Any]] = ()
+    """Tool calls to ask for: `{name: …, arguments: {…}}`; several are asked for at once."""
+    delay_s: float = 0.0
+    """Seconds before the first token."""
+    tokens_per_second: float = 0.0
+    """0: all at once."""
+    error: str = ""
+    """Fail with a ModelError of this text instead of replying."""
+    truncate: int | None = None
+    """Break the stream off after so many tokens, without a finish reason."""
+    finish: str = ""
+    """A finish reason other than the natural one, such as `length`."""
+    times: int | None = None
+    """How often the rule may be used; then the next one that matches is."""
+
+
+@dataclass
+class ScriptedModel:
+    """`offline/script`: the first rule that matches the last message answers. Made for tests of your own.
+
+    Attributes:
+        rules: tried in order.
+        requests: every request so far, for assertions.
+        context_tokens: in words; None is unbounded.
+    """
+
+    rules: Sequence[Rule]
+    context_tokens: int | None = None
+    requests: list[Request] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.rules = list(self.rules)
+        self._left = [rule.times for rule in self.rules]
+
+    @classmethod
+    def load(cls, path: str | Path) -> ScriptedModel:
+        """Read rules from a YAML file: a list of rules, each a mapping of Rule's fields.
+
+        Raises:
+            ConfigError: the file is missing, unsafe, or holds an unknown field; the message names the file.
+        """
+        document = load_yaml(Path(path))
+        entries = document if isinstance(document, list) else [document]
+        known = [field.name for field in fields(Rule)]
+        rules: list[Rule] = []
+        for number, entry in enumerate(entries, 1):
+            unknown = set(entry) - set(known) if isinstance(entry, dict) else {type(entry).__name__}
+            if unknown:
+                raise ConfigError(
+                    f"{path}: rule {number}: unknown {', '.join(sorted(unknown))}; known are {', '.join(known)}"
+                )
+            rules.append(Rule(**entry))
+        return cls(rules)
+
+    def count_tokens(self, messages: Sequence[Message]) -> int:
+        """Words, which is what this model's tokens are."""
+        return count_words(messages)
+
+    async def stream(self, request: Request) -> AsyncGenerator[Delta, None]:
+        """What the first matching rule says.
+
+        Raises:
+            ModelError: no rule matches, or the rule says so.
+        """
+        self.requests.append(request)
+        rule, match = self._find(request.messages)
+        await asyncio.sleep(rule.delay_s)
+        if rule.error:
+            raise ModelError(rule.error, model="offline/script", retryable=True)
+        words = tokens_of(_expand(match, rule.reply))
+        for number, word in enumerate(words):
+            if number == rule.truncate:
+                return
+            if rule.tokens_per_second and number:
+                await asyncio.sleep(1 / rule.tokens_per_second)
+            yield TextDelta(word)
+        if rule.truncate is not None:
+            return
+        for index, call in enumerate(rule.calls):
+            arguments = _expand_json(match, call.get("arguments", {}))
+            yield CallDelta(index, f"call_{len(self.requests)}_{index}", str(call["name"]), arguments)
+        natural = "tool_calls" if rule.calls else "stop"
+        yield Finish(rule.finish or natural, Usage(count_words(request.messages), len(words)), 0.0)
+
+    async def aclose(self) -> None:
+        """Nothing to let go of."""
+
+    def _find(self, messages: Sequence[Message]) -> tuple[Rule, re.Match[str]]:
+        last, system = messages[-1], messages[0].text if isinstance(messages[0], SystemMessage) else ""
+        role = "tool" if isinstance(last, ToolMessage) else "user"
+        for index, rule in enumerate(self.rules):
+            found = re.search(rule.match, last.text, re.DOTALL)
+            if found and rule.role in ("any", role) and re.search(rule.system, system) and self._left[index] != 0:
+                left = self._left[index]
+                self._left[index] = left if left is None else left - 1
+                return rule, found
+        raise ModelError(
+            f"offline/script: no rule matches the {role} message {last.text[:80]!r}", model="offline/script"
+        )
+
+
+def _expand(match: re.Match[str], template: str) -> str:
+    return match.expand(template) if "\\" in template else template
+
+
+def _expand_json(match: re.Match[str], arguments: Any) -> str:
+    def walk(value: Any) -> Any:
+        if isinstance(value, str):
+            return _expand(match, value)
+        if isinstance(value, Mapping):
+            return {key: walk(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [walk(item) for item in value]
+        return value
+
+    return arguments if isinstance(arguments, str) else json.dumps(walk(arguments))

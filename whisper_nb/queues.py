@@ -1,0 +1,50 @@
+"""The order of work in one session: by priority, first in first out among equals. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol, TypeVar
+
+from .events import Priority
+
+#: In the order of starting.
+PRIORITIES: tuple[Priority, ...] = ("urgent", "high", "normal", "low")
+
+
+class Queued(Protocol):
+    """What the order depends on."""
+
+    @property
+    def priority(self) -> Priority:
+        """One of PRIORITIES."""
+
+    @property
+    def number(self) -> int:
+        """Grows with every submission to the session."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether every run that it needs is done."""
+
+
+R = TypeVar("R", bound=Queued)
+
+
+def start_order(run: Queued) -> tuple[int, int]:
+    """The sort key of a queue."""
+    return PRIORITIES.index(run.priority), run.number
+
+
+def next_to_start(queue: Iterable[R]) -> R | None:
+    """The first run of a sorted queue that may start: it is ready, and no earlier one that is not holds it back.
+
+    A run that still needs another holds back only those submitted after it. So every run waits for earlier ones
+    alone, over all sessions, and no order of priorities can make two wait for each other.
+    """
+    held: int | None = None
+    for run in queue:
+        if run.ready and (held is None or run.number < held):
+            return run
+        if not run.ready:
+            held = run.number if held is None else min(held, run.number)
+    return None

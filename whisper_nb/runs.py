@@ -1,0 +1,309 @@
+"""Run: one queued prompt and its outcome. Awaitable; the handle that a magic returns; a value in later prompts."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import time
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from .config import AIConfig
+from .errors import RunCancelled, RunFailed, SessionError
+from .events import ModelReplied, Priority, Record, RunFinished, RunStarted, TextStreamed
+from .messages import Usage
+from .states import Outcome, Status
+from .store import Observers
+
+if TYPE_CHECKING:
+    from .session import Session
+
+T = TypeVar("T", Usage, float)
+
+#: The run whose task is executing, so that a blocking wait inside an agent can be told from one in a cell.
+current_run: contextvars.ContextVar[Run | None] = contextvars.ContextVar("whisper_nb_current_run", default=None)
+
+
+class Run:
+    """One prompt on its way through an agent. Made by `Session.submit`.
+
+    `await run` and `run.result()` give its output and never own it: interrupting or cancelling them leaves the
+    agent at work. `str(run)` is its text, or its status while there is none.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_chunks",
+        "_done",
+        "_observers",
+        "_outcome",
+        "_session",
+        "accepted",
+        "awaiting",
+        "config",
+        "context",
+        "cost",
+        "error",
+        "events",
+        "finished_at",
+        "model",
+        "number",
+        "parts",
+        "priority",
+        "started_at",
+        "submitted_at",
+        "timeout_s",
+        "usage",
+    )  # fmt: skip
+
+    def __init__(
+        self, session: Session, number: int, parts: Sequence[str | Run], *,
+        priority: Priority, timeout_s: float | None, config: AIConfig,
+    ) -> None:  # fmt: skip
+        self._session = session
+        self.number = number
+        """Grows with every submission to the session, from 1."""
+        self.parts = tuple(parts)
+        """The prompt: text, and runs whose text will stand in their place."""
+        self.priority = priority
+        self.timeout_s = timeout_s
+        self.config = config
+        """What this one call sets of its config."""
+        self.context: contextvars.Context | None = contextvars.copy_context()
+        """Where output belongs: the cell that submitted. Let go of at the end."""
+        self.accepted = False
+        self.model: str | None = None
+        """The model that answers; known once the run has started."""
+        self.usage: Usage | None = None
+        """Tokens of all its model calls; None while, or where, nobody said."""
+        self.cost: float | None = None
+        """US dollars; None is unknown, never zero."""
+        self.error: BaseException | None = None
+        """Why it failed."""
+        self.events: list[Record] = []
+        """Everything that was stored of it, in order."""
+        self.submitted_at = time.time()
+        self.started_at: float | None = None
+        self.finished_at: float | None = None
+        self.awaiting: Run | None = None
+        """The run that this one's task awaits, for finding deadlocks."""
+        self._chunks: list[str] = []
+        self._outcome: Outcome | None = None
+        self._observers: Observers | None = None
+        self._done: Future[None] = Future()
+        # A running future cannot be cancelled by whoever waits for it: waiting never owns the work.
+        self._done.set_running_or_notify_cancel()
+
+    # What it is
+
+    @property
+    def id(self) -> str:
+        """`agent#number`, unique within a runtime."""
+        return f"{self._session.name}#{self.number}"
+
+    @property
+    def session(self) -> Session:
+        """The session that it belongs to."""
+        return self._session
+
+    @property
+    def prompt(self) -> str:
+        """The prompt, with the text of each run that it depends on, or that run's name while it has none."""
+        return "".join(
+            part if isinstance(part, str) else (part.text if part.done else f"⟨{part.id}⟩") for part in self.parts
+        )
+
+    @property
+    def needs(self) -> tuple[Run, ...]:
+        """The runs that it depends on."""
+        return tuple(part for part in self.parts if isinstance(part, Run))
+
+    @property
+    def ready(self) -> bool:
+        """Whether every run that it depends on is done."""
+        return all(part.done for part in self.needs)
+
+    @property
+    def status(self) -> Status:
+        """Where it stands: submitted → queued → running ⇄ waiting → succeeded | failed | cancelled."""
+        if self._outcome is not None:
+            return self._outcome
+        if self.started_at is not None:
+            return "waiting" if self._session.state.activity == "waiting" else "running"
+        return "queued" if self.accepted else "submitted"
+
+    @property
+    def done(self) -> bool:
+        """Whether its fate is final."""
+        return self._outcome is not None
+
+    @property
+    def text(self) -> str:
+        """The text of its last turn, as far as it has come; kept when the run fails or is cancelled."""
+        if len(self._chunks) > 1:
+            self._chunks[:] = ["".join(self._chunks)]
+        return self._chunks[0] if self._chunks else ""
+
+    @property
+    def seconds(self) -> float | None:
+        """From its start until its end, or until now; None before it starts."""
+        return None if self.started_at is None else (self.finished_at or time.time()) - self.started_at
+
+    def __str__(self) -> str:
+        return self.text if self._outcome == "succeeded" else self.status
+
+    def __repr__(self) -> str:
+        first = " ".join(self.prompt.split())
+        first = first if len(first) <= 48 else first[:47] + "…"
+        return f"<Run {self.id} {self.status}: {first}>"
+
+    # What you do with it
+
+    def __await__(self) -> Generator[Any, None, str]:
+        return self._wait().__await__()
+
+    async def _wait(self) -> str:
+        waiter = self._check_deadlock()
+        if waiter is not None:
+            waiter.awaiting = self
+        try:
+            if not self.done:
+                await asyncio.wrap_future(self._done)
+        finally:
+            if waiter is not None:
+                waiter.awaiting = None
+        return self._output()
+
+    def result(self, timeout: float | None = None) -> str:
+        """The output, from sync code: blocks the calling thread or cell, while agents go on.
+
+        Raises:
+            RunFailed, RunCancelled: as `await run` does.
+            TimeoutError: after `timeout` seconds; the run goes on.
+            KeyboardInterrupt: the user interrupted the cell; the run goes on.
+            SessionError: called inside an agent's own task (write `await run` there), or the wait would never
+                end: its agent is paused, say.
+        """
+        if not self.done:
+            home = self._session.home
+            if home.here and current_run.get() is not None:
+                raise SessionError(
+                    f"result() inside an agent's task would block every agent: write `await run` for {self.id}"
+                )
+            self._check_deadlock()
+            if home.here and (reason := self.blocked):
+                raise SessionError(f"waiting for {self.id} would never end: {reason}")
+            home.wait(self._done, timeout)
+        return self._output()
+
+    def cancel(self) -> None:
+        """End it, queued or running. Thread-safe; no effect once it is done. Its partial text stays in `text`."""
+        self._session.home.call(self._session.cancel_run, self)
+
+    async def stream(self) -> AsyncGenerator[Record, None]:
+        """Its records as they come, what is already stored first, TextStreamed included; ends after RunFinished.
+
+        Leaving the loop early leaves the run alone. From any loop.
+        """
+        queue: asyncio.Queue[Record] = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+
+        def listen(record: Record) -> None:
+            loop.call_soon_threadsafe(queue.put_nowait, record)
+
+        if self._observers is None:
+            self._observers = Observers()
+        drop = self._observers.add(listen)
+        past = tuple(self.events)
+        try:
+            for record in past:
+                yield record
+            while not (past and isinstance(past[-1].event, RunFinished)):
+                record = await queue.get()
+                if past and record.seq <= past[-1].seq:
+                    continue
+                yield record
+                if isinstance(record.event, RunFinished):
+                    return
+        finally:
+            drop()
+
+    @property
+    def blocked(self) -> str | None:
+        """Why only a person can make it go on; None while it can end by itself."""
+        if self.done:
+            return None
+        for need in self.needs:
+            if reason := need.blocked:
+                return f"it needs {need.id}, and {reason}"
+        gate = self._session.state.gate
+        if gate in ("paused", "sleeping"):
+            return f"{self._session.name} is {gate} (%agent resume {self._session.name})"
+        return None
+
+    # What its session does to it
+
+    def observe(self, record: Record) -> None:
+        """Take in a record of this run, in order, on the loop's thread."""
+        match record.event:
+            case TextStreamed(text):
+                self._chunks.append(text)
+            case RunStarted(_, model):
+                self.model = model
+                self.started_at = record.time
+            case ModelReplied(message, usage, cost):
+                first = not any(isinstance(past.event, ModelReplied) for past in self.events)
+                self._chunks = [message.text]
+                self.usage = _total(self.usage, usage, first)
+                self.cost = _total(self.cost, cost, first)
+            case _:
+                self.accepted = True
+        if type(record.event) is not TextStreamed:
+            self.events.append(record)
+        if self._observers is not None:
+            self._observers.notify(record)
+
+    def begin_turn(self) -> None:
+        """The text of the turn before gives way to that of the next."""
+        self._chunks = []
+
+    def settle(self, outcome: Outcome) -> None:
+        """Seal its fate."""
+        self._outcome = outcome
+        self.finished_at = time.time()
+        self.context = None
+        self._done.set_result(None)
+
+    def on_done(self, call: Callable[[], object]) -> None:
+        """Call when its fate is final, on the thread that sealed it; at once if it is."""
+        self._done.add_done_callback(lambda _: call())
+
+    def _output(self) -> str:
+        if self._outcome == "failed":
+            raise RunFailed(f"{self.id} failed: {self.error}") from self.error
+        if self._outcome == "cancelled":
+            raise RunCancelled(f"{self.id} was cancelled")
+        return self.text
+
+    def _check_deadlock(self) -> Run | None:
+        """The run in whose task we are, if any.
+
+        Raises:
+            SessionError: this run cannot go on before that one ends.
+        """
+        waiter = current_run.get()
+        target: Run | None = self
+        while waiter is not None and target is not None and not target.done:
+            if target._session is waiter._session:
+                raise SessionError(f"{waiter.id} would wait for itself: {self.id} cannot start or end before it does")
+            busy = target._session.current
+            target = busy.awaiting if busy else None
+        return waiter
+
+
+def _total(so_far: T | None, more: T | None, first: bool) -> T | None:
+    # One unknown part makes the sum unknown: a cost is never understated.
+    if first:
+        return more
+    return None if so_far is None or more is None else so_far + more

@@ -1,0 +1,401 @@
+"""Session: one agent's live state. Takes runs in, one at a time through its agent, and publishes what happens.
+
+One task, the worker, owns the session while there is work: it stores what was posted, starts the next run in a
+task of its own, and ends when nothing is left, so that an idle session costs no task and no timer. Everything but
+the admission in `submit` happens on the loop's thread; what other threads may ask for comes through `Home.call`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import threading
+import time
+from bisect import insort
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from .agents import Agent
+from .config import AIConfig
+from .errors import ConfigError, SessionClosed, SessionError
+from .events import (
+    AgentRevised,
+    Event,
+    HistoryReset,
+    ModelReplied,
+    Priority,
+    Record,
+    RunFinished,
+    RunQueued,
+    RunStarted,
+    StateChanged,
+    TextStreamed,
+    ToolFinished,
+)
+from .execution import execute
+from .home import Home
+from .messages import Message, UserMessage
+from .models import Model
+from .queues import PRIORITIES, next_to_start, start_order
+from .runs import Run
+from .states import State, Trigger, transition
+from .store import Observers, Store
+from .turns import close_turn
+
+QUEUE_LIMIT = 100
+RUNS_KEPT = 1000
+_log = logging.getLogger("whisper_nb")
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What a session works with: given by the runtime, the same for all its sessions."""
+
+    home: Home
+    store: Store
+    observers: Observers
+    permits: asyncio.Semaphore
+    """One per model call in flight. First come, first served, and a session asks for one at a time: fair."""
+    open_model: Callable[[AIConfig], Model]
+    resolve: Callable[[Agent, AIConfig], AIConfig]
+    """The config of one run: of its agent and what the call sets, with every other layer in its order."""
+    fork: Callable[[Session, str], Session]
+    seq: itertools.count[int]
+    admission: threading.Lock
+
+
+class Session:
+    """One agent at work. Made by `Runtime.create`.
+
+    Thread-safe are `submit`, `cancel`, `stop` and `Run.cancel`; everything else belongs to the loop's thread.
+    """
+
+    __slots__ = (
+        "__weakref__", "_admitted", "_bell", "_draft", "_history", "_numbers", "_opened", "_order", "_outbox",
+        "_queue", "_runs", "_task", "_worker", "agent", "current", "ports", "revision", "state",
+    )  # fmt: skip
+
+    def __init__(self, agent: Agent, ports: Ports, history: Sequence[Message] = ()) -> None:
+        self.agent = agent
+        self.ports = ports
+        self.revision = 1
+        """How many specs this session has had."""
+        self.state = State()
+        self.current: Run | None = None
+        """The run that is being worked on."""
+        self._history = tuple(history)
+        self._draft: list[Message] = []  # the current run's messages, until it ends
+        self._queue: list[Run] = []  # sorted by start_order
+        self._runs: deque[Run] | None = None
+        self._outbox: deque[tuple[Event, Run | None]] | None = None  # posted, not yet stored
+        self._admitted = 0  # runs submitted or queued
+        self._numbers = 0
+        self._order: asyncio.Lock | None = None
+        self._worker: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._bell: asyncio.Event | None = None
+        self._opened: asyncio.Event | None = None
+
+    def __repr__(self) -> str:
+        return f"<Session {self.name} {self.state.label}, {len(self._queue)} queued>"
+
+    @property
+    def name(self) -> str:
+        """The agent's name."""
+        return self.agent.name
+
+    def is_open(self) -> bool:
+        """Whether its gate lets work begin."""
+        return self.state.gate == "open"
+
+    @property
+    def home(self) -> Home:
+        """Where it lives."""
+        return self.ports.home
+
+    @property
+    def queue(self) -> tuple[Run, ...]:
+        """The runs that wait, in the order of starting."""
+        return tuple(self._queue)
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """The newest runs, oldest first, 1,000 at most."""
+        return tuple(self._runs or ())
+
+    @property
+    def history(self) -> tuple[Message, ...]:
+        """The whole turns of the runs that have ended, without the system prompt."""
+        return self._history
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """The history and, after it, the current run's messages so far."""
+        return (*self._history, *self._draft)
+
+    # Work
+
+    def submit(
+        self,
+        prompt: str | Sequence[str | Run],
+        *,
+        priority: Priority = "normal",
+        timeout_s: float | None = None,
+        config: AIConfig | None = None,
+    ) -> Run:
+        """Give it work. Returns at once, never blocks, thread-safe.
+
+        Args:
+            prompt: text; or pieces of text and runs, whose outputs will stand in their places: the run waits for
+                them, and fails if one of them does.
+            priority: urgent, high, normal or low. First in, first out among equals; none overtakes the running one.
+            timeout_s: seconds for the whole run, from its start.
+            config: what this one run sets of its config.
+
+        Raises:
+            ConfigError: an unknown priority, an empty prompt or a timeout that is not positive.
+            SessionClosed: it was stopped.
+            SessionError: 100 runs wait already.
+        """
+        parts = [prompt] if isinstance(prompt, str) else list(prompt)
+        if priority not in PRIORITIES:
+            raise ConfigError(f"unknown priority {priority!r}; allowed are {', '.join(PRIORITIES)}")
+        if not any(isinstance(part, Run) or part.strip() for part in parts):
+            raise ConfigError(f"an empty prompt for {self.name}: nothing to send")
+        if timeout_s is not None and not timeout_s > 0:
+            raise ConfigError(f"timeout {timeout_s!r} is not more than 0 seconds")
+        run = Run(self, self._admit(), parts, priority=priority, timeout_s=timeout_s, config=config or AIConfig())
+        self.home.call(self._accept, run)
+        return run
+
+    def cancel(self) -> None:
+        """Cancel the current run and every queued one. Thread-safe."""
+        self.home.call(self._cancel_all)
+
+    def cancel_run(self, run: Run) -> None:
+        """Cancel one of its runs; `Run.cancel` is the same from any thread."""
+        if run is not self.current:
+            self._post(RunFinished("cancelled"), run)
+        elif self._task is not None:
+            self._task.cancel()
+
+    def pause(self) -> None:
+        """Start nothing more. The current run goes on to the end of its turn, then waits."""
+        self._move("pause")
+
+    def resume(self) -> None:
+        """Go on after pause, sleep or stop."""
+        self._move("resume")
+
+    def stop(self) -> None:
+        """Cancel everything and take no more work until `resume`. Thread-safe."""
+        self.home.call(self._stop)
+
+    def reset(self) -> None:
+        """Forget the history. A run in progress keeps its own turns."""
+        self._post(HistoryReset())
+
+    def fork(self, name: str) -> Session:
+        """A new session, of the same spec under another name, that begins with a copy of this history.
+
+        Raises:
+            ConfigError: the name is bad or taken.
+        """
+        return self.ports.fork(self, name)
+
+    def revise(self, agent: Agent) -> None:
+        """Go on with another spec, history kept; the current run ends with the old one."""
+        if agent != self.agent:
+            self.revision += 1
+            self._post(AgentRevised(self.revision))
+        self.agent = agent
+
+    async def aclose(self, grace_s: float) -> bool:
+        """Stop, and wait until nothing of it runs, `grace_s` seconds at most.
+
+        Returns:
+            Whether everything ended in time. What did not is abandoned, and its runs count as cancelled.
+        """
+        self._stop()
+        worker = self._worker
+        if worker is None:
+            return True
+        await asyncio.wait({worker}, timeout=grace_s)
+        worker.cancel()
+        return worker.done()
+
+    # For the task that executes a run
+
+    async def publish(self, event: Event, run: Run | None) -> None:
+        """Store the event, then let it take effect, then tell the observers: one at a time, in order."""
+        if self._order is None:
+            self._order = asyncio.Lock()
+        async with self._order:
+            record = Record(next(self.ports.seq), time.time(), self.name, run.id if run else None, event)
+            if not isinstance(event, TextStreamed):
+                await self.ports.store.append(record)
+            self._apply(event, run)
+            if run is not None:
+                run.observe(record)
+            self.ports.observers.notify(record)
+
+    async def shift(self, trigger: Trigger, run: Run) -> None:
+        """Move the axis of activity, between running and waiting."""
+        self.state = transition(self.state, trigger)
+        await self.publish(StateChanged(self.state), run)
+
+    async def hold(self, run: Run) -> None:
+        """Wait, between two turns, while the gate is not open."""
+        if self.is_open():
+            return
+        await self.shift("wait", run)
+        while not self.is_open():
+            self._opened = asyncio.Event()
+            await self._opened.wait()
+        await self.shift("proceed", run)
+
+    # On the loop's thread: what was asked
+
+    def _admit(self) -> int:
+        with self.ports.admission:
+            if self.state.gate == "stopped":
+                raise SessionClosed(f"{self.name} was stopped; `%agent resume {self.name}` lets it work again")
+            if self._admitted >= QUEUE_LIMIT:
+                raise SessionError(
+                    f"the queue of {self.name} is full ({QUEUE_LIMIT} runs): wait for some, or cancel some"
+                )
+            self._admitted += 1
+            self._numbers += 1
+            return self._numbers
+
+    def _leave(self) -> None:
+        with self.ports.admission:
+            self._admitted -= 1
+
+    def _accept(self, run: Run) -> None:
+        if self._runs is None:
+            self._runs = deque(maxlen=RUNS_KEPT)
+        self._runs.append(run)
+        for need in run.needs:
+            need.on_done(lambda: self.home.call(self._wake))
+        self._post(RunQueued(run.prompt, run.priority), run)
+        if self.state.gate == "stopped":  # by another thread, since the admission
+            self.cancel_run(run)
+
+    def _cancel_all(self) -> None:
+        for run in [*self._queue, *(run for _, run in self._outbox or () if run)]:
+            self.cancel_run(run)
+        if self.current is not None:
+            self.cancel_run(self.current)
+
+    def _stop(self) -> None:
+        self._move("stop")
+        self._cancel_all()
+
+    def _move(self, trigger: Trigger) -> None:
+        before, self.state = self.state, transition(self.state, trigger)
+        if self.state != before:
+            self._post(StateChanged(self.state))
+        if self._opened is not None:
+            self._opened.set()
+
+    def _post(self, event: Event, run: Run | None = None) -> None:
+        """Have the worker publish an event, in the order of posting."""
+        if self._outbox is None:
+            self._outbox = deque()
+        self._outbox.append((event, run))
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._bell is not None:
+            self._bell.set()
+        elif self._outbox or self._queue:
+            self._bell = asyncio.Event()
+            self._worker = self.home.loop.create_task(self._work(self._bell), name=f"whisper_nb {self.name}")
+
+    # The worker
+
+    async def _work(self, bell: asyncio.Event) -> None:
+        try:
+            while await self._advance():
+                await bell.wait()
+                bell.clear()
+        except BaseException as error:
+            self._abandon(error)
+            if not isinstance(error, Exception):
+                raise
+            _log.exception("%s lost its store; its runs have failed", self.name)
+        finally:
+            self._bell = self._worker = self._outbox = None
+
+    async def _advance(self) -> bool:
+        """Publish what was posted, reap what ended, start what is next. False when nothing is left to wait for."""
+        while True:
+            while self._outbox:
+                event, run = self._outbox.popleft()
+                if run is None or not run.done:
+                    await self.publish(event, run)
+            if self._task is None:
+                run = next_to_start(self._queue) if self.is_open() else None
+                if run is not None:
+                    self._start(run)
+                return run is not None
+            if not self._task.done():
+                return True
+            await self.publish(self._reap(self._task), self.current)
+
+    def _start(self, run: Run) -> None:
+        self._queue.remove(run)
+        self._leave()
+        self.current = run
+        self.state = transition(self.state, "start")
+        # In a copy of the submitting cell's context, so that what a tool prints lands in that cell.
+        self._task = self.home.loop.create_task(execute(self, run), name=f"whisper_nb {run.id}", context=run.context)
+        self._task.add_done_callback(lambda _: self._wake())
+
+    def _reap(self, task: asyncio.Task[None]) -> RunFinished:
+        assert self.current is not None
+        if task.cancelled():
+            return RunFinished("cancelled")
+        self.current.error = task.exception()
+        if self.current.error is None:
+            return RunFinished("succeeded")
+        return RunFinished("failed", str(self.current.error))
+
+    def _apply(self, event: Event, run: Run | None) -> None:
+        """What an event changes, once it is stored. Replaying the events of a session gives its state again."""
+        match event, run:
+            case RunQueued(), Run():
+                insort(self._queue, run, key=start_order)
+            case RunStarted(prompt), _:
+                self._draft = [UserMessage(prompt)]
+            case ((ModelReplied(message) | ToolFinished(message)), _):
+                self._draft.append(message)
+            case HistoryReset(), _:
+                self._history = ()
+            case RunFinished(outcome), Run():
+                self._settle(run)
+                run.settle(outcome)
+
+    def _settle(self, run: Run) -> None:
+        if run is self.current:
+            self._history += tuple(close_turn(self._draft))
+            self._draft = []
+            self.state = transition(self.state, "finish")
+            self.current = self._task = None
+        else:
+            self._leave()
+            if run in self._queue:
+                self._queue.remove(run)
+
+    def _abandon(self, error: BaseException) -> None:
+        """The loop goes down, or the store is lost: nobody may wait for these runs in vain."""
+        if self._task is not None:
+            self._task.cancel()
+        posted = [run for _, run in self._outbox or () if run]
+        for run in {id(run): run for run in (self.current, *self._queue, *posted) if run and not run.done}.values():
+            run.error = error
+            self._settle(run)
+            run.settle("failed" if isinstance(error, Exception) else "cancelled")

@@ -1,0 +1,63 @@
+"""A session's two axes of state and the table of legal transitions. Pure: tested without a loop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from .errors import SessionError
+
+Activity = Literal["idle", "running", "waiting"]
+Gate = Literal["open", "paused", "sleeping", "stopped"]
+Status = Literal["submitted", "queued", "running", "waiting", "succeeded", "failed", "cancelled"]
+Outcome = Literal["succeeded", "failed", "cancelled"]
+Trigger = Literal["start", "wait", "proceed", "finish", "pause", "resume", "sleep", "wake", "stop"]
+
+_ACTIVITY: dict[Trigger, dict[Activity, Activity]] = {
+    "start": {"idle": "running"},
+    "wait": {"running": "waiting"},
+    "proceed": {"waiting": "running"},
+    "finish": {"running": "idle", "waiting": "idle"},
+}
+# Pausing twice, or stopping what is stopped, is what a person does to be sure: legal, and changes nothing.
+_GATE: dict[Trigger, dict[Gate, Gate]] = {
+    "pause": {"open": "paused", "sleeping": "paused", "paused": "paused"},
+    "resume": {"paused": "open", "sleeping": "open", "stopped": "open", "open": "open"},
+    "sleep": {"open": "sleeping", "sleeping": "sleeping"},
+    "wake": {"sleeping": "open", "open": "open"},
+    "stop": {"open": "stopped", "paused": "stopped", "sleeping": "stopped", "stopped": "stopped"},
+}
+_TRAIL = 8
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a session is doing, and whether it may take up more."""
+
+    activity: Activity = "idle"
+    gate: Gate = "open"
+    trail: tuple[Trigger, ...] = field(default=(), compare=False, repr=False)
+    """The last transitions, oldest first, for the error that an illegal one raises."""
+
+    @property
+    def label(self) -> str:
+        """The one word or two that people see."""
+        if self.gate == "open":
+            return self.activity
+        return self.gate if self.activity == "idle" else f"{self.gate} ({self.activity})"
+
+
+def transition(state: State, trigger: Trigger) -> State:
+    """The state after `trigger`.
+
+    Raises:
+        SessionError: the trigger is illegal here; the message names the transitions that led here.
+    """
+    trail = (*state.trail, trigger)[-_TRAIL:]
+    if (gate := _GATE.get(trigger, {}).get(state.gate)) is not None:
+        return replace(state, gate=gate, trail=trail)
+    if (activity := _ACTIVITY.get(trigger, {}).get(state.activity)) is not None:
+        return replace(state, activity=activity, trail=trail)
+    raise SessionError(
+        f"{trigger!r} is illegal while {state.activity}/{state.gate} (came here by: {' → '.join(state.trail) or 'nothing'})"
+    )

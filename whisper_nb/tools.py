@@ -1,0 +1,131 @@
+"""Tools: what an agent may do besides talk."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
+
+from .errors import ConfigError
+from .messages import ToolCall, ToolMessage, ToolSchema
+
+
+@runtime_checkable
+class Tool(Protocol):
+    """Something a model may call."""
+
+    @property
+    def name(self) -> str:
+        """What the model calls it; unique within an agent."""
+
+    @property
+    def schema(self) -> ToolSchema:
+        """Name, description and parameters, as the model is told them."""
+
+    async def __call__(self, arguments: dict[str, Any]) -> str:
+        """Run with checked arguments and return the result as text; whatever it raises goes to the model as an error.
+
+        Cancellation of the run arrives here as asyncio.CancelledError; let it pass.
+        """
+
+
+class FunctionTool:
+    """A Python function as a tool: its name, docstring and annotations are the schema.
+
+    A coroutine function runs on the agents' loop; a plain function runs in a thread, so that it cannot block them.
+    """
+
+    __slots__ = ("_adapter", "_function", "_schema")
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self._adapter: Any = None
+        self._schema: ToolSchema | None = None
+
+    @property
+    def name(self) -> str:
+        """The function's name."""
+        return self._function.__name__
+
+    @property
+    def schema(self) -> ToolSchema:
+        """Made at the first use: pydantic costs time that `%load_ext` has not got."""
+        if self._schema is None:
+            description = inspect.getdoc(self._function) or ""
+            parameters = self._checked_arguments().json_schema()
+            self._schema = ToolSchema(self.name, description, parameters)
+        return self._schema
+
+    async def __call__(self, arguments: dict[str, Any]) -> str:
+        """Check the arguments against the annotations, call the function, and return its result as text."""
+        from pydantic_core import ArgsKwargs
+
+        check = self._checked_arguments().validate_python
+        value = ArgsKwargs((), arguments)
+        # The adapter checks and calls in one step; for a coroutine function the call gives the coroutine.
+        if inspect.iscoroutinefunction(self._function):
+            result = await check(value)
+        else:
+            result = await asyncio.to_thread(check, value)
+        return result if isinstance(result, str) else json.dumps(result, default=str, ensure_ascii=False)
+
+    def _checked_arguments(self) -> Any:
+        if self._adapter is None:
+            from pydantic import TypeAdapter
+
+            self._adapter = TypeAdapter[Any](self._function)  # type: ignore[arg-type]
+        return self._adapter
+
+    def __eq__(self, other: object) -> bool:
+        # A function defined again by a rerun cell is the same tool as long as it is the same code.
+        return isinstance(other, FunctionTool) and _identity(self._function) == _identity(other._function)
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    def __repr__(self) -> str:
+        return f"FunctionTool({self.name})"
+
+
+def _identity(function: Callable[..., Any]) -> tuple[object, ...]:
+    cells = getattr(function, "__closure__", None) or ()
+    return (
+        function.__module__,
+        function.__qualname__,
+        getattr(function, "__code__", function),
+        getattr(function, "__defaults__", None),
+        getattr(function, "__kwdefaults__", None),
+        tuple(id(cell.cell_contents) for cell in cells),
+    )
+
+
+def as_tool(source: Tool | Callable[..., Any]) -> Tool:
+    """The tool that `source` is, or a FunctionTool around it.
+
+    Raises:
+        ConfigError: it is neither a tool nor a named function.
+    """
+    if isinstance(source, FunctionTool) or (isinstance(source, Tool) and not inspect.isroutine(source)):
+        return source
+    if inspect.isroutine(source) and getattr(source, "__name__", "<lambda>") != "<lambda>":
+        return FunctionTool(source)
+    raise ConfigError(
+        f"{source!r} is not a tool: give a named function (its docstring and annotations are what the model sees)"
+    )
+
+
+async def call_tool(tools: dict[str, Tool], call: ToolCall) -> ToolMessage:
+    """Run one tool call. Every failure but cancellation becomes a result that the model can read and act on."""
+    tool = tools.get(call.name)
+    if tool is None:
+        known = ", ".join(tools) or "none"
+        return ToolMessage(call.id, call.name, f"error: no tool named {call.name!r}; there are: {known}", True)
+    try:
+        arguments = json.loads(call.arguments or "{}")
+        if not isinstance(arguments, dict):
+            raise TypeError(f"arguments must be a JSON object, not {type(arguments).__name__}")
+        return ToolMessage(call.id, call.name, await tool(arguments))
+    except Exception as error:  # a tool is the user's code: whatever it raises is its result
+        return ToolMessage(call.id, call.name, f"error: {type(error).__name__}: {error}", True)

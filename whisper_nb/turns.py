@@ -1,0 +1,162 @@
+"""The pure heart of a run: what comes next, given the history; a reply, put together from its deltas; trimming.
+
+Nothing here awaits or knows a session, so a run can stop for a person, be replayed, or go on after a restart,
+and the tests compare lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from .errors import ModelError
+from .messages import (
+    AssistantMessage,
+    CallDelta,
+    Delta,
+    Finish,
+    Message,
+    SystemMessage,
+    TextDelta,
+    ToolCall,
+    ToolMessage,
+    UserMessage,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CallModel:
+    """Call the model with the history."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallTools:
+    """Run these tool calls; none has a result yet."""
+
+    pending: tuple[ToolCall, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The run is complete."""
+
+    output: str
+
+
+Step = CallModel | CallTools | Done
+
+
+def next_step(history: Sequence[Message]) -> Step:
+    """What a run does next: a pure function of the messages so far, the run's prompt included.
+
+    Raises:
+        ValueError: the history holds no prompt, so there is nothing to do.
+    """
+    answered: set[str] = set()
+    for message in reversed(history):
+        match message:
+            case ToolMessage(call_id):
+                answered.add(call_id)
+            case AssistantMessage(text, calls):
+                pending = tuple(call for call in calls if call.id not in answered)
+                if pending:
+                    return CallTools(pending)
+                return CallModel() if calls else Done(text)
+            case UserMessage():
+                return CallModel()
+            case SystemMessage():
+                break
+    raise ValueError("no prompt in the history: nothing to do next")
+
+
+class Reply:
+    """A model's reply as it grows from deltas."""
+
+    __slots__ = ("_calls", "_finish", "_model", "_text")
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+        self._text: list[str] = []
+        self._calls: dict[int, ToolCall] = {}
+        self._finish: Finish | None = None
+
+    def add(self, delta: Delta) -> None:
+        """Take in the next delta, in the order of the stream."""
+        match delta:
+            case TextDelta(text):
+                self._text.append(text)
+            case CallDelta(index, id_, name, arguments):
+                call = self._calls.get(index) or ToolCall("", "", "")
+                self._calls[index] = ToolCall(call.id or id_, call.name or name, call.arguments + arguments)
+            case Finish():
+                self._finish = delta
+
+    def complete(self) -> tuple[AssistantMessage, Finish]:
+        """The whole message and how it ended.
+
+        Raises:
+            ModelError: the stream ended without a finish reason (cut off), or with one that means that the
+                reply is not whole. Half a tool call is never handed on.
+        """
+        finish = self._finish
+        if finish is None:
+            raise ModelError(
+                f"{self._model}: the reply was cut off (the stream ended without a finish reason). "
+                "The text so far is in run.text; submit the prompt again.",
+                model=self._model,
+                retryable=True,
+            )
+        if finish.reason == "length":
+            raise ModelError(
+                f"{self._model}: the reply hit the token limit and is not whole (finish_reason=length). "
+                "The text so far is in run.text; raise max_tokens, or ask for less.",
+                model=self._model,
+            )
+        if finish.reason == "content_filter":
+            raise ModelError(f"{self._model}: the provider's content filter stopped the reply.", model=self._model)
+        return AssistantMessage("".join(self._text), self._unique_calls()), finish
+
+    def _unique_calls(self) -> tuple[ToolCall, ...]:
+        # Some providers send no ids, or the same one twice; a result must name its call.
+        seen: set[str] = set()
+        calls: list[ToolCall] = []
+        for index, call in sorted(self._calls.items()):
+            id_ = call.id if call.id and call.id not in seen else f"call_{index}_{len(seen)}"
+            seen.add(id_)
+            calls.append(replace(call, id=id_))
+        return tuple(calls)
+
+
+def close_turn(draft: Sequence[Message]) -> list[Message]:
+    """The messages of an unfinished turn as history may hold them: whole, or not at all.
+
+    A draft without a reply is dropped. Unanswered tool calls get a synthetic "cancelled" result, and results stand
+    in the order of their calls.
+    """
+    last = max((i for i, message in enumerate(draft) if isinstance(message, AssistantMessage)), default=None)
+    if last is None:
+        return []
+    reply = draft[last]
+    assert isinstance(reply, AssistantMessage)
+    results = {message.call_id: message for message in draft[last + 1 :] if isinstance(message, ToolMessage)}
+    missing = "cancelled before it finished; it may or may not have taken effect"
+    return [
+        *draft[: last + 1],
+        *(results.get(call.id) or ToolMessage(call.id, call.name, missing, True) for call in reply.tool_calls),
+    ]
+
+
+def trim(messages: Sequence[Message], limit: int, count: Callable[[Sequence[Message]], int]) -> list[Message]:
+    """The messages that fit into `limit` tokens: the oldest exchanges go first, each whole.
+
+    The system prompt and everything from the last prompt on stay, so no tool call loses its result.
+    The outcome may still be over the limit: then nothing more can be left out, and the caller must refuse.
+    """
+    head = [message for message in messages[:1] if isinstance(message, SystemMessage)]
+    starts = [i for i, message in enumerate(messages) if isinstance(message, UserMessage)]
+    kept = list(messages)
+    for start in starts[1:]:
+        if count(kept) <= limit:
+            break
+        kept = [*head, *messages[start:]]
+    return kept
