@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .notebook.extension import configure as configure
     from .notebook.extension import runtime as runtime
     from .runs import Run as Run
-    from .runtime import Runtime as Runtime
+    from .runtimes import Runtime as Runtime
     from .session import Session as Session
 
 __version__ = "0.1.0"
@@ -38,7 +38,7 @@ _HOMES = {
     "Run": "runs",
     "RunCancelled": "errors",
     "RunFailed": "errors",
-    "Runtime": "runtime",
+    "Runtime": "runtimes",
     "ScriptedModel": "models.offline",
     "Session": "session",
     "WhisperError": "errors",

@@ -180,22 +180,31 @@ class Run:
 
         Raises:
             RunFailed, RunCancelled: as `await run` does.
-            TimeoutError: after `timeout` seconds; the run goes on.
-            KeyboardInterrupt: the user interrupted the cell; the run goes on.
+            TimeoutError, KeyboardInterrupt, SessionError: as `wait` does.
+        """
+        self.wait(timeout)
+        return self._output()
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Block the calling thread or cell until it is done, in any way. Never owns the work: the run goes on.
+
+        Raises:
+            TimeoutError: after `timeout` seconds.
+            KeyboardInterrupt: the user interrupted the cell.
             SessionError: called inside an agent's own task (write `await run` there), or the wait would never
                 end: its agent is paused, say.
         """
-        if not self.done:
-            home = self._session.home
-            if home.here and current_run.get() is not None:
-                raise SessionError(
-                    f"result() inside an agent's task would block every agent: write `await run` for {self.id}"
-                )
-            self._check_deadlock()
-            if home.here and (reason := self.blocked):
-                raise SessionError(f"waiting for {self.id} would never end: {reason}")
-            home.wait(self._done, timeout)
-        return self._output()
+        if self.done:
+            return
+        home = self._session.home
+        if home.here and current_run.get() is not None:
+            raise SessionError(
+                f"waiting inside an agent's task would block every agent: write `await run` for {self.id}"
+            )
+        self._check_deadlock()
+        if home.here and (reason := self.blocked):
+            raise SessionError(f"waiting for {self.id} would never end: {reason}")
+        home.wait(self._done, timeout)
 
     def cancel(self) -> None:
         """End it, queued or running. Thread-safe; no effect once it is done. Its partial text stays in `text`."""

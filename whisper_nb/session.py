@@ -59,7 +59,7 @@ class Ports:
     permits: asyncio.Semaphore
     """One per model call in flight. First come, first served, and a session asks for one at a time: fair."""
     open_model: Callable[[AIConfig], Model]
-    resolve: Callable[[Agent, AIConfig], AIConfig]
+    resolve: Callable[[Agent, AIConfig | None], AIConfig]
     """The config of one run: of its agent and what the call sets, with every other layer in its order."""
     fork: Callable[[Session, str], Session]
     seq: itertools.count[int]
@@ -116,6 +116,11 @@ class Session:
         return self.ports.home
 
     @property
+    def config(self) -> AIConfig:
+        """The config of its next run."""
+        return self.ports.resolve(self.agent, None)
+
+    @property
     def queue(self) -> tuple[Run, ...]:
         """The runs that wait, in the order of starting."""
         return tuple(self._queue)
@@ -124,6 +129,11 @@ class Session:
     def runs(self) -> tuple[Run, ...]:
         """The newest runs, oldest first, 1,000 at most."""
         return tuple(self._runs or ())
+
+    @property
+    def unfinished(self) -> tuple[Run, ...]:
+        """The runs whose fate is open, in the order of submission."""
+        return tuple(run for run in self.runs if not run.done)
 
     @property
     def history(self) -> tuple[Message, ...]:

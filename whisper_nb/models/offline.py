@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from ..config import PROVIDERS
 from ..errors import ConfigError, ModelError
-from ..messages import CallDelta, Delta, Finish, Message, SystemMessage, TextDelta, ToolMessage, Usage, to_openai
+from ..messages import AssistantMessage, CallDelta, Delta, Finish, Message, SystemMessage, TextDelta, ToolMessage, Usage
 from ..yamlfile import load_yaml
 from . import Request
 
@@ -51,7 +51,12 @@ class EchoModel:
 
 def count_words(messages: Sequence[Message]) -> int:
     """Words over all messages, tool calls included."""
-    return sum(len(str(to_openai(message)).split()) - 3 for message in messages)
+    return sum(len(message.text.split()) + _words_in_calls(message) for message in messages)
+
+
+def _words_in_calls(message: Message) -> int:
+    calls = message.tool_calls if isinstance(message, AssistantMessage) else ()
+    return sum(len(call.arguments.split()) + 1 for call in calls)
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,8 +57,10 @@ class Runtime:
         self._environ = environ
         self._sessions: dict[str, Session] = {}
         self._observers = Observers()
+        self.home = home or Home(asyncio.get_running_loop())
+        """Where its agents live."""
         self._ports = Ports(
-            home=home or Home(asyncio.get_running_loop()),
+            home=self.home,
             store=self.store,
             observers=self._observers,
             permits=asyncio.Semaphore(max_concurrent_calls),
@@ -171,10 +173,10 @@ class Runtime:
         self._config = AIConfig.of(self._config if config is None else config, **values)
         self._offline = offline or ""
 
-    def resolve(self, agent: Agent, call: AIConfig | None = None) -> AIConfig:
+    def resolve(self, agent: Agent | None = None, call: AIConfig | None = None) -> AIConfig:
         """The config of a run: call over `configure` over the agent's own over the environment over defaults."""
         environment = from_environment(self._environ, self._offline)
-        return layered(DEFAULTS, environment, agent.config, self._config, call)
+        return layered(DEFAULTS, environment, agent.config if agent else None, self._config, call)
 
     def _fork(self, session: Session, name: str) -> Session:
         if name in self._sessions:

@@ -1,0 +1,81 @@
+"""Waiting inside a cell: the loop goes on underneath, and an interrupt ends the wait and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+
+
+def block(loop: asyncio.AbstractEventLoop, done: Future[None], timeout: float | None) -> None:
+    """Run `loop` from inside a cell until `done`.
+
+    nest-asyncio2 is applied here, at the first wait and not at `%load_ext`, because it swaps asyncio's C tasks for
+    slower Python ones in the whole process.
+
+    Raises:
+        TimeoutError: after `timeout` seconds.
+        KeyboardInterrupt: the user interrupted. In both cases agents go on.
+    """
+    import nest_asyncio2
+
+    warn_of_old_nest_asyncio()
+    nest_asyncio2.apply(loop)
+    with _interrupts.watch(loop) as interrupted:
+        ends = {asyncio.wrap_future(done, loop=loop), interrupted}
+        loop.run_until_complete(asyncio.wait(ends, timeout=timeout, return_when="FIRST_COMPLETED"))
+        if interrupted.done():
+            raise KeyboardInterrupt
+    if not done.done():
+        raise TimeoutError
+
+
+def warn_of_old_nest_asyncio() -> None:
+    """Say so when the archived nest_asyncio is active: it stays so, and loses cells on ipykernel 7."""
+    if hasattr(asyncio, "_nest_patched") and not hasattr(asyncio, "_nest_asyncio2"):
+        warnings.warn(
+            "this notebook applied nest_asyncio, which loses the cells queued behind a waiting one. "
+            "Remove nest_asyncio.apply() (whisper_nb brings nest-asyncio2) and restart the kernel.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+
+class _Interrupts:
+    """Our SIGINT handler, there while at least one wait is.
+
+    Python's own raises KeyboardInterrupt in whatever is on the CPU, and that may be an agent. asyncio's signal
+    handling instead writes to the loop's wake-up socket, so that an idle loop hears of it at once.
+    """
+
+    def __init__(self) -> None:
+        self._waits: list[asyncio.Future[None]] = []
+
+    @contextmanager
+    def watch(self, loop: asyncio.AbstractEventLoop) -> Iterator[asyncio.Future[None]]:
+        """A future that an interrupt resolves. Waits nest: one interrupt ends them all, innermost first."""
+        interrupted = loop.create_future()
+        outermost = not self._waits and threading.current_thread() is threading.main_thread()
+        before = signal.getsignal(signal.SIGINT)
+        if outermost:
+            loop.add_signal_handler(signal.SIGINT, self._interrupt)
+        self._waits.append(interrupted)
+        try:
+            yield interrupted
+        finally:
+            self._waits.remove(interrupted)
+            if outermost:
+                loop.remove_signal_handler(signal.SIGINT)
+                signal.signal(signal.SIGINT, before)
+
+    def _interrupt(self) -> None:
+        for wait in self._waits:
+            if not wait.done():
+                wait.set_result(None)
+
+
+_interrupts = _Interrupts()

@@ -1,0 +1,104 @@
+"""`%load_ext whisper_nb`: one Runtime for the kernel, its magics, its hooks. Quick, and quiet but for one line."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import functools
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from IPython.core.async_helpers import get_asyncio_loop
+from IPython.core.getipython import get_ipython
+from IPython.core.interactiveshell import InteractiveShell
+
+from ..config import AIConfig
+from ..errors import ConfigError
+from ..home import Home
+from ..runs import Run
+from ..runtimes import Runtime
+from . import completion, magics, questions
+from .blocking import block, warn_of_old_nest_asyncio
+from .output import Outputs
+from .team import Team
+
+#: Shell → what takes the extension off it again.
+_loaded: WeakKeyDictionary[InteractiveShell, ExitStack] = WeakKeyDictionary()
+
+
+@functools.cache
+def runtime() -> Runtime:
+    """The kernel's Runtime; made at the first call.
+
+    Raises:
+        ConfigError: not in IPython. In a script: `async with Runtime() as rt`.
+    """
+    if get_ipython() is None:
+        raise ConfigError("no notebook here: in a script, use `async with whisper_nb.Runtime() as rt`")
+    rt = Runtime(home=Home(_loop(), block))
+    atexit.register(_close, rt)
+    return rt
+
+
+def configure(
+    config: AIConfig | Mapping[str, Any] | str | None = None, *, offline: str | None = None, **values: Any
+) -> None:
+    """Set config for all agents of this notebook, from their next run on; see `Runtime.configure`."""
+    runtime().configure(config, offline=offline, **values)
+
+
+def load(shell: InteractiveShell) -> None:
+    """Register magics, completion and hooks with a shell, and say one line."""
+    warn_of_old_nest_asyncio()
+    rt = runtime()
+    live = _is_kernel(shell)
+    if not live and not shell.active_eventloop:
+        # So that agents work while the prompt waits: IPython then runs its prompt on the same loop.
+        shell.enable_gui("asyncio")
+    outputs = Outputs(rt.home, live)
+    team = Team(shell, rt, outputs)
+    names = magics.register(shell, team)
+    completion.register(shell, team, names)
+    questions.register(shell)
+    shell.events.register("post_run_cell", outputs.settle)
+    formatter = shell.display_formatter.ipython_display_formatter
+    formatter.for_type(Run, team.display)
+    undo = _loaded[shell] = ExitStack()
+    undo.callback(rt.observe(outputs.observe))
+    undo.callback(shell.events.unregister, "post_run_cell", outputs.settle)
+    undo.callback(formatter.pop, Run, None)
+    undo.callback(questions.unregister, shell)
+    undo.callback(magics.unregister, shell, names)
+    print(_greeting(rt, names))  # noqa: T201
+
+
+def unload(shell: InteractiveShell) -> None:
+    """Take everything off the shell again. The runtime stays, its agents go on: `runtime().stop()` ends them."""
+    _loaded.pop(shell, ExitStack()).close()
+
+
+def _greeting(rt: Runtime, names: magics.Names) -> str:
+    model = rt.resolve()
+    why = " (no provider's key is set)" if model.provider == "offline" else ""
+    clash = f" · %agent is taken here: use %{names.root}" if names.root != "agent" else ""
+    return f"whisper_nb: agents answer with {model.model}{why} · %{names.root} help{clash}"
+
+
+def _is_kernel(shell: InteractiveShell) -> bool:
+    return getattr(shell, "kernel", None) is not None
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return get_asyncio_loop()  # a terminal: no loop runs between cells
+
+
+def _close(rt: Runtime) -> None:
+    # A bonus, so that no task is destroyed pending: a kernel may also be killed without a word.
+    loop = rt.home.loop
+    if not loop.is_closed() and not loop.is_running():
+        loop.run_until_complete(rt.aclose())

@@ -1,0 +1,94 @@
+"""`{{ expression }}` in a cell: evaluated in the user's namespace. It is the user's own cell, never a model's text."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..errors import ConfigError
+from ..runs import Run
+
+#: How far from `{{` its `}}` may be: what is longer is text, and large prompts stay quick.
+_LONGEST = 2_000
+_CANDIDATES = 32
+_MARK = "\ue000"  # private use: stands for a value while the line is split
+
+
+def interpolate(text: str, namespace: Mapping[str, Any]) -> list[str | Run]:
+    """The text in pieces, each `{{ … }}` that parses as a Python expression replaced by its value.
+
+    A Run stays a Run: the prompt will wait for it. Anything else becomes `str(value)`. JSON, LaTeX and every other
+    use of braces that is not `{{ expression }}` passes untouched, and what a value contains is not looked at again.
+
+    Raises:
+        ConfigError: an expression fails, a name is undefined, say. Nothing has been sent.
+    """
+    parts: list[str | Run] = []
+    end = 0
+    for start, stop, source, code in expressions(text):
+        parts += [text[end:start], _value(source, code, namespace)]
+        end = stop
+    return [part for part in (*parts, text[end:]) if part != ""]
+
+
+def words(line: str, namespace: Mapping[str, Any]) -> list[str]:
+    """The words of a line, split as a shell does; the value of a `{{ … }}` stays within its word.
+
+    Raises:
+        ConfigError: an expression fails, gives a run that has no text yet, or a quote is not closed.
+    """
+    values: list[str] = []
+    marked, end = "", 0
+    for start, stop, source, code in expressions(line):
+        value = _value(source, code, namespace)
+        if isinstance(value, Run) and value.status != "succeeded":
+            raise ConfigError(f"{{{{ {source} }}}} is {value.id}, which is {value.status}: wait for it first")
+        marked += f"{line[end:start]}{_MARK}{len(values)}{_MARK}"
+        values.append(str(value))
+        end = stop
+    try:
+        split = shlex.split(marked + line[end:])
+    except ValueError as error:
+        raise ConfigError(f"{str(error).lower()} in {line!r}: put text with an apostrophe in double quotes") from None
+    return [re.sub(f"{_MARK}(\\d+){_MARK}", lambda match: values[int(match[1])], word) for word in split]
+
+
+def expressions(text: str) -> Iterator[tuple[int, int, str, ast.Expression]]:
+    """Each `{{ … }}` that holds an expression: where it begins and ends, its source, and the parsed expression."""
+    position = 0
+    while (start := text.find("{{", position)) >= 0:
+        found = _expression_at(text, start)
+        if found is None:
+            position = start + 1
+        else:
+            yield (start, *found)
+            position = found[0]
+
+
+def _expression_at(text: str, start: int) -> tuple[int, str, ast.Expression] | None:
+    # The first }} that leaves an expression: a dict inside may bring earlier ones.
+    window = text[start + 2 : start + 2 + _LONGEST]
+    for tried, match in enumerate(re.finditer(r"(?=\}\})", window)):
+        if tried == _CANDIDATES:
+            break
+        source = window[: match.start()].strip()
+        try:
+            code = ast.parse(f"({source}\n)", mode="eval")
+        except (SyntaxError, ValueError, MemoryError, RecursionError):
+            continue
+        return start + 2 + match.start() + 2, source, code
+    return None
+
+
+def _value(source: str, code: ast.Expression, namespace: Mapping[str, Any]) -> str | Run:
+    try:
+        value = eval(compile(code, "{{ }}", "eval"), dict(namespace))  # noqa: S307 - the user's cell, the user's kernel
+        return value if isinstance(value, Run) else str(value)
+    except Exception as error:
+        raise ConfigError(
+            f"{{{{ {source} }}}} failed: {type(error).__name__}: {error}. "
+            "Nothing was sent: correct it, or pass the braces as they are with --no-interpolate."
+        ) from None

@@ -1,0 +1,200 @@
+"""Runs and sessions as text and as safe HTML.
+
+What a model, a tool or a prompt says is hostile: it is escaped, or it is rendered as Markdown without raw HTML and
+images, and then sanitized.
+"""
+
+from __future__ import annotations
+
+import functools
+import html
+import json
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
+
+from ..events import ToolFinished, ToolStarted
+from ..messages import ToolCall, Usage
+from ..runs import Run
+from ..session import Session
+
+E = TypeVar("E")
+
+#: The most of a text that a cell shows; all of it is in `run.text`.
+SHOWN = 50_000
+#: The most that is repainted while it streams: the end of it.
+STREAMED = 4_000
+_COLORS = {
+    "succeeded": "#2e7d32",
+    "failed": "#c62828",
+    "cancelled": "#757575",
+    "running": "#1565c0",
+    "waiting": "#b26a00",
+}
+_TAGS = {
+    "a", "blockquote", "br", "code", "del", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p", "pre",
+    "strong", "table", "tbody", "td", "th", "thead", "tr", "ul",
+}  # fmt: skip
+
+
+@functools.cache
+def _markdown() -> Any:
+    from markdown_it import MarkdownIt
+
+    return MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"]).disable("image")
+
+
+def safe_markdown(text: str) -> str:
+    """The text's Markdown as HTML that can neither run nor load anything."""
+    import nh3
+
+    return nh3.clean(
+        _markdown().render(text),
+        tags=_TAGS,
+        attributes={"a": {"href"}, "ol": {"start"}},
+        url_schemes={"http", "https", "mailto"},
+        link_rel="noopener noreferrer",
+    )
+
+
+def run_bundle(run: Run) -> dict[str, str]:
+    """A run as it stands, for a cell's output: text/plain and text/html."""
+    return {"text/plain": run_text(run), "text/html": run_html(run)}
+
+
+def status_line(run: Run) -> str:
+    """`bob#3 · succeeded · 120 + 45 tokens · $0.0021 · 3.2 s`; what is not final says as of when."""
+    facts = [run.id, run.status]
+    if run.done:
+        facts += [*_spent(run.usage, run.cost)]
+    if run.seconds is not None:
+        facts.append(f"{run.seconds:.1f} s")
+    if not run.done:
+        facts.append(f"as of {time.strftime('%H:%M:%S')}")
+    return " · ".join(facts)
+
+
+def run_text(run: Run) -> str:
+    """A run as plain text."""
+    lines = [status_line(run), *(f"  {line}" for line in tool_lines(run))]
+    if run.status == "failed":
+        lines.append(f"  {run.error}")
+    body = _shown(run)
+    return "\n".join([*lines, "", body] if body else lines)
+
+
+def run_html(run: Run) -> str:
+    """A run as HTML: while it streams its escaped text, at the end its Markdown."""
+    color = _COLORS.get(run.status, "#757575")
+    head = f'<span style="color:{color}">●</span> <small style="opacity:.75">{html.escape(status_line(run))}</small>'
+    tools = "".join(f"<div><small><code>{html.escape(line)}</code></small></div>" for line in tool_lines(run))
+    error = f'<div style="color:{color}">{html.escape(str(run.error))}</div>' if run.status == "failed" else ""
+    body = _shown(run)
+    if body and run.status == "succeeded":
+        body = safe_markdown(body)
+    elif body:
+        body = f'<pre style="white-space:pre-wrap">{html.escape(body)}</pre>'
+    return f"<div>{head}{tools}{error}{body}</div>"
+
+
+def tool_lines(run: Run) -> list[str]:
+    """Each tool call of a run, and how it ended."""
+    ended = {event.message.call_id: event.message for event in _events(run, ToolFinished)}
+    lines: list[str] = []
+    for started in _events(run, ToolStarted):
+        result = ended.get(started.call.id)
+        mark = "…" if result is None else "✗" if result.is_error else "✓"
+        lines.append(f"{mark} {_call(started.call)}" + (f" → {_clip(result.text, 80)}" if result else ""))
+    return lines
+
+
+def session_rows(sessions: Iterable[Session]) -> list[dict[str, str]]:
+    """One row of facts for each session."""
+    rows: list[dict[str, str]] = []
+    for session in sessions:
+        runs = session.runs
+        usage = [run.usage for run in runs if run.usage is not None]
+        total = functools.reduce(Usage.__add__, usage, Usage())
+        costs = [run.cost for run in runs if run.done and run.started_at is not None]
+        rows.append(
+            {
+                "agent": session.name,
+                "state": session.state.label,
+                "now": _now(session),
+                "queued": str(len(session.queue)),
+                "runs": str(len(runs)),
+                "tokens": f"{total.input_tokens} + {total.output_tokens}",
+                "cost": _dollars(None if None in costs else sum(cost for cost in costs if cost is not None)),
+                "model": session.config.model or "",
+            }
+        )
+    return rows
+
+
+def _now(session: Session) -> str:
+    if session.current is not None:
+        return _clip(session.current.prompt, 40)
+    needs = [need.id for run in session.queue[:1] for need in run.needs if not need.done]
+    return f"needs {', '.join(needs)}" if needs else ""
+
+
+def table_text(rows: Sequence[dict[str, str]], empty: str) -> str:
+    """Rows in columns."""
+    if not rows:
+        return empty
+    columns = {key: max(len(key), *(len(row[key]) for row in rows)) for key in rows[0]}
+    lines = ["  ".join(key.ljust(width) for key, width in columns.items())]
+    lines += ["  ".join(row[key].ljust(width) for key, width in columns.items()) for row in rows]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def table_html(rows: Sequence[dict[str, str]], empty: str) -> str:
+    """Rows as an HTML table, every value escaped."""
+    if not rows:
+        return f"<p>{html.escape(empty)}</p>"
+    head = "".join(f'<th style="text-align:left">{html.escape(key)}</th>' for key in rows[0])
+    body = "".join(
+        "<tr>" + "".join(f'<td style="text-align:left">{html.escape(value)}</td>' for value in row.values()) + "</tr>"
+        for row in rows
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _events(run: Run, kind: type[E]) -> list[E]:
+    return [record.event for record in run.events if isinstance(record.event, kind)]
+
+
+def _shown(run: Run) -> str:
+    text = run.text
+    if not run.done and len(text) > STREAMED:
+        return f"… {len(text) - STREAMED:,} characters above …\n{text[-STREAMED:]}"
+    if len(text) > SHOWN:
+        return f"{text[:SHOWN]}\n\n… {len(text) - SHOWN:,} more characters in run.text"
+    return text
+
+
+def _spent(usage: Usage | None, cost: float | None) -> list[str]:
+    if usage is None:
+        return ["tokens unknown", "cost unknown"]
+    return [f"{usage.input_tokens} + {usage.output_tokens} tokens", _dollars(cost)]
+
+
+def _dollars(cost: float | None) -> str:
+    if cost is None:
+        return "cost unknown"
+    return "$0" if cost == 0 else f"${cost:.4f}" if cost >= 0.0001 else f"${cost:.2g}"
+
+
+def _call(call: ToolCall) -> str:
+    try:
+        arguments = json.loads(call.arguments or "{}")
+    except ValueError:
+        arguments = None
+    if not isinstance(arguments, dict):
+        return f"{call.name}({_clip(call.arguments, 60)})"
+    return f"{call.name}({', '.join(f'{key}={_clip(json.dumps(value), 40)}' for key, value in arguments.items())})"
+
+
+def _clip(text: str, width: int) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= width else line[: width - 1] + "…"
