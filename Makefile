@@ -1,10 +1,11 @@
 # Two commands matter: `make demo` and `make test`. Each sets up what it needs, from the lock, into .venv.
 
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help demo test quick lab bench lock clean
+.PHONY: help demo test quick check kernel notebooks-test package browser chromium notebooks lab bench lock clean
+UNIT := not kernel and not browser and not package
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -18,11 +19,40 @@ $(STAMP): requirements.lock pyproject.toml
 demo: $(STAMP)  ## run the quickstart headless on the offline model, and say who did what
 	@$(BIN)/python notebooks/demo.py
 
+test: check kernel notebooks-test package browser  ## everything: lint, types, unit, kernel, notebook, wheel and browser tests
+
 quick: $(STAMP)  ## format, lint, types and unit tests: for every save
 	$(BIN)/ruff format -q .
-	$(BIN)/ruff check .
+	$(MAKE) --no-print-directory check
+
+check: $(STAMP)  # as quick, but changes nothing
+	$(BIN)/ruff format -q --check .
+	$(BIN)/ruff check -q .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -m "not kernel and not browser and not package"
+	$(BIN)/coverage run -m pytest -q -m "$(UNIT)"
+	$(BIN)/coverage report --fail-under=95 --skip-covered | tail -n 20
+	$(BIN)/coverage report --fail-under=100 --include='*/turns.py,*/session.py,*/store.py' > /dev/null
+
+kernel: $(STAMP)
+	$(BIN)/python -m pytest -q -m kernel
+
+notebooks-test: $(STAMP)
+	PYTHONPATH=tests/offline $(BIN)/python -m pytest -q --nbval --nbval-current-env --nbval-cell-timeout 30 notebooks
+
+package: $(STAMP)
+	$(BIN)/python -m pytest -q -m package
+
+browser: $(STAMP) chromium
+	$(BIN)/python -m pytest -q -m browser
+
+chromium:  # installs it where it can; without it the browser tests fail in CI, and say elsewhere that they did not run
+	@command -v chromium chromium-browser google-chrome > /dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null \
+		&& apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium > /dev/null; } \
+		|| echo "no Chromium here and no way to install one"
+
+notebooks: $(STAMP)  ## run the notebooks and store their outputs
+	cd notebooks && WHISPER_MODEL= ../$(BIN)/jupyter nbconvert --log-level ERROR --to notebook --execute --inplace \
+		--ExecutePreprocessor.record_timing=False *.ipynb
 
 lab: $(STAMP)  ## open the quickstart in JupyterLab
 	$(BIN)/jupyter lab notebooks/01_quickstart.ipynb

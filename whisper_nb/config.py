@@ -23,6 +23,11 @@ PROVIDERS: dict[str, tuple[str, str]] = {
     "together_ai": ("TOGETHERAI_API_KEY", "together_ai/meta-llama/Llama-3.3-70B-Instruct-Turbo"),
 }
 MODEL_VARIABLE = "WHISPER_MODEL"
+_KINDS: dict[str, tuple[str, type | tuple[type, ...]]] = {
+    "str | None": ("a string", str),
+    "int | None": ("a whole number", int),
+    "float | None": ("a number", (int, float)),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,11 +50,15 @@ class AIConfig:
     """Seconds from one token to the next, and to the first."""
 
     def __post_init__(self) -> None:
-        """Check the ranges, so that a bad value fails here and not at the first call.
+        """Check types and ranges, so that a bad value fails here and not at the first call.
 
         Raises:
             ConfigError: with the field, its value and what is allowed.
         """
+        for field in fields(self):
+            value, (kind, types) = getattr(self, field.name), _KINDS[str(field.type)]
+            if value is not None and (isinstance(value, bool) or not isinstance(value, types)):
+                raise ConfigError(f"{field.name} {value!r} is a {type(value).__name__}, not {kind}")
         if self.model is not None:
             provider, slash, name = self.model.partition("/")
             if not (provider and slash and name):
@@ -96,10 +105,7 @@ class AIConfig:
                 nearest = difflib.get_close_matches(str(name), known, 1)
                 hint = f"; did you mean {nearest[0]!r}?" if nearest else f"; known are {', '.join(known)}"
                 raise ConfigError(f"unknown config field {name!r}{hint}")
-        try:
-            return cls(**values)
-        except TypeError as error:
-            raise ConfigError(f"bad config value in {values!r}: {error}") from None
+        return cls(**values)
 
     def values(self) -> dict[str, Any]:
         """The fields that are set."""

@@ -44,7 +44,15 @@ async def execute(session: Session, run: Run) -> None:
         async with deadline:
             await _take_turns(session, run, agent, config)
     except TimeoutError:
+        if deadline.expired is None:
+            raise
         raise RunFailed(f"{run.id} took too long: {deadline.expired}; its text so far is in run.text") from None
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        # Nobody cancelled this run, so it must not say that it was.
+        raise RunFailed(f"{run.id}: something that it awaited was cancelled from within; submit it again") from None
 
 
 async def _take_turns(session: Session, run: Run, agent: Agent, config: AIConfig) -> None:
@@ -95,6 +103,8 @@ async def _call_model(session: Session, run: Run, agent: Agent, config: AIConfig
                     if isinstance(delta, TextDelta):
                         await session.publish(TextStreamed(delta.text), run)
         except TimeoutError:
+            if deadline.expired is None:
+                raise
             raise ModelError(
                 f"{config.model}: {deadline.expired}; the call was closed", model=config.model or "", retryable=True
             ) from None

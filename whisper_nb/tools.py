@@ -127,5 +127,11 @@ async def call_tool(tools: dict[str, Tool], call: ToolCall) -> ToolMessage:
         if not isinstance(arguments, dict):
             raise TypeError(f"arguments must be a JSON object, not {type(arguments).__name__}")
         return ToolMessage(call.id, call.name, await tool(arguments))
-    except Exception as error:  # a tool is the user's code: whatever it raises is its result
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        # Nobody cancelled this run: something inside the tool was, and the call still needs a result.
+        return ToolMessage(call.id, call.name, "error: something that the tool awaited was cancelled", True)
+    except (Exception, SystemExit) as error:  # a tool is the user's code: even its sys.exit() is only its result
         return ToolMessage(call.id, call.name, f"error: {type(error).__name__}: {error}", True)

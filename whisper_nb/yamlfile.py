@@ -21,16 +21,18 @@ def load_yaml(path: Path) -> Any:
     import yaml
 
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
     if len(data) > MAX_BYTES:
-        raise ConfigError(f"{path} has {len(data):,} bytes; at most {MAX_BYTES:,} are read")
+        raise ConfigError(f"{path} has more than {MAX_BYTES:,} bytes, which is all that is read")
     try:
         return yaml.load(data.decode("utf-8"), Loader=yaml.SafeLoader)
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 (byte {error.start})") from None
-    except (yaml.YAMLError, RecursionError) as error:
+    # PyYAML lets through whatever its constructors stumble over: `2024-13-45`, `!!int ''`, `!!bool perhaps`.
+    except (yaml.YAMLError, RecursionError, ValueError, LookupError, AttributeError, TypeError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
         raise ConfigError(f"{where}: {getattr(error, 'problem', None) or 'not YAML'}") from None

@@ -1,0 +1,358 @@
+"""Every real provider, through LiteLLM: the one home of litellm.
+
+litellm takes seconds and 150 MB to import, so it is imported at the first call, in a thread. What it raises can carry
+the key, in its text, its causes and the frames of its traceback: none of that leaves this module.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterator, Mapping, Sequence
+from typing import Any, Self
+from weakref import WeakSet
+
+from ..config import PROVIDERS, AIConfig
+from ..errors import ConfigError, ModelError
+from ..messages import CallDelta, Delta, Finish, Message, TextDelta, ToolSchema, Usage, to_openai
+from . import Request
+
+#: Set for good before the import, since litellm loads parts of itself later: nothing is fetched (prices, headers), and
+#: no `.env` of the folder is loaded, which could send the user's key to a stranger's server.
+_ENVIRONMENT = {
+    "LITELLM_MODE": "PRODUCTION",
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS": "True",
+}
+#: Not asked for a key: servers of one's own, and clouds that sign in by role, profile or device.
+_KEYLESS = frozenset(
+    {"azure", "bedrock", "chatgpt", "github_copilot", "ollama", "ollama_chat", "sagemaker", "vertex_ai"}
+)
+#: Time limits are the caller's. The same for all calls, because litellm keeps one client per timeout.
+_TIMEOUT_S = 86_400.0
+_MESSAGE_LIMIT = 300
+_PREFIX = re.compile(r"^(?:(?:litellm\.)?\w+(?:Error|Exception|Timeout)(?:: | - ))+")
+_SECRET_NAME = re.compile("KEY|TOKEN|SECRET|PASSWORD")
+_SECRET_LENGTH = 8
+
+#: litellm keeps its connections per process: whoever closes last closes them.
+_in_use: WeakSet[LiteLLMModel] = WeakSet()
+
+
+class LiteLLMModel:
+    """One model of one provider, for any number of sessions at once.
+
+    Args:
+        place: where the model is: `model`, `api_base` and `api_key_env` are read, nothing else. The key is read from
+            the environment at each call, so that it may be set later, and is kept nowhere.
+    """
+
+    __slots__ = ("__weakref__", "_litellm", "_model", "_place", "_preparing")
+
+    def __init__(self, place: AIConfig) -> None:
+        self._place = place
+        self._model = place.model or ""
+        self._litellm: Any = None
+        self._preparing = asyncio.Lock()
+
+    @property
+    def context_tokens(self) -> int | None:
+        """What litellm's price map says; None for a model that it does not list, and before the first call."""
+        limit = self._listed().get("max_input_tokens")
+        return limit if isinstance(limit, int) else None
+
+    def count_tokens(self, messages: Sequence[Message]) -> int:
+        """As litellm counts for this model; before the first call a rough estimate, one for every 4 characters."""
+        wire = [to_openai(message) for message in messages]
+        if self._litellm is None:
+            return sum(len(str(message)) for message in wire) // 4
+        return int(self._litellm.token_counter(model=self._model, messages=wire))
+
+    async def stream(self, request: Request) -> AsyncGenerator[Delta, None]:
+        """The reply, delta by delta, and a Finish if and only if the provider gave a finish reason.
+
+        Closing the generator, or cancelling the task that reads it, closes the HTTP response. Nothing is retried.
+
+        Raises:
+            ConfigError: no key, or a provider that litellm does not know. Nothing was sent.
+            ModelError: whatever else went wrong. It holds neither the key nor an exception that does.
+        """
+        key = self._key()
+        await self._prepare()
+        reply = _Reply()
+        finish: Finish | None = None
+        failure: ModelError | None = None
+        try:
+            reply.begin(await self._litellm.acompletion(**self._arguments(request), api_key=key.reveal()))
+            async for chunk in reply.chunks:
+                for delta in reply.read(chunk):
+                    yield delta
+                if reply.complete:
+                    break
+            finish = reply.finish(self._cost)
+        except asyncio.CancelledError as error:
+            # The frames that it came through hold the key, and a timeout keeps it as its cause.
+            error.__traceback__ = error.__context__ = None
+            raise
+        except Exception as error:  # litellm raises errors of its own, of the SDKs, of httpx and of Python
+            failure = self._failure(error, key)
+        finally:
+            await reply.aclose()
+        if failure is not None:
+            raise failure  # not above, where the error that holds the key would become its context
+        if finish is not None:
+            yield finish
+
+    async def aclose(self) -> None:
+        """Close litellm's connections, once no other model in this process uses them."""
+        _in_use.discard(self)
+        if self._litellm is not None and not _in_use:
+            await self._litellm.close_litellm_async_clients()
+            # A closed client that stayed in the cache would fail the next call.
+            self._litellm.in_memory_llm_clients_cache.flush_cache()
+            await asyncio.sleep(0)  # lets litellm's finalizers end the tasks that they have just begun
+
+    # Before the call
+
+    def _key(self) -> _Key:
+        """The key to send.
+
+        Raises:
+            ConfigError: the variable that should hold it does not.
+        """
+        place = self._place
+        own, _ = PROVIDERS.get(place.provider, ("", ""))
+        variable = place.api_key_env or own
+        if value := os.environ.get(variable, "").strip():
+            return _Key(variable, value)
+        if place.api_key_env or (own and not place.api_base):
+            raise _no_key(self._model, variable)
+        # A server of one's own may want no key, but the SDK does.
+        return _Key("", "none" if own else "")
+
+    async def _prepare(self) -> None:
+        async with self._preparing:
+            if self._litellm is None:
+                self._litellm = await asyncio.to_thread(self._load)
+        _in_use.add(self)
+
+    def _load(self) -> Any:
+        """Import litellm and check what only litellm can tell; in a thread, because either may block.
+
+        Raises:
+            ConfigError: an unknown provider, or one whose key is missing.
+        """
+        litellm = _import_litellm()
+        place = self._place
+        if place.provider not in litellm.provider_list:
+            raise ConfigError(
+                f"model {self._model!r}: LiteLLM knows no provider {place.provider!r}; "
+                "the known ones are at https://docs.litellm.ai/docs/providers"
+            )
+        asked = not (place.api_key_env or place.api_base or place.provider in _KEYLESS or place.provider in PROVIDERS)
+        if asked and (missing := litellm.validate_environment(self._model)["missing_keys"]):
+            raise _no_key(self._model, " and ".join(missing))
+        return litellm
+
+    def _arguments(self, request: Request) -> dict[str, Any]:
+        """What acompletion is given besides the key. A parameter that is not set is not sent."""
+        config = request.config
+        optional = {
+            "api_base": self._place.api_base,
+            "temperature": config.temperature,
+            "max_tokens": config.max_tokens,
+            "tools": [_to_openai_tool(tool) for tool in request.tools] or None,
+        }
+        return {
+            "model": self._model,
+            "messages": [to_openai(message) for message in request.messages],
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            "timeout": max(_TIMEOUT_S, config.timeout_s or 0.0),
+            "num_retries": 0,  # litellm's own
+            "max_retries": 0,  # those of the SDK under it
+            "no-log": True,  # spares the work for logging callbacks
+            **{name: value for name, value in optional.items() if value is not None},
+        }
+
+    # After the call
+
+    def _listed(self) -> Mapping[str, Any]:
+        """The model's entry in litellm's price map; empty where there is none."""
+        if self._litellm is None:
+            return {}
+        prices: Mapping[str, Mapping[str, Any]] = self._litellm.model_cost
+        provider, _, name = self._model.partition("/")
+        entry = prices.get(self._model) or prices.get(name) or {}
+        # Entries for bedrock say bedrock_converse, those for vertex_ai vertex_ai-language-models.
+        return entry if str(entry.get("litellm_provider")).startswith(provider) else {}
+
+    def _cost(self, usage: Any) -> float | None:
+        """US dollars: the provider's own figure, else by litellm's price map, else unknown."""
+        told = getattr(usage, "cost", None)
+        told = told.get("total_cost") if isinstance(told, Mapping) else told
+        if isinstance(told, int | float):
+            return float(told)
+        listed = self._listed()
+        if not (listed.get("input_cost_per_token") or listed.get("output_cost_per_token")):
+            return None
+        return float(sum(self._litellm.cost_per_token(model=self._model, usage_object=usage)))
+
+    def _failure(self, error: Exception, key: _Key) -> ModelError:
+        """The one place where what litellm raises becomes an error of ours."""
+        error = getattr(error, "original_exception", None) or error  # litellm wraps what breaks in mid-stream
+        status = getattr(error, "status_code", None)
+        text = _PREFIX.sub("", " ".join(key.redact(str(error)).partition("Traceback (most")[0].split()))
+        text = text if len(text) <= _MESSAGE_LIMIT else text[: _MESSAGE_LIMIT - 1] + "…"
+        retryable = isinstance(status, int) and (status in (408, 409, 429) or status >= 500)
+        if isinstance(error, self._litellm.APIConnectionError | self._litellm.Timeout):
+            what = f"the connection to {self._place.api_base or 'the provider'} failed. Submit again. Reason: {text}"
+        elif status in (401, 403):
+            # What the provider says may echo the key, whole or in part.
+            what = f"the provider refused {f'the key from {key.variable}' if key.variable else 'access'} ({status})"
+            what += ". Check that the key is complete and may use this model; it is read anew at each call."
+        elif status == 404:
+            what = f"no such model or address (404). Check the model's name and api_base. Reason: {text}"
+        elif status == 429:
+            what = f"too many requests, or no credit left (429). Submit again later. Reason: {text}"
+        elif retryable:
+            what = f"the provider failed ({status}). Submit again. Reason: {text}"
+        elif isinstance(status, int):
+            what = f"the provider does not take the request ({status}). Reason: {text}"
+        else:
+            what = f"LiteLLM failed: {type(error).__name__}: {text}"
+        return ModelError(f"{self._model}: {what}", model=self._model, retryable=retryable)
+
+
+class _Reply:
+    """One reply on its way from litellm, from `begin` to `aclose`."""
+
+    __slots__ = ("_finish", "_source", "_usage", "chunks", "complete")
+
+    def __init__(self) -> None:
+        self.chunks: Any = None
+        """litellm's stream; not kept after the end, since it holds the key."""
+        self.complete = False
+        """Whether litellm's last chunk was read, the one with the usage."""
+        self._source: _Source | None = None
+        self._finish = ""
+        self._usage: Any = None
+
+    def begin(self, chunks: Any) -> None:
+        self.chunks = chunks
+        if isinstance(chunks.completion_stream, AsyncIterable):
+            self._source = chunks.completion_stream = _Source(chunks.completion_stream)
+
+    def read(self, chunk: Any) -> Iterator[Delta]:
+        """What one chunk says. Some have no choices and say nothing."""
+        self._usage = getattr(chunk, "usage", None)
+        self.complete = self._usage is not None
+        for choice in chunk.choices[:1]:
+            self._finish = choice.finish_reason or self._finish
+            if choice.delta.content:
+                yield TextDelta(choice.delta.content)
+            for call in choice.delta.tool_calls or ():
+                function = call.function
+                yield CallDelta(call.index, call.id or "", function.name or "", function.arguments or "")
+
+    def finish(self, cost: Callable[[Any], float | None]) -> Finish | None:
+        """How the reply ended; None when the provider did not say, which means that it was cut off."""
+        said = self.chunks.received_finish_reason is not None and (self._source is None or self._source.finished)
+        if not said or not self._finish:
+            return None
+        # litellm's last chunk always has a usage, if need be counted by itself: unknown, to us.
+        if self._usage is None or not any(getattr(chunk, "usage", None) for chunk in self.chunks.chunks):
+            return Finish(self._finish)
+        usage = Usage(self._usage.prompt_tokens or 0, self._usage.completion_tokens or 0)
+        return Finish(self._finish, usage, cost(self._usage))
+
+    async def aclose(self) -> None:
+        chunks, self.chunks, self._source, self._usage = self.chunks, None, None, None
+        if chunks is not None:
+            await chunks.aclose()
+
+
+class _Source:
+    """A provider's chunks on their way into litellm's stream, watched for a finish reason.
+
+    litellm makes up a "stop" for a stream that was cut off, and for many providers takes the `[DONE]` line for one. What
+    the provider itself said is visible only here. https://github.com/BerriAI/litellm/issues/40260
+    """
+
+    __slots__ = ("_chunks", "_next", "_speaks", "finished")
+
+    def __init__(self, chunks: AsyncIterable[Any]) -> None:
+        self._chunks = chunks
+        self._next = aiter(chunks).__anext__
+        self._speaks = False
+        self.finished = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._chunks, name)  # litellm closes it by aclose() or close(), whichever there is
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        chunk = await self._next()
+        if isinstance(chunk, Mapping):
+            # litellm's own form. It makes one of `[DONE]` too, but a provider of this form has spoken in it before.
+            self._speaks = self._speaks or bool(chunk.get("text") or chunk.get("tool_use"))
+            self.finished = self.finished or bool(chunk.get("is_finished") and self._speaks)
+        elif (choices := getattr(chunk, "choices", None)) is not None:
+            self.finished = self.finished or any(choice.finish_reason for choice in choices)
+        else:
+            self.finished = True  # a form that only litellm knows: its word must do
+        return chunk
+
+
+class _Key:
+    """An API key that does not print, neither by itself nor among the locals of a traceback."""
+
+    __slots__ = ("_value", "variable")
+
+    def __init__(self, variable: str, value: str) -> None:
+        self.variable = variable
+        self._value = value
+
+    def __repr__(self) -> str:
+        return f"<key from {self.variable or 'nowhere'}>"
+
+    def reveal(self) -> str | None:
+        """The key; None leaves it to litellm to find one."""
+        return self._value or None
+
+    def redact(self, text: str) -> str:
+        """The text without this key, and without whatever else the environment keeps secret."""
+        named = [value for name, value in os.environ.items() if _SECRET_NAME.search(name)]
+        secrets = {value for value in (self._value, *named) if len(value) >= _SECRET_LENGTH}
+        for secret in sorted(secrets, key=len, reverse=True):
+            text = text.replace(secret, "[redacted]")
+        return text
+
+
+def _no_key(model: str, variables: str) -> ConfigError:
+    return ConfigError(
+        f"{model} needs a key: set {variables}, for example by os.environ[…] = getpass.getpass(), "
+        "or name another variable with api_key_env. Nothing was sent."
+    )
+
+
+def _to_openai_tool(tool: ToolSchema) -> dict[str, Any]:
+    function = {"name": tool.name, "description": tool.description, "parameters": dict(tool.parameters)}
+    return {"type": "function", "function": function}
+
+
+def _import_litellm() -> Any:
+    """litellm, silent."""
+    os.environ.update(_ENVIRONMENT)
+    import litellm
+
+    litellm.suppress_debug_info = True
+    litellm.disable_streaming_logging = True
+    litellm.disable_hf_tokenizer_download = True  # counting tokens must not reach for the network
+    # Agents never print, and its warnings may quote what was said or sent.
+    logging.getLogger("LiteLLM").setLevel(logging.CRITICAL)
+    return litellm

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 import threading
 import warnings
 from collections.abc import Iterator
@@ -45,11 +46,31 @@ def warn_of_old_nest_asyncio() -> None:
         )
 
 
+@contextmanager
+def waking(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """Let a signal wake the loop while it idles.
+
+    Without it the interrupt of an awaiting cell is heard only when the loop next turns for another reason, which may
+    be never: https://github.com/ipython/ipykernel/issues/881
+    """
+    reader, writer = socket.socketpair()
+    with reader, writer:
+        reader.setblocking(False)
+        writer.setblocking(False)
+        loop.add_reader(reader, reader.recv, 4096)
+        before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(before)
+            loop.remove_reader(reader)
+
+
 class _Interrupts:
     """Our SIGINT handler, there while at least one wait is.
 
-    Python's own raises KeyboardInterrupt in whatever is on the CPU, and that may be an agent. asyncio's signal
-    handling instead writes to the loop's wake-up socket, so that an idle loop hears of it at once.
+    Python's own raises KeyboardInterrupt in whatever is on the CPU, and that may be an agent. This one only tells the
+    loop, and wakes it.
     """
 
     def __init__(self) -> None:
@@ -62,14 +83,13 @@ class _Interrupts:
         outermost = not self._waits and threading.current_thread() is threading.main_thread()
         before = signal.getsignal(signal.SIGINT)
         if outermost:
-            loop.add_signal_handler(signal.SIGINT, self._interrupt)
+            signal.signal(signal.SIGINT, lambda *_: loop.call_soon_threadsafe(self._interrupt))
         self._waits.append(interrupted)
         try:
             yield interrupted
         finally:
             self._waits.remove(interrupted)
             if outermost:
-                loop.remove_signal_handler(signal.SIGINT)
                 signal.signal(signal.SIGINT, before)
 
     def _interrupt(self) -> None:

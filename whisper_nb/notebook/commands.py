@@ -339,7 +339,7 @@ def _function(team: Team, name: str) -> Callable[..., Any]:
         raise ConfigError(
             f"--tools {name.strip()!r} is not a function of this notebook; define it in a cell above, with a docstring"
         )
-    return function  # type: ignore[no-any-return]
+    return function
 
 
 def _log_line(record: Record) -> str:

@@ -20,7 +20,7 @@ from ..home import Home
 from ..runs import Run
 from ..runtimes import Runtime
 from . import completion, magics, questions
-from .blocking import block, warn_of_old_nest_asyncio
+from .blocking import block, waking, warn_of_old_nest_asyncio
 from .output import Outputs
 from .team import Team
 
@@ -66,6 +66,8 @@ def load(shell: InteractiveShell) -> None:
     formatter = shell.display_formatter.ipython_display_formatter
     formatter.for_type(Run, team.display)
     undo = _loaded[shell] = ExitStack()
+    if live:
+        undo.enter_context(waking(rt.home.loop))
     undo.callback(rt.observe(outputs.observe))
     undo.callback(shell.events.unregister, "post_run_cell", outputs.settle)
     undo.callback(formatter.pop, Run, None)

@@ -87,6 +87,9 @@ def _dispatch(team: Team, line: str, local_ns: Mapping[str, Any] | None) -> obje
     if command is None:
         raise ConfigError(f"no command {word!r}; there are {', '.join(COMMANDS)} (%{team.root} help)")
     parser = command.parser(team.root)
+    if rest.strip() in ("-h", "--help", "?"):
+        print(parser.format_help())  # noqa: T201
+        return None
     if command is ASK:
         head, prompt = split_ask(rest)
         return team.launch(order(parser.parse_args(head), prompt), local_ns)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import html
 import json
+import re
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
@@ -31,6 +32,8 @@ _COLORS = {
     "running": "#1565c0",
     "waiting": "#b26a00",
 }
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_LEFT = 'style="text-align:left"'
 _TAGS = {
     "a", "blockquote", "br", "code", "del", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p", "pre",
     "strong", "table", "tbody", "td", "th", "thead", "tr", "ul",
@@ -48,18 +51,25 @@ def safe_markdown(text: str) -> str:
     """The text's Markdown as HTML that can neither run nor load anything."""
     import nh3
 
-    return nh3.clean(
+    clean = nh3.clean(
         _markdown().render(text),
         tags=_TAGS,
         attributes={"a": {"href"}, "ol": {"start"}},
         url_schemes={"http", "https", "mailto"},
         link_rel="noopener noreferrer",
     )
+    # JupyterLab aligns the cells of a table to the right, which suits numbers. In clean text `<td>` is only ever a tag.
+    return clean.replace("<td>", f"<td {_LEFT}>").replace("<th>", f"<th {_LEFT}>")
+
+
+def printable(text: str) -> str:
+    """The text without what a terminal would obey or UTF-8 cannot say: control characters, lone surrogates."""
+    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def run_bundle(run: Run) -> dict[str, str]:
     """A run as it stands, for a cell's output: text/plain and text/html."""
-    return {"text/plain": run_text(run), "text/html": run_html(run)}
+    return {"text/plain": printable(run_text(run)), "text/html": printable(run_html(run))}
 
 
 def status_line(run: Run) -> str:
@@ -152,10 +162,9 @@ def table_html(rows: Sequence[dict[str, str]], empty: str) -> str:
     """Rows as an HTML table, every value escaped."""
     if not rows:
         return f"<p>{html.escape(empty)}</p>"
-    head = "".join(f'<th style="text-align:left">{html.escape(key)}</th>' for key in rows[0])
+    head = "".join(f"<th {_LEFT}>{html.escape(key)}</th>" for key in rows[0])
     body = "".join(
-        "<tr>" + "".join(f'<td style="text-align:left">{html.escape(value)}</td>' for value in row.values()) + "</tr>"
-        for row in rows
+        "<tr>" + "".join(f"<td {_LEFT}>{html.escape(value)}</td>" for value in row.values()) + "</tr>" for row in rows
     )
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
@@ -196,5 +205,5 @@ def _call(call: ToolCall) -> str:
 
 
 def _clip(text: str, width: int) -> str:
-    line = " ".join(text.split())
+    line = printable(" ".join(text.split()))
     return line if len(line) <= width else line[: width - 1] + "…"

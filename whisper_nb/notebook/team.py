@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from keyword import iskeyword
 from typing import Any
 
 from IPython.core.interactiveshell import InteractiveShell
@@ -17,6 +18,7 @@ from ..runtimes import Runtime
 from ..session import Session
 from .interpolation import interpolate, words
 from .output import Outputs
+from .render import printable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +60,7 @@ class Team:
             RunFailed, RunCancelled: of a run that was waited for.
         """
         session = self.runtime[order.name]
-        if order.out is not None and not order.out.isidentifier():
+        if order.out is not None and (not order.out.isidentifier() or iskeyword(order.out)):
             raise ConfigError(f"-o {order.out!r} is not a variable name")
         config = AIConfig.of(order.model)
         parts = self.parts(order.prompt, local_ns) if order.interpolate else [order.prompt]
@@ -165,4 +167,4 @@ def _preview(session: Session, parts: Sequence[str | Run], config: AIConfig) -> 
 
 def outcome_line(run: Run) -> str:
     """How a run ended, in one line that is the same whenever it is run."""
-    return f"{run.id} failed: {run.error}" if run.status == "failed" else f"{run.id} {run.status}"
+    return printable(f"{run.id} failed: {run.error}") if run.status == "failed" else f"{run.id} {run.status}"
