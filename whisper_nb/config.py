@@ -15,12 +15,12 @@ PROVIDERS: dict[str, tuple[str, str]] = {
     "openrouter": ("OPENROUTER_API_KEY", "openrouter/openai/gpt-4o-mini"),
     "anthropic": ("ANTHROPIC_API_KEY", "anthropic/claude-haiku-4-5"),
     "openai": ("OPENAI_API_KEY", "openai/gpt-4o-mini"),
-    "gemini": ("GEMINI_API_KEY", "gemini/gemini-2.5-flash"),
+    "gemini": ("GEMINI_API_KEY", "gemini/gemini-flash-latest"),
     "mistral": ("MISTRAL_API_KEY", "mistral/mistral-small-latest"),
-    "groq": ("GROQ_API_KEY", "groq/llama-3.3-70b-versatile"),
-    "deepseek": ("DEEPSEEK_API_KEY", "deepseek/deepseek-chat"),
-    "xai": ("XAI_API_KEY", "xai/grok-3-mini"),
-    "together_ai": ("TOGETHERAI_API_KEY", "together_ai/meta-llama/Llama-3.3-70B-Instruct-Turbo"),
+    "groq": ("GROQ_API_KEY", "groq/openai/gpt-oss-20b"),
+    "deepseek": ("DEEPSEEK_API_KEY", "deepseek/deepseek-flash"),
+    "xai": ("XAI_API_KEY", "xai/grok-4.3-latest"),
+    "together_ai": ("TOGETHERAI_API_KEY", "together_ai/openai/gpt-oss-120b"),
 }
 MODEL_VARIABLE = "WHISPER_MODEL"
 _KINDS: dict[str, tuple[str, type | tuple[type, ...]]] = {

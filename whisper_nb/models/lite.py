@@ -10,14 +10,18 @@ import asyncio
 import logging
 import os
 import re
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterator, Mapping, Sequence
-from typing import Any, Self
+import warnings
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any
 from weakref import WeakSet
 
 from ..config import PROVIDERS, AIConfig
 from ..errors import ConfigError, ModelError
-from ..messages import CallDelta, Delta, Finish, Message, TextDelta, ToolSchema, Usage, to_openai
+from ..messages import Delta, Message, ToolSchema, to_openai
 from . import Request
+from .chunks import Reading, provider_chunks
 
 #: Set for good before the import, since litellm loads parts of itself later: nothing is fetched (prices, headers), and
 #: no `.env` of the folder is loaded, which could send the user's key to a stranger's server.
@@ -33,7 +37,9 @@ _KEYLESS = frozenset(
 #: Time limits are the caller's. The same for all calls, because litellm keeps one client per timeout.
 _TIMEOUT_S = 86_400.0
 _MESSAGE_LIMIT = 300
-_PREFIX = re.compile(r"^(?:(?:litellm\.)?\w+(?:Error|Exception|Timeout)(?:: | - ))+")
+_PREFIX = re.compile(r"^(?:(?:litellm\.)?\w* ?(?:Error|Exception|Timeout)(?:: | - ))+")
+#: HTTP errors that may pass by themselves, besides the provider's own.
+_PASSING = (408, 409, 429)
 _SECRET_NAME = re.compile("KEY|TOKEN|SECRET|PASSWORD")
 _SECRET_LENGTH = 8
 
@@ -81,29 +87,26 @@ class LiteLLMModel:
         """
         key = self._key()
         await self._prepare()
-        reply = _Reply()
-        finish: Finish | None = None
+        reading = Reading()
+        begun = False
         failure: ModelError | None = None
         try:
-            reply.begin(await self._litellm.acompletion(**self._arguments(request), api_key=key.reveal()))
-            async for chunk in reply.chunks:
-                for delta in reply.read(chunk):
-                    yield delta
-                if reply.complete:
-                    break
-            finish = reply.finish(self._cost)
+            stream = self._litellm.acompletion(**self._arguments(request), api_key=key.reveal())
+            async with aclosing(provider_chunks(await stream)) as chunks:
+                begun = True
+                async for chunk in chunks:
+                    for delta in reading.read(chunk):
+                        yield delta
         except asyncio.CancelledError as error:
             # The frames that it came through hold the key, and a timeout keeps it as its cause.
             error.__traceback__ = error.__context__ = None
             raise
-        except Exception as error:  # litellm raises errors of its own, of the SDKs, of httpx and of Python
-            failure = self._failure(error, key)
-        finally:
-            await reply.aclose()
+        except Exception as error:  # litellm lets errors of the SDKs, of httpx and of Python through
+            failure = self._failure(error, key, begun)
         if failure is not None:
             raise failure  # not above, where the error that holds the key would become its context
-        if finish is not None:
-            yield finish
+        if finish := reading.finish():
+            yield replace(finish, cost_usd=self._cost(reading.spent))
 
     async def aclose(self) -> None:
         """Close litellm's connections, once no other model in this process uses them."""
@@ -153,7 +156,7 @@ class LiteLLMModel:
             )
         asked = not (place.api_key_env or place.api_base or place.provider in _KEYLESS or place.provider in PROVIDERS)
         if asked and (missing := litellm.validate_environment(self._model)["missing_keys"]):
-            raise _no_key(self._model, " and ".join(missing))
+            raise _no_key(self._model, *missing)
         return litellm
 
     def _arguments(self, request: Request) -> dict[str, Any]:
@@ -174,6 +177,7 @@ class LiteLLMModel:
             "num_retries": 0,  # litellm's own
             "max_retries": 0,  # those of the SDK under it
             "no-log": True,  # spares the work for logging callbacks
+            "_skip_mcp_handler": True,  # else tools make it import mcp, a package that it does not depend on
             **{name: value for name, value in optional.items() if value is not None},
         }
 
@@ -189,123 +193,45 @@ class LiteLLMModel:
         # Entries for bedrock say bedrock_converse, those for vertex_ai vertex_ai-language-models.
         return entry if str(entry.get("litellm_provider")).startswith(provider) else {}
 
-    def _cost(self, usage: Any) -> float | None:
+    def _cost(self, spent: Mapping[str, Any]) -> float | None:
         """US dollars: the provider's own figure, else by litellm's price map, else unknown."""
-        told = getattr(usage, "cost", None)
+        told = spent.get("cost")
         told = told.get("total_cost") if isinstance(told, Mapping) else told
         if isinstance(told, int | float):
             return float(told)
         listed = self._listed()
-        if not (listed.get("input_cost_per_token") or listed.get("output_cost_per_token")):
+        if not spent or not (listed.get("input_cost_per_token") or listed.get("output_cost_per_token")):
             return None
-        return float(sum(self._litellm.cost_per_token(model=self._model, usage_object=usage)))
+        try:
+            usage = self._litellm.Usage(**spent)
+            return float(sum(self._litellm.cost_per_token(model=self._model, usage_object=usage)))
+        except Exception:  # of any kind, for an entry that litellm cannot use: unknown, and no reason to lose the reply
+            return None
 
-    def _failure(self, error: Exception, key: _Key) -> ModelError:
+    def _failure(self, error: Exception, key: _Key, begun: bool) -> ModelError:
         """The one place where what litellm raises becomes an error of ours."""
-        error = getattr(error, "original_exception", None) or error  # litellm wraps what breaks in mid-stream
         status = getattr(error, "status_code", None)
         text = _PREFIX.sub("", " ".join(key.redact(str(error)).partition("Traceback (most")[0].split()))
         text = text if len(text) <= _MESSAGE_LIMIT else text[: _MESSAGE_LIMIT - 1] + "…"
-        retryable = isinstance(status, int) and (status in (408, 409, 429) or status >= 500)
-        if isinstance(error, self._litellm.APIConnectionError | self._litellm.Timeout):
-            what = f"the connection to {self._place.api_base or 'the provider'} failed. Submit again. Reason: {text}"
-        elif status in (401, 403):
+        raised = isinstance(error, self._litellm.APIConnectionError | self._litellm.Timeout)
+        network = raised or (begun and status is None)
+        retryable = network or (isinstance(status, int) and (status in _PASSING or status >= 500))
+        if status in (401, 403):
             # What the provider says may echo the key, whole or in part.
             what = f"the provider refused {f'the key from {key.variable}' if key.variable else 'access'} ({status})"
             what += ". Check that the key is complete and may use this model; it is read anew at each call."
+        elif network:
+            where = self._place.api_base or "the provider"
+            what = f"the connection to {where} failed or broke off. Submit again. Reason: {text}"
         elif status == 404:
             what = f"no such model or address (404). Check the model's name and api_base. Reason: {text}"
         elif status == 429:
             what = f"too many requests, or no credit left (429). Submit again later. Reason: {text}"
         elif retryable:
             what = f"the provider failed ({status}). Submit again. Reason: {text}"
-        elif isinstance(status, int):
-            what = f"the provider does not take the request ({status}). Reason: {text}"
         else:
-            what = f"LiteLLM failed: {type(error).__name__}: {text}"
+            what = f"the call was refused ({status or type(error).__name__}). Reason: {text}"
         return ModelError(f"{self._model}: {what}", model=self._model, retryable=retryable)
-
-
-class _Reply:
-    """One reply on its way from litellm, from `begin` to `aclose`."""
-
-    __slots__ = ("_finish", "_source", "_usage", "chunks", "complete")
-
-    def __init__(self) -> None:
-        self.chunks: Any = None
-        """litellm's stream; not kept after the end, since it holds the key."""
-        self.complete = False
-        """Whether litellm's last chunk was read, the one with the usage."""
-        self._source: _Source | None = None
-        self._finish = ""
-        self._usage: Any = None
-
-    def begin(self, chunks: Any) -> None:
-        self.chunks = chunks
-        if isinstance(chunks.completion_stream, AsyncIterable):
-            self._source = chunks.completion_stream = _Source(chunks.completion_stream)
-
-    def read(self, chunk: Any) -> Iterator[Delta]:
-        """What one chunk says. Some have no choices and say nothing."""
-        self._usage = getattr(chunk, "usage", None)
-        self.complete = self._usage is not None
-        for choice in chunk.choices[:1]:
-            self._finish = choice.finish_reason or self._finish
-            if choice.delta.content:
-                yield TextDelta(choice.delta.content)
-            for call in choice.delta.tool_calls or ():
-                function = call.function
-                yield CallDelta(call.index, call.id or "", function.name or "", function.arguments or "")
-
-    def finish(self, cost: Callable[[Any], float | None]) -> Finish | None:
-        """How the reply ended; None when the provider did not say, which means that it was cut off."""
-        said = self.chunks.received_finish_reason is not None and (self._source is None or self._source.finished)
-        if not said or not self._finish:
-            return None
-        # litellm's last chunk always has a usage, if need be counted by itself: unknown, to us.
-        if self._usage is None or not any(getattr(chunk, "usage", None) for chunk in self.chunks.chunks):
-            return Finish(self._finish)
-        usage = Usage(self._usage.prompt_tokens or 0, self._usage.completion_tokens or 0)
-        return Finish(self._finish, usage, cost(self._usage))
-
-    async def aclose(self) -> None:
-        chunks, self.chunks, self._source, self._usage = self.chunks, None, None, None
-        if chunks is not None:
-            await chunks.aclose()
-
-
-class _Source:
-    """A provider's chunks on their way into litellm's stream, watched for a finish reason.
-
-    litellm makes up a "stop" for a stream that was cut off, and for many providers takes the `[DONE]` line for one. What
-    the provider itself said is visible only here. https://github.com/BerriAI/litellm/issues/40260
-    """
-
-    __slots__ = ("_chunks", "_next", "_speaks", "finished")
-
-    def __init__(self, chunks: AsyncIterable[Any]) -> None:
-        self._chunks = chunks
-        self._next = aiter(chunks).__anext__
-        self._speaks = False
-        self.finished = False
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._chunks, name)  # litellm closes it by aclose() or close(), whichever there is
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Any:
-        chunk = await self._next()
-        if isinstance(chunk, Mapping):
-            # litellm's own form. It makes one of `[DONE]` too, but a provider of this form has spoken in it before.
-            self._speaks = self._speaks or bool(chunk.get("text") or chunk.get("tool_use"))
-            self.finished = self.finished or bool(chunk.get("is_finished") and self._speaks)
-        elif (choices := getattr(chunk, "choices", None)) is not None:
-            self.finished = self.finished or any(choice.finish_reason for choice in choices)
-        else:
-            self.finished = True  # a form that only litellm knows: its word must do
-        return chunk
 
 
 class _Key:
@@ -333,10 +259,11 @@ class _Key:
         return text
 
 
-def _no_key(model: str, variables: str) -> ConfigError:
+def _no_key(model: str, *variables: str) -> ConfigError:
     return ConfigError(
-        f"{model} needs a key: set {variables}, for example by os.environ[…] = getpass.getpass(), "
-        "or name another variable with api_key_env. Nothing was sent."
+        f"{model} needs a key: set {' and '.join(variables)}, in a cell by "
+        f'os.environ["{variables[-1]}"] = getpass.getpass(), or name another variable with api_key_env. '
+        "Nothing was sent."
     )
 
 
@@ -350,9 +277,13 @@ def _import_litellm() -> Any:
     os.environ.update(_ENVIRONMENT)
     import litellm
 
+    litellm.telemetry = False
     litellm.suppress_debug_info = True
-    litellm.disable_streaming_logging = True
     litellm.disable_hf_tokenizer_download = True  # counting tokens must not reach for the network
-    # Agents never print, and its warnings may quote what was said or sent.
+    # Agents never print, and what it logs may quote what was sent.
     logging.getLogger("LiteLLM").setLevel(logging.CRITICAL)
+    # It prepares a call in a thread; of a call that is cancelled meanwhile, the thread's coroutine is left over.
+    warnings.filterwarnings(
+        "ignore", r"coroutine '\w+(Completion|Handler|LLM)\.a\w+' was never awaited", RuntimeWarning
+    )
     return litellm

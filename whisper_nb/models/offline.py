@@ -88,6 +88,25 @@ class Rule:
     times: int | None = None
     """How often the rule may be used; then the next one that matches is."""
 
+    def __post_init__(self) -> None:
+        """Check what a file or a person may have mistaken.
+
+        Raises:
+            ConfigError: with the field and its value.
+        """
+        for name in ("match", "reply", "system", "error", "finish"):
+            if not isinstance(text := getattr(self, name), str):
+                raise ConfigError(f"{name} {text!r} is not a string (in YAML: put it in quotes)")
+        for name in ("match", "system"):
+            try:
+                re.compile(getattr(self, name))
+            except re.error as error:
+                raise ConfigError(f"{name} {getattr(self, name)!r} is not a regular expression: {error}") from None
+        if self.role not in ("any", "user", "tool"):
+            raise ConfigError(f"role {self.role!r} is not any, user or tool")
+        if not all(isinstance(call, Mapping) and "name" in call for call in self.calls):
+            raise ConfigError(f"calls {self.calls!r}: each is a mapping with a name, and arguments if it has any")
+
 
 @dataclass
 class ScriptedModel:
@@ -121,10 +140,12 @@ class ScriptedModel:
         for number, entry in enumerate(entries, 1):
             unknown = set(entry) - set(known) if isinstance(entry, dict) else {type(entry).__name__}
             if unknown:
-                raise ConfigError(
-                    f"{path}: rule {number}: unknown {', '.join(sorted(unknown))}; known are {', '.join(known)}"
-                )
-            rules.append(Rule(**entry))
+                names = ", ".join(sorted(map(str, unknown)))
+                raise ConfigError(f"{path}: rule {number}: unknown {names}; known are {', '.join(known)}")
+            try:
+                rules.append(Rule(**entry))
+            except ConfigError as error:
+                raise ConfigError(f"{path}: rule {number}: {error}") from None
         return cls(rules)
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
@@ -153,7 +174,7 @@ class ScriptedModel:
             return
         for index, call in enumerate(rule.calls):
             arguments = _expand_json(match, call.get("arguments", {}))
-            yield CallDelta(index, f"call_{len(self.requests)}_{index}", str(call["name"]), arguments)
+            yield CallDelta(index, f"call_{len(self.requests)}_{index}", _expand(match, str(call["name"])), arguments)
         natural = "tool_calls" if rule.calls else "stop"
         yield Finish(rule.finish or natural, Usage(count_words(request.messages), len(words)), 0.0)
 
