@@ -57,6 +57,9 @@ notebooks: $(STAMP)  ## run the notebooks and store their outputs
 lab: $(STAMP)  ## open the quickstart in JupyterLab
 	$(BIN)/jupyter lab notebooks/01_quickstart.ipynb
 
+bench: $(STAMP)  ## measure what it costs, against its goals; reported, not gated
+	@$(BIN)/python -m benchmarks
+
 lock: $(STAMP)  ## resolve the dependencies anew
 	$(BIN)/uv pip compile -q --upgrade --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \
 		--no-emit-find-links --python-version 3.11 --all-extras --no-emit-package whisper-nb pyproject.toml -o requirements.lock

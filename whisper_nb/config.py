@@ -129,6 +129,13 @@ def layered(*layers: AIConfig | None) -> AIConfig:
     return AIConfig(**values)
 
 
+def missing_key(config: AIConfig, environ: Mapping[str, str]) -> str | None:
+    """The variable that would have to hold this config's key and does not; None where no key is known to be missing."""
+    variable, _ = PROVIDERS.get(config.provider, ("", ""))
+    variable = config.api_key_env or ("" if config.api_base else variable)
+    return variable if variable and not environ.get(variable) else None
+
+
 def from_environment(environ: Mapping[str, str], offline: str) -> AIConfig:
     """The model that the environment selects.
 

@@ -15,6 +15,8 @@ A tool that fails raises nothing here: its error goes to the model as the call's
 
 from __future__ import annotations
 
+import traceback
+
 
 class WhisperError(Exception):
     """The root: catch this to catch everything that whisper_nb raises on purpose."""
@@ -56,3 +58,15 @@ class RunFailed(WhisperError):
 
 class RunCancelled(WhisperError):
     """The run was cancelled. This is not asyncio's CancelledError: the task that awaits the run is alive."""
+
+
+def said(error: BaseException | None) -> str:
+    """What an error says: its text, or its kind where it has none."""
+    return str(error) or type(error).__name__
+
+
+def let_go_of_frames(error: BaseException | None) -> None:
+    """Empty the frames of an error that will be kept: they hold tasks and contexts, and so what cells have shown."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__

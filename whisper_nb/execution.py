@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, assert_never
 from .agents import Agent
 from .config import AIConfig
 from .deadlines import Deadline
-from .errors import ModelError, RunFailed, TurnLimitExceeded
+from .errors import ModelError, RunFailed, TurnLimitExceeded, said
 from .events import HistoryTrimmed, ModelReplied, RunStarted, TextStreamed, ToolFinished, ToolStarted
 from .messages import Message, SystemMessage, TextDelta, ToolCall, ToolSchema
 from .models import Model, Request
@@ -36,7 +36,7 @@ async def execute(session: Session, run: Run) -> None:
     for need in run.needs:
         if need.status != "succeeded":
             raise RunFailed(
-                f"it needs {need.id}, which {'failed: ' + str(need.error) if need.error else 'was cancelled'}"
+                f"it needs {need.id}, which {'failed: ' + said(need.error) if need.error else 'was cancelled'}"
             )
     await session.publish(RunStarted(run.prompt, config.model or ""), run)
     deadline = Deadline(run.timeout_s)
@@ -61,7 +61,6 @@ async def _take_turns(session: Session, run: Run, agent: Agent, config: AIConfig
     schemas = await asyncio.to_thread(lambda: [tool.schema for tool in tools.values()]) if tools else []
     turns = 0
     while True:
-        await session.hold(run)
         match next_step(session.messages):
             case Done():
                 return
@@ -71,6 +70,7 @@ async def _take_turns(session: Session, run: Run, agent: Agent, config: AIConfig
                         f"{run.id} wants more than {turns} turns; raise max_turns of {agent.name} to allow it"
                     )
                 turns += 1
+                await session.hold(run)
                 await _call_model(session, run, agent, config, schemas)
             case CallTools(pending):
                 await _call_tools(session, run, tools, pending)
@@ -118,11 +118,12 @@ def _fitting(model: Model, messages: list[Message], config: AIConfig) -> list[Me
     Raises:
         ModelError: what cannot be left out is too long alone. Nothing was sent.
     """
-    limit = model.context_tokens
-    # Every token has at least one character, so most requests need no counting, which is slow.
-    if limit is None or sum(len(message.text) for message in messages) + 64 * len(messages) < limit:
+    if model.context_tokens is None:
         return messages
-    limit -= config.max_tokens or 0
+    limit = model.context_tokens - (config.max_tokens or 0)
+    # A token is at least one byte, so most requests need no counting, which is slow.
+    if sum(len(repr(message).encode()) for message in messages) < limit:
+        return messages
     kept = trim(messages, limit, model.count_tokens)
     if (size := model.count_tokens(kept)) > limit:
         raise ModelError(
@@ -140,6 +141,10 @@ async def _call_tools(session: Session, run: Run, tools: dict[str, Tool], pendin
         await session.publish(ToolStarted(call), run)
         await session.publish(ToolFinished(await call_tool(tools, call)), run)
 
-    async with asyncio.TaskGroup() as group:
-        for call in pending:
-            group.create_task(one(call))
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(call)) for call in pending]
+    except ExceptionGroup as failures:  # the store's: those of tools are results
+        raise failures.exceptions[0] from None
+    if any(task.cancelled() for task in tasks):  # by its own tool: without a result it would be called for ever
+        raise asyncio.CancelledError

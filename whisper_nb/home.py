@@ -15,6 +15,9 @@ from .errors import SessionError
 #: Raises TimeoutError after `timeout` seconds, KeyboardInterrupt when the user interrupts; the work goes on in both.
 Block = Callable[[asyncio.AbstractEventLoop, "Future[None]", float | None], None]
 
+#: Sessions that may take something up before the loop has turned again.
+TURNS = 8
+
 
 class Home:
     """An event loop and the thread that runs it.
@@ -22,12 +25,13 @@ class Home:
     Nothing above assumes which loop or thread that is: a kernel's main loop, a script's, or one in a thread.
     """
 
-    __slots__ = ("_block", "_thread", "loop")
+    __slots__ = ("_block", "_thread", "_turns", "loop")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, block: Block | None = None) -> None:
         self.loop = loop
         self._block = block
         self._thread = threading.get_ident()
+        self._turns = asyncio.Semaphore(TURNS)
 
     @property
     def here(self) -> bool:
@@ -40,23 +44,30 @@ class Home:
         Raises:
             SessionError: the loop is closed, so nothing can reach its agents any more.
         """
+        self._check_open()
         if self.here:
             function(*args)
-            return
-        try:
+        else:
             self.loop.call_soon_threadsafe(function, *args)
-        except RuntimeError:
-            raise SessionError("the loop of these agents is closed; make a new Runtime") from None
+
+    async def turn(self) -> None:
+        """Wait for a turn on the loop: a few sessions at a time, first come, first served.
+
+        What is ready at once runs at once, before anything else: a thousand sessions would hold up the notebook.
+        """
+        await self._turns.acquire()
+        self.loop.call_soon(self._turns.release)
 
     def wait(self, done: Future[None], timeout: float | None) -> None:
         """Block the calling thread until `done`. Interrupting or timing out leaves the work alone.
 
         Raises:
             TimeoutError: after `timeout` seconds.
-            SessionError: this thread runs the loop, and nothing here can run it from inside.
+            SessionError: this thread runs the loop, and nothing here can run it from inside; or the loop is closed.
         """
         if done.done():
             return
+        self._check_open()
         if not self.here:
             try:
                 done.result(timeout)
@@ -66,3 +77,7 @@ class Home:
             self._block(self.loop, done, timeout)
         else:
             raise SessionError("result() would block the loop that runs this agent: write `await run` instead")
+
+    def _check_open(self) -> None:
+        if self.loop.is_closed():
+            raise SessionError("the loop of these agents is closed; make a new Runtime")

@@ -35,6 +35,12 @@ def start_order(run: Queued) -> tuple[int, int]:
     return PRIORITIES.index(run.priority), run.number
 
 
+def held_back_by(queue: Iterable[R], run: Queued) -> list[R]:
+    """The runs of a queue that must start before this one may, although its turn would come: see `next_to_start`."""
+    order = start_order(run)
+    return [one for one in queue if not one.ready and one.number < run.number and start_order(one) < order]
+
+
 def next_to_start(queue: Iterable[R]) -> R | None:
     """The first run of a sorted queue that may start: it is ready, and no earlier one that is not holds it back.
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .config import AIConfig
-from .errors import RunCancelled, RunFailed, SessionError
+from .errors import ConfigError, RunCancelled, RunFailed, SessionError, said
 from .events import ModelReplied, Priority, Record, RunFinished, RunStarted, TextStreamed
 from .messages import Usage
-from .states import Outcome, Status
+from .queues import held_back_by
+from .states import Outcome
 from .store import Observers
 
 if TYPE_CHECKING:
@@ -23,6 +25,9 @@ T = TypeVar("T", Usage, float)
 
 #: The run whose task is executing, so that a blocking wait inside an agent can be told from one in a cell.
 current_run: contextvars.ContextVar[Run | None] = contextvars.ContextVar("whisper_nb_current_run", default=None)
+
+_FINISHED: Future[None] = Future()
+_FINISHED.set_result(None)
 
 
 class Run:
@@ -86,8 +91,8 @@ class Run:
         self.submitted_at = time.time()
         self.started_at: float | None = None
         self.finished_at: float | None = None
-        self.awaiting: Run | None = None
-        """The run that this one's task awaits, for finding deadlocks."""
+        self.awaiting: list[Run] = []
+        """The runs that this one's task and tools await, for finding deadlocks."""
         self._chunks: list[str] = []
         self._outcome: Outcome | None = None
         self._observers: Observers | None = None
@@ -125,7 +130,7 @@ class Run:
         return all(part.done for part in self.needs)
 
     @property
-    def status(self) -> Status:
+    def status(self) -> str:  # not a Literal: jedi, which completes `ans.` in a notebook, breaks down over one
         """Where it stands: submitted → queued → running ⇄ waiting → succeeded | failed | cancelled."""
         if self._outcome is not None:
             return self._outcome
@@ -141,9 +146,7 @@ class Run:
     @property
     def text(self) -> str:
         """The text of its last turn, as far as it has come; kept when the run fails or is cancelled."""
-        if len(self._chunks) > 1:
-            self._chunks[:] = ["".join(self._chunks)]
-        return self._chunks[0] if self._chunks else ""
+        return "".join(self._chunks)
 
     @property
     def seconds(self) -> float | None:
@@ -164,15 +167,9 @@ class Run:
         return self._wait().__await__()
 
     async def _wait(self) -> str:
-        waiter = self._check_deadlock()
-        if waiter is not None:
-            waiter.awaiting = self
-        try:
-            if not self.done:
+        if not self.done:
+            with self._awaited():
                 await asyncio.wrap_future(self._done)
-        finally:
-            if waiter is not None:
-                waiter.awaiting = None
         return self._output()
 
     def result(self, timeout: float | None = None) -> str:
@@ -197,14 +194,14 @@ class Run:
         if self.done:
             return
         home = self._session.home
-        if home.here and current_run.get() is not None:
+        if home.here and _waiter() is not None:
             raise SessionError(
                 f"waiting inside an agent's task would block every agent: write `await run` for {self.id}"
             )
-        self._check_deadlock()
         if home.here and (reason := self.blocked):
             raise SessionError(f"waiting for {self.id} would never end: {reason}")
-        home.wait(self._done, timeout)
+        with self._awaited():
+            home.wait(self._done, timeout)
 
     def cancel(self) -> None:
         """End it, queued or running. Thread-safe; no effect once it is done. Its partial text stays in `text`."""
@@ -255,6 +252,8 @@ class Run:
 
     def observe(self, record: Record) -> None:
         """Take in a record of this run, in order, on the loop's thread."""
+        if type(record.event) is not TextStreamed:
+            self.events.append(record)
         match record.event:
             case TextStreamed(text):
                 self._chunks.append(text)
@@ -262,14 +261,14 @@ class Run:
                 self.model = model
                 self.started_at = record.time
             case ModelReplied(message, usage, cost):
-                first = not any(isinstance(past.event, ModelReplied) for past in self.events)
+                first = sum(isinstance(past.event, ModelReplied) for past in self.events) == 1
                 self._chunks = [message.text]
                 self.usage = _total(self.usage, usage, first)
                 self.cost = _total(self.cost, cost, first)
+            case RunFinished(outcome):
+                self._settle(outcome)
             case _:
                 self.accepted = True
-        if type(record.event) is not TextStreamed:
-            self.events.append(record)
         if self._observers is not None:
             self._observers.notify(record)
 
@@ -277,38 +276,84 @@ class Run:
         """The text of the turn before gives way to that of the next."""
         self._chunks = []
 
-    def settle(self, outcome: Outcome) -> None:
-        """Seal its fate."""
-        self._outcome = outcome
-        self.finished_at = time.time()
-        self.context = None
-        self._done.set_result(None)
-
     def on_done(self, call: Callable[[], object]) -> None:
         """Call when its fate is final, on the thread that sealed it; at once if it is."""
         self._done.add_done_callback(lambda _: call())
 
+    def _settle(self, outcome: Outcome) -> None:
+        self._outcome = outcome
+        self.finished_at = time.time()
+        self.context = None
+        # A future is a third of what a run costs in memory and garbage collection; the finished ones can share theirs.
+        done, self._done = self._done, _FINISHED
+        done.set_result(None)
+
     def _output(self) -> str:
         if self._outcome == "failed":
-            raise RunFailed(f"{self.id} failed: {self.error}") from self.error
+            raise RunFailed(f"{self.id} failed: {said(self.error)}") from self.error
         if self._outcome == "cancelled":
             raise RunCancelled(f"{self.id} was cancelled")
         return self.text
 
-    def _check_deadlock(self) -> Run | None:
-        """The run in whose task we are, if any.
+    @contextmanager
+    def _awaited(self) -> Iterator[None]:
+        """Have the run in whose task we are, if any, stand as waiting for this one.
 
         Raises:
-            SessionError: this run cannot go on before that one ends.
+            SessionError: this run cannot be done before that one is.
         """
-        waiter = current_run.get()
-        target: Run | None = self
-        while waiter is not None and target is not None and not target.done:
-            if target._session is waiter._session:
+        waiter = _waiter()
+        if waiter is None:
+            yield
+            return
+        waiter.awaiting.append(self)
+        try:
+            if self._comes_after(waiter):
                 raise SessionError(f"{waiter.id} would wait for itself: {self.id} cannot start or end before it does")
-            busy = target._session.current
-            target = busy.awaiting if busy else None
-        return waiter
+            yield
+        finally:
+            waiter.awaiting.remove(self)
+
+    def _comes_after(self, other: Run) -> bool:
+        """Whether the other one must be done before this one can be."""
+        seen: set[Run] = set()
+        ahead = [self]
+        while ahead:
+            run = ahead.pop()
+            if run is other:
+                return True
+            if not run.done and run not in seen:
+                seen.add(run)
+                ahead += run._waits_for()
+        return False
+
+    def _waits_for(self) -> tuple[Run, ...]:
+        """What must be done before it can be, as far as anybody knows."""
+        current = self._session.current
+        if current is self:
+            return tuple(self.awaiting)
+        return (*self.needs, *((current,) if current else ()), *held_back_by(self._session.queue, self))
+
+
+def parts_of(prompt: str | Run | Sequence[str | Run]) -> list[str | Run]:
+    """The pieces of a prompt.
+
+    Raises:
+        ConfigError: there is something else among them, or nothing to send.
+    """
+    parts = list(prompt) if isinstance(prompt, Sequence) and not isinstance(prompt, str) else [prompt]
+    for part in parts:
+        if not isinstance(part, str | Run):
+            raise ConfigError(f"a prompt is text, or pieces of text and runs, not {type(part).__name__}")
+    if not any(isinstance(part, Run) or part.strip() for part in parts):
+        raise ConfigError("an empty prompt: nothing to send")
+    return parts
+
+
+def _waiter() -> Run | None:
+    # What a tool leaves running in the background goes on in the run's context when that has long been done.
+    run = current_run.get()
+    return None if run is None or run.done else run
 
 
 def _total(so_far: T | None, more: T | None, first: bool) -> T | None:

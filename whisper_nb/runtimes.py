@@ -6,19 +6,20 @@ import asyncio
 import difflib
 import itertools
 import os
-import threading
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
+from weakref import WeakSet
 
 from .agents import Agent
 from .config import DEFAULTS, AIConfig, from_environment, layered
 from .errors import ConfigError
 from .home import Home
 from .models import Models
-from .session import Ports, Session
+from .ports import Admission, Ports
+from .session import Session
 from .store import MemoryStore, Observer, Observers, Store
 
 #: Seconds that sessions have, all together, to end their work when the runtime closes.
@@ -44,7 +45,7 @@ class Runtime:
         offline: str = "offline/echo",
         max_concurrent_calls: int = 100,
         store: Store | None = None,
-        environ: Mapping[str, str] = os.environ,
+        environ: Mapping[str, str] | None = None,
         home: Home | None = None,
     ) -> None:
         if max_concurrent_calls < 1:
@@ -54,10 +55,12 @@ class Runtime:
         self.store: Store = store or MemoryStore()
         self._config = AIConfig.of(config)
         self._offline = AIConfig(model=offline).model or ""
-        self._environ = environ
+        # Not a default of the argument: help() shows those, keys and all.
+        self.environ: Mapping[str, str] = os.environ if environ is None else environ
         self._sessions: dict[str, Session] = {}
+        self._removed: WeakSet[Session] = WeakSet()  # they may still be at their end
         self._observers = Observers()
-        self.home = home or Home(asyncio.get_running_loop())
+        self.home = home or Home(_running_loop())
         """Where its agents live."""
         self._ports = Ports(
             home=self.home,
@@ -68,7 +71,7 @@ class Runtime:
             resolve=self.resolve,
             fork=self._fork,
             seq=itertools.count(1),
-            admission=threading.Lock(),
+            admission=Admission(),
         )
 
     async def __aenter__(self) -> Self:
@@ -122,7 +125,7 @@ class Runtime:
             ConfigError: there is none of that name.
         """
         self[name].stop()
-        del self._sessions[name]
+        self._removed.add(self._sessions.pop(name))
 
     def stop(self) -> None:
         """Stop every session. Thread-safe."""
@@ -134,15 +137,15 @@ class Runtime:
 
         A tool that does not let itself be cancelled within a second is named in a RuntimeWarning and abandoned.
         """
-        sessions = self.sessions
+        sessions = [*self.sessions, *self._removed]
         ended = await asyncio.gather(*(session.aclose(GRACE_S) for session in sessions))
+        await self.models.aclose()
+        await self.store.aclose()
         for session, in_time in zip(sessions, ended, strict=True):
             if not in_time:
                 warnings.warn(
                     f"{session.name} did not end within {GRACE_S:g} s of being cancelled", RuntimeWarning, stacklevel=2
                 )
-        await self.models.aclose()
-        await self.store.aclose()
 
     # What holds for all
 
@@ -175,7 +178,7 @@ class Runtime:
 
     def resolve(self, agent: Agent | None = None, call: AIConfig | None = None) -> AIConfig:
         """The config of a run: call over `configure` over the agent's own over the environment over defaults."""
-        environment = from_environment(self._environ, self._offline)
+        environment = from_environment(self.environ, self._offline)
         return layered(DEFAULTS, environment, agent.config if agent else None, self._config, call)
 
     def _fork(self, session: Session, name: str) -> Session:
@@ -184,3 +187,12 @@ class Runtime:
         fork = Session(replace(session.agent, name=name), self._ports, session.history)
         self._sessions[name] = fork
         return fork
+
+
+def _running_loop() -> asyncio.AbstractEventLoop:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise ConfigError(
+            "a Runtime lives on a running loop: `async with Runtime() as rt` inside a coroutine"
+        ) from None

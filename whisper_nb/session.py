@@ -8,18 +8,17 @@ the admission in `submit` happens on the loop's thread; what other threads may a
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
-import threading
 import time
 from bisect import insort
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
 
 from .agents import Agent
 from .config import AIConfig
-from .errors import ConfigError, SessionClosed, SessionError
+from .errors import ConfigError, SessionClosed, let_go_of_frames, said
 from .events import (
     AgentRevised,
     Event,
@@ -37,33 +36,14 @@ from .events import (
 from .execution import execute
 from .home import Home
 from .messages import Message, UserMessage
-from .models import Model
+from .ports import Ports
 from .queues import PRIORITIES, next_to_start, start_order
-from .runs import Run
+from .runs import Run, parts_of
 from .states import State, Trigger, transition
-from .store import Observers, Store
-from .turns import close_turn
+from .turns import close_turn, in_call_order
 
-QUEUE_LIMIT = 100
 RUNS_KEPT = 1000
 _log = logging.getLogger("whisper_nb")
-
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """What a session works with: given by the runtime, the same for all its sessions."""
-
-    home: Home
-    store: Store
-    observers: Observers
-    permits: asyncio.Semaphore
-    """One per model call in flight. First come, first served, and a session asks for one at a time: fair."""
-    open_model: Callable[[AIConfig], Model]
-    resolve: Callable[[Agent, AIConfig | None], AIConfig]
-    """The config of one run: of its agent and what the call sets, with every other layer in its order."""
-    fork: Callable[[Session, str], Session]
-    seq: itertools.count[int]
-    admission: threading.Lock
 
 
 class Session:
@@ -73,7 +53,7 @@ class Session:
     """
 
     __slots__ = (
-        "__weakref__", "_admitted", "_bell", "_draft", "_history", "_numbers", "_opened", "_order", "_outbox",
+        "__weakref__", "_bell", "_draft", "_history", "_opened", "_order", "_outbox",
         "_queue", "_runs", "_task", "_worker", "agent", "current", "ports", "revision", "state",
     )  # fmt: skip
 
@@ -90,8 +70,6 @@ class Session:
         self._queue: list[Run] = []  # sorted by start_order
         self._runs: deque[Run] | None = None
         self._outbox: deque[tuple[Event, Run | None]] | None = None  # posted, not yet stored
-        self._admitted = 0  # runs submitted or queued
-        self._numbers = 0
         self._order: asyncio.Lock | None = None
         self._worker: asyncio.Task[None] | None = None
         self._task: asyncio.Task[None] | None = None
@@ -143,17 +121,17 @@ class Session:
     @property
     def messages(self) -> tuple[Message, ...]:
         """The history and, after it, the current run's messages so far."""
-        return (*self._history, *self._draft)
+        return (*self._history, *in_call_order(self._draft))
 
     # Work
 
     def submit(
         self,
-        prompt: str | Sequence[str | Run],
+        prompt: str | Run | Sequence[str | Run],
         *,
         priority: Priority = "normal",
         timeout_s: float | None = None,
-        config: AIConfig | None = None,
+        config: AIConfig | Mapping[str, Any] | str | None = None,
     ) -> Run:
         """Give it work. Returns at once, never blocks, thread-safe.
 
@@ -162,21 +140,23 @@ class Session:
                 them, and fails if one of them does.
             priority: urgent, high, normal or low. First in, first out among equals; none overtakes the running one.
             timeout_s: seconds for the whole run, from its start.
-            config: what this one run sets of its config.
+            config: what this one run sets of its config, in any form.
 
         Raises:
-            ConfigError: an unknown priority, an empty prompt or a timeout that is not positive.
+            ConfigError: an unknown priority, an empty prompt, a timeout that is not positive or a bad config.
             SessionClosed: it was stopped.
             SessionError: 100 runs wait already.
         """
-        parts = [prompt] if isinstance(prompt, str) else list(prompt)
+        parts = parts_of(prompt)
         if priority not in PRIORITIES:
             raise ConfigError(f"unknown priority {priority!r}; allowed are {', '.join(PRIORITIES)}")
-        if not any(isinstance(part, Run) or part.strip() for part in parts):
-            raise ConfigError(f"an empty prompt for {self.name}: nothing to send")
         if timeout_s is not None and not timeout_s > 0:
             raise ConfigError(f"timeout {timeout_s!r} is not more than 0 seconds")
-        run = Run(self, self._admit(), parts, priority=priority, timeout_s=timeout_s, config=config or AIConfig())
+        config = AIConfig.of(config)
+        if self.state.gate == "stopped":
+            raise SessionClosed(f"{self.name} was stopped; `%agent resume {self.name}` lets it work again")
+        number = self.ports.admission.enter(self.name)
+        run = Run(self, number, parts, priority=priority, timeout_s=timeout_s, config=config)
         self.home.call(self._accept, run)
         return run
 
@@ -186,10 +166,10 @@ class Session:
 
     def cancel_run(self, run: Run) -> None:
         """Cancel one of its runs; `Run.cancel` is the same from any thread."""
-        if run is not self.current:
-            self._post(RunFinished("cancelled"), run)
-        elif self._task is not None:
+        if run is self.current and self._task is not None:
             self._task.cancel()
+        else:
+            self._post(RunFinished("cancelled"), run)
 
     def pause(self) -> None:
         """Start nothing more. The current run goes on to the end of its turn, then waits."""
@@ -216,40 +196,46 @@ class Session:
         return self.ports.fork(self, name)
 
     def revise(self, agent: Agent) -> None:
-        """Go on with another spec, history kept; the current run ends with the old one."""
+        """Go on with another spec of the same name, history kept; the current run ends with the old one."""
+        if agent.name != self.name:
+            raise ConfigError(f"{self.name} cannot become {agent.name}: fork it, or create {agent.name}")
         if agent != self.agent:
             self.revision += 1
             self._post(AgentRevised(self.revision))
         self.agent = agent
 
     async def aclose(self, grace_s: float) -> bool:
-        """Stop, and wait until nothing of it runs, `grace_s` seconds at most.
+        """Stop, and wait until nothing of it runs, about `grace_s` seconds at most.
 
         Returns:
             Whether everything ended in time. What did not is abandoned, and its runs count as cancelled.
         """
-        self._stop()
+        if self.state.gate != "stopped":  # else it was: to be cancelled again would break off what is being closed
+            self._stop()
         worker = self._worker
-        if worker is None:
+        if worker is None or (await asyncio.wait({worker}, timeout=grace_s))[0]:
             return True
-        await asyncio.wait({worker}, timeout=grace_s)
         worker.cancel()
-        return worker.done()
+        await asyncio.wait({worker}, timeout=grace_s)  # at once, unless the store does not let itself be cancelled
+        return False
 
     # For the task that executes a run
 
     async def publish(self, event: Event, run: Run | None) -> None:
-        """Store the event, then let it take effect, then tell the observers: one at a time, in order."""
+        """Store the event, then let it take effect, then tell the observers: one at a time, in order.
+
+        Of a run that was given up while something of it did not let itself be cancelled, nothing is published any
+        more: whoever tries is cancelled again.
+        """
         if self._order is None:
             self._order = asyncio.Lock()
         async with self._order:
+            if run is not None and run.done:
+                raise asyncio.CancelledError
             record = Record(next(self.ports.seq), time.time(), self.name, run.id if run else None, event)
             if not isinstance(event, TextStreamed):
                 await self.ports.store.append(record)
-            self._apply(event, run)
-            if run is not None:
-                run.observe(record)
-            self.ports.observers.notify(record)
+            self._apply(record, run)
 
     async def shift(self, trigger: Trigger, run: Run) -> None:
         """Move the axis of activity, between running and waiting."""
@@ -257,7 +243,7 @@ class Session:
         await self.publish(StateChanged(self.state), run)
 
     async def hold(self, run: Run) -> None:
-        """Wait, between two turns, while the gate is not open."""
+        """Wait, before a turn, while the gate is not open."""
         if self.is_open():
             return
         await self.shift("wait", run)
@@ -268,31 +254,21 @@ class Session:
 
     # On the loop's thread: what was asked
 
-    def _admit(self) -> int:
-        with self.ports.admission:
-            if self.state.gate == "stopped":
-                raise SessionClosed(f"{self.name} was stopped; `%agent resume {self.name}` lets it work again")
-            if self._admitted >= QUEUE_LIMIT:
-                raise SessionError(
-                    f"the queue of {self.name} is full ({QUEUE_LIMIT} runs): wait for some, or cancel some"
-                )
-            self._admitted += 1
-            self._numbers += 1
-            return self._numbers
-
-    def _leave(self) -> None:
-        with self.ports.admission:
-            self._admitted -= 1
-
     def _accept(self, run: Run) -> None:
         if self._runs is None:
             self._runs = deque(maxlen=RUNS_KEPT)
         self._runs.append(run)
         for need in run.needs:
-            need.on_done(lambda: self.home.call(self._wake))
+            need.on_done(partial(self._need_done, run, need))
         self._post(RunQueued(run.prompt, run.priority), run)
         if self.state.gate == "stopped":  # by another thread, since the admission
             self.cancel_run(run)
+
+    def _need_done(self, run: Run, need: Run) -> None:
+        if need.error is not None and not isinstance(need.error, Exception) and need.session.home is self.home:
+            self._give_up(run, need.error)  # the loop goes down: there is no time for a worker
+        else:
+            self.home.call(self._wake)
 
     def _cancel_all(self) -> None:
         for run in [*self._queue, *(run for _, run in self._outbox or () if run)]:
@@ -329,9 +305,11 @@ class Session:
 
     async def _work(self, bell: asyncio.Event) -> None:
         try:
+            await self._turn()
             while await self._advance():
                 await bell.wait()
                 bell.clear()
+                await self._turn()
         except BaseException as error:
             self._abandon(error)
             if not isinstance(error, Exception):
@@ -340,13 +318,18 @@ class Session:
         finally:
             self._bell = self._worker = self._outbox = None
 
+    async def _turn(self) -> None:
+        if self.state.gate != "stopped":  # to end work is never put off
+            await self.home.turn()
+
     async def _advance(self) -> bool:
         """Publish what was posted, reap what ended, start what is next. False when nothing is left to wait for."""
         while True:
             while self._outbox:
-                event, run = self._outbox.popleft()
+                event, run = self._outbox[0]  # and there it stays for whoever cancels or gives up meanwhile
                 if run is None or not run.done:
                     await self.publish(event, run)
+                self._outbox.popleft()
             if self._task is None:
                 run = next_to_start(self._queue) if self.is_open() else None
                 if run is not None:
@@ -358,7 +341,7 @@ class Session:
 
     def _start(self, run: Run) -> None:
         self._queue.remove(run)
-        self._leave()
+        self.ports.admission.leave(self.name)
         self.current = run
         self.state = transition(self.state, "start")
         # In a copy of the submitting cell's context, so that what a tool prints lands in that cell.
@@ -369,14 +352,13 @@ class Session:
         assert self.current is not None
         if task.cancelled():
             return RunFinished("cancelled")
-        self.current.error = task.exception()
-        if self.current.error is None:
-            return RunFinished("succeeded")
-        return RunFinished("failed", str(self.current.error))
+        error = self.current.error = task.exception()
+        let_go_of_frames(error)
+        return RunFinished("succeeded") if error is None else RunFinished("failed", said(error))
 
-    def _apply(self, event: Event, run: Run | None) -> None:
+    def _apply(self, record: Record, run: Run | None) -> None:
         """What an event changes, once it is stored. Replaying the events of a session gives its state again."""
-        match event, run:
+        match record.event, run:
             case RunQueued(), Run():
                 insort(self._queue, run, key=start_order)
             case RunStarted(prompt), _:
@@ -385,18 +367,20 @@ class Session:
                 self._draft.append(message)
             case HistoryReset(), _:
                 self._history = ()
-            case RunFinished(outcome), Run():
-                self._settle(run)
-                run.settle(outcome)
+            case RunFinished(), Run():
+                self._let_go(run)
+        if run is not None:
+            run.observe(record)
+        self.ports.observers.notify(record)
 
-    def _settle(self, run: Run) -> None:
+    def _let_go(self, run: Run) -> None:
         if run is self.current:
             self._history += tuple(close_turn(self._draft))
             self._draft = []
             self.state = transition(self.state, "finish")
             self.current = self._task = None
         else:
-            self._leave()
+            self.ports.admission.leave(self.name)
             if run in self._queue:
                 self._queue.remove(run)
 
@@ -404,8 +388,12 @@ class Session:
         """The loop goes down, or the store is lost: nobody may wait for these runs in vain."""
         if self._task is not None:
             self._task.cancel()
-        posted = [run for _, run in self._outbox or () if run]
-        for run in {id(run): run for run in (self.current, *self._queue, *posted) if run and not run.done}.values():
-            run.error = error
-            self._settle(run)
-            run.settle("failed" if isinstance(error, Exception) else "cancelled")
+        for run in [self.current, *self._queue, *(run for _, run in self._outbox or ())]:
+            if run is not None and not run.done:
+                self._give_up(run, error)
+
+    def _give_up(self, run: Run, error: BaseException) -> None:
+        """Seal a fate that is stored nowhere, and tell it all the same."""
+        run.error = error
+        end = RunFinished("failed", said(error)) if isinstance(error, Exception) else RunFinished("cancelled")
+        self._apply(Record(next(self.ports.seq), time.time(), self.name, run.id, end), run)

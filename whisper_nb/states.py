@@ -9,7 +9,6 @@ from .errors import SessionError
 
 Activity = Literal["idle", "running", "waiting"]
 Gate = Literal["open", "paused", "sleeping", "stopped"]
-Status = Literal["submitted", "queued", "running", "waiting", "succeeded", "failed", "cancelled"]
 Outcome = Literal["succeeded", "failed", "cancelled"]
 Trigger = Literal["start", "wait", "proceed", "finish", "pause", "resume", "sleep", "wake", "stop"]
 

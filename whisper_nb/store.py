@@ -54,7 +54,7 @@ class Observers:
     __slots__ = ("_observers",)
 
     def __init__(self) -> None:
-        self._observers: list[Observer] = []
+        self._observers: dict[object, Observer] = {}
 
     def add(self, observer: Observer) -> Callable[[], None]:
         """Call `observer` with every record from now on, on the agents' loop; it must not block.
@@ -62,20 +62,19 @@ class Observers:
         Returns:
             A function that takes it off again; calling it twice does no harm.
         """
-        self._observers.append(observer)
+        place = object()
+        self._observers[place] = observer
 
         def drop() -> None:
-            if observer in self._observers:
-                self._observers.remove(observer)
+            self._observers.pop(place, None)
 
         return drop
 
     def notify(self, record: Record) -> None:
         """Tell everybody."""
-        for observer in tuple(self._observers):
+        for place, observer in tuple(self._observers.items()):
             try:
                 observer(record)
             except Exception:
                 _log.exception("observer %r failed and was dropped, at %s", observer, type(record.event).__name__)
-                if observer in self._observers:
-                    self._observers.remove(observer)
+                self._observers.pop(place, None)

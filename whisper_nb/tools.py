@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import json
 from collections.abc import Callable
+from types import CellType
 from typing import Any, Protocol, runtime_checkable
 
 from .errors import ConfigError
@@ -51,11 +52,20 @@ class FunctionTool:
 
     @property
     def schema(self) -> ToolSchema:
-        """Made at the first use: pydantic costs time that `%load_ext` has not got."""
+        """Made at the first use: pydantic costs time that `%load_ext` has not got.
+
+        Raises:
+            ConfigError: an annotation that no JSON can be checked against.
+        """
         if self._schema is None:
-            description = inspect.getdoc(self._function) or ""
-            parameters = self._checked_arguments().json_schema()
-            self._schema = ToolSchema(self.name, description, parameters)
+            from pydantic.errors import PydanticUserError
+
+            try:
+                parameters = self._checked_arguments().json_schema()
+            except (PydanticUserError, NameError) as error:
+                reason = str(error).partition(". ")[0]
+                raise ConfigError(f"tool {self.name}: a model cannot be told its arguments: {reason}") from None
+            self._schema = ToolSchema(self.name, inspect.getdoc(self._function) or "", parameters)
         return self._schema
 
     async def __call__(self, arguments: dict[str, Any]) -> str:
@@ -66,10 +76,10 @@ class FunctionTool:
         value = ArgsKwargs((), arguments)
         # The adapter checks and calls in one step; for a coroutine function the call gives the coroutine.
         if inspect.iscoroutinefunction(self._function):
-            result = await check(value)
+            result = check(value)
         else:
-            result = await asyncio.to_thread(check, value)
-        return result if isinstance(result, str) else json.dumps(result, default=str, ensure_ascii=False)
+            result = await asyncio.to_thread(_in_thread, check, value)
+        return _as_text(await result if inspect.isawaitable(result) else result)
 
     def _checked_arguments(self) -> Any:
         if self._adapter is None:
@@ -89,16 +99,39 @@ class FunctionTool:
         return f"FunctionTool({self.name})"
 
 
+def _in_thread(check: Callable[[object], object], value: object) -> object:
+    try:
+        return check(value)
+    except StopIteration:  # before Python 3.12 no future carries it, and whoever awaits that waits for ever
+        raise RuntimeError("the tool raised StopIteration") from None
+
+
+def _as_text(result: object) -> str:
+    if isinstance(result, str):
+        return result
+    try:
+        return json.dumps(result, default=str, ensure_ascii=False)
+    except (TypeError, ValueError):  # keys that JSON has not got, or a value that holds itself
+        return str(result)
+
+
 def _identity(function: Callable[..., Any]) -> tuple[object, ...]:
-    cells = getattr(function, "__closure__", None) or ()
     return (
+        id(getattr(function, "__self__", None)),
         function.__module__,
         function.__qualname__,
         getattr(function, "__code__", function),
         getattr(function, "__defaults__", None),
         getattr(function, "__kwdefaults__", None),
-        tuple(id(cell.cell_contents) for cell in cells),
+        tuple(_content(cell) for cell in getattr(function, "__closure__", None) or ()),
     )
+
+
+def _content(cell: CellType) -> int | None:
+    try:
+        return id(cell.cell_contents)
+    except ValueError:  # a name that is not bound yet
+        return None
 
 
 def as_tool(source: Tool | Callable[..., Any]) -> Tool:
@@ -107,10 +140,11 @@ def as_tool(source: Tool | Callable[..., Any]) -> Tool:
     Raises:
         ConfigError: it is neither a tool nor a named function.
     """
-    if isinstance(source, FunctionTool) or (isinstance(source, Tool) and not inspect.isroutine(source)):
+    if inspect.isroutine(source):
+        if getattr(source, "__name__", "<lambda>") != "<lambda>":
+            return FunctionTool(source)
+    elif isinstance(source, FunctionTool) or (isinstance(source, Tool) and not inspect.isclass(source)):
         return source
-    if inspect.isroutine(source) and getattr(source, "__name__", "<lambda>") != "<lambda>":
-        return FunctionTool(source)
     raise ConfigError(
         f"{source!r} is not a tool: give a named function (its docstring and annotations are what the model sees)"
     )

@@ -6,8 +6,10 @@ and the tests compare lists.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import assert_never
 
 from .errors import ModelError
 from .messages import (
@@ -66,6 +68,8 @@ def next_step(history: Sequence[Message]) -> Step:
                 return CallModel()
             case SystemMessage():
                 break
+            case _:
+                assert_never(message)
     raise ValueError("no prompt in the history: nothing to do next")
 
 
@@ -90,6 +94,8 @@ class Reply:
                 self._calls[index] = ToolCall(call.id or id_, call.name or name, call.arguments + arguments)
             case Finish():
                 self._finish = delta
+            case _:
+                assert_never(delta)
 
     def complete(self) -> tuple[AssistantMessage, Finish]:
         """The whole message and how it ended.
@@ -118,32 +124,45 @@ class Reply:
 
     def _unique_calls(self) -> tuple[ToolCall, ...]:
         # Some providers send no ids, or the same one twice; a result must name its call.
-        seen: set[str] = set()
+        taken = {call.id for call in self._calls.values()}
+        fresh = (id_ for n in itertools.count() if (id_ := f"call_{n}") not in taken)
+        seen = {""}
         calls: list[ToolCall] = []
-        for index, call in sorted(self._calls.items()):
-            id_ = call.id if call.id and call.id not in seen else f"call_{index}_{len(seen)}"
-            seen.add(id_)
-            calls.append(replace(call, id=id_))
+        for _, call in sorted(self._calls.items()):
+            calls.append(replace(call, id=next(fresh)) if call.id in seen else call)
+            seen.add(call.id)
         return tuple(calls)
 
 
 def close_turn(draft: Sequence[Message]) -> list[Message]:
     """The messages of an unfinished turn as history may hold them: whole, or not at all.
 
-    A draft without a reply is dropped. Unanswered tool calls get a synthetic "cancelled" result, and results stand
-    in the order of their calls.
+    A draft without a reply is dropped. Unanswered tool calls get a synthetic "cancelled" result.
     """
-    last = max((i for i, message in enumerate(draft) if isinstance(message, AssistantMessage)), default=None)
-    if last is None:
+    if not any(isinstance(message, AssistantMessage) for message in draft):
         return []
-    reply = draft[last]
-    assert isinstance(reply, AssistantMessage)
-    results = {message.call_id: message for message in draft[last + 1 :] if isinstance(message, ToolMessage)}
+    step = next_step(draft)
+    pending = step.pending if isinstance(step, CallTools) else ()
     missing = "cancelled before it finished; it may or may not have taken effect"
-    return [
-        *draft[: last + 1],
-        *(results.get(call.id) or ToolMessage(call.id, call.name, missing, True) for call in reply.tool_calls),
-    ]
+    return in_call_order([*draft, *(ToolMessage(call.id, call.name, missing, True) for call in pending)])
+
+
+def in_call_order(messages: Sequence[Message]) -> list[Message]:
+    """The messages, each turn's results in the order of its calls: they came as they were done.
+
+    The order is all that some providers tell two calls of one tool apart by.
+    """
+    ranks: dict[str, int] = {}
+    turn, keys = 0, list[tuple[int, int]]()
+    for message in messages:
+        if isinstance(message, ToolMessage):
+            keys.append((turn, ranks.get(message.call_id, 0)))
+        else:
+            turn += 1
+            keys.append((turn, 0))
+            calls = message.tool_calls if isinstance(message, AssistantMessage) else ()
+            ranks = {call.id: rank for rank, call in enumerate(calls, 1)}
+    return [messages[i] for i in sorted(range(len(messages)), key=keys.__getitem__)]
 
 
 def trim(messages: Sequence[Message], limit: int, count: Callable[[Sequence[Message]], int]) -> list[Message]:

@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import warnings
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
@@ -38,6 +38,8 @@ _KEYLESS = frozenset(
 _TIMEOUT_S = 86_400.0
 _MESSAGE_LIMIT = 300
 _PREFIX = re.compile(r"^(?:(?:litellm\.)?\w* ?(?:Error|Exception|Timeout)(?:: | - ))+")
+#: What helps nobody in what litellm and aiohttp say.
+_NOISE = re.compile(r" ssl:<[^>]*>| ssl:default| ?\.? Handle with `litellm\.\w+`\.?")
 #: HTTP errors that may pass by themselves, besides the provider's own.
 _PASSING = (408, 409, 429)
 _SECRET_NAME = re.compile("KEY|TOKEN|SECRET|PASSWORD")
@@ -212,9 +214,14 @@ class LiteLLMModel:
         """The one place where what litellm raises becomes an error of ours."""
         status = getattr(error, "status_code", None)
         text = _PREFIX.sub("", " ".join(key.redact(str(error)).partition("Traceback (most")[0].split()))
+        text = _NOISE.sub("", text)
         text = text if len(text) <= _MESSAGE_LIMIT else text[: _MESSAGE_LIMIT - 1] + "…"
         raised = isinstance(error, self._litellm.APIConnectionError | self._litellm.Timeout)
-        network = raised or (begun and status is None)
+        # litellm says 500 too where nobody answered at all.
+        unreached = any(
+            isinstance(cause, OSError) or "ConnectError" in type(cause).__name__ for cause in _causes(error)
+        )
+        network = raised or unreached or (begun and status is None)
         retryable = network or (isinstance(status, int) and (status in _PASSING or status >= 500))
         if status in (401, 403):
             # What the provider says may echo the key, whole or in part.
@@ -222,7 +229,9 @@ class LiteLLMModel:
             what += ". Check that the key is complete and may use this model; it is read anew at each call."
         elif network:
             where = self._place.api_base or "the provider"
-            what = f"the connection to {where} failed or broke off. Submit again. Reason: {text}"
+            what = (
+                f"the connection to {where} failed or broke off. Check the network, then submit again. Reason: {text}"
+            )
         elif status == 404:
             what = f"no such model or address (404). Check the model's name and api_base. Reason: {text}"
         elif status == 429:
@@ -232,6 +241,13 @@ class LiteLLMModel:
         else:
             what = f"the call was refused ({status or type(error).__name__}). Reason: {text}"
         return ModelError(f"{self._model}: {what}", model=self._model, retryable=retryable)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and what led to it."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 class _Key:

@@ -24,24 +24,31 @@ def tokens_of(text: str) -> list[str]:
     return _TOKEN.findall(text)
 
 
+@dataclass
 class EchoModel:
     """`offline/echo`: says back what it was asked, and how to reach a real model."""
 
+    tokens_per_second: float = 0.0
+    """0: all at once."""
     context_tokens: int | None = 100_000
+    """In words."""
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """Words, which is what this model's tokens are."""
         return count_words(messages)
 
     async def stream(self, request: Request) -> AsyncGenerator[Delta, None]:
-        """The prompt again, word by word, at once."""
+        """The prompt again, word by word."""
         prompt = request.messages[-1]
         said = "" if isinstance(prompt, SystemMessage) else prompt.text
         variable = next(iter(PROVIDERS.values()))[0]
-        text = f"You said: {said}\n\n*(I am the offline model. Set a provider's key, such as `{variable}`, and restart to reach a real one.)*"
-        await asyncio.sleep(0)  # the one point where a real call would wait: lets other sessions have their turn
-        words = tokens_of(text)
+        words = tokens_of(
+            f"You said: {said}\n\n*(I am the offline model: set a provider's key, such as `{variable}`, to reach a real one.)*"
+        )
+        await asyncio.sleep(0)  # where a real call would wait
         for word in words:
+            if self.tokens_per_second:
+                await asyncio.sleep(1 / self.tokens_per_second)
             yield TextDelta(word)
         yield Finish("stop", Usage(count_words(request.messages), len(words)), 0.0)
 
@@ -196,7 +203,13 @@ class ScriptedModel:
 
 
 def _expand(match: re.Match[str], template: str) -> str:
-    return match.expand(template) if "\\" in template else template
+    try:
+        return match.expand(template) if "\\" in template else template
+    except (re.error, IndexError) as error:
+        raise ModelError(
+            f"offline/script: {template[:80]!r}: {error}; a backslash that is no group of the match is written twice",
+            model="offline/script",
+        ) from None
 
 
 def _expand_json(match: re.Match[str], arguments: Any) -> str:

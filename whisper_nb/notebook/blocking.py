@@ -9,7 +9,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 
 def block(loop: asyncio.AbstractEventLoop, done: Future[None], timeout: float | None) -> None:
@@ -57,13 +57,18 @@ def waking(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
     with reader, writer:
         reader.setblocking(False)
         writer.setblocking(False)
-        loop.add_reader(reader, reader.recv, 4096)
+        loop.add_reader(reader, _drain, reader)
         before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
         try:
             yield
         finally:
             signal.set_wakeup_fd(before)
             loop.remove_reader(reader)
+
+
+def _drain(reader: socket.socket) -> None:
+    with suppress(BlockingIOError):  # a nested loop may have been here first
+        reader.recv(4096)
 
 
 class _Interrupts:

@@ -1,71 +1,39 @@
-"""The subcommands of `%agent`: each a parser and a function. Help and completion are made from this table."""
+"""The commands of `%agent`: each a few flags and a function. Help and completion are made from this table."""
 
 from __future__ import annotations
 
-import argparse
-import time
+import difflib
+import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, NoReturn, get_args
+from typing import Any
 
 from ..agents import Agent
-from ..config import PROVIDERS, AIConfig
+from ..config import PROVIDERS, AIConfig, missing_key
 from ..errors import ConfigError
-from ..events import Priority, Record, TextStreamed
+from ..events import TextStreamed
 from ..runs import Run
 from ..session import Session
-from .render import session_rows, status_line, table_html, table_text
-from .team import Order, Team, outcome_line
-
-Arguments = argparse.Namespace
-Argument = tuple[tuple[str, ...], dict[str, Any]]
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse that raises instead of ending the process."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise ConfigError with the usage."""
-        raise ConfigError(f"{self.prog}: {message}. Usage: {self.format_usage().removeprefix('usage: ').strip()}")
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """One word after `%agent`."""
-
-    name: str
-    summary: str
-    arguments: tuple[Argument, ...]
-    function: Callable[[Team, Arguments], object]
-
-    def parser(self, root: str) -> Parser:
-        """Its parser; `root` is the magic's name here."""
-        parser = Parser(prog=f"%{root} {self.name}", description=self.summary, add_help=False, allow_abbrev=False)
-        for flags, options in self.arguments:
-            parser.add_argument(*flags, **options)
-        return parser
-
-    @property
-    def flags(self) -> list[str]:
-        """Its options, long and short."""
-        return [flag for flags, _ in self.arguments for flag in flags if flag.startswith("-")]
-
+from .grammar import CELL, ORDER, Argument, Arguments, Command, Function, arg, order
+from .render import history_lines, log_line, printable, session_rows, status_line, table_bundle
+from .team import Team, outcome
 
 COMMANDS: dict[str, Command] = {}
 
+NAME = arg("name", metavar="NAME", help="an agent")
+NAMES = arg("names", metavar="NAME", nargs="*", help="agents")
+ALL = arg("--all", action="store_true", help="all agents")
+TARGET = arg("target", metavar="NAME|RUN", help="an agent, a run id such as bob#3, or a variable")
+RUNS = arg("runs", metavar="NAME|RUN", nargs="*", help="agents, run ids such as bob#3, or variables; none: all of them")
+TIMEOUT = arg("--timeout", metavar="S", type=float, help="seconds")
+LAST = arg("-n", metavar="N", type=int, default=20, help="the last N (20)")
 
-def arg(*flags: str, **options: Any) -> Argument:
-    """An argument, in argparse's words."""
-    return flags, options
 
+def command(summary: str, *arguments: Argument) -> Callable[[Function], Function]:
+    """Register a function as the command of its name."""
 
-def command(
-    summary: str, *arguments: Argument
-) -> Callable[[Callable[[Team, Arguments], object]], Callable[[Team, Arguments], object]]:
-    """Register a function as the subcommand of its name."""
-
-    def register(function: Callable[[Team, Arguments], object]) -> Callable[[Team, Arguments], object]:
+    def register(function: Function) -> Function:
         name = function.__name__.rstrip("_")
         COMMANDS[name] = Command(name, summary, arguments, function)
         return function
@@ -73,55 +41,19 @@ def command(
     return register
 
 
-NAME = arg("name", metavar="NAME", help="an agent")
-NAMES = arg("names", metavar="NAME", nargs="+", help="agents")
-RUNS = arg(
-    "runs",
-    metavar="NAME|RUN",
-    nargs="*",
-    help="agents, run ids such as bob#3, or variables; none: all that is unfinished",
-)
-ORDER: tuple[Argument, ...] = (
-    NAME,
-    arg("-o", "--out", metavar="VAR", help="bind the run to a variable, at once"),
-    arg("-b", "--block", action="store_true", help="wait for the answer in this cell"),
-    arg("-a", "--noblock", "--bg", action="store_false", dest="block", help="do not wait (the default)"),
-    arg("--priority", choices=get_args(Priority), default="normal", help="who goes first in the agent's queue"),
-    arg("--model", metavar="M", help="the model for this run, as provider/model"),
-    arg("--timeout", metavar="S", type=float, help="seconds for the whole run, from its start"),
-    arg("--no-interpolate", action="store_true", help="pass {{ … }} as it is"),
-    arg("--dry-run", action="store_true", help="show what would be sent, and send nothing"),
-)
-#: `%%agent NAME …`, parsed like a subcommand.
-CELL = Command("NAME", "Give an agent the work that stands in the cell.", ORDER, lambda team, args: None)
+def find(word: str, team: Team) -> Command:
+    """The command of that name.
 
-
-def order(args: Arguments, prompt: str) -> Order:
-    """The order that parsed arguments and a prompt make."""
-    return Order(
-        name=args.name, prompt=prompt, out=args.out, block=args.block, priority=args.priority, model=args.model,
-        timeout_s=args.timeout, interpolate=not args.no_interpolate, dry_run=args.dry_run,
-    )  # fmt: skip
-
-
-def split_ask(line: str) -> tuple[list[str], str]:
-    """`[flags] NAME [flags] PROMPT` → the words before the prompt, and the prompt just as it was written."""
-    takes_value = {flag for flags, options in ORDER for flag in flags if "action" not in options}
-    head: list[str] = []
-    rest, named = line.strip(), False
-    while rest:
-        word, _, after = rest.partition(" ")
-        flag = word.partition("=")[0]
-        if flag not in ASK.flags:
-            if named:
-                break
-            named = True
-        elif flag in takes_value and "=" not in word:
-            head.append(word)
-            word, _, after = after.lstrip().partition(" ")
-        head.append(word)
-        rest = after.lstrip()
-    return head, rest
+    Raises:
+        ConfigError: there is none; the message says what may have been meant.
+    """
+    if found := COMMANDS.get(word):
+        return found
+    if team.runtime.get(word):
+        raise ConfigError(f"{word} is an agent, not a command: %{team.root} ask {word} … gives it work")
+    nearest = difflib.get_close_matches(word, COMMANDS, 1)
+    hint = f"did you mean {nearest[0]!r}?" if nearest else f"there are {', '.join(COMMANDS)}"
+    raise ConfigError(f"no command {word!r}; {hint} (%{team.root} help)")
 
 
 @command(
@@ -138,30 +70,25 @@ def split_ask(line: str) -> tuple[list[str], str]:
 )
 def new(team: Team, args: Arguments) -> None:
     """Create the session that the flags describe."""
-    if args.prompt is not None and args.prompt_file is not None:
-        raise ConfigError("--prompt and --prompt-file exclude each other")
-    prompt = args.prompt or ""
-    if args.prompt_file is not None:
-        try:
-            prompt = Path(args.prompt_file).expanduser().read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"cannot read the prompt file {args.prompt_file!r}: {error}") from None
     agent = Agent(
         name=args.name,
         description=args.description,
-        system_prompt=prompt,
+        system_prompt=_system_prompt(args),
         config=AIConfig.of(args.model, temperature=args.temperature, max_tokens=args.max_tokens),
-        tools=tuple(_function(team, name) for name in args.tools.split(",") if name.strip()),
+        tools=tuple(_function(team, name.strip()) for name in args.tools.split(",") if name.strip()),
         max_turns=args.max_turns,
     )
+    config = team.runtime.resolve(agent)
+    team.runtime.models.open(config)  # an offline model that does not exist: nothing is made
     before = team.runtime.get(agent.name)
-    revision = before.revision if before else None
+    changed = [
+        item.name for item in fields(Agent) if before and getattr(before.agent, item.name) != getattr(agent, item.name)
+    ]
     session = team.runtime.create(agent)
-    model = session.config.model
-    if revision is not None and session.revision != revision:
-        print(f"{session.name}: revision {session.revision}, history kept; answers with {model}")  # noqa: T201
-    else:
-        print(f"{session.name} is ready; answers with {model}")  # noqa: T201
+    what = f": revision {session.revision} ({', '.join(changed)}), history kept" if changed else " is ready"
+    print(f"{session.name}{what}; answers with {config.model}")  # noqa: T201
+    if variable := missing_key(config, team.runtime.environ):
+        print(f"note: {variable} is not set, and {config.model} needs it")  # noqa: T201
 
 
 @command("List the agents: state, queue, tokens, cost, model.")
@@ -169,10 +96,8 @@ def list_(team: Team, args: Arguments) -> None:
     """Display a table, as HTML and as text."""
     from IPython.display import display
 
-    rows = session_rows(team.runtime.sessions)
     empty = f"no agents yet: %{team.root} new NAME makes one"
-    bundle = {"text/plain": table_text(rows, empty), "text/html": table_html(rows, empty)}
-    display(bundle, raw=True)
+    display(table_bundle(session_rows(team.runtime.sessions), empty), raw=True)
 
 
 @command("Show one agent: its spec, config, queue and last runs.", NAME)
@@ -191,77 +116,63 @@ def show(team: Team, args: Arguments) -> None:
         "history": f"{len(session.history)} messages",
     }
     print(f"{session.name}\n" + "\n".join(f"  {key:14} {value}" for key, value in facts.items() if value))  # noqa: T201
-    for run in [*session.queue, *session.runs[-5:]]:
-        if run in session.queue or run.status not in ("submitted", "queued"):
-            print(f"  {status_line(run)}")  # noqa: T201
+    for run in dict.fromkeys([*session.queue, *session.runs[-5:]]):
+        print(f"  {status_line(run)}")  # noqa: T201
 
 
 @command(
     "Give an agent one line of work; gives the run: ans = %agent ask bob …",
     *ORDER,
-    arg("prompt", nargs=argparse.REMAINDER),
+    arg("prompt", metavar="PROMPT", nargs="*"),
 )
 def ask(team: Team, args: Arguments) -> Run | None:
-    """Launch a run. The prompt is taken from the line as it was written, so the magic itself splits it off."""
+    """Launch a run. The magic splits the prompt off the line itself, just as it was written."""
     return team.launch(order(args, " ".join(args.prompt)))
 
 
 @command(
-    "Wait in this cell until runs are done; agents go on whatever ends the wait.",
-    RUNS,
-    arg("--timeout", metavar="S", type=float, help="seconds"),
+    "Wait in this cell until runs are done, and fail if one did; agents go on whatever ends the wait.", RUNS, TIMEOUT
 )
 def wait(team: Team, args: Arguments) -> None:
-    """Block, then say what did not succeed: the same words whether a run ended before or during the wait."""
-    runs = team.runs(args.runs)
-    try:
-        team.wait(runs, args.timeout)
-    except TimeoutError:
-        going = ", ".join(run.id for run in runs if not run.done)
-        raise ConfigError(f"waited {args.timeout:g} s and still at work are {going}; they go on") from None
-    for run in runs:
-        if run.status != "succeeded":
-            print(outcome_line(run))  # noqa: T201
-    print("done")  # noqa: T201
+    """Block, then say how many succeeded: the same words whether a run ended before or during the wait."""
+    runs = team.to_wait_for(args.runs)
+    team.wait(runs, args.timeout)
+    print(outcome(runs))  # noqa: T201
+    if failed := [run for run in runs if run.status == "failed"]:
+        raise ConfigError("; ".join(printable(f"{run.id} failed: {run.error}") for run in failed))
 
 
 @command("Cancel runs, queued or running; what they have said stays in run.text.", RUNS)
 def cancel(team: Team, args: Arguments) -> None:
     """Cancel by name."""
-    for run in team.runs(args.runs):
-        if not run.done:
-            run.cancel()
-            print(f"{run.id} cancelled")  # noqa: T201
+    runs = [run for run in team.runs(args.runs) if not run.done]
+    for run in runs:
+        run.cancel()
+    print(f"{', '.join(run.id for run in runs)} cancelled" if runs else "nothing to cancel")  # noqa: T201
 
 
-@command("Let agents finish their turn and then hold.", NAMES)
+@command("Let agents finish their turn and then hold.", NAMES, ALL)
 def pause(team: Team, args: Arguments) -> None:
     """Close the gate."""
-    _each(team, args.names, Session.pause, "paused")
+    _each(team, args, Session.pause, "paused")
 
 
-@command("Let agents go on after pause or stop.", NAMES)
+@command("Let agents go on after pause or stop.", NAMES, ALL)
 def resume(team: Team, args: Arguments) -> None:
     """Open the gate."""
-    _each(team, args.names, Session.resume, "at work again")
+    _each(team, args, Session.resume, "at work again")
 
 
-@command(
-    "End the work of agents, queued and running; they take no more until resume.",
-    arg("names", metavar="NAME", nargs="*", help="agents"),
-    arg("--all", action="store_true", help="all agents"),
-)
+@command("End the work of agents, queued and running; they take no more until resume.", NAMES, ALL)
 def stop(team: Team, args: Arguments) -> None:
     """Stop sessions."""
-    if args.all == bool(args.names):
-        raise ConfigError(f"say whom to stop: %{team.root} stop NAME, or %{team.root} stop --all")
-    _each(team, args.names or [session.name for session in team.runtime.sessions], Session.stop, "stopped")
+    _each(team, args, Session.stop, "stopped")
 
 
-@command("Let agents forget their history.", NAMES)
+@command("Let agents forget their history.", NAMES, ALL)
 def reset(team: Team, args: Arguments) -> None:
     """Clear histories."""
-    _each(team, args.names, Session.reset, "history forgotten")
+    _each(team, args, Session.reset, "history forgotten")
 
 
 @command("Make another agent that begins with a copy of this one's history.", NAME, arg("new_name", metavar="NEW"))
@@ -278,31 +189,32 @@ def remove(team: Team, args: Arguments) -> None:
     print(f"{args.name} removed")  # noqa: T201
 
 
-@command(
-    "Show what an agent did, event by event.",
-    NAME,
-    arg("-n", metavar="N", type=int, default=20, help="the last N events (20)"),
-)
+@command("Show what an agent did, or one run, event by event.", TARGET, LAST)
 def log(team: Team, args: Arguments) -> None:
-    """Print the newest records of a session."""
-    records = [
-        record
-        for record in team.runtime.store.records(team.runtime[args.name].name)
-        if not isinstance(record.event, TextStreamed)
-    ]
-    for record in records[-args.n :]:
-        print(_log_line(record))  # noqa: T201
+    """Print the newest records of a session or a run."""
+    run = team.run(args.target)
+    agent, run_id = (run.session.name, run.id) if run else (team.runtime[args.target].name, None)
+    records = [r for r in team.runtime.store.records(agent, run_id) if not isinstance(r.event, TextStreamed)]
+    for record in records[max(0, len(records) - args.n) :]:
+        print(log_line(record))  # noqa: T201
+
+
+@command("Show what an agent remembers: its messages.", NAME, LAST)
+def history(team: Team, args: Arguments) -> None:
+    """Print the newest messages of a session's history."""
+    messages = team.runtime[args.name].history
+    for line in history_lines(messages[max(0, len(messages) - args.n) :]):
+        print(line)  # noqa: T201
 
 
 @command("Explain a command, or list them all.", arg("topic", metavar="COMMAND", nargs="?"))
 def help_(team: Team, args: Arguments) -> None:
     """Print help."""
-    if args.topic is None:
+    topic = (args.topic or "").lstrip("%")
+    if not topic:
         print(overview(team.root))  # noqa: T201
-    elif args.topic in COMMANDS:
-        print(COMMANDS[args.topic].parser(team.root).format_help())  # noqa: T201
     else:
-        raise ConfigError(f"no command {args.topic!r}; there are {', '.join(COMMANDS)}")
+        print((CELL if topic == team.root else find(topic, team)).parser(team.root).format_help())  # noqa: T201
 
 
 ASK = COMMANDS["ask"]
@@ -312,13 +224,8 @@ def overview(root: str) -> str:
     """All commands, a line each."""
     lines = [f"%%{root} NAME    {CELL.summary}", f"%{root}s          The team at a glance.", ""]
     lines += [f"%{root} {item.name:10} {item.summary}" for item in COMMANDS.values()]
-    return "\n".join(
-        [
-            *lines,
-            "",
-            f"%{root} help COMMAND explains one. {{{{ expression }}}} in a prompt is evaluated in the notebook.",
-        ]
-    )
+    last = f"%{root} help COMMAND explains one. {{{{ expression }}}} in a prompt is evaluated in the notebook."
+    return "\n".join([*lines, "", last])
 
 
 def known_models() -> list[str]:
@@ -326,23 +233,33 @@ def known_models() -> list[str]:
     return ["offline/echo", *(model for _, model in PROVIDERS.values())]
 
 
-def _each(team: Team, names: list[str], act: Callable[[Session], None], done: str) -> None:
-    sessions = [team.runtime[name] for name in names]
+def _each(team: Team, args: Arguments, act: Callable[[Session], None], done: str) -> None:
+    everyone = [session.name for session in team.runtime.sessions]
+    if args.all == bool(args.names):
+        raise ConfigError(f"say which agents, or --all for all of them: {', '.join(everyone) or 'there are none yet'}")
+    sessions = [team.runtime[name] for name in (everyone if args.all else args.names)]
     for session in sessions:
         act(session)
         print(f"{session.name}: {done}")  # noqa: T201
 
 
+def _system_prompt(args: Arguments) -> str:
+    if args.prompt_file is None:
+        return args.prompt or ""
+    if args.prompt is not None:
+        raise ConfigError("--prompt and --prompt-file exclude each other")
+    try:
+        return Path(args.prompt_file).expanduser().read_text(encoding="utf-8")
+    except (OSError, ValueError, RuntimeError) as error:  # no such file, no text, no such user's home
+        raise ConfigError(f"cannot read the prompt file {args.prompt_file!r}: {error}") from None
+
+
 def _function(team: Team, name: str) -> Callable[..., Any]:
-    function = team.shell.user_ns.get(name.strip())
+    first, *rest = name.split(".")
+    try:
+        function = functools.reduce(getattr, rest, team.shell.user_ns[first])
+    except (KeyError, AttributeError):
+        raise ConfigError(f"--tools {name!r} is not defined in this notebook; run the cell that defines it") from None
     if not callable(function):
-        raise ConfigError(
-            f"--tools {name.strip()!r} is not a function of this notebook; define it in a cell above, with a docstring"
-        )
+        raise ConfigError(f"--tools {name!r} is a {type(function).__name__}, not a function")
     return function
-
-
-def _log_line(record: Record) -> str:
-    clock = time.strftime("%H:%M:%S", time.localtime(record.time))
-    what = repr(record.event)
-    return f"{clock}  {record.run or record.agent:10} {what if len(what) <= 160 else what[:159] + '…'}"

@@ -2,59 +2,93 @@
 
 from __future__ import annotations
 
-from typing import Any
+import inspect
+import re
+from collections.abc import Callable, Sequence
 
+from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
 from IPython.core.interactiveshell import InteractiveShell
 
-from .commands import CELL, COMMANDS, Command, known_models
+from ..runs import Run
+from .commands import COMMANDS, known_models
+from .grammar import CELL, Command
 from .magics import Names
 from .team import Team
 
-
-def register(shell: InteractiveShell, team: Team, names: Names) -> None:
-    """Complete after every name of the magic."""
-    for root in names.roots:
-        for key in (f"%{root}", f"%%{root}"):
-            shell.set_hook("complete_command", lambda _, event: complete(team, event), str_key=key)
+#: `%agent …`, `%%agent …`, `x = %agent …`, up to the cursor.
+_LINE = re.compile(r"\s*(?:[\w, ]+=\s*)?(?P<percent>%%?)(?P<root>\w+)\s+(?P<words>.*)")
 
 
-def complete(team: Team, event: Any) -> list[str]:
-    """The words that may stand where the cursor is."""
-    words = event.line[: len(event.text_until_cursor)].split() if event.line else []
-    typed = event.symbol
-    before = words[1:-1] if typed and words and words[-1].endswith(typed) else words[1:]
-    return [
-        word
-        for word in candidates(team, words[0].startswith("%%") if words else False, before)
-        if word.startswith(typed)
-    ]
+def register(shell: InteractiveShell, team: Team, names: Names) -> Callable[[], None]:
+    """Complete after every name of the magic; the function that is returned ends it."""
+
+    @context_matcher(identifier="whisper_nb")
+    def matcher(context: CompletionContext) -> SimpleMatcherResult:
+        line = _LINE.fullmatch(context.text_until_cursor)
+        if line is None or line["root"] not in names.roots:
+            return {"completions": [], "suppress": False}
+        typed, found = complete(team, line["words"], is_cell=line["percent"] == "%%")
+        completions = [SimpleCompletion(word) for word in found]
+        return {"completions": completions, "matched_fragment": typed, "suppress": bool(found)}
+
+    shell.Completer.custom_matchers.append(matcher)
+    return lambda: shell.Completer.custom_matchers.remove(matcher)
 
 
-def candidates(team: Team, is_cell: bool, before: list[str]) -> list[str]:
-    """What may follow the words `before`."""
-    agents = [session.name for session in team.runtime.sessions]
+def complete(team: Team, line: str, *, is_cell: bool) -> tuple[str, list[str]]:
+    """The word that is being typed at the end of what follows the magic's name, and what it may become."""
+    *before, typed = line.split(" ")
+    before = [word for word in before if word]
+    flag, equals, value = typed.rpartition("=")
+    if equals:
+        before, typed = [*before, flag], value
+    return typed, [word for word in _candidates(team, before, is_cell) if word.startswith(typed)]
+
+
+def _candidates(team: Team, before: Sequence[str], is_cell: bool) -> list[str]:
     if is_cell:
-        return agents if not before else [*_values(CELL, before[-1]), *CELL.flags]
-    if not before:
+        command = CELL
+    elif not before:
         return list(COMMANDS)
-    command = COMMANDS.get(before[0])
-    if command is None:
+    elif before[0] not in COMMANDS:
         return []
-    if values := _values(command, before[-1]):
-        return values
-    unfinished = [run.id for session in team.runtime.sessions for run in session.unfinished]
-    return [
-        *agents,
-        *(unfinished if before[0] in ("wait", "cancel") else []),
-        *command.flags,
-        *(COMMANDS if before[0] == "help" else []),
-    ]
+    else:
+        command, before = COMMANDS[before[0]], before[1:]
+    valued = command.valued
+    if before and before[-1] in valued and before[-1].startswith("-"):
+        return _values(team, command, before[-1])
+    given = [word for last, word in zip(("", *before), before, strict=False) if word[0] != "-" and last not in valued]
+    return [*_named(team, command, given), *command.flags]
 
 
-def _values(command: Command, flag: str) -> list[str]:
-    if flag == "--model" and flag in command.flags:
-        return known_models()
-    for flags, options in command.arguments:
-        if flag in flags and flag.startswith("-"):
-            return list(options.get("choices", ()))
-    return []
+def _values(team: Team, command: Command, flag: str) -> list[str]:
+    match flag:
+        case "--model":
+            return known_models()
+        case "--tools":
+            user = team.shell.user_ns.items()
+            return [name for name, value in user if inspect.isroutine(value) and not name.startswith("_")]
+        case _:
+            return [
+                value for flags, options in command.arguments if flag in flags for value in options.get("choices", ())
+            ]
+
+
+def _named(team: Team, command: Command, given: Sequence[str]) -> list[str]:
+    """What may stand without a flag, after the words that were given."""
+    agents = [session.name for session in team.runtime.sessions]
+    match command.arguments[0][0][0] if command.arguments else "":
+        case "names":
+            return agents
+        case "runs":
+            unfinished = [run.id for session in team.runtime.sessions for run in session.unfinished]
+            variables = [
+                name for name, value in team.shell.user_ns.items() if isinstance(value, Run) and name[0] != "_"
+            ]
+            return [*agents, *unfinished, *variables]
+        case "topic":
+            return [] if given else list(COMMANDS)
+        case "name":
+            return [] if given else agents
+        case _:
+            return []

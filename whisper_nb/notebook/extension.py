@@ -17,6 +17,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from ..config import AIConfig
 from ..errors import ConfigError
 from ..home import Home
+from ..models.offline import EchoModel
 from ..runs import Run
 from ..runtimes import Runtime
 from . import completion, magics, questions
@@ -38,6 +39,7 @@ def runtime() -> Runtime:
     if get_ipython() is None:
         raise ConfigError("no notebook here: in a script, use `async with whisper_nb.Runtime() as rt`")
     rt = Runtime(home=Home(_loop(), block))
+    rt.models["offline/echo"] = EchoModel(tokens_per_second=25)  # so that one sees it stream
     atexit.register(_close, rt)
     return rt
 
@@ -52,28 +54,26 @@ def configure(
 def load(shell: InteractiveShell) -> None:
     """Register magics, completion and hooks with a shell, and say one line."""
     warn_of_old_nest_asyncio()
-    rt = runtime()
-    live = _is_kernel(shell)
-    if not live and not shell.active_eventloop:
-        # So that agents work while the prompt waits: IPython then runs its prompt on the same loop.
-        shell.enable_gui("asyncio")
-    outputs = Outputs(rt.home, live)
-    team = Team(shell, rt, outputs)
-    names = magics.register(shell, team)
-    completion.register(shell, team, names)
-    questions.register(shell)
-    shell.events.register("post_run_cell", outputs.settle)
+    team = _team(shell)
     formatter = shell.display_formatter.ipython_display_formatter
-    formatter.for_type(Run, team.display)
-    undo = _loaded[shell] = ExitStack()
-    if live:
-        undo.enter_context(waking(rt.home.loop))
-    undo.callback(rt.observe(outputs.observe))
-    undo.callback(shell.events.unregister, "post_run_cell", outputs.settle)
-    undo.callback(formatter.pop, Run, None)
-    undo.callback(questions.unregister, shell)
-    undo.callback(magics.unregister, shell, names)
-    print(_greeting(rt, names))  # noqa: T201
+    with ExitStack() as undo:
+        if _is_kernel(shell):
+            undo.enter_context(waking(team.runtime.home.loop))
+        elif not shell.active_eventloop and not getattr(shell, "simple_prompt", True):
+            # So that agents work while the prompt waits: IPython then runs its prompt on the same loop.
+            shell.enable_gui("asyncio")
+        names = magics.register(shell, team)
+        undo.callback(magics.unregister, shell, names)
+        undo.callback(completion.register(shell, team, names))
+        questions.register(shell)
+        undo.callback(questions.unregister, shell)
+        shell.events.register("post_run_cell", team.outputs.settle)
+        undo.callback(shell.events.unregister, "post_run_cell", team.outputs.settle)
+        if _is_kernel(shell):  # in a terminal, a run is its repr
+            formatter.for_type(Run, team.display)
+            undo.callback(formatter.pop, Run, None)
+        _loaded[shell] = undo.pop_all()
+    print(_greeting(team.runtime, names))  # noqa: T201
 
 
 def unload(shell: InteractiveShell) -> None:
@@ -81,8 +81,20 @@ def unload(shell: InteractiveShell) -> None:
     _loaded.pop(shell, ExitStack()).close()
 
 
+@functools.cache
+def _team(shell: InteractiveShell) -> Team:
+    """The same after `%reload_ext`: cells go on showing the runs that they launched."""
+    rt = runtime()
+    team = Team(shell, rt, Outputs(rt.home, _is_kernel(shell)))
+    rt.observe(team.outputs.observe)
+    return team
+
+
 def _greeting(rt: Runtime, names: magics.Names) -> str:
-    model = rt.resolve()
+    try:
+        model = rt.resolve()
+    except ConfigError as error:  # of the environment: agents that say their model themselves can still work
+        return f"whisper_nb: {error}"
     why = " (no provider's key is set)" if model.provider == "offline" else ""
     clash = f" · %agent is taken here: use %{names.root}" if names.root != "agent" else ""
     return f"whisper_nb: agents answer with {model.model}{why} · %{names.root} help{clash}"

@@ -11,9 +11,17 @@ from typing import Any
 from ..errors import ConfigError
 from ..runs import Run
 
-#: How far from `{{` its `}}` may be: what is longer is text, and large prompts stay quick.
+#: How far from `{{` its `}}` may be, and how deep brackets may nest: what is more is text, and large prompts stay quick.
 _LONGEST = 2_000
-_CANDIDATES = 32
+_DEEPEST = 20
+#: What decides where an expression ends: strings and comments, then brackets, then a quote that nothing closes.
+_TOKEN = re.compile(
+    r"""
+    \"{3}(?:\\.|[^\\])*?\"{3} | '{3}(?:\\.|[^\\])*?'{3} | "(?:\\.|[^"\\\n])*" | '(?:\\.|[^'\\\n])*' | \#[^\n]*
+    | (?P<opens>[\[({]) | (?P<closes>[\])}]) | (?P<broken>["'])
+    """,
+    re.DOTALL | re.VERBOSE,
+)
 _MARK = "\ue000"  # private use: stands for a value while the line is split
 
 
@@ -69,17 +77,28 @@ def expressions(text: str) -> Iterator[tuple[int, int, str, ast.Expression]]:
 
 
 def _expression_at(text: str, start: int) -> tuple[int, str, ast.Expression] | None:
-    # The first }} that leaves an expression: a dict inside may bring earlier ones.
-    window = text[start + 2 : start + 2 + _LONGEST]
-    for tried, match in enumerate(re.finditer(r"(?=\}\})", window)):
-        if tried == _CANDIDATES:
-            break
-        source = window[: match.start()].strip()
-        try:
-            code = ast.parse(f"({source}\n)", mode="eval")
-        except (SyntaxError, ValueError, MemoryError, RecursionError):
-            continue
-        return start + 2 + match.start() + 2, source, code
+    end = _end_of_expression(text, start + 2)
+    source = "" if end is None else text[start + 2 : end].strip()
+    if end is None or not source or source.startswith("#"):
+        return None
+    try:
+        return end + 2, source, ast.parse(f"({source}\n)", mode="eval")
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        return None
+
+
+def _end_of_expression(text: str, start: int) -> int | None:
+    """Where the `}}` is that no bracket or string inside the expression holds."""
+    depth = 0
+    for token in _TOKEN.finditer(text, start, start + _LONGEST):
+        if token["opens"] and depth < _DEEPEST:
+            depth += 1
+        elif token["closes"] and depth:
+            depth -= 1
+        elif token["closes"] and text.startswith("}}", token.start()):
+            return token.start()
+        elif token.lastgroup:
+            return None
     return None
 
 

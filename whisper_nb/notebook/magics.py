@@ -10,10 +10,13 @@ from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import needs_local_scope, no_var_expand
 
-from ..errors import ConfigError, WhisperError
-from .commands import ASK, CELL, COMMANDS, order, overview, split_ask
+from ..errors import WhisperError
+from .commands import ASK, find, overview
+from .grammar import CELL, first_word, order
+from .render import printable
 from .team import Team
 
+_HELP = ("-h", "--help", "?")
 _ROOTS = ("agent", "whisper")
 
 
@@ -61,12 +64,12 @@ def _magic(team: Team) -> Callable[..., object]:
     def agent(line: str, cell: str | None = None, local_ns: Mapping[str, Any] | None = None) -> object:
         try:
             if cell is not None:
-                args = CELL.parser(f"%{team.root}").parse_args(team.words(line, local_ns))
-                team.launch(order(args, cell.strip("\n")), local_ns)
+                arguments = CELL.parse(f"%{team.root}", team.words(line, local_ns))
+                team.launch(order(arguments, cell.strip("\n")), local_ns)
                 return None
             return _dispatch(team, line.strip(), local_ns)
         except (WhisperError, TimeoutError) as error:
-            raise UsageError(str(error)) from None
+            raise UsageError(printable(str(error))) from None
 
     agent.__doc__ = overview("agent")
     return agent
@@ -82,15 +85,13 @@ def _panel(team: Team) -> Callable[..., object]:
 
 
 def _dispatch(team: Team, line: str, local_ns: Mapping[str, Any] | None) -> object:
-    word, _, rest = line.partition(" ")
-    command = COMMANDS.get(word or "list")
-    if command is None:
-        raise ConfigError(f"no command {word!r}; there are {', '.join(COMMANDS)} (%{team.root} help)")
-    parser = command.parser(team.root)
-    if rest.strip() in ("-h", "--help", "?"):
-        print(parser.format_help())  # noqa: T201
-        return None
+    word, rest = first_word(line)
+    if rest.strip() in _HELP:
+        word, rest = "help", word
+    elif word in _HELP:
+        word = "help"
+    command = find(word or "list", team)
     if command is ASK:
-        head, prompt = split_ask(rest)
-        return team.launch(order(parser.parse_args(head), prompt), local_ns)
-    return command.function(team, parser.parse_args(team.words(rest, local_ns)))
+        head, prompt = command.split(rest)
+        return team.launch(order(command.parse(team.root, team.words(head, local_ns)), prompt), local_ns)
+    return command.function(team, command.parse(team.root, team.words(rest, local_ns)))

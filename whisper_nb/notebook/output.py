@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +13,9 @@ from uuid import uuid4
 from ..events import Record
 from ..home import Home
 from ..runs import Run
-from .render import run_bundle, status_line
+from .render import printable, run_bundle, run_text, status_line
+
+_log = logging.getLogger("whisper_nb")
 
 #: Seconds between repaints of one run, and the most runs painted at once: Jupyter drops what is above 1,000 a second.
 TICK_S = 0.1
@@ -42,40 +45,50 @@ class Outputs:
 
     def show(self, run: Run) -> None:
         """Show the run in the current cell, until it is done; in a terminal, which cannot repaint, as it is now."""
-        if not self._live:
-            print(status_line(run))  # noqa: T201
-            return
         view = View(run)
         if not run.done:
             self._views.setdefault(run.id, []).append(view)
-        _display(view)
+        if self._live:
+            _display(view)
+        else:
+            print(printable(run_text(run) if run.done else status_line(run)))  # noqa: T201
+
+    def answer(self, run: Run) -> None:
+        """The run is done, and its cell waited for it: a terminal prints it now."""
+        if not self._live:
+            self._views.pop(run.id, None)
+            self.show(run)
 
     def observe(self, record: Record) -> None:
         """Take note of what happened to a run; the observer that a runtime calls."""
         for view in self._views.get(record.run or "", ()):
             self._dirty[view] = None
-        if self._dirty and self._timer is None:
+        if self._dirty and self._live and self._timer is None:
             # In a context of its own: that of the cell is busy as long as the cell is.
             self._timer = self._home.loop.call_later(TICK_S, self._tick, context=contextvars.Context())
 
     def settle(self, *_: object) -> None:
         """Show again, from the cell that has just run, what changed in the background since the last one.
 
-        nbclient, papermill and nbval save only what the running cell sends.
+        nbclient, papermill and nbval save only what the running cell sends. In a terminal: say which runs are done.
         """
-        for view in {**self._stale, **self._dirty}:
-            _display(view, update=True)
-            if view.run.done:
-                self._views.pop(view.run.id, None)
+        changed = {**self._stale, **self._dirty}
         self._stale.clear()
         self._dirty.clear()
+        for view in changed:
+            if self._live:
+                _display(view, update=True)
+            elif view.run.done and view.run.id in self._views:
+                print(status_line(view.run))  # noqa: T201
+            if view.run.done:
+                self._views.pop(view.run.id, None)
 
     def _tick(self) -> None:
         self._timer = None
         for view in list(self._dirty)[:PAINTED_AT_ONCE]:
             del self._dirty[view]
-            view.context.run(_display, view, update=True)
             self._stale[view] = None
+            view.context.run(_display, view, update=True)
         if self._dirty:
             self._timer = self._home.loop.call_later(TICK_S, self._tick, context=contextvars.Context())
 
@@ -84,4 +97,9 @@ def _display(view: View, update: bool = False) -> None:
     from IPython.display import display
 
     show: Callable[..., Any] = display
-    show(run_bundle(view.run), raw=True, display_id=view.display_id, update=update)
+    try:
+        bundle = run_bundle(view.run)
+    except Exception:  # of what a model said: it must not keep the other runs from being shown
+        _log.exception("%s cannot be shown", view.run.id)
+        bundle = {"text/plain": f"{status_line(view.run)}\n(it cannot be shown: see run.text)"}
+    show(bundle, raw=True, display_id=view.display_id, update=update)

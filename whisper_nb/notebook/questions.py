@@ -24,7 +24,7 @@ class AskQuestion(TokenTransformBase):  # type: ignore[misc]
         for line in tokens_by_line:
             tokens = [token for token in line if token.type not in (INDENT, DEDENT)]
             words = [token.string for token in tokens]
-            percent = words.index("=") + 1 if "=" in words else 0
+            percent = words.index("=") + 1 if "=" in words and words[0] != "%" else 0
             asks = words[percent : percent + 1] == ["%"] and words[percent + 1 : percent + 3] in (
                 ["agent", "ask"],
                 ["whisper", "ask"],

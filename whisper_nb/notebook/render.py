@@ -11,15 +11,27 @@ import html
 import json
 import re
 import time
-from collections.abc import Iterable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, assert_never
 
-from ..events import ToolFinished, ToolStarted
-from ..messages import ToolCall, Usage
+from ..events import (
+    AgentRevised,
+    Event,
+    HistoryReset,
+    HistoryTrimmed,
+    ModelReplied,
+    Record,
+    RunFinished,
+    RunQueued,
+    RunStarted,
+    StateChanged,
+    TextStreamed,
+    ToolFinished,
+    ToolStarted,
+)
+from ..messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, Usage, UserMessage
 from ..runs import Run
 from ..session import Session
-
-E = TypeVar("E")
 
 #: The most of a text that a cell shows; all of it is in `run.text`.
 SHOWN = 50_000
@@ -33,9 +45,11 @@ _COLORS = {
     "waiting": "#b26a00",
 }
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+#: Kind of token → how MathJax knows its content.
+_MATH = {"math_inline": "${}$", "math_inline_double": "$${}$$", "math_block": "\n$${}$$\n", "amsmath": "\n{}\n"}
 _LEFT = 'style="text-align:left"'
 _TAGS = {
-    "a", "blockquote", "br", "code", "del", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p", "pre",
+    "a", "blockquote", "br", "code", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p", "pre", "s",
     "strong", "table", "tbody", "td", "th", "thead", "tr", "ul",
 }  # fmt: skip
 
@@ -43,8 +57,22 @@ _TAGS = {
 @functools.cache
 def _markdown() -> Any:
     from markdown_it import MarkdownIt
+    from mdit_py_plugins.amsmath import amsmath_plugin
+    from mdit_py_plugins.dollarmath import dollarmath_plugin
+    from mdit_py_plugins.texmath import texmath_plugin
 
-    return MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"]).disable("image")
+    markdown = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"]).disable("image")
+    # Math is found so that Markdown leaves it alone; JupyterLab's MathJax typesets it where it stands.
+    markdown.use(texmath_plugin, delimiters="brackets").use(dollarmath_plugin, allow_labels=False, double_inline=True)
+    markdown.use(amsmath_plugin)
+    for kind in _MATH:
+        markdown.add_render_rule(kind, _math_as_written)
+    return markdown
+
+
+def _math_as_written(_: Any, tokens: Sequence[Any], index: int, *__: Any) -> str:
+    token = tokens[index]
+    return html.escape(_MATH[token.type].format(token.content), quote=False)
 
 
 def safe_markdown(text: str) -> str:
@@ -52,10 +80,11 @@ def safe_markdown(text: str) -> str:
     import nh3
 
     clean = nh3.clean(
-        _markdown().render(text),
+        _markdown().render(printable(text)),
         tags=_TAGS,
-        attributes={"a": {"href"}, "ol": {"start"}},
+        attributes={"a": {"href"}, "ol": {"start"}, "*": set()},
         url_schemes={"http", "https", "mailto"},
+        url_relative="deny",  # it would be an address of the Jupyter server
         link_rel="noopener noreferrer",
     )
     # JupyterLab aligns the cells of a table to the right, which suits numbers. In clean text `<td>` is only ever a tag.
@@ -63,8 +92,12 @@ def safe_markdown(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """The text without what a terminal would obey or UTF-8 cannot say: control characters, lone surrogates."""
-    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+    """The text without what a terminal would obey or UTF-8 cannot say: control characters, lone surrogates.
+
+    Two surrogates that belong together, as a stream may bring an emoji in two halves, are the character they mean.
+    """
+    whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", whole.replace("\r\n", "\n"))
 
 
 def run_bundle(run: Run) -> dict[str, str]:
@@ -75,10 +108,8 @@ def run_bundle(run: Run) -> dict[str, str]:
 def status_line(run: Run) -> str:
     """`bob#3 · succeeded · 120 + 45 tokens · $0.0021 · 3.2 s`; what is not final says as of when."""
     facts = [run.id, run.status]
-    if run.done:
-        facts += [*_spent(run.usage, run.cost)]
     if run.seconds is not None:
-        facts.append(f"{run.seconds:.1f} s")
+        facts += [*(_spent(run.usage, run.cost) if run.done else ()), f"{run.seconds:.1f} s"]
     if not run.done:
         facts.append(f"as of {time.strftime('%H:%M:%S')}")
     return " · ".join(facts)
@@ -109,12 +140,16 @@ def run_html(run: Run) -> str:
 
 def tool_lines(run: Run) -> list[str]:
     """Each tool call of a run, and how it ended."""
-    ended = {event.message.call_id: event.message for event in _events(run, ToolFinished)}
     lines: list[str] = []
-    for started in _events(run, ToolStarted):
-        result = ended.get(started.call.id)
-        mark = "…" if result is None else "✗" if result.is_error else "✓"
-        lines.append(f"{mark} {_call(started.call)}" + (f" → {_clip(result.text, 80)}" if result else ""))
+    pending: dict[str, int] = {}  # call id → its line; a model may use an id again in a later turn
+    for record in run.events:
+        match record.event:
+            case ToolStarted(call):
+                pending[call.id] = len(lines)
+                lines.append(f"… {_call(call)}")
+            case ToolFinished(message) if message.call_id in pending:
+                at = pending.pop(message.call_id)
+                lines[at] = f"{'✗' if message.is_error else '✓'}{lines[at][1:]} → {_clip(message.text, 80)}"
     return lines
 
 
@@ -125,7 +160,7 @@ def session_rows(sessions: Iterable[Session]) -> list[dict[str, str]]:
         runs = session.runs
         usage = [run.usage for run in runs if run.usage is not None]
         total = functools.reduce(Usage.__add__, usage, Usage())
-        costs = [run.cost for run in runs if run.done and run.started_at is not None]
+        costs = [run.cost for run in runs if run.started_at is not None]
         rows.append(
             {
                 "agent": session.name,
@@ -146,6 +181,61 @@ def _now(session: Session) -> str:
         return _clip(session.current.prompt, 40)
     needs = [need.id for run in session.queue[:1] for need in run.needs if not need.done]
     return f"needs {', '.join(needs)}" if needs else ""
+
+
+def log_line(record: Record) -> str:
+    """An event with its time and place, in one line."""
+    clock = time.strftime("%H:%M:%S", time.localtime(record.time))
+    return f"{clock}  {record.run or record.agent:12} {_clip(_told(record.event), 160)}"
+
+
+def history_lines(messages: Iterable[Message]) -> Iterator[str]:
+    """Messages as people read them."""
+    for message in messages:
+        match message:
+            case AssistantMessage(text, calls):
+                yield from (printable(f"assistant: {text}"),) if text else ()
+                yield from (f"assistant calls {_call(call)}" for call in calls)
+            case ToolMessage(_, name, text):
+                yield f"{name} gives {_clip(text, 160)}"
+            case UserMessage(text) | SystemMessage(text):
+                yield printable(f"user: {text}")
+
+
+def _told(event: Event) -> str:
+    match event:
+        case RunQueued(prompt, priority):
+            return f"queued, {priority}: {prompt}"
+        case RunStarted(_, model):
+            return f"started on {model}"
+        case ModelReplied(message, usage, cost):
+            what = message.text or ", ".join(_call(call) for call in message.tool_calls)
+            return f"replied ({', '.join(_spent(usage, cost))}): {what}"
+        case ToolStarted(call):
+            return f"calls {_call(call)}"
+        case ToolFinished(message):
+            return f"{message.name} {'failed' if message.is_error else 'gives'}: {message.text}"
+        case RunFinished(outcome, error):
+            return f"{outcome}: {error}" if error else outcome
+        case StateChanged(state):
+            return state.label
+        case HistoryTrimmed(dropped):
+            return f"left the {dropped} oldest messages out: the context is full"
+        case HistoryReset():
+            return "forgot its history"
+        case AgentRevised(revision):
+            return f"revision {revision}"
+        case TextStreamed(text):
+            return text
+        case _:
+            assert_never(event)
+
+
+def table_bundle(rows: Sequence[dict[str, str]], empty: str) -> dict[str, str]:
+    """Rows as text/plain and text/html, with the time: a saved table goes stale."""
+    clock = f"as of {time.strftime('%H:%M:%S')}"
+    text, markup = table_text(rows, empty), table_html(rows, empty)
+    return {"text/plain": f"{text}\n{clock}", "text/html": f"{markup}<small>{clock}</small>"}
 
 
 def table_text(rows: Sequence[dict[str, str]], empty: str) -> str:
@@ -169,10 +259,6 @@ def table_html(rows: Sequence[dict[str, str]], empty: str) -> str:
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def _events(run: Run, kind: type[E]) -> list[E]:
-    return [record.event for record in run.events if isinstance(record.event, kind)]
-
-
 def _shown(run: Run) -> str:
     text = run.text
     if not run.done and len(text) > STREAMED:
@@ -183,21 +269,20 @@ def _shown(run: Run) -> str:
 
 
 def _spent(usage: Usage | None, cost: float | None) -> list[str]:
-    if usage is None:
-        return ["tokens unknown", "cost unknown"]
-    return [f"{usage.input_tokens} + {usage.output_tokens} tokens", _dollars(cost)]
+    tokens = "tokens unknown" if usage is None else f"{usage.input_tokens} + {usage.output_tokens} tokens"
+    return [tokens, "cost unknown" if cost is None else _dollars(cost)]
 
 
 def _dollars(cost: float | None) -> str:
     if cost is None:
-        return "cost unknown"
+        return "unknown"
     return "$0" if cost == 0 else f"${cost:.4f}" if cost >= 0.0001 else f"${cost:.2g}"
 
 
 def _call(call: ToolCall) -> str:
     try:
         arguments = json.loads(call.arguments or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         arguments = None
     if not isinstance(arguments, dict):
         return f"{call.name}({_clip(call.arguments, 60)})"

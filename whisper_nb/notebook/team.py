@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from keyword import iskeyword
@@ -10,7 +12,7 @@ from typing import Any
 from IPython.core.interactiveshell import InteractiveShell
 
 from ..config import AIConfig
-from ..errors import ConfigError
+from ..errors import ConfigError, SessionError
 from ..events import Priority
 from ..messages import to_openai
 from ..runs import Run
@@ -18,7 +20,6 @@ from ..runtimes import Runtime
 from ..session import Session
 from .interpolation import interpolate, words
 from .output import Outputs
-from .render import printable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +46,7 @@ class Team:
     outputs: Outputs
     root: str = "agent"
     """The magic's name here: `agent`, or `whisper` where another extension has that."""
+    _unwaited: list[Run] = field(default_factory=list)  # launched, and no %agent wait has spoken of them yet
     _launched: dict[str, tuple[str, list[Run]]] = field(default_factory=dict)  # cell → (execution, its runs)
 
     def launch(self, order: Order, local_ns: Mapping[str, Any] | None = None) -> Run | None:
@@ -60,6 +62,8 @@ class Team:
             RunFailed, RunCancelled: of a run that was waited for.
         """
         session = self.runtime[order.name]
+        if re.search(rf"^%%{self.root}\b", order.prompt, re.MULTILINE):
+            raise ConfigError(f"a second %%{self.root} in this cell would be sent as text: give it a cell of its own")
         if order.out is not None and (not order.out.isidentifier() or iskeyword(order.out)):
             raise ConfigError(f"-o {order.out!r} is not a variable name")
         config = AIConfig.of(order.model)
@@ -68,15 +72,19 @@ class Team:
             print(_preview(session, parts, config))  # noqa: T201
             return None
         cell, execution = self._where()
-        self._cancel_earlier(cell, execution)
+        if self.is_kernel:
+            self._cancel_earlier(cell, execution)
         run = session.submit(parts, priority=order.priority, timeout_s=order.timeout_s, config=config)
-        if cell is not None:
-            self._launched.setdefault(cell, (execution, []))[1].append(run)
+        if self._launched.get(cell, ("",))[0] != execution:
+            self._launched[cell] = (execution, [])
+        self._launched[cell][1].append(run)
+        self._unwaited.append(run)
         if order.out is not None:
             self.shell.user_ns[order.out] = run
         self.outputs.show(run)
         if order.block:
             self.wait([run])
+            self.outputs.answer(run)
             run.result()
         return run
 
@@ -92,17 +100,26 @@ class Team:
         """Block the cell until all are done, in any way. Agents go on, whatever ends the wait.
 
         Raises:
-            SessionError: a run can go on only by a person's hand.
-            TimeoutError, KeyboardInterrupt: the wait ended first.
+            SessionError: a run can go on only by a person's hand, or the wait was interrupted or took too long.
         """
-        deadline = None if timeout_s is None else self.runtime.home.loop.time() + timeout_s
+        end = None if timeout_s is None else time.monotonic() + timeout_s
         try:
             for run in runs:
-                run.wait(None if deadline is None else max(0.0, deadline - self.runtime.home.loop.time()))
-        except KeyboardInterrupt:
+                run.wait(None if end is None else max(0.0, end - time.monotonic()))
+        except (KeyboardInterrupt, TimeoutError) as error:
+            why = "interrupted" if isinstance(error, KeyboardInterrupt) else f"{timeout_s:g} s are over"
             going = ", ".join(run.id for run in runs if not run.done)
-            print(f"Stopped waiting; at work are still {going} (%{self.root} cancel ends a run)")  # noqa: T201
-            raise
+            raise SessionError(
+                f"stopped waiting ({why}); still at work: {going} (%{self.root} cancel ends a run)"
+            ) from None
+
+    def to_wait_for(self, names: Sequence[str]) -> list[Run]:
+        """The runs that words name, and those that ended since the last wait: who waits hears of every run once."""
+        words = set(names)
+        ended = [run for run in self._unwaited if run.done and (not words or run.session.name in words)]
+        runs = list(dict.fromkeys([*ended, *self.runs(names)]))
+        self._unwaited = [run for run in self._unwaited if run not in runs]
+        return runs
 
     def runs(self, names: Sequence[str]) -> list[Run]:
         """The runs that words name: a run's id, a variable that holds one, or an agent for all its unfinished ones.
@@ -114,41 +131,53 @@ class Team:
         """
         found: list[Run] = []
         for name in names or [session.name for session in self.runtime.sessions]:
-            if isinstance(run := self.shell.user_ns.get(name), Run):
-                found.append(run)
-            elif "#" in name:
-                found.append(self._run(name))
-            else:
-                found += self.runtime[name].unfinished
-        return found
+            run = self.run(name)
+            found += self.runtime[name].unfinished if run is None else [run]
+        return list(dict.fromkeys(found))
 
     def display(self, run: Run) -> None:
-        """What IPython shows of a run that a cell's last line is: nothing in the cell that shows it already."""
+        """What IPython shows of a run that a cell's last line is: nothing where launching it just did."""
         cell, execution = self._where()
-        if cell is None or run not in self._launched.get(cell, (execution, []))[1]:
+        launched, runs = self._launched.get(cell, ("", []))
+        if launched != execution or run not in runs:
             self.outputs.show(run)
 
-    def _run(self, name: str) -> Run:
-        agent, _, number = name.partition("#")
-        for run in self.runtime[agent].runs:
-            if str(run.number) == number:
-                return run
-        raise ConfigError(f"no run {name!r}; `%{self.root} log {agent}` lists the runs of {agent}")
+    def run(self, name: str) -> Run | None:
+        """The run that a word names, by its id or as a variable; None where the word may be an agent.
 
-    def _where(self) -> tuple[str | None, str]:
-        """The cell that is running, and which of its executions this is; no cell in a terminal."""
-        if getattr(self.shell, "kernel", None) is None:
-            return None, ""
+        Raises:
+            ConfigError: an id that no run has.
+        """
+        if isinstance(run := self.shell.user_ns.get(name), Run):
+            return run
+        agent, hash_, number = name.partition("#")
+        if not hash_:
+            return None
+        known = {str(run.number): run for run in self.runtime[agent].runs}
+        if number not in known:
+            raise ConfigError(
+                f"no run {name!r}; {agent} has {', '.join(run.id for run in known.values()) or 'none yet'}"
+            )
+        return known[number]
+
+    @property
+    def is_kernel(self) -> bool:
+        """Whether this is a notebook's kernel, with cells, and not a terminal."""
+        return getattr(self.shell, "kernel", None) is not None
+
+    def _where(self) -> tuple[str, str]:
+        """The cell that is running, and which of its executions this is; in a terminal there is one cell."""
+        if not self.is_kernel:
+            return "", str(self.shell.execution_count)
         parent = self.shell.get_parent()
         execution = parent.get("header", {}).get("msg_id", "")
         # A front end that does not say which cell it is: the same text is the same cell.
-        return parent.get("metadata", {}).get("cellId") or parent.get("content", {}).get("code") or None, execution
+        return parent.get("metadata", {}).get("cellId") or parent.get("content", {}).get("code") or "", execution
 
-    def _cancel_earlier(self, cell: str | None, execution: str) -> None:
-        if cell is None or cell not in self._launched or self._launched[cell][0] == execution:
-            return
-        for run in self._launched.pop(cell)[1]:
-            if not run.done:
+    def _cancel_earlier(self, cell: str, execution: str) -> None:
+        launched, runs = self._launched.get(cell, (execution, []))
+        for run in runs:
+            if launched != execution and not run.done:
                 run.cancel()
                 print(f"{run.id}, which this cell launched before, was not finished: cancelled")  # noqa: T201
 
@@ -165,6 +194,13 @@ def _preview(session: Session, parts: Sequence[str | Run], config: AIConfig) -> 
     return "\n".join([*lines, f"[user] {prompt}", "Nothing was sent."])
 
 
-def outcome_line(run: Run) -> str:
-    """How a run ended, in one line that is the same whenever it is run."""
-    return printable(f"{run.id} failed: {run.error}") if run.status == "failed" else f"{run.id} {run.status}"
+def outcome(runs: Sequence[Run]) -> str:
+    """How many of them succeeded, and which did not: the same words whenever they ended."""
+    groups = {status: [run for run in runs if run.status == status] for status in ("succeeded", "failed", "cancelled")}
+    facts = [f"{len(groups['succeeded'])} succeeded"] if groups["succeeded"] else []
+    facts += [
+        f"{len(found)} {status} ({', '.join(run.id for run in found)})"
+        for status, found in groups.items()
+        if found and status != "succeeded"
+    ]
+    return ", ".join(facts) or "nothing to wait for"

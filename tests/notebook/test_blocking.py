@@ -1,0 +1,177 @@
+"""Waiting inside a cell, on a loop of a process of its own: nest-asyncio2 changes asyncio for good where it is applied."""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from collections.abc import Callable
+
+import pytest
+
+from whisper_nb.notebook.blocking import warn_of_old_nest_asyncio
+
+PRELUDE = """
+import asyncio, os, signal, threading, time
+from concurrent.futures import Future
+from whisper_nb.notebook.blocking import block, waking
+
+def on_loop(function, *args):
+    # As a cell: a plain function that runs on a running loop.
+    async def main():
+        return function(asyncio.get_running_loop(), *args)
+    return asyncio.run(main())
+
+def interrupt(loop, after_s):
+    # Counted from when the loop turns, so that the wait has begun.
+    loop.call_soon(threading.Timer(after_s, os.kill, (os.getpid(), signal.SIGINT)).start)
+
+def outcome(function, *args):
+    start = time.perf_counter()
+    try:
+        function(*args)
+        ended = "done"
+    except BaseException as error:
+        ended = type(error).__name__
+    return ended, round(time.perf_counter() - start, 1)
+"""
+
+
+def test_the_loop_goes_on_while_a_cell_waits(python: Callable[..., str]) -> None:
+    said = python(
+        PRELUDE
+        + """
+def cell(loop):
+    done = Future()
+    ticks = []
+    async def work():
+        for n in range(5):
+            await asyncio.sleep(0.01)
+            ticks.append(n)
+        done.set_result(None)
+    task = loop.create_task(work())
+    print(outcome(block, loop, done, None)[0], ticks)
+on_loop(cell)
+"""
+    )
+    assert said == "done [0, 1, 2, 3, 4]\n"
+
+
+def test_a_timeout_ends_the_wait_alone(python: Callable[..., str]) -> None:
+    said = python(
+        PRELUDE
+        + """
+def cell(loop):
+    done = Future()
+    print(outcome(block, loop, done, 0.1), done.done())
+    print(outcome(block, loop, done, 0)[0])
+    loop.call_later(0.1, done.set_result, None)
+    print(outcome(block, loop, done, 10)[0])
+on_loop(cell)
+"""
+    )
+    assert said == "('TimeoutError', 0.1) False\nTimeoutError\ndone\n"
+
+
+def test_an_interrupt_ends_the_wait_at_once_and_no_task(python: Callable[..., str]) -> None:
+    said = python(
+        PRELUDE
+        + """
+def cell(loop):
+    done = Future()
+    before = signal.getsignal(signal.SIGINT)
+    spun = []
+    async def busy():  # on the CPU whenever the signal comes
+        while not done.done():
+            end = time.perf_counter() + 0.02
+            while time.perf_counter() < end:
+                pass
+            spun.append(1)
+            await asyncio.sleep(0)
+    for task in (None, loop.create_task(busy())):
+        interrupt(loop, 0.2)
+        ended, seconds = outcome(block, loop, done, None)
+        print(ended, seconds < 0.7, task is None or not task.done(), signal.getsignal(signal.SIGINT) is before)
+    loop.call_later(0.1, done.set_result, None)
+    print(outcome(block, loop, done, None)[0], bool(spun))
+on_loop(cell)
+"""
+    )
+    assert said == "KeyboardInterrupt True True True\nKeyboardInterrupt True True True\ndone True\n"
+
+
+def test_waits_nest_and_one_interrupt_ends_them_all(python: Callable[..., str]) -> None:
+    said = python(
+        PRELUDE
+        + """
+def cell(loop):
+    before = signal.getsignal(signal.SIGINT)
+    def inner():
+        print("inner", outcome(block, loop, Future(), None)[0])
+    loop.call_soon(inner)
+    interrupt(loop, 0.2)
+    print("outer", outcome(block, loop, Future(), None)[0])
+    print(signal.getsignal(signal.SIGINT) is before)
+
+    inner_done, outer_done = Future(), Future()
+    def inner():
+        print("inner", outcome(block, loop, inner_done, None)[0])
+    loop.call_soon(inner)
+    loop.call_later(0.1, outer_done.set_result, None)
+    loop.call_later(0.2, inner_done.set_result, None)
+    print("outer", outcome(block, loop, outer_done, None)[0])
+    print(signal.getsignal(signal.SIGINT) is before)
+on_loop(cell)
+"""
+    )
+    assert said == "inner KeyboardInterrupt\nouter KeyboardInterrupt\nTrue\ninner done\nouter done\nTrue\n"
+
+
+def test_nothing_changes_in_asyncio_before_the_first_wait(python: Callable[..., str]) -> None:
+    said = python(
+        PRELUDE
+        + """
+import sys
+def cell(loop):
+    print("nest_asyncio2" in sys.modules, hasattr(asyncio, "_nest_patched"))
+    done = Future(); done.set_result(None)
+    block(loop, done, None)
+    print("nest_asyncio2" in sys.modules, hasattr(asyncio, "_nest_patched"))
+on_loop(cell)
+"""
+    )
+    assert said == "False False\nTrue True\n"
+
+
+def test_a_signal_wakes_an_idle_loop(python: Callable[..., str]) -> None:
+    said = python(
+        PRELUDE
+        + """
+async def main():
+    # As ipykernel does for an awaiting cell: a handler that only notes what is to be done.
+    loop = asyncio.get_running_loop()
+    heard = asyncio.Event()
+    signal.signal(signal.SIGINT, lambda *_: loop.call_soon(heard.set))
+    interrupt(loop, 0.1)
+    start = time.perf_counter()
+    with waking(loop):
+        await asyncio.wait({asyncio.ensure_future(heard.wait())}, timeout=5)
+    print(heard.is_set(), time.perf_counter() - start < 2, signal.set_wakeup_fd(-1))
+asyncio.run(main())
+"""
+    )
+    assert said == "True True -1\n"
+
+
+def test_the_archived_nest_asyncio_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asyncio, "_nest_patched", True, raising=False)
+    monkeypatch.delattr(asyncio, "_nest_asyncio2", raising=False)
+    with pytest.warns(RuntimeWarning, match=r"loses the cells queued.*Remove nest_asyncio\.apply\(\).*restart"):
+        warn_of_old_nest_asyncio()
+
+
+def test_the_maintained_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asyncio, "_nest_patched", True, raising=False)
+    monkeypatch.setattr(asyncio, "_nest_asyncio2", object(), raising=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_old_nest_asyncio()

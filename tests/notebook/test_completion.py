@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from IPython.core.completer import provisionalcompleter
+
+from whisper_nb.notebook import completion
+from whisper_nb.notebook.commands import COMMANDS
+
+from conftest import Notebook  # isort: skip
+
+
+def completed(notebook: Notebook, code: str) -> list[str]:
+    """The code with each of the completions at its end."""
+    with provisionalcompleter():
+        found = list(notebook.shell.Completer.completions(code, len(code)))
+    return [code[: item.start] + item.text for item in found]
+
+
+@pytest.fixture
+async def notebook(notebook: Notebook) -> Notebook:
+    """With agents bob and amy; bob is paused and has one run, which is `ans`."""
+    notebook.run("%agent new amy\n%agent pause bob\ndef look(path: str) -> str:\n    'Read.'\n    return path")
+    notebook.run("ans = %agent ask bob hi")
+    return notebook
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        ("%agent wa", ["%agent wait"]),
+        ("%whisper pau", ["%whisper pause"]),
+        ("  %agent wa", ["  %agent wait"]),
+        ("ans = %agent as", ["ans = %agent ask"]),
+        ("ans = %agent ask b", ["ans = %agent ask bob"]),
+        ("%agent show ", ["%agent show bob", "%agent show amy"]),
+        ("%agent show a", ["%agent show amy"]),
+        ("%agent  show  a", ["%agent  show  amy"]),
+        ("%agent pause bob a", ["%agent pause bob amy"]),
+        ("%agent wait b", ["%agent wait bob", "%agent wait bob#1"]),
+        ("%agent wait bob#", ["%agent wait bob#1"]),
+        ("%agent cancel bob#1", ["%agent cancel bob#1"]),
+        ("%agent cancel an", ["%agent cancel ans"]),
+        ("%agent help wa", ["%agent help wait"]),
+        ("%agent ask bob --m", ["%agent ask bob --model"]),
+        ("%agent ask bob --priority h", ["%agent ask bob --priority high"]),
+        ("%agent new x --model offline/", ["%agent new x --model offline/echo"]),
+        ("%agent new x --model openai/gp", ["%agent new x --model openai/gpt-4o-mini"]),
+        ("%agent new x --tools lo", ["%agent new x --tools look"]),
+        ("%agent stop --", ["%agent stop --all"]),
+        ("%%agent ", ["%%agent bob", "%%agent amy"]),
+        ("%%agent b", ["%%agent bob"]),
+        ("%%whisper a", ["%%whisper amy"]),
+        ("%%agent bob --pri", ["%%agent bob --priority"]),
+        ("%%agent bob --priority ", [f"%%agent bob --priority {p}" for p in ("urgent", "high", "normal", "low")]),
+        ("%%agent bob --priority=u", ["%%agent bob --priority=urgent"]),
+        ("%%agent bob --model off", ["%%agent bob --model offline/echo"]),
+    ],
+)
+async def test_what_the_tab_key_finds(notebook: Notebook, typed: str, found: list[str]) -> None:
+    flags = not typed.split(" ")[-1].startswith("-")
+    words = [text for text in completed(notebook, typed) if not (flags and text.split(" ")[-1].startswith("-"))]
+    assert sorted(words) == sorted(found)
+
+
+async def test_nothing_else_stands_between_the_subcommands(notebook: Notebook) -> None:
+    assert sorted(completed(notebook, "%agent ")) == sorted(f"%agent {name}" for name in COMMANDS)
+
+
+async def test_a_name_that_was_given_is_not_offered_again(notebook: Notebook) -> None:
+    assert "%agent show bob amy" not in completed(notebook, "%agent show bob ")
+    assert "%agent log -n 3 bob amy" not in completed(notebook, "%agent log -n 3 bob a")
+    assert "%agent log -n 3 amy" in completed(notebook, "%agent log -n 3 a")
+
+
+async def test_where_nothing_is_known_ipython_completes(
+    notebook: Notebook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "who_amy_is.md").touch()
+    for line in ("%agent new amy --prompt-file who_", "%agent frobnicate who_", "%time who_"):
+        assert f"{line}amy_is.md" in completed(notebook, line)
+
+
+async def test_in_the_body_of_a_cell_nothing_is_ours(notebook: Notebook) -> None:
+    assert not {"bob", "amy"} & set(completed(notebook, "%%agent bob\n"))
+
+
+async def test_a_foreign_magic_is_left_alone(notebook: Notebook) -> None:
+    assert "%agents bob" not in completed(notebook, "%agents b")
+    assert "%%time bob" not in completed(notebook, "%%time b")
+
+
+async def test_it_can_be_taken_off(notebook: Notebook) -> None:
+    before = list(notebook.shell.Completer.custom_matchers)
+    undo = completion.register(notebook.shell, notebook.team, notebook.magic_names)
+    undo()
+    assert notebook.shell.Completer.custom_matchers == before

@@ -1,0 +1,234 @@
+"""`%load_ext whisper_nb`, in processes of their own; in real kernels: tests/kernel."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pexpect
+import pytest
+
+from whisper_nb import ConfigError
+from whisper_nb.notebook.extension import runtime
+
+HEAVY = ("litellm", "openai", "ipywidgets", "anywidget", "pydantic", "nest_asyncio", "nest_asyncio2", "nh3", "pandas")
+SHELL = """
+import sys
+from IPython.terminal.interactiveshell import TerminalInteractiveShell
+shell = TerminalInteractiveShell.instance(simple_prompt=True, colors="nocolor")
+run = shell.run_cell
+"""
+
+
+def test_loading_says_one_line_and_touches_nothing_heavy_and_nobody(python: Callable[..., str]) -> None:
+    said = python(
+        SHELL
+        + f"""
+reached = []
+sys.addaudithook(lambda event, args: reached.append(event) if event in ("socket.connect", "socket.getaddrinfo") else None)
+run("%load_ext whisper_nb")
+print([name for name in {HEAVY} if name in sys.modules], reached)
+"""
+    )
+    assert said == ("whisper_nb: agents answer with offline/echo (no provider's key is set) · %agent help\n[] []\n")
+
+
+def test_with_a_key_loading_names_the_model_and_not_the_key(python: Callable[..., str]) -> None:
+    # sitecustomize takes keys away at the start, so this one comes later.
+    said = python(SHELL + "import os; os.environ['OPENAI_API_KEY'] = 'sk-secret'; run('%load_ext whisper_nb')")
+    assert said == "whisper_nb: agents answer with openai/gpt-4o-mini · %agent help\n"
+
+
+def test_a_bad_model_in_the_environment_is_one_line_and_the_magics_work(python: Callable[..., str]) -> None:
+    said = python(
+        SHELL
+        + """
+import os
+os.environ["WHISPER_MODEL"] = "gpt-4o"
+run("%load_ext whisper_nb")
+run("%agent new bob --model offline/echo")
+run("%agent new amy")
+del os.environ["WHISPER_MODEL"]
+run("%agent list")
+"""
+    )
+    first, bob, *table, error = said.splitlines()
+    assert first.startswith("whisper_nb: model 'gpt-4o' is not provider/model")
+    assert bob == "bob is ready; answers with offline/echo"
+    assert error.startswith("UsageError: model 'gpt-4o' is not provider/model")
+    assert [row.split()[0] for row in table] == ["agent", "bob"]
+
+
+def test_unloading_takes_the_magics_off_and_keeps_the_agents(python: Callable[..., str]) -> None:
+    said = python(
+        SHELL
+        + """
+before = shell.find_line_magic("agent"), list(shell.Completer.custom_matchers), list(shell.events.callbacks["post_run_cell"])
+hooks = lambda: (shell.find_line_magic("agent"), list(shell.Completer.custom_matchers), list(shell.events.callbacks["post_run_cell"]))
+transformers = list(shell.input_transformer_manager.token_transformers)
+run("%load_ext whisper_nb")
+run("%agent new bob")
+run("%unload_ext whisper_nb")
+print(hooks() == before, shell.input_transformer_manager.token_transformers == transformers)
+import whisper_nb
+print(whisper_nb.runtime().sessions)
+run("%load_ext whisper_nb")
+run("%reload_ext whisper_nb")
+run("ans = %agent ask bob hi")
+run("%agent wait")
+run("print(ans.status, ans.session.runs == (ans,))")
+"""
+    )
+    lines = said.splitlines()
+    assert lines[2:4] == ["True True", "(<Session bob idle, 0 queued>,)"]
+    assert lines[-2:] == ["done", "True"] or lines[-1] == "succeeded True"
+
+
+def test_a_foreign_agent_magic_is_named_in_the_one_line(python: Callable[..., str]) -> None:
+    said = python(
+        SHELL
+        + """
+shell.register_magic_function(lambda line: print("foreign"), "line", "agent")
+run("%load_ext whisper_nb")
+run("%agent")
+run("%whisper new bob")
+run("%unload_ext whisper_nb")
+run("%agent")
+"""
+    )
+    assert said == (
+        "whisper_nb: agents answer with offline/echo (no provider's key is set) · %whisper help"
+        " · %agent is taken here: use %whisper\n"
+        "foreign\nbob is ready; answers with offline/echo\nforeign\n"
+    )
+
+
+def test_the_archived_nest_asyncio_is_warned_of(python: Callable[..., str]) -> None:
+    said = python(SHELL + "import asyncio; asyncio._nest_patched = True; run('%load_ext whisper_nb')")
+    assert "RuntimeWarning: this notebook applied nest_asyncio, which loses the cells queued" in said
+    assert "whisper_nb: agents answer with" in said
+
+
+def test_a_plain_shell_without_an_event_loop_can_load_it(python: Callable[..., str]) -> None:
+    said = python(
+        """
+from IPython.core.interactiveshell import InteractiveShell
+run = InteractiveShell.instance().run_cell
+run("%load_ext whisper_nb")
+run("%agent new bob")
+run("ans = %agent ask bob hi")
+run("%agent wait")
+run("print(ans.text.splitlines()[0])")
+"""
+    )
+    assert said.splitlines()[-2:] == ["done", "You said: hi"]
+
+
+def test_outside_of_ipython_there_is_no_runtime_and_the_remedy_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"async with whisper_nb\.Runtime\(\) as rt"):
+        runtime()
+
+
+def test_leaving_while_agents_work_is_quiet(python: Callable[..., str]) -> None:
+    said = python(
+        SHELL
+        + """
+run("%load_ext whisper_nb")
+run("import whisper_nb as wnb")
+run("wnb.runtime().models['offline/slow'] = wnb.ScriptedModel([wnb.Rule(reply='late', delay_s=60)])")
+run("%agent new bob --model offline/slow")
+run("ans = %agent ask bob hi")
+run("%agent wait --timeout 0.1")
+run("print(ans.status)")
+"""
+    )
+    assert said.splitlines()[-2:] == [
+        "running",
+        "UsageError: waited 0.1 s and still at work are bob#1; they go on",
+    ] or ("running" in said and "Traceback" not in said and "destroyed" not in said)
+
+
+# At the prompt
+
+
+class Prompt:
+    """IPython in a terminal of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        env = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder),
+            "IPYTHONDIR": str(folder / "ipython"),
+            "TERM": "dumb",
+            "PYTHONPATH": str(Path(__file__).parents[1] / "offline"),
+        }
+        options = [
+            "--no-banner",
+            "--colors=nocolor",
+            "--no-term-title",
+            "--TerminalInteractiveShell.highlighting_style=",
+        ]
+        command = ["-m", "IPython", *options]
+        self.terminal = pexpect.spawn(
+            sys.executable, command, env=env, cwd=str(folder), encoding="utf-8", timeout=15, dimensions=(40, 200)
+        )
+        self.says("In [1]:")
+
+    def enter(self, line: str) -> None:
+        """Type a line."""
+        self.terminal.send(line + "\r")
+
+    def says(self, *texts: str) -> None:
+        """Wait until these were shown, one after the other."""
+        for text in texts:
+            self.terminal.expect_exact(text)
+
+
+@pytest.fixture
+def prompt(tmp_path: Path) -> Iterator[Prompt]:
+    prompt = Prompt(tmp_path)
+    yield prompt
+    prompt.terminal.close(force=True)
+
+
+def test_agents_work_while_the_prompt_waits(prompt: Prompt) -> None:
+    prompt.enter("%load_ext whisper_nb")
+    prompt.says("whisper_nb: agents answer with offline/echo", "In [2]:")
+    prompt.enter(
+        "import whisper_nb; drop = whisper_nb.runtime().observe(lambda r: print('<', type(r.event).__name__, '>'))"
+    )
+    prompt.says("In [3]:")
+    prompt.enter("%agent new bob")
+    prompt.says("bob is ready", "In [4]:")
+    prompt.enter("ans = %agent ask bob what is up?")
+    prompt.says("bob#1 · submitted", "< RunQueued >", "< RunFinished >")
+    prompt.enter("print(await ans)")
+    prompt.says("You said: what is up?")
+
+
+def test_waiting_and_interrupting_at_the_prompt(prompt: Prompt) -> None:
+    prompt.enter("%load_ext whisper_nb")
+    prompt.says("agents answer with", "In [2]:")
+    prompt.enter(
+        "import whisper_nb as w; w.runtime().models['offline/slow'] = w.ScriptedModel([w.Rule(reply='late', delay_s=60)])"
+    )
+    prompt.says("In [3]:")
+    prompt.enter("%agent new bob --model offline/slow")
+    prompt.says("bob is ready", "In [4]:")
+    prompt.enter("ans = %agent ask bob hi")
+    prompt.says("In [5]:")
+    prompt.enter("print('waiting'); get_ipython().run_line_magic('agent', 'wait')")
+    prompt.says("\nwaiting")
+    prompt.terminal.sendintr()
+    prompt.says("Stopped waiting; at work are still bob#1", "In [6]:")
+    prompt.enter("print('<', ans.status, '>')")
+    prompt.says("< running >", "In [7]:")
+    prompt.enter("%agent cancel")
+    prompt.says("bob#1 cancelled", "In [8]:")
+    prompt.enter("%agent wait ans")
+    prompt.says("bob#1 cancelled", "done", "In [9]:")
+    prompt.terminal.sendeof()
+    prompt.terminal.expect(pexpect.EOF)
+    assert "Traceback" not in prompt.terminal.before

@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from whisper_nb import ConfigError, Runtime
+from whisper_nb.notebook.interpolation import interpolate, words
+
+NAMESPACE = {"x": 1, "rows": [{"a": 1}, {"a": 2}], "text": "{{ x }} $& \\1", "d": {"k": {"n": 5}}}
+
+
+def says(text: str, **namespace: Any) -> str:
+    """What would be sent."""
+    return "".join(str(part) for part in interpolate(text, {**NAMESPACE, **namespace}))
+
+
+@given(st.text().filter(lambda text: "{{" not in text))
+@example("")
+@example("}} { } {x} ${x} %s %(x)s \\{ \x00 \ud800")
+def test_without_double_braces_every_byte_passes(text: str) -> None:
+    assert says(text) == text
+
+
+@given(st.text(alphabet="{}x'\"#()[], \n\\"))
+def test_braces_in_any_order_are_a_value_or_text_or_a_clear_error(text: str) -> None:
+    try:
+        said = says(text)
+    except ConfigError as error:
+        assert "--no-interpolate" in str(error)
+    else:
+        assert "{{" in text or said == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a": {"b": {"c": [1, 2]}}}',
+        "[{'a': 1}, {'b': {'c': {}}}]",
+        r"\frac{{a + b}^2}{{\bf x}}",
+        r"\mathbb{{R}^{n}}",
+        "{% for row in rows %}{{ row | default: '' }}{% endfor %}",
+        "${{ secrets.TOKEN && 'yes' }}",
+        "{{#each items}} {{/each}} {{> partial}} {{!-- no --}}",
+        "def f():\n    return {k: {v} for k, v in d.items()}",
+        "{{}} {{ }} {{\n}} {{ # only a comment }}",
+        "{{ x",
+        "x }}",
+        "{ { x } }",
+        "{{ x } }",
+        "{{ don't }}",
+        "{{ x) + (x }}",
+        "{{ *x }}",
+        "{{ x = 1 }}",
+        "{{ import os }}",
+        "{{ two words }}",
+    ],
+)
+def test_what_is_no_expression_passes_untouched(text: str) -> None:
+    assert says(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{{ x }}", "1"),
+        ("{{x}}{{x}}", "11"),
+        ("a {{ x + 1 }} b", "a 2 b"),
+        ("{{{ x }}", "{1"),
+        ("{{ x }}}", "1}"),
+        ("{{ {'a': {'b': {'c': x}}} }}", "{'a': {'b': {'c': 1}}}"),
+        ("{{{'a': {'b': x}}}}", "{'a': {'b': 1}}"),
+        ("{{ {'a': {'b': x}}['a']['b'] }}", "1"),
+        ("{{ d['k']['n'] }}", "5"),
+        ("{{ [r['a'] for r in rows if r['a'] > x] }}", "[2]"),
+        ("{{ '}}' }} {{ \"{{\" }}", "}} {{"),
+        ('{{ """a }} b""" }}', "a }} b"),
+        ("{{ f'{x:03}' }}", "001"),
+        ("{{\n  x +\n  x  # twice\n}}", "2"),
+        ("{{ x, x }}", "(1, 1)"),
+        ("{{ x }} {{ broken", "1 {{ broken"),
+        ("{{ not an expression }} {{ x }}", "{{ not an expression }} 1"),
+        ("{{ None }}", "None"),
+    ],
+)
+def test_an_expression_is_its_value(text: str, said: str) -> None:
+    assert says(text) == said
+
+
+def test_a_value_is_not_looked_at_again() -> None:
+    assert says("<{{ text }}>") == f"<{NAMESPACE['text']}>"
+
+
+@given(st.text())
+def test_any_value_passes_as_it_is(value: str) -> None:
+    assert says("a{{ v }}b{{ v }}", v=value) == f"a{value}b{value}"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("{{ nobody }}", "NameError: name 'nobody' is not defined"),
+        ("{{ x / 0 }}", "ZeroDivisionError"),
+        ("{{ d['no'] }}", "KeyError: 'no'"),
+        ("{{ await x }}", "SyntaxError"),
+    ],
+)
+def test_an_expression_that_fails_is_one_line_that_names_it_and_the_remedy(text: str, why: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        says(f"before {text} after")
+    message = str(caught.value)
+    assert text in message
+    assert why in message
+    assert "Nothing was sent" in message
+    assert "--no-interpolate" in message
+    assert "\n" not in message
+    assert caught.value.__suppress_context__
+
+
+def test_evaluating_leaves_the_namespace_alone() -> None:
+    namespace = {"x": 1}
+    interpolate("{{ (y := x) }} {{ [z for z in 'ab'] }}", namespace)
+    assert namespace == {"x": 1}
+
+
+async def test_a_run_stays_a_run(runtime: Runtime) -> None:
+    from whisper_nb import Agent
+
+    run = runtime.create(Agent(name="bob")).submit("hello")
+    assert interpolate("Sum up: {{ ans }}!", {"ans": run}) == ["Sum up: ", run, "!"]
+    assert interpolate("{{ ans.status }}", {"ans": run}) == ["submitted"]
+    await run
+    assert interpolate("{{ ans }}", {"ans": run}) == [run]
+
+
+@pytest.mark.parametrize(
+    "unit",
+    ["{", "{{ ", "{{ x ", "{{ a b }} ", "{{ '", '{{ """', "{{ (", "{{ [] ", "{{{{}} ", "{{ 1 + }} "],
+)
+def test_a_long_text_full_of_braces_is_quick(unit: str) -> None:
+    text = unit * (50_000 // len(unit))
+    start = time.perf_counter()
+    for whole in (text, text + "}" * 1_000):
+        try:
+            says(whole)
+        except ConfigError:
+            pass
+    assert time.perf_counter() - start < 2, "the old way took from 5 to 18 s for some of these"
+
+
+def test_many_closing_braces_are_quick() -> None:
+    start = time.perf_counter()
+    with pytest.raises(ConfigError):
+        says("{" * 25_000 + "}" * 25_000)
+    says(("{{" * 30 + "a b }} " * 30) * 200)
+    assert time.perf_counter() - start < 2
+
+
+# The words of a magic's line
+
+
+@pytest.mark.parametrize(
+    ("line", "split"),
+    [
+        ("", []),
+        ("bob  -o ans", ["bob", "-o", "ans"]),
+        ('new bob --prompt "You are {{ text }}."', ["new", "bob", "--prompt", f"You are {NAMESPACE['text']}."]),
+        ("new bob --model {{ model }}", ["new", "bob", "--model", "open router/x y"]),
+        ("{{ quoted }}", ['it\'s "both"']),
+        ("--prompt={{ x }}{{ x }}", ["--prompt=11"]),
+        ("{x} {{ }}", ["{x}", "{{", "}}"]),
+    ],
+)
+def test_a_value_stays_within_its_word(line: str, split: list[str]) -> None:
+    assert words(line, {**NAMESPACE, "model": "open router/x y", "quoted": 'it\'s "both"'}) == split
+
+
+def test_an_open_quote_is_one_line_with_a_remedy() -> None:
+    with pytest.raises(ConfigError, match="no closing quotation.*apostrophe in double quotes"):
+        words("new bob --prompt it's", {})
+
+
+async def test_a_line_cannot_wait_for_a_run(runtime: Runtime) -> None:
+    from whisper_nb import Agent
+
+    run = runtime.create(Agent(name="bob")).submit("hello")
+    with pytest.raises(ConfigError, match="bob#1, which is submitted: wait for it first"):
+        words("new amy --prompt {{ ans }}", {"ans": run})
+    await run
+    assert words("--prompt {{ ans }}", {"ans": run}) == ["--prompt", run.text]

@@ -1,0 +1,475 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+
+from whisper_nb import RunFailed, Runtime
+from whisper_nb.home import Home
+from whisper_nb.notebook import magics
+from whisper_nb.notebook.commands import COMMANDS, overview
+from whisper_nb.notebook.output import Outputs
+from whisper_nb.notebook.team import Team
+from whisper_nb.runs import Run
+
+from conftest import Notebook  # isort: skip
+
+
+async def ended(*runs: Run) -> None:
+    """Wait for the fate of each."""
+    for run in runs:
+        async for _ in run.stream():
+            pass
+
+
+# Making agents
+
+
+async def test_new_makes_an_agent_and_says_who_answers(notebook: Notebook) -> None:
+    assert notebook.run("%agent new amy --model offline/echo") == "amy is ready; answers with offline/echo\n"
+    assert notebook.runtime["amy"].agent.name == "amy"
+
+
+async def test_new_takes_every_flag(notebook: Notebook) -> None:
+    notebook.run("def look(path: str) -> str:\n    'Read.'\n\ndef find(what: str) -> str:\n    'Search.'")
+    notebook.run(
+        "%agent new amy --model openai/gpt-4o --prompt 'You are amy.' --description 'reads files' --tools look,find "
+        "--temperature 0.5 --max-tokens 99 --max-turns 3"
+    )
+    agent = notebook.runtime["amy"].agent
+    assert (agent.system_prompt, agent.description, agent.max_turns) == ("You are amy.", "reads files", 3)
+    assert [tool.name for tool in agent.as_tools] == ["look", "find"]
+    assert agent.config.values() == {"model": "openai/gpt-4o", "temperature": 0.5, "max_tokens": 99}
+
+
+async def test_new_reads_a_prompt_file(notebook: Notebook, tmp_path: Path) -> None:
+    file = tmp_path / "a prompt.md"
+    file.write_text("You are {{ untouched }}.")
+    notebook.run(f"%agent new amy --prompt-file '{file}'")
+    assert notebook.runtime["amy"].agent.system_prompt == "You are {{ untouched }}."
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe\x00"])
+async def test_new_with_a_prompt_file_that_cannot_be_read(
+    notebook: Notebook, tmp_path: Path, content: bytes | None
+) -> None:
+    file = tmp_path / "prompt.md"
+    if content is not None:
+        file.write_bytes(content)
+    assert "cannot read the prompt file" in notebook.error(f"%agent new amy --prompt-file {file}")
+    assert notebook.runtime.get("amy") is None
+
+
+async def test_new_with_a_prompt_file_of_nobody(notebook: Notebook) -> None:
+    assert "cannot read the prompt file" in notebook.error("%agent new amy --prompt-file ~no_such_user/prompt.md")
+
+
+async def test_new_again_is_the_same_session_and_another_spec_a_revision_of_it(notebook: Notebook) -> None:
+    session = notebook.runtime["bob"]
+    assert notebook.run("%agent new bob") == "bob is ready; answers with offline/test\n"
+    assert notebook.run("%agent new bob --prompt other") == (
+        "bob: revision 2, history kept; answers with offline/test\n"
+    )
+    assert notebook.runtime["bob"] is session
+
+
+async def test_new_with_a_tool_from_a_rerun_cell_is_the_same_spec(notebook: Notebook) -> None:
+    cell = "def look(path: str) -> str:\n    'Read.'\n    return path"
+    for _ in range(2):
+        notebook.run(cell)
+        notebook.run("%agent new amy --tools look")
+    assert notebook.runtime["amy"].revision == 1
+    notebook.run(cell.replace("return path", "return path * 2"))
+    assert "revision 2" in notebook.run("%agent new amy --tools look")
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("new", "the following arguments are required: NAME"),
+        ("new 2bob", "agent name '2bob'"),
+        ("new amy --model gpt-4o", "model 'gpt-4o' is not provider/model"),
+        ("new amy --temperature 9", "temperature 9.0 is not between 0 and 2"),
+        ("new amy --temperature hot", "invalid float value: 'hot'"),
+        ("new amy --max-turns 0", "max_turns 0"),
+        ("new amy --tools nothing", "--tools 'nothing' is not a function of this notebook"),
+        ("new amy --prompt a --prompt-file b", "--prompt and --prompt-file exclude each other"),
+        ("new amy --promt x", "unrecognized arguments: --promt x"),
+        ("new amy --prompt it's", "put text with an apostrophe in double quotes"),
+        ("new amy --prompt {{ nobody }}", "name 'nobody' is not defined"),
+        ("frobnicate", "no command 'frobnicate'; there are new, list"),
+        ("ask nobody hi", "no agent named 'nobody'"),
+        ("ask bbo hi", "did you mean 'bob'?"),
+        ("ask", "the following arguments are required: NAME"),
+        ("ask bob", "an empty prompt"),
+        ("ask bob --priority highest hi", "invalid choice: 'highest'"),
+        ("ask bob --timeout -1 hi", "timeout -1.0 is not more than 0 seconds"),
+        ("ask bob --timeout nan hi", "timeout nan is not more than 0 seconds"),
+        ("ask bob -o 2x hi", "-o '2x' is not a variable name"),
+        ("ask bob -o class hi", "-o 'class' is not a variable name"),
+        ("ask bob --model nonsense hi", "model 'nonsense' is not provider/model"),
+        ("ask bob {{ nobody }}", "name 'nobody' is not defined"),
+        ("show", "the following arguments are required: NAME"),
+        ("show nobody", "no agent named 'nobody'"),
+        ("wait nobody", "no agent named 'nobody'"),
+        ("wait bob#7", "no run 'bob#7'; `%agent log bob`"),
+        ("cancel bob#", "no run 'bob#'"),
+        ("wait --timeout soon", "invalid float value: 'soon'"),
+        ("stop", "say whom to stop: %agent stop NAME, or %agent stop --all"),
+        ("stop bob --all", "say whom to stop"),
+        ("pause", "the following arguments are required: NAME"),
+        ("fork bob", "the following arguments are required: NEW"),
+        ("fork bob bob", "an agent named 'bob' exists already"),
+        ("remove nobody", "no agent named 'nobody'"),
+        ("log bob -n many", "invalid int value: 'many'"),
+        ("help frobnicate", "no command 'frobnicate'"),
+        ("list everything", "unrecognized arguments: everything"),
+    ],
+)
+async def test_bad_input_is_one_line_that_says_what_is_wrong(notebook: Notebook, line: str, why: str) -> None:
+    before = notebook.runtime.sessions
+    assert why in notebook.error(f"%agent {line}")
+    assert notebook.runtime.sessions == before
+    assert notebook.runtime["bob"].runs == ()
+
+
+# Giving work
+
+
+async def test_a_cell_gives_work_at_once_and_binds_the_run(notebook: Notebook) -> None:
+    assert notebook.run("%%agent bob -o ans\nhello\nthere\n") == ""
+    run = notebook["ans"]
+    assert run.status == "submitted"
+    assert await run == "heard: hello\nthere"
+    assert notebook.shown[0]["data"]["text/plain"].startswith("bob#1 · submitted · as of ")
+
+
+async def test_ask_gives_the_run_and_takes_the_prompt_as_it_was_written(notebook: Notebook) -> None:
+    notebook.run("x = 7")
+    prompt = '  what\'s  "this"  -o? {x} $x {{ x }} # not a comment  -- and -b'
+    notebook.run(f"ans = %agent ask bob --priority high {prompt}")
+    assert notebook["ans"].prompt == prompt.strip().replace("{{ x }}", "7")
+    assert notebook["ans"].priority == "high"
+    await notebook["ans"]
+
+
+@pytest.mark.parametrize("line", ["-o ans bob hi", "bob -o ans hi", "bob --out=ans hi", "bob --priority=low -o ans hi"])
+async def test_flags_of_ask_stand_before_the_prompt(notebook: Notebook, line: str) -> None:
+    notebook.run(f"%agent ask {line}")
+    assert notebook["ans"].prompt == "hi"
+    await notebook["ans"]
+
+
+async def test_a_tab_is_as_good_as_a_space(notebook: Notebook) -> None:
+    notebook.run("%agent ask\tbob\t-o ans\thi\tthere")
+    assert notebook["ans"].prompt == "hi\tthere"
+    await notebook["ans"]
+
+
+async def test_priority_timeout_and_model_reach_the_run(notebook: Notebook) -> None:
+    notebook.run("%%agent bob -o ans --priority urgent --timeout 30 --model offline/echo\nhello")
+    run = notebook["ans"]
+    assert (run.priority, run.timeout_s) == ("urgent", 30.0)
+    assert "You said: hello" in await run
+    assert run.model == "offline/echo"
+
+
+async def test_what_a_cell_says_in_braces_is_evaluated_and_everything_else_passes(notebook: Notebook) -> None:
+    notebook.run("n = 3\ndef f(): return n")
+    notebook.run('%%agent bob -o ans\n{"json": {"n": {{ n }}}} \\frac{1}{2} {n} {{ f() + 1 }}')
+    assert notebook["ans"].prompt == '{"json": {"n": 3}} \\frac{1}{2} {n} 4'
+    await notebook["ans"]
+
+
+async def test_no_interpolate_passes_braces_as_they_are(notebook: Notebook) -> None:
+    notebook.run("%%agent bob -o ans --no-interpolate\n{{ nobody }}")
+    assert notebook["ans"].prompt == "{{ nobody }}"
+    await notebook["ans"]
+
+
+async def test_a_function_may_launch_with_its_own_variables(notebook: Notebook) -> None:
+    notebook.run(
+        "def go(word):\n    ans = %agent ask bob say {{ word }}\n    return ans\n\nruns = [go(w) for w in ('a', 'b')]"
+    )
+    assert [run.prompt for run in notebook["runs"]] == ["say a", "say b"]
+    await ended(*notebook["runs"])
+
+
+async def test_dry_run_shows_what_would_be_sent_and_sends_nothing(notebook: Notebook) -> None:
+    notebook.run("%%agent bob -o first\nhello")
+    await notebook["first"]
+    notebook.run("%%agent bob -o second\nagain")
+    said = notebook.run("%%agent bob --dry-run -o third --model offline/echo\nafter {{ second }} and {{ first }}")
+    assert said == (
+        "dry run: bob would call offline/echo with\n"
+        "[system] You are bob, an assistant working in the background of a Jupyter notebook. "
+        "Answer briefly, in Markdown.\n"
+        "[user] hello\n[assistant] heard: hello\n"
+        "[user] after ⟨bob#2⟩ and heard: hello\nNothing was sent.\n"
+    )
+    assert "third" not in notebook.shell.user_ns
+    assert len(notebook.runtime["bob"].runs) == 2
+    await notebook["second"]
+
+
+async def test_a_run_in_a_prompt_is_waited_for_and_stands_as_its_text(notebook: Notebook) -> None:
+    notebook.run("%agent new amy")
+    notebook.run("%%agent bob -o ans\none")
+    notebook.run("%%agent amy -o more\nthen {{ ans }}!")
+    assert notebook["more"].prompt == "then ⟨bob#1⟩!"
+    assert await notebook["more"] == "heard: then heard: one!"
+
+
+async def test_a_run_in_a_prompt_that_fails_is_named(notebook: Notebook) -> None:
+    notebook.run("%agent new amy")
+    notebook.run("%%agent bob -o ans\nfail")
+    notebook.run("%%agent amy -o more\nthen {{ ans }}!")
+    with pytest.raises(RunFailed, match="amy#1 failed: it needs bob#1, which failed: no more"):
+        await notebook["more"]
+
+
+async def test_a_cell_without_work_sends_nothing(notebook: Notebook) -> None:
+    assert "empty prompt" in notebook.error("%%agent bob\n\n   \n")
+
+
+# Waiting: what blocks is tested with real loops in test_blocking and with real kernels
+
+
+async def test_wait_says_how_the_runs_that_it_names_ended(notebook: Notebook) -> None:
+    notebook.run("%%agent bob -o good\nhello")
+    notebook.run("%%agent bob -o bad\nfail")
+    await ended(notebook["good"], notebook["bad"])
+    assert notebook.run("%agent wait") == "done\n"
+    assert notebook.run("%agent wait bob#1 bad") == "bob#2 failed: no more\ndone\n"
+
+
+async def test_without_a_way_to_block_waiting_says_what_to_write(notebook: Notebook) -> None:
+    notebook.run("%%agent bob -o ans\nhello")
+    assert "write `await run`" in notebook.error("%agent wait")
+    await notebook["ans"]
+
+
+async def test_waiting_for_what_only_a_person_can_end_is_refused(notebook: Notebook) -> None:
+    notebook.run("%agent pause bob")
+    notebook.run("%%agent bob -o ans\nhello")
+    why = "waiting for bob#1 would never end: bob is paused (%agent resume bob)"
+    assert why in notebook.error("%agent wait bob")
+    notebook.run("%agent resume bob")
+    await notebook["ans"]
+
+
+def team_that_blocks(shell: InteractiveShell, error: BaseException | None) -> tuple[Team, list[float | None]]:
+    """A team in which waiting is over at once, in this way."""
+    timeouts: list[float | None] = []
+
+    def block(loop: object, done: object, timeout: float | None) -> None:
+        timeouts.append(timeout)
+        if error is not None:
+            raise error
+
+    import asyncio
+
+    runtime = Runtime(environ={}, home=Home(asyncio.get_running_loop(), block))
+    team = Team(shell, runtime, Outputs(runtime.home, live=True))
+    magics.register(shell, team)
+    return team, timeouts
+
+
+async def test_a_wait_that_times_out_names_who_is_still_at_work(shell: InteractiveShell, capsys: Any) -> None:
+    team, timeouts = team_that_blocks(shell, TimeoutError())
+    shell.run_cell("%agent new bob\n%agent ask bob one\n%agent ask bob two")
+    capsys.readouterr()
+    shell.run_cell("%agent wait --timeout 2.5")
+    assert capsys.readouterr().err == "UsageError: waited 2.5 s and still at work are bob#1, bob#2; they go on\n"
+    assert timeouts[0] is not None
+    assert 2 < timeouts[0] <= 2.5
+    await team.runtime.aclose()
+
+
+async def test_an_interrupted_wait_names_who_is_still_at_work(shell: InteractiveShell, capsys: Any) -> None:
+    team, _ = team_that_blocks(shell, KeyboardInterrupt())
+    shell.run_cell("%agent new bob\n%agent ask bob one")
+    result = shell.run_cell("%agent wait")
+    assert isinstance(result.error_in_exec, KeyboardInterrupt)
+    assert "Stopped waiting; at work are still bob#1 (%agent cancel ends a run)" in capsys.readouterr().out
+    assert not team.runtime["bob"].runs[0].done
+    await team.runtime.aclose()
+
+
+# Steering
+
+
+async def test_pause_and_resume(notebook: Notebook) -> None:
+    assert notebook.run("%agent pause bob") == "bob: paused\n"
+    notebook.run("%%agent bob -o ans\nhello")
+    assert notebook.runtime["bob"].state.gate == "paused"
+    assert notebook.run("%agent resume bob") == "bob: at work again\n"
+    await notebook["ans"]
+
+
+async def test_cancel_by_run_by_variable_by_agent_and_all(notebook: Notebook) -> None:
+    notebook.run("%agent pause bob")
+    for name in "abcd":
+        notebook.run(f"%%agent bob -o {name}\nhello")
+    assert notebook.run("%agent cancel bob#1 b") == "bob#1 cancelled\nbob#2 cancelled\n"
+    await ended(notebook["a"], notebook["b"])
+    assert notebook.run("%agent cancel a bob") == "bob#3 cancelled\nbob#4 cancelled\n"
+    await ended(notebook["c"], notebook["d"])
+    assert notebook.run("%agent cancel") == ""
+    assert [run.status for run in notebook.runtime["bob"].runs] == ["cancelled"] * 4
+
+
+async def test_stop_all_stops_everybody(notebook: Notebook) -> None:
+    notebook.run("%agent new amy")
+    notebook.run("%%agent amy -o ans\nhello")
+    assert notebook.run("%agent stop --all") == "bob: stopped\namy: stopped\n"
+    await ended(notebook["ans"])
+    assert notebook["ans"].status == "cancelled"
+    assert "was stopped; `%agent resume bob`" in notebook.error("%agent ask bob hi")
+
+
+async def test_one_unknown_name_among_many_stops_nobody(notebook: Notebook) -> None:
+    notebook.error("%agent stop bob nobody")
+    assert notebook.runtime["bob"].state.gate == "open"
+
+
+async def test_reset_fork_and_remove(notebook: Notebook) -> None:
+    notebook.run("%%agent bob -o ans\nhello")
+    await notebook["ans"]
+    assert notebook.run("%agent fork bob amy") == "amy begins with the 2 messages of bob\n"
+    assert notebook.run("%agent reset bob") == "bob: history forgotten\n"
+    notebook.run("ans = %agent ask bob again")
+    await notebook["ans"]
+    assert len(notebook.runtime["bob"].history) == 2
+    assert len(notebook.runtime["amy"].history) == 2
+    assert notebook.run("%agent remove bob") == "bob removed\n"
+    assert "no agent named 'bob'" in notebook.error("%agent show bob")
+    assert await notebook["ans"] == "heard: again"
+
+
+# Looking
+
+
+@pytest.mark.parametrize("line", ["%agents", "%agent", "%agent list"])
+async def test_the_list_is_a_table_and_text(notebook: Notebook, line: str) -> None:
+    notebook.run("%%agent bob -o ans\nhello <b>")
+    await notebook["ans"]
+    notebook.run(line)
+    data = notebook.shown[-1]["data"]
+    assert re.search(r"agent +state +now +queued +runs +tokens +cost +model\nbob +idle ", data["text/plain"])
+    assert "<table>" in data["text/html"]
+    assert "offline/test" in data["text/html"]
+
+
+async def test_an_empty_list_says_how_to_begin(shell: InteractiveShell, runtime: Runtime) -> None:
+    magics.register(shell, Team(shell, runtime, Outputs(runtime.home, live=True)))
+    shell.run_cell("%agents")
+    assert shell.display_pub.outputs[0]["data"]["text/plain"] == "no agents yet: %agent new NAME makes one"
+
+
+async def test_show_says_what_an_agent_is_and_does(notebook: Notebook) -> None:
+    notebook.run("%agent new amy --prompt 'You are amy.' --description 'a reader' --model offline/echo")
+    for word in ("one", "two"):
+        notebook.run(f"%%agent amy -o {word}\n{word}")
+    await ended(notebook["one"], notebook["two"])
+    notebook.run("%agent pause amy")
+    notebook.run("%%agent amy -o three\nthree")
+    async for record in notebook["three"].stream():
+        if record.run:
+            break
+    lines = notebook.run("%agent show amy").splitlines()
+    assert lines[0] == "amy"
+    facts = dict(line.split(None, 1) for line in lines[1:4])
+    assert facts["state"] == "paused"
+    assert facts["description"] == "a reader"
+    runs = [line.split()[0] for line in lines if "amy#" in line]
+    assert sorted(runs) == ["amy#1", "amy#2", "amy#3"], "each run once"
+    notebook.run("%agent cancel three")
+    await ended(notebook["three"])
+
+
+async def test_log_shows_the_last_events(notebook: Notebook) -> None:
+    notebook.run("%%agent bob -o ans\nhello")
+    await notebook["ans"]
+    lines = notebook.run("%agent log bob").splitlines()
+    kinds = [line.split()[2].partition("(")[0] for line in lines]
+    assert kinds == ["RunQueued", "RunStarted", "ModelReplied", "RunFinished"]
+    assert all(re.match(r"\d\d:\d\d:\d\d  bob#1 ", line) for line in lines)
+    assert notebook.run("%agent log bob -n 1").splitlines() == lines[-1:]
+    assert notebook.run("%agent log bob -n 0") == ""
+
+
+async def test_help_lists_all_commands_and_explains_each(notebook: Notebook) -> None:
+    listed = notebook.run("%agent help")
+    for name, command in COMMANDS.items():
+        assert f"%agent {name}" in listed
+        explained = notebook.run(f"%agent help {name}")
+        assert command.summary.rstrip(".") in " ".join(explained.split())
+        for flag in command.flags:
+            assert flag in explained
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+async def test_the_usual_flag_for_help_works(notebook: Notebook, flag: str) -> None:
+    assert notebook.run(f"%agent new {flag}") == notebook.run("%agent help new")
+
+
+async def test_question_marks_after_the_magic_are_ipythons_help(notebook: Notebook) -> None:
+    assert "Give an agent one line of work" in str(notebook.shell.find_line_magic("agent").__doc__)
+    assert overview("agent") in str(notebook.shell.find_cell_magic("agent").__doc__)
+
+
+# Names
+
+
+async def test_whisper_is_the_same_under_another_name(notebook: Notebook) -> None:
+    assert notebook.run("%whisper new amy") == "amy is ready; answers with offline/test\n"
+    notebook.run("%%whisper amy -o ans\nhello")
+    assert await notebook["ans"] == "heard: hello"
+
+
+@pytest.mark.parametrize("kind", ["line", "cell"])
+async def test_a_foreign_magic_keeps_its_name(
+    shell: InteractiveShell, runtime: Runtime, capsys: Any, kind: str
+) -> None:
+    shell.register_magic_function(lambda line, cell="": "foreign", kind, "agent")
+    team = Team(shell, runtime, Outputs(runtime.home, live=True))
+    names = magics.register(shell, team)
+    assert names == magics.Names(("whisper",), ("agents",))
+    assert team.root == "whisper"
+    shell.run_cell("%agent x" if kind == "line" else "%%agent x\ny")
+    assert "foreign" in capsys.readouterr().out
+    shell.run_cell("%whisper new bob")
+    assert "bob is ready" in capsys.readouterr().out
+    shell.run_cell("%whisper stop")
+    assert "%whisper stop --all" in capsys.readouterr().err
+    magics.unregister(shell, names)
+    assert shell.magics_manager.magics[kind]["agent"] is not None
+    assert "whisper" not in shell.magics_manager.magics["line"]
+
+
+async def test_a_foreign_agents_magic_keeps_its_name_too(shell: InteractiveShell, runtime: Runtime) -> None:
+    shell.register_magic_function(lambda line: "foreign", "line", "agents")
+    names = magics.register(shell, Team(shell, runtime, Outputs(runtime.home, live=True)))
+    assert names == magics.Names(("agent", "whisper"), ())
+
+
+async def test_what_was_ours_before_is_not_foreign(notebook: Notebook) -> None:
+    assert magics.register(notebook.shell, notebook.team).roots == ("agent", "whisper")
+
+
+async def test_taking_the_magics_off_leaves_agents_at_work(notebook: Notebook) -> None:
+    notebook.run("%%agent bob -o ans\nhello")
+    magics.unregister(notebook.shell, notebook.magic_names)
+    for name in ("agent", "agents", "whisper"):
+        assert notebook.shell.find_line_magic(name) is None
+        assert notebook.shell.find_cell_magic(name) is None
+    assert await notebook["ans"] == "heard: hello"
+
+
+async def test_ai_is_never_taken(notebook: Notebook) -> None:
+    assert notebook.shell.find_line_magic("ai") is None
+    assert notebook.shell.find_cell_magic("ai") is None

@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import heapq
+import itertools
+import time
+import weakref
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+
+from doubles import HeldModel
+from whisper_nb import Agent, Runtime
+from whisper_nb.events import Record, TextStreamed
+from whisper_nb.home import Home
+from whisper_nb.notebook.output import PAINTED_AT_ONCE, TICK_S, Outputs
+from whisper_nb.runs import Run
+
+CELL: contextvars.ContextVar[str] = contextvars.ContextVar("CELL", default="no cell")
+
+
+class Clock:
+    """As much of a loop as Outputs needs; its time moves when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.timers: list[tuple[float, int, Callable[[], object], contextvars.Context]] = []
+        self._numbers = itertools.count()
+
+    def call_later(self, delay_s: float, call: Callable[[], object], *, context: contextvars.Context) -> object:
+        heapq.heappush(self.timers, (self.now + delay_s, next(self._numbers), call, context))
+        return object()
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, and call what is due."""
+        end = self.now + seconds
+        while self.timers and self.timers[0][0] <= end:
+            self.now, _, call, context = heapq.heappop(self.timers)
+            context.run(call)
+        self.now = end
+
+
+class Screen:
+    """Outputs on a clock, and what they painted: (when, whose, in which cell)."""
+
+    def __init__(self, shell: InteractiveShell, runtime: Runtime, live: bool = True) -> None:
+        self.clock = Clock()
+        self.outputs = Outputs(Home(self.clock), live)  # type: ignore[arg-type]
+        runtime.observe(self.outputs.observe)
+        self.painted: list[tuple[float, str, str]] = []
+        self.shown = shell.display_pub.outputs
+        publish = shell.display_pub.publish
+
+        def watch(data: dict[str, Any], **more: Any) -> None:
+            self.painted.append((self.clock.now, data["text/plain"].split(" ")[0], CELL.get()))
+            publish(data, **more)
+
+        shell.display_pub.publish = watch
+
+    def show(self, run: Run, cell: str = "cell 1") -> None:
+        """Launch in a cell."""
+
+        def launch() -> None:
+            CELL.set(cell)
+            self.outputs.show(run)
+
+        contextvars.copy_context().run(launch)
+
+    def stream(self, *runs: Run) -> None:
+        """Something is heard of each run."""
+        for run in runs:
+            self.outputs.observe(Record(1, time.time(), run.session.name, run.id, TextStreamed("x")))
+
+
+@pytest.fixture
+def screen(shell: InteractiveShell, runtime: Runtime) -> Screen:
+    return Screen(shell, runtime)
+
+
+@pytest.fixture
+def held(runtime: Runtime) -> HeldModel:
+    """The model of all agents, which answers when the test lets it."""
+    model = runtime.models["offline/held"] = HeldModel()
+    runtime.configure("offline/held")
+    return model
+
+
+def team(runtime: Runtime, size: int) -> list[Run]:
+    """A run for each of so many agents."""
+    return [runtime.create(Agent(name=f"a{number}")).submit("go") for number in range(size)]
+
+
+async def release(held: HeldModel, runs: list[Run]) -> None:
+    """Let all answer, and wait until they have."""
+    for _ in runs:
+        (await held.arrived()).release()
+    await asyncio.gather(*runs)
+
+
+async def test_one_run_is_repainted_ten_times_a_second_at_most(
+    screen: Screen, runtime: Runtime, held: HeldModel
+) -> None:
+    runs = team(runtime, 1)
+    screen.show(runs[0])
+    for _ in range(5_000):
+        screen.stream(runs[0])
+        screen.clock.advance(0.001)
+    times = [when for when, *_ in screen.painted]
+    assert 45 <= len(times) <= 1 + 5 / TICK_S
+    assert min(later - earlier for earlier, later in itertools.pairwise(times)) >= TICK_S - 1e-9
+    await release(held, runs)
+
+
+async def test_many_runs_share_what_a_front_end_can_take_and_each_has_its_turn(
+    screen: Screen, runtime: Runtime, held: HeldModel
+) -> None:
+    runs = team(runtime, 50)
+    for run in runs:
+        screen.show(run)
+    screen.painted.clear()
+    for _ in range(300):
+        screen.stream(*runs)
+        screen.clock.advance(0.01)
+    per_moment = Counter(when for when, *_ in screen.painted)
+    assert max(per_moment.values()) <= PAINTED_AT_ONCE
+    for run in runs:
+        times = [when for when, name, _ in screen.painted if name == run.id]
+        assert max(later - earlier for earlier, later in itertools.pairwise([0.0, *times, 3.0])) < 0.5
+    await release(held, runs)
+
+
+async def test_what_is_painted_in_the_background_lands_in_the_launching_cell(
+    screen: Screen, runtime: Runtime, held: HeldModel
+) -> None:
+    one, two = team(runtime, 2)
+    screen.show(one, "cell 1")
+    screen.show(two, "cell 2")
+    CELL.set("another cell")
+    screen.stream(one, two)
+    screen.clock.advance(TICK_S)
+    assert [(run, cell) for _, run, cell in screen.painted[2:]] == [("a0#1", "cell 1"), ("a1#1", "cell 2")]
+    assert [output.get("update", False) for output in screen.shown] == [False, False, True, True]
+    ids = [output["transient"]["display_id"] for output in screen.shown]
+    assert ids[2:] == ids[:2]
+    assert len(set(ids)) == 2
+    await release(held, [one, two])
+
+
+async def test_the_next_cell_shows_the_final_state_again_once(
+    screen: Screen, runtime: Runtime, held: HeldModel
+) -> None:
+    runs = team(runtime, 1)
+    screen.show(runs[0])
+    await release(held, runs)
+    screen.clock.advance(1)
+    screen.painted.clear()
+    CELL.set("a later cell")
+    screen.outputs.settle()
+    assert [cell for *_, cell in screen.painted] == ["a later cell"]
+    assert "partial and done" in screen.shown[-1]["data"]["text/plain"]
+    screen.outputs.settle()
+    assert len(screen.painted) == 1
+
+
+async def test_a_cell_that_ends_before_the_repaint_shows_what_is_new(
+    screen: Screen, runtime: Runtime, held: HeldModel
+) -> None:
+    runs = team(runtime, 1)
+    screen.show(runs[0])
+    await release(held, runs)
+    screen.painted.clear()
+    screen.outputs.settle()
+    screen.clock.advance(1)
+    assert len(screen.painted) == 1, "and the timer has nothing left to do"
+
+
+async def test_nothing_is_kept_of_runs_that_are_done(screen: Screen, runtime: Runtime, held: HeldModel) -> None:
+    runs = team(runtime, 30)
+    for run in runs:
+        screen.show(run)
+        screen.show(run, "a second cell")
+    await release(held, runs)
+    screen.clock.advance(1)
+    screen.outputs.settle()
+    assert screen.clock.timers == []
+    gone = [weakref.ref(run) for run in runs]
+    for run in runs:
+        runtime.remove(run.session.name)
+    held.calls.clear()
+    del run, runs
+    while len(asyncio.all_tasks()) > 1:
+        await asyncio.sleep(0)
+    gc.collect()
+    assert [ref() for ref in gone] == [None] * 30
+
+
+async def test_a_run_that_is_done_is_shown_and_not_watched(screen: Screen, runtime: Runtime, held: HeldModel) -> None:
+    runs = team(runtime, 1)
+    await release(held, runs)
+    screen.show(runs[0])
+    assert "succeeded" in screen.shown[0]["data"]["text/plain"]
+    screen.stream(runs[0])
+    assert screen.clock.timers == []
+
+
+async def test_while_nothing_happens_nothing_is_painted(screen: Screen, runtime: Runtime, held: HeldModel) -> None:
+    runs = team(runtime, 1)
+    screen.show(runs[0])
+    await held.arrived()
+    screen.clock.advance(1)
+    screen.painted.clear()
+    screen.clock.advance(3600)
+    assert screen.painted == []
+    assert screen.clock.timers == []
+    held.calls[0].release()
+    await runs[0]
+
+
+async def test_a_terminal_gets_one_line_and_no_repaints(
+    shell: InteractiveShell, runtime: Runtime, held: HeldModel, capsys: pytest.CaptureFixture[str]
+) -> None:
+    screen = Screen(shell, runtime, live=False)
+    runs = team(runtime, 1)
+    screen.show(runs[0])
+    await release(held, runs)
+    screen.clock.advance(1)
+    screen.outputs.settle()
+    assert screen.painted == []
+    assert capsys.readouterr().out.startswith("a0#1 · submitted · as of ")

