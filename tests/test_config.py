@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whisper_nb.config import DEFAULTS, PROVIDERS, AIConfig, from_environment, layered
+from whisper_nb.config import DEFAULTS, PROVIDERS, AIConfig, from_environment, layered, missing_key
 from whisper_nb.errors import ConfigError
 
 
@@ -145,6 +145,25 @@ def test_the_first_provider_in_order_wins() -> None:
 
 def test_without_a_key_the_offline_model_answers() -> None:
     assert from_environment({}, "offline/echo") == AIConfig(model="offline/echo")
+
+
+@pytest.mark.parametrize(
+    ("config", "missing"),
+    [
+        (AIConfig(model="openai/x"), "OPENAI_API_KEY"),
+        (AIConfig(model="openai/x", api_key_env="MY_KEY"), "MY_KEY"),
+        (AIConfig(model="openai/x", api_key_env="THEIR_KEY"), None),
+        (AIConfig(model="openai/x", api_base="http://localhost:8000"), None),
+        (AIConfig(model="openai/x", api_base="http://localhost:8000", api_key_env="MY_KEY"), "MY_KEY"),
+        (AIConfig(model="groq/x"), None),
+        (AIConfig(model="offline/echo"), None),
+        (AIConfig(model="ollama/x"), None),
+        (AIConfig(), None),
+    ],
+)
+def test_the_key_that_is_missing(config: AIConfig, missing: str | None) -> None:
+    environ = {"GROQ_API_KEY": "k", "THEIR_KEY": "k", "OPENAI_API_KEY": "", "MY_KEY": ""}
+    assert missing_key(config, environ) == missing
 
 
 def test_every_call_has_time_limits_by_default() -> None:

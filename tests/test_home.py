@@ -6,7 +6,7 @@ from concurrent.futures import Future
 
 import pytest
 
-from whisper_nb import Agent, Runtime
+from whisper_nb import Agent, Run, Runtime
 from whisper_nb.errors import SessionError
 from whisper_nb.home import Home
 
@@ -71,6 +71,24 @@ def test_work_for_an_agent_whose_loop_is_closed() -> None:
     runtime = asyncio.run(make())
     with pytest.raises(SessionError, match="closed"):
         runtime["bob"].submit("hello")
+
+
+def test_a_finished_run_is_a_value_also_when_its_loop_is_closed() -> None:
+    async def make() -> Run:
+        async with Runtime(environ={}, offline="offline/echo") as runtime:
+            run = runtime.create(Agent(name="bob")).submit("hello")
+            await run
+            return run
+
+    run = asyncio.run(make())
+    run.cancel()
+    run.wait()
+    assert run.result().startswith("You said: hello")
+
+    async def follow() -> int:
+        return len([record async for record in run.stream()])
+
+    assert asyncio.run(follow()) == len(run.events)
 
 
 async def test_waiting_for_what_is_done_takes_no_time_anywhere() -> None:

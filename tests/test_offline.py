@@ -79,6 +79,13 @@ async def test_the_echo_streams_and_costs_nothing() -> None:
     await model.aclose()
 
 
+async def test_the_echo_may_take_its_time() -> None:
+    loop, model = asyncio.get_running_loop(), EchoModel(tokens_per_second=1000)
+    start = loop.time()
+    count = len(await deltas_of(model, ASK)) - 1
+    assert loop.time() - start >= count / 1000
+
+
 # Rules
 
 
@@ -96,6 +103,12 @@ async def test_a_rule_uses_the_groups_of_its_match() -> None:
 
 async def test_a_match_goes_over_lines() -> None:
     assert await text_of(ScriptedModel([Rule(match="a.b", reply="yes")]), UserMessage("a\nb")) == "yes"
+
+
+@pytest.mark.parametrize("reply", [r"\2", r"\g<nobody>", r"C:\data"])
+async def test_a_group_that_the_match_has_not_got(reply: str) -> None:
+    with pytest.raises(ModelError, match="a backslash that is no group of the match is written twice"):
+        await deltas_of(ScriptedModel([Rule(match="(in)", reply=reply)]), ASK)
 
 
 async def test_no_rule_matches() -> None:
@@ -122,7 +135,7 @@ async def test_a_rule_that_may_be_used_so_often() -> None:
 
 
 async def test_a_rule_asks_for_tools() -> None:
-    calls = [
+    calls: list[dict[str, Any]] = [
         {"name": "rows", "arguments": {"table": r"\1", "tags": [r"\1", 2], "deep": {"er": r"<\1>"}}},
         {"name": r"now_\1"},
         {"name": "raw", "arguments": "{not json"},

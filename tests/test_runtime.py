@@ -210,6 +210,18 @@ async def test_configuring_holds_from_the_next_run_on(runtime: Runtime) -> None:
     assert (run.model, following.model) == ("offline/held", "offline/echo")
 
 
+async def test_a_bad_word_in_the_environment_harms_only_who_needs_it(complaints: list[str]) -> None:
+    async with Runtime(environ={"WHISPER_MODEL": "nonsense"}) as runtime:
+        assert runtime.resolve(call=AIConfig(model="offline/echo")).model == "offline/echo"
+        with pytest.raises(ConfigError, match="'nonsense'"):
+            runtime.resolve()
+
+
+def test_a_runtime_needs_a_running_loop() -> None:
+    with pytest.raises(ConfigError, match="a Runtime lives on a running loop"):
+        Runtime()
+
+
 @pytest.mark.parametrize(
     "options", [{"max_concurrent_calls": 0}, {"config": "nonsense"}, {"offline": "nonsense"}, {"config": 5}]
 )
@@ -298,7 +310,7 @@ async def test_a_tool_that_ignores_cancellation_is_named_and_left_behind(complai
     start = time.monotonic()
     with pytest.warns(RuntimeWarning, match="bob did not end within 1 s of being cancelled") as warned:
         await runtime.aclose()
-    assert 0.9 < time.monotonic() - start < 1.5
+    assert 0.9 < time.monotonic() - start < 2
     assert len(warned) == 1
     assert "ignored" in calls
     assert (run.status, queued.status, eve.state.label) == ("cancelled", "cancelled", "stopped")

@@ -47,7 +47,7 @@ def test_calls_without_results_are_pending() -> None:
 
 
 def test_when_every_call_has_its_result_the_model_goes_on() -> None:
-    results = [ToolMessage("c2", "columns", "4"), ToolMessage("c1", "rows", "3")]
+    results: list[Message] = [ToolMessage("c2", "columns", "4"), ToolMessage("c1", "rows", "3")]
     assert next_step([PROMPT, ASKS, *results]) == CallModel()
 
 
@@ -56,7 +56,12 @@ def test_a_new_prompt_after_an_old_exchange() -> None:
 
 
 def test_results_of_an_earlier_turn_answer_nothing_in_a_later_one() -> None:
-    history = [PROMPT, AssistantMessage("", (ONE,)), ToolMessage("c1", "rows", "3"), AssistantMessage("", (ONE,))]
+    history: list[Message] = [
+        PROMPT,
+        AssistantMessage("", (ONE,)),
+        ToolMessage("c1", "rows", "3"),
+        AssistantMessage("", (ONE,)),
+    ]
     assert next_step(history) == CallTools((ONE,))
 
 
@@ -145,7 +150,13 @@ def test_a_draft_without_a_reply_is_dropped() -> None:
 
 
 def test_a_complete_draft_is_kept_as_it_is() -> None:
-    draft = [PROMPT, ASKS, ToolMessage("c1", "rows", "3"), ToolMessage("c2", "columns", "4"), AssistantMessage("3x4")]
+    draft: list[Message] = [
+        PROMPT,
+        ASKS,
+        ToolMessage("c1", "rows", "3"),
+        ToolMessage("c2", "columns", "4"),
+        AssistantMessage("3x4"),
+    ]
     assert close_turn(draft) == draft
 
 

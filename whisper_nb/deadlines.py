@@ -27,7 +27,7 @@ class Deadline:
         self._idle_s = idle_s
         self._scope = asyncio.timeout(None)
         self._handle: asyncio.TimerHandle | None = None
-        self._granted: float | None = None  # the bound that had its grace
+        self._granted = False
         self.expired: str | None = None
         """Which bound was crossed, in words; None while none was."""
 
@@ -64,8 +64,11 @@ class Deadline:
         assert due is not None
         if due[0] > now:
             self._arm()  # touched since: the bound has moved
-        elif now - when > LATE_S and self._granted != due[0]:
-            self._granted = due[0]
+        elif now - when > LATE_S and due[0] != self._start + (self._total_s or 0.0):
+            self.touch()  # nobody listened: the silence begins now
+            self._arm()
+        elif now - when > LATE_S and not self._granted:
+            self._granted = True
             self._handle = self._loop.call_at(now + GRACE_S, self._fire, now + GRACE_S)
         else:
             self.expired = due[1]

@@ -16,6 +16,12 @@ A tool that fails raises nothing here: its error goes to the model as the call's
 from __future__ import annotations
 
 import traceback
+from contextlib import suppress
+
+from .messages import whole
+
+#: Where frames of a run's task are from.
+_OURS = ("whisper_nb.", "asyncio.timeouts", "asyncio.taskgroups")
 
 
 class WhisperError(Exception):
@@ -62,11 +68,22 @@ class RunCancelled(WhisperError):
 
 def said(error: BaseException | None) -> str:
     """What an error says: its text, or its kind where it has none."""
-    return str(error) or type(error).__name__
+    try:
+        return whole(str(error)) or type(error).__name__
+    except Exception:  # its own __str__ fails
+        return type(error).__name__
 
 
 def let_go_of_frames(error: BaseException | None) -> None:
-    """Empty the frames of an error that will be kept: they hold tasks and contexts, and so what cells have shown."""
-    while error is not None:
-        traceback.clear_frames(error.__traceback__)
+    """Empty our own frames of an error that will be kept: they hold tasks and contexts, and so what cells have shown.
+
+    Only ours: one of somebody's background task may still be at work.
+    """
+    seen: set[BaseException] = set()
+    while error is not None and error not in seen:
+        seen.add(error)
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            if frame.f_globals.get("__name__", "").startswith(_OURS):
+                with suppress(RuntimeError):  # it is being executed
+                    frame.clear()
         error = error.__cause__ or error.__context__

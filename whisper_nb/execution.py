@@ -12,10 +12,10 @@ from .config import AIConfig
 from .deadlines import Deadline
 from .errors import ModelError, RunFailed, TurnLimitExceeded, said
 from .events import HistoryTrimmed, ModelReplied, RunStarted, TextStreamed, ToolFinished, ToolStarted
-from .messages import Message, SystemMessage, TextDelta, ToolCall, ToolSchema
+from .messages import Message, SystemMessage, ToolCall, ToolSchema
 from .models import Model, Request
 from .runs import Run, current_run
-from .tools import Tool, call_tool
+from .tools import Tool, call_tool, in_thread
 from .turns import CallModel, CallTools, Done, Reply, next_step, trim
 
 if TYPE_CHECKING:
@@ -42,23 +42,27 @@ async def execute(session: Session, run: Run) -> None:
     deadline = Deadline(run.timeout_s)
     try:
         async with deadline:
-            await _take_turns(session, run, agent, config)
+            return await _take_turns(session, run, agent, config)
     except TimeoutError:
         if deadline.expired is None:
             raise
-        raise RunFailed(f"{run.id} took too long: {deadline.expired}; its text so far is in run.text") from None
+        reason = f"{run.id} took too long: {deadline.expired}; its text so far is in run.text"
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task is None or task.cancelling():
             raise
         # Nobody cancelled this run, so it must not say that it was.
-        raise RunFailed(f"{run.id}: something that it awaited was cancelled from within; submit it again") from None
+        reason = f"{run.id}: something that it awaited was cancelled from within; submit it again"
+    except (KeyboardInterrupt, SystemExit, GeneratorExit) as error:  # of the model: it would end the loop
+        reason = f"{run.id}: the model raised {type(error).__name__}"
+    # Raised out here, so that it does not carry along the error that it replaces, and all that its frames hold.
+    raise RunFailed(reason)
 
 
 async def _take_turns(session: Session, run: Run, agent: Agent, config: AIConfig) -> None:
     tools = {tool.name: tool for tool in agent.as_tools}
     # In a thread: the first schema imports pydantic.
-    schemas = await asyncio.to_thread(lambda: [tool.schema for tool in tools.values()]) if tools else []
+    schemas = await in_thread(lambda: [tool.schema for tool in tools.values()]) if tools else []
     turns = 0
     while True:
         match next_step(session.messages):
@@ -85,7 +89,7 @@ async def _call_model(session: Session, run: Run, agent: Agent, config: AIConfig
     if len(messages) < len(everything):
         await session.publish(HistoryTrimmed(len(everything) - len(messages)), run)
     request = Request(messages, tools, config)
-    reply = Reply(config.model or "")
+    reply, timed_out = Reply(config.model or ""), False
     run.begin_turn()
     permits = session.ports.permits
     waits = permits.locked()
@@ -99,17 +103,25 @@ async def _call_model(session: Session, run: Run, agent: Agent, config: AIConfig
             async with deadline, aclosing(model.stream(request)) as deltas:
                 async for delta in deltas:
                     deadline.touch()
-                    reply.add(delta)
-                    if isinstance(delta, TextDelta):
-                        await session.publish(TextStreamed(delta.text), run)
+                    if text := reply.add(delta):
+                        await session.publish(TextStreamed(text), run)
+                    _obey_cancellation()
         except TimeoutError:
             if deadline.expired is None:
                 raise
-            raise ModelError(
-                f"{config.model}: {deadline.expired}; the call was closed", model=config.model or "", retryable=True
-            ) from None
+            timed_out = True
+    if timed_out:
+        raise ModelError(
+            f"{config.model}: {deadline.expired}; the call was closed", model=config.model or "", retryable=True
+        )
     message, finish = reply.complete()
     await session.publish(ModelReplied(message, finish.usage, finish.cost_usd), run)
+
+
+def _obey_cancellation() -> None:
+    # Also where a stream has caught the CancelledError and goes on.
+    if (task := asyncio.current_task()) is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _fitting(model: Model, messages: list[Message], config: AIConfig) -> list[Message]:

@@ -65,6 +65,22 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class Spent:
+    """What runs have cost together."""
+
+    runs: int = 0
+    usage: Usage = Usage()
+    """Of the calls whose tokens somebody told."""
+    cost: float | None = 0.0
+    """US dollars; None as soon as the price of one is unknown."""
+
+    def plus(self, usage: Usage | None, cost: float | None) -> Spent:
+        """With one run more."""
+        total = None if self.cost is None or cost is None else self.cost + cost
+        return Spent(self.runs + 1, self.usage + (usage or Usage()), total)
+
+
+@dataclass(frozen=True, slots=True)
 class TextDelta:
     """The next piece of a reply's text."""
 
@@ -94,6 +110,16 @@ class Finish:
 
 
 Delta = TextDelta | CallDelta | Finish
+
+
+def whole(text: str) -> str:
+    """The text as UTF-8 can say it: halves of a surrogate pair that meet are their character, a lone one is `�`.
+
+    Models say such halves, and one of them in a reply would keep Jupyter from answering the cell.
+    """
+    if text.isascii():
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 @dataclass(frozen=True, slots=True)

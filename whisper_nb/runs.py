@@ -14,7 +14,7 @@ from .config import AIConfig
 from .errors import ConfigError, RunCancelled, RunFailed, SessionError, said
 from .events import ModelReplied, Priority, Record, RunFinished, RunStarted, TextStreamed
 from .messages import Usage
-from .queues import held_back_by
+from .queues import PRIORITIES, held_back_by
 from .states import Outcome
 from .store import Observers
 
@@ -38,28 +38,9 @@ class Run:
     """
 
     __slots__ = (
-        "__weakref__",
-        "_chunks",
-        "_done",
-        "_observers",
-        "_outcome",
-        "_session",
-        "accepted",
-        "awaiting",
-        "config",
-        "context",
-        "cost",
-        "error",
-        "events",
-        "finished_at",
-        "model",
-        "number",
-        "parts",
-        "priority",
-        "started_at",
-        "submitted_at",
-        "timeout_s",
-        "usage",
+        "__weakref__", "_chunks", "_done", "_observers", "_outcome", "_priceless", "_session", "accepted",
+        "awaiting", "cancelling", "config", "context", "cost", "error", "events", "finished_at", "model",
+        "number", "parts", "priority", "started_at", "submitted_at", "timeout_s", "usage",
     )  # fmt: skip
 
     def __init__(
@@ -78,6 +59,8 @@ class Run:
         self.context: contextvars.Context | None = contextvars.copy_context()
         """Where output belongs: the cell that submitted. Let go of at the end."""
         self.accepted = False
+        self.cancelling = False
+        """Whether its end was asked for."""
         self.model: str | None = None
         """The model that answers; known once the run has started."""
         self.usage: Usage | None = None
@@ -94,6 +77,7 @@ class Run:
         self.awaiting: list[Run] = []
         """The runs that this one's task and tools await, for finding deadlocks."""
         self._chunks: list[str] = []
+        self._priceless = False  # a model call is out, and nobody has said yet what it cost
         self._outcome: Outcome | None = None
         self._observers: Observers | None = None
         self._done: Future[None] = Future()
@@ -205,7 +189,8 @@ class Run:
 
     def cancel(self) -> None:
         """End it, queued or running. Thread-safe; no effect once it is done. Its partial text stays in `text`."""
-        self._session.home.call(self._session.cancel_run, self)
+        if not self.done:
+            self._session.home.call(self._session.cancel_run, self)
 
     async def stream(self) -> AsyncGenerator[Record, None]:
         """Its records as they come, what is already stored first, TextStreamed included; ends after RunFinished.
@@ -260,21 +245,36 @@ class Run:
             case RunStarted(_, model):
                 self.model = model
                 self.started_at = record.time
+                if model.startswith("offline/"):
+                    self.cost = 0.0
             case ModelReplied(message, usage, cost):
                 first = sum(isinstance(past.event, ModelReplied) for past in self.events) == 1
                 self._chunks = [message.text]
+                self._priceless = False
                 self.usage = _total(self.usage, usage, first)
                 self.cost = _total(self.cost, cost, first)
             case RunFinished(outcome):
+                if self._priceless:  # the provider may bill what it had begun: never understated
+                    self.usage = self.cost = None
                 self._settle(outcome)
             case _:
                 self.accepted = True
         if self._observers is not None:
             self._observers.notify(record)
 
+    def ended_by(self, error: BaseException | None) -> RunFinished:
+        """Its fate when its task ends like this."""
+        if error is None:
+            return RunFinished("succeeded")
+        if self.cancelling or not isinstance(error, Exception):  # what breaks while it is being closed is no failure
+            return RunFinished("cancelled")
+        self.error = error
+        return RunFinished("failed", said(error))
+
     def begin_turn(self) -> None:
         """The text of the turn before gives way to that of the next."""
         self._chunks = []
+        self._priceless = not (self.model or "").startswith("offline/")
 
     def on_done(self, call: Callable[[], object]) -> None:
         """Call when its fate is final, on the thread that sealed it; at once if it is."""
@@ -335,12 +335,16 @@ class Run:
         return (*self.needs, *((current,) if current else ()), *held_back_by(self._session.queue, self))
 
 
-def parts_of(prompt: str | Run | Sequence[str | Run]) -> list[str | Run]:
-    """The pieces of a prompt.
+def checked_parts(prompt: str | Run | Sequence[str | Run], priority: str, timeout_s: float | None) -> list[str | Run]:
+    """The pieces of a prompt that may be submitted.
 
     Raises:
-        ConfigError: there is something else among them, or nothing to send.
+        ConfigError: there is something else among them, or nothing to send; or a bad priority or timeout.
     """
+    if priority not in PRIORITIES:
+        raise ConfigError(f"unknown priority {priority!r}; allowed are {', '.join(PRIORITIES)}")
+    if timeout_s is not None and not timeout_s > 0:
+        raise ConfigError(f"timeout {timeout_s!r} is not more than 0 seconds")
     parts = list(prompt) if isinstance(prompt, Sequence) and not isinstance(prompt, str) else [prompt]
     for part in parts:
         if not isinstance(part, str | Run):

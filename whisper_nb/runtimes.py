@@ -178,8 +178,9 @@ class Runtime:
 
     def resolve(self, agent: Agent | None = None, call: AIConfig | None = None) -> AIConfig:
         """The config of a run: call over `configure` over the agent's own over the environment over defaults."""
-        environment = from_environment(self.environ, self._offline)
-        return layered(DEFAULTS, environment, agent.config if agent else None, self._config, call)
+        config = layered(DEFAULTS, agent.config if agent else None, self._config, call)
+        # The environment says nothing but the model, and a bad word there must not harm who does not need it.
+        return config if config.model else layered(from_environment(self.environ, self._offline), config)
 
     def _fork(self, session: Session, name: str) -> Session:
         if name in self._sessions:

@@ -18,7 +18,7 @@ from typing import Any
 
 from .agents import Agent
 from .config import AIConfig
-from .errors import ConfigError, SessionClosed, let_go_of_frames, said
+from .errors import ConfigError, SessionClosed, let_go_of_frames
 from .events import (
     AgentRevised,
     Event,
@@ -35,10 +35,10 @@ from .events import (
 )
 from .execution import execute
 from .home import Home
-from .messages import Message, UserMessage
+from .messages import Message, Spent, UserMessage
 from .ports import Ports
-from .queues import PRIORITIES, next_to_start, start_order
-from .runs import Run, parts_of
+from .queues import next_to_start, start_order
+from .runs import Run, checked_parts
 from .states import State, Trigger, transition
 from .turns import close_turn, in_call_order
 
@@ -54,7 +54,7 @@ class Session:
 
     __slots__ = (
         "__weakref__", "_bell", "_draft", "_history", "_opened", "_order", "_outbox",
-        "_queue", "_runs", "_task", "_worker", "agent", "current", "ports", "revision", "state",
+        "_queue", "_runs", "_task", "_worker", "agent", "current", "ports", "revision", "spent", "state",
     )  # fmt: skip
 
     def __init__(self, agent: Agent, ports: Ports, history: Sequence[Message] = ()) -> None:
@@ -63,6 +63,8 @@ class Session:
         self.revision = 1
         """How many specs this session has had."""
         self.state = State()
+        self.spent = Spent()
+        """What the runs that have ended cost together."""
         self.current: Run | None = None
         """The run that is being worked on."""
         self._history = tuple(history)
@@ -111,7 +113,8 @@ class Session:
     @property
     def unfinished(self) -> tuple[Run, ...]:
         """The runs whose fate is open, in the order of submission."""
-        return tuple(run for run in self.runs if not run.done)
+        runs = {self.current, *self._queue, *(run for _, run in self._outbox or ())}
+        return tuple(sorted((run for run in runs if run is not None and not run.done), key=lambda run: run.number))
 
     @property
     def history(self) -> tuple[Message, ...]:
@@ -147,12 +150,7 @@ class Session:
             SessionClosed: it was stopped.
             SessionError: 100 runs wait already.
         """
-        parts = parts_of(prompt)
-        if priority not in PRIORITIES:
-            raise ConfigError(f"unknown priority {priority!r}; allowed are {', '.join(PRIORITIES)}")
-        if timeout_s is not None and not timeout_s > 0:
-            raise ConfigError(f"timeout {timeout_s!r} is not more than 0 seconds")
-        config = AIConfig.of(config)
+        parts, config = checked_parts(prompt, priority, timeout_s), AIConfig.of(config)
         if self.state.gate == "stopped":
             raise SessionClosed(f"{self.name} was stopped; `%agent resume {self.name}` lets it work again")
         number = self.ports.admission.enter(self.name)
@@ -166,9 +164,12 @@ class Session:
 
     def cancel_run(self, run: Run) -> None:
         """Cancel one of its runs; `Run.cancel` is the same from any thread."""
+        if run.done or run.cancelling:
+            return
         if run is self.current and self._task is not None:
-            self._task.cancel()
+            run.cancelling = self._task.cancel()
         else:
+            run.cancelling = True
             self._post(RunFinished("cancelled"), run)
 
     def pause(self) -> None:
@@ -184,7 +185,8 @@ class Session:
         self.home.call(self._stop)
 
     def reset(self) -> None:
-        """Forget the history. A run in progress keeps its own turns."""
+        """Forget the history, at once. A run in progress keeps its own turns."""
+        self._history = ()
         self._post(HistoryReset())
 
     def fork(self, name: str) -> Session:
@@ -210,8 +212,7 @@ class Session:
         Returns:
             Whether everything ended in time. What did not is abandoned, and its runs count as cancelled.
         """
-        if self.state.gate != "stopped":  # else it was: to be cancelled again would break off what is being closed
-            self._stop()
+        self._stop()
         worker = self._worker
         if worker is None or (await asyncio.wait({worker}, timeout=grace_s))[0]:
             return True
@@ -271,10 +272,8 @@ class Session:
             self.home.call(self._wake)
 
     def _cancel_all(self) -> None:
-        for run in [*self._queue, *(run for _, run in self._outbox or () if run)]:
+        for run in self.unfinished:
             self.cancel_run(run)
-        if self.current is not None:
-            self.cancel_run(self.current)
 
     def _stop(self) -> None:
         self._move("stop")
@@ -344,17 +343,15 @@ class Session:
         self.ports.admission.leave(self.name)
         self.current = run
         self.state = transition(self.state, "start")
-        # In a copy of the submitting cell's context, so that what a tool prints lands in that cell.
+        # In the submitting cell's context, so that what a tool prints lands in that cell.
         self._task = self.home.loop.create_task(execute(self, run), name=f"whisper_nb {run.id}", context=run.context)
         self._task.add_done_callback(lambda _: self._wake())
 
     def _reap(self, task: asyncio.Task[None]) -> RunFinished:
         assert self.current is not None
-        if task.cancelled():
-            return RunFinished("cancelled")
-        error = self.current.error = task.exception()
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
         let_go_of_frames(error)
-        return RunFinished("succeeded") if error is None else RunFinished("failed", said(error))
+        return self.current.ended_by(error)
 
     def _apply(self, record: Record, run: Run | None) -> None:
         """What an event changes, once it is stored. Replaying the events of a session gives its state again."""
@@ -371,6 +368,8 @@ class Session:
                 self._let_go(run)
         if run is not None:
             run.observe(record)
+            if run.done:  # one that never began cost nothing
+                self.spent = self.spent.plus(run.usage, 0.0 if run.started_at is None else run.cost)
         self.ports.observers.notify(record)
 
     def _let_go(self, run: Run) -> None:
@@ -388,12 +387,12 @@ class Session:
         """The loop goes down, or the store is lost: nobody may wait for these runs in vain."""
         if self._task is not None:
             self._task.cancel()
-        for run in [self.current, *self._queue, *(run for _, run in self._outbox or ())]:
-            if run is not None and not run.done:
-                self._give_up(run, error)
+        for run in self.unfinished:
+            self._give_up(run, error)
 
     def _give_up(self, run: Run, error: BaseException) -> None:
         """Seal a fate that is stored nowhere, and tell it all the same."""
-        run.error = error
-        end = RunFinished("failed", said(error)) if isinstance(error, Exception) else RunFinished("cancelled")
-        self._apply(Record(next(self.ports.seq), time.time(), self.name, run.id, end), run)
+        if not run.done:  # with one that it needs
+            end = run.ended_by(error)
+            run.error = error
+            self._apply(Record(next(self.ports.seq), time.time(), self.name, run.id, end), run)

@@ -75,6 +75,6 @@ class Observers:
         for place, observer in tuple(self._observers.items()):
             try:
                 observer(record)
-            except Exception:
+            except BaseException:  # even sys.exit(): this is called from a task, and would end the loop
                 _log.exception("observer %r failed and was dropped, at %s", observer, type(record.event).__name__)
                 self._observers.pop(place, None)

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import inspect
 import json
+import threading
+import traceback
 from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
 from types import CellType
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from .errors import ConfigError
-from .messages import ToolCall, ToolMessage, ToolSchema
+from .errors import ConfigError, said
+from .messages import ToolCall, ToolMessage, ToolSchema, whole
+
+T = TypeVar("T")
 
 
 @runtime_checkable
@@ -78,7 +85,7 @@ class FunctionTool:
         if inspect.iscoroutinefunction(self._function):
             result = check(value)
         else:
-            result = await asyncio.to_thread(_in_thread, check, value)
+            result = await in_thread(check, value)
         return _as_text(await result if inspect.isawaitable(result) else result)
 
     def _checked_arguments(self) -> Any:
@@ -99,16 +106,31 @@ class FunctionTool:
         return f"FunctionTool({self.name})"
 
 
-def _in_thread(check: Callable[[object], object], value: object) -> object:
-    try:
-        return check(value)
-    except StopIteration:  # before Python 3.12 no future carries it, and whoever awaits that waits for ever
-        raise RuntimeError("the tool raised StopIteration") from None
+async def in_thread(function: Callable[..., T], *args: object) -> T:
+    """Call in a thread of its own, in a copy of this context. Cancelling leaves the thread to its end, unawaited.
+
+    Not in asyncio's pool, which has few threads: functions that wait for other agents, whose tools need a thread in
+    their turn, would fill it for ever.
+    """
+    done: Future[T] = Future()
+    done.set_running_or_notify_cancel()
+    context = contextvars.copy_context()
+
+    def call() -> None:
+        try:
+            done.set_result(context.run(function, *args))
+        except StopIteration:  # before Python 3.12 no future of asyncio takes it, and its awaiter waits for ever
+            done.set_exception(RuntimeError("it raised StopIteration"))
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=call, name="whisper_nb tool", daemon=True).start()
+    return await asyncio.wrap_future(done)
 
 
 def _as_text(result: object) -> str:
-    if isinstance(result, str):
-        return result
+    if not isinstance(result, dict | list | tuple | int | float | None):
+        return str(result)  # a table, say: as it prints
     try:
         return json.dumps(result, default=str, ensure_ascii=False)
     except (TypeError, ValueError):  # keys that JSON has not got, or a value that holds itself
@@ -150,6 +172,14 @@ def as_tool(source: Tool | Callable[..., Any]) -> Tool:
     )
 
 
+def _place(error: BaseException) -> str:
+    """Where in the user's code it happened, for a person to look at and a model to be told."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames or frames[-1].filename == __file__:
+        return ""
+    return f" ({Path(frames[-1].filename).name}:{frames[-1].lineno}, in {frames[-1].name})"
+
+
 async def call_tool(tools: dict[str, Tool], call: ToolCall) -> ToolMessage:
     """Run one tool call. Every failure but cancellation becomes a result that the model can read and act on."""
     tool = tools.get(call.name)
@@ -160,12 +190,12 @@ async def call_tool(tools: dict[str, Tool], call: ToolCall) -> ToolMessage:
         arguments = json.loads(call.arguments or "{}")
         if not isinstance(arguments, dict):
             raise TypeError(f"arguments must be a JSON object, not {type(arguments).__name__}")
-        return ToolMessage(call.id, call.name, await tool(arguments))
+        return ToolMessage(call.id, call.name, whole(await tool(arguments)))
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise
         # Nobody cancelled this run: something inside the tool was, and the call still needs a result.
         return ToolMessage(call.id, call.name, "error: something that the tool awaited was cancelled", True)
-    except (Exception, SystemExit) as error:  # a tool is the user's code: even its sys.exit() is only its result
-        return ToolMessage(call.id, call.name, f"error: {type(error).__name__}: {error}", True)
+    except BaseException as error:  # a tool is the user's code: even its sys.exit() is only its result
+        return ToolMessage(call.id, call.name, f"error: {type(error).__name__}: {said(error)}{_place(error)}", True)

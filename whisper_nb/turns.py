@@ -7,8 +7,9 @@ and the tests compare lists.
 from __future__ import annotations
 
 import itertools
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import assert_never
 
 from .errors import ModelError
@@ -23,6 +24,7 @@ from .messages import (
     ToolCall,
     ToolMessage,
     UserMessage,
+    whole,
 )
 
 
@@ -76,19 +78,28 @@ def next_step(history: Sequence[Message]) -> Step:
 class Reply:
     """A model's reply as it grows from deltas."""
 
-    __slots__ = ("_calls", "_finish", "_model", "_text")
+    __slots__ = ("_calls", "_finish", "_half", "_model", "_text")
 
     def __init__(self, model: str) -> None:
         self._model = model
         self._text: list[str] = []
+        self._half = ""  # of a character, which the next delta may complete
         self._calls: dict[int, ToolCall] = {}
         self._finish: Finish | None = None
 
-    def add(self, delta: Delta) -> None:
-        """Take in the next delta, in the order of the stream."""
+    def add(self, delta: Delta) -> str:
+        """Take in the next delta, in the order of the stream.
+
+        Returns:
+            The text that it adds.
+        """
         match delta:
             case TextDelta(text):
-                self._text.append(text)
+                text, self._half = self._half + text, ""
+                if text and "\ud800" <= text[-1] <= "\udbff":
+                    text, self._half = text[:-1], text[-1]
+                self._text.append(whole(text))
+                return self._text[-1]
             case CallDelta(index, id_, name, arguments):
                 call = self._calls.get(index) or ToolCall("", "", "")
                 self._calls[index] = ToolCall(call.id or id_, call.name or name, call.arguments + arguments)
@@ -96,6 +107,7 @@ class Reply:
                 self._finish = delta
             case _:
                 assert_never(delta)
+        return ""
 
     def complete(self) -> tuple[AssistantMessage, Finish]:
         """The whole message and how it ended.
@@ -120,7 +132,7 @@ class Reply:
             )
         if finish.reason == "content_filter":
             raise ModelError(f"{self._model}: the provider's content filter stopped the reply.", model=self._model)
-        return AssistantMessage("".join(self._text), self._unique_calls()), finish
+        return AssistantMessage("".join(self._text) + whole(self._half), self._unique_calls()), finish
 
     def _unique_calls(self) -> tuple[ToolCall, ...]:
         # Some providers send no ids, or the same one twice; a result must name its call.
@@ -129,8 +141,9 @@ class Reply:
         seen = {""}
         calls: list[ToolCall] = []
         for _, call in sorted(self._calls.items()):
-            calls.append(replace(call, id=next(fresh)) if call.id in seen else call)
-            seen.add(call.id)
+            id_ = next(fresh) if call.id in seen else call.id
+            calls.append(ToolCall(id_, whole(call.name), whole(call.arguments)))
+            seen.add(id_)
         return tuple(calls)
 
 
@@ -173,9 +186,11 @@ def trim(messages: Sequence[Message], limit: int, count: Callable[[Sequence[Mess
     """
     head = [message for message in messages[:1] if isinstance(message, SystemMessage)]
     starts = [i for i, message in enumerate(messages) if isinstance(message, UserMessage)]
-    kept = list(messages)
-    for start in starts[1:]:
-        if count(kept) <= limit:
-            break
-        kept = [*head, *messages[start:]]
-    return kept
+
+    def kept(cut: int) -> list[Message]:
+        return [*head, *messages[cut:]] if cut else list(messages)
+
+    cuts = [0, *starts[1:]]
+    # The further the cut, the fewer tokens: bisected, since counting is slow.
+    at = bisect_left(cuts, True, key=lambda cut: count(kept(cut)) <= limit)
+    return kept(cuts[min(at, len(cuts) - 1)])

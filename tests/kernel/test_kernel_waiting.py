@@ -109,7 +109,9 @@ async def test_waiting_inside_an_agents_own_tool_is_an_error_that_says_await(ker
         "%agent new amy\n"
         "%agent new bob --tools peek,look,read"
     )
-    said = [(await kernel.run(f"print(await rt['bob'].submit('tool {name}'))")).text for name in ("peek", "look", "read")]
+    said = [
+        (await kernel.run(f"print(await rt['bob'].submit('tool {name}'))")).text for name in ("peek", "look", "read")
+    ]
     assert "would block every agent: write `await run`" in said[0]
     assert said[1:] == ["it said: heard: hello\n"] * 2
 

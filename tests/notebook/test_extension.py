@@ -58,7 +58,7 @@ run("%agent list")
     assert first.startswith("whisper_nb: model 'gpt-4o' is not provider/model")
     assert bob == "bob is ready; answers with offline/echo"
     assert error.startswith("UsageError: model 'gpt-4o' is not provider/model")
-    assert [row.split()[0] for row in table] == ["agent", "bob"]
+    assert [row.split()[0] for row in table] == ["agent", "bob", "as"]
 
 
 def test_unloading_takes_the_magics_off_and_keeps_the_agents(python: Callable[..., str]) -> None:
@@ -123,7 +123,9 @@ run("%agent wait")
 run("print(ans.text.splitlines()[0])")
 """
     )
-    assert said.splitlines()[-2:] == ["done", "You said: hi"]
+    counted, done, answer = said.splitlines()[-3:]
+    assert (counted, answer) == ("1 succeeded", "You said: hi")
+    assert done.startswith("bob#1 · succeeded")
 
 
 def test_outside_of_ipython_there_is_no_runtime_and_the_remedy_is_named() -> None:
@@ -222,13 +224,13 @@ def test_waiting_and_interrupting_at_the_prompt(prompt: Prompt) -> None:
     prompt.enter("print('waiting'); get_ipython().run_line_magic('agent', 'wait')")
     prompt.says("\nwaiting")
     prompt.terminal.sendintr()
-    prompt.says("Stopped waiting; at work are still bob#1", "In [6]:")
+    prompt.says("stopped waiting (interrupted); still at work: bob#1", "In [6]:")
     prompt.enter("print('<', ans.status, '>')")
     prompt.says("< running >", "In [7]:")
     prompt.enter("%agent cancel")
-    prompt.says("bob#1 cancelled", "In [8]:")
+    prompt.says("1 cancelled (bob#1)", "In [8]:")
     prompt.enter("%agent wait ans")
-    prompt.says("bob#1 cancelled", "done", "In [9]:")
+    prompt.says("1 cancelled (bob#1)", "done", "In [9]:")
     prompt.terminal.sendeof()
     prompt.terminal.expect(pexpect.EOF)
     assert "Traceback" not in prompt.terminal.before

@@ -71,7 +71,7 @@ async def test_new_again_is_the_same_session_and_another_spec_a_revision_of_it(n
     session = notebook.runtime["bob"]
     assert notebook.run("%agent new bob") == "bob is ready; answers with offline/test\n"
     assert notebook.run("%agent new bob --prompt other") == (
-        "bob: revision 2, history kept; answers with offline/test\n"
+        "bob: revision 2 (system_prompt), history kept; answers with offline/test\n"
     )
     assert notebook.runtime["bob"] is session
 
@@ -95,9 +95,9 @@ async def test_new_with_a_tool_from_a_rerun_cell_is_the_same_spec(notebook: Note
         ("new amy --temperature 9", "temperature 9.0 is not between 0 and 2"),
         ("new amy --temperature hot", "invalid float value: 'hot'"),
         ("new amy --max-turns 0", "max_turns 0"),
-        ("new amy --tools nothing", "--tools 'nothing' is not a function of this notebook"),
+        ("new amy --tools nothing", "--tools 'nothing' is not defined in this notebook"),
         ("new amy --prompt a --prompt-file b", "--prompt and --prompt-file exclude each other"),
-        ("new amy --promt x", "unrecognized arguments: --promt x"),
+        ("new amy --promt x", "unknown flag --promt; did you mean --prompt?"),
         ("new amy --prompt it's", "put text with an apostrophe in double quotes"),
         ("new amy --prompt {{ nobody }}", "name 'nobody' is not defined"),
         ("frobnicate", "no command 'frobnicate'; there are new, list"),
@@ -115,18 +115,18 @@ async def test_new_with_a_tool_from_a_rerun_cell_is_the_same_spec(notebook: Note
         ("show", "the following arguments are required: NAME"),
         ("show nobody", "no agent named 'nobody'"),
         ("wait nobody", "no agent named 'nobody'"),
-        ("wait bob#7", "no run 'bob#7'; `%agent log bob`"),
+        ("wait bob#7", "no run 'bob#7'; bob has none yet"),
         ("cancel bob#", "no run 'bob#'"),
         ("wait --timeout soon", "invalid float value: 'soon'"),
-        ("stop", "say whom to stop: %agent stop NAME, or %agent stop --all"),
-        ("stop bob --all", "say whom to stop"),
-        ("pause", "the following arguments are required: NAME"),
+        ("stop", "say which agents, or --all for all of them: bob"),
+        ("stop bob --all", "say which agents"),
+        ("pause", "say which agents"),
         ("fork bob", "the following arguments are required: NEW"),
         ("fork bob bob", "an agent named 'bob' exists already"),
         ("remove nobody", "no agent named 'nobody'"),
         ("log bob -n many", "invalid int value: 'many'"),
         ("help frobnicate", "no command 'frobnicate'"),
-        ("list everything", "unrecognized arguments: everything"),
+        ("list everything", "one word too many: 'everything'"),
     ],
 )
 async def test_bad_input_is_one_line_that_says_what_is_wrong(notebook: Notebook, line: str, why: str) -> None:
@@ -242,8 +242,10 @@ async def test_wait_says_how_the_runs_that_it_names_ended(notebook: Notebook) ->
     notebook.run("%%agent bob -o good\nhello")
     notebook.run("%%agent bob -o bad\nfail")
     await ended(notebook["good"], notebook["bad"])
-    assert notebook.run("%agent wait") == "done\n"
-    assert notebook.run("%agent wait bob#1 bad") == "bob#2 failed: no more\ndone\n"
+    assert notebook.error("%agent wait") == "1 succeeded, 1 failed (bob#2); bob#2 failed: no more"
+    assert notebook.run("%agent wait") == "nothing to wait for\n"
+    assert notebook.run("%agent wait bob#1 good") == "1 succeeded\n"
+    assert notebook.error("%agent wait bad") == "1 failed (bob#2); bob#2 failed: no more"
 
 
 async def test_without_a_way_to_block_waiting_says_what_to_write(notebook: Notebook) -> None:
@@ -283,7 +285,10 @@ async def test_a_wait_that_times_out_names_who_is_still_at_work(shell: Interacti
     shell.run_cell("%agent new bob\n%agent ask bob one\n%agent ask bob two")
     capsys.readouterr()
     shell.run_cell("%agent wait --timeout 2.5")
-    assert capsys.readouterr().err == "UsageError: waited 2.5 s and still at work are bob#1, bob#2; they go on\n"
+    assert (
+        capsys.readouterr().err
+        == "UsageError: stopped waiting (2.5 s are over); still at work: bob#1, bob#2 (%agent cancel ends a run)\n"
+    )
     assert timeouts[0] is not None
     assert 2 < timeouts[0] <= 2.5
     await team.runtime.aclose()
@@ -292,9 +297,8 @@ async def test_a_wait_that_times_out_names_who_is_still_at_work(shell: Interacti
 async def test_an_interrupted_wait_names_who_is_still_at_work(shell: InteractiveShell, capsys: Any) -> None:
     team, _ = team_that_blocks(shell, KeyboardInterrupt())
     shell.run_cell("%agent new bob\n%agent ask bob one")
-    result = shell.run_cell("%agent wait")
-    assert isinstance(result.error_in_exec, KeyboardInterrupt)
-    assert "Stopped waiting; at work are still bob#1 (%agent cancel ends a run)" in capsys.readouterr().out
+    shell.run_cell("%agent wait")
+    assert "stopped waiting (interrupted); still at work: bob#1 (%agent cancel ends a run)" in capsys.readouterr().err
     assert not team.runtime["bob"].runs[0].done
     await team.runtime.aclose()
 
@@ -314,11 +318,11 @@ async def test_cancel_by_run_by_variable_by_agent_and_all(notebook: Notebook) ->
     notebook.run("%agent pause bob")
     for name in "abcd":
         notebook.run(f"%%agent bob -o {name}\nhello")
-    assert notebook.run("%agent cancel bob#1 b") == "bob#1 cancelled\nbob#2 cancelled\n"
+    assert notebook.run("%agent cancel bob#1 b") == "bob#1, bob#2 cancelled\n"
     await ended(notebook["a"], notebook["b"])
-    assert notebook.run("%agent cancel a bob") == "bob#3 cancelled\nbob#4 cancelled\n"
+    assert notebook.run("%agent cancel a bob") == "bob#3, bob#4 cancelled\n"
     await ended(notebook["c"], notebook["d"])
-    assert notebook.run("%agent cancel") == ""
+    assert notebook.run("%agent cancel") == "nothing to cancel\n"
     assert [run.status for run in notebook.runtime["bob"].runs] == ["cancelled"] * 4
 
 
@@ -395,8 +399,8 @@ async def test_log_shows_the_last_events(notebook: Notebook) -> None:
     notebook.run("%%agent bob -o ans\nhello")
     await notebook["ans"]
     lines = notebook.run("%agent log bob").splitlines()
-    kinds = [line.split()[2].partition("(")[0] for line in lines]
-    assert kinds == ["RunQueued", "RunStarted", "ModelReplied", "RunFinished"]
+    assert [line.split()[2] for line in lines] == ["queued,", "started", "replied", "succeeded"]
+    assert notebook.run("%agent log bob#1") == notebook.run("%agent log ans") == notebook.run("%agent log bob")
     assert all(re.match(r"\d\d:\d\d:\d\d  bob#1 ", line) for line in lines)
     assert notebook.run("%agent log bob -n 1").splitlines() == lines[-1:]
     assert notebook.run("%agent log bob -n 0") == ""
@@ -444,8 +448,8 @@ async def test_a_foreign_magic_keeps_its_name(
     assert "foreign" in capsys.readouterr().out
     shell.run_cell("%whisper new bob")
     assert "bob is ready" in capsys.readouterr().out
-    shell.run_cell("%whisper stop")
-    assert "%whisper stop --all" in capsys.readouterr().err
+    shell.run_cell("%whisper bob")
+    assert "%whisper ask bob … gives it work" in capsys.readouterr().err
     magics.unregister(shell, names)
     assert shell.magics_manager.magics[kind]["agent"] is not None
     assert "whisper" not in shell.magics_manager.magics["line"]
@@ -473,3 +477,60 @@ async def test_taking_the_magics_off_leaves_agents_at_work(notebook: Notebook) -
 async def test_ai_is_never_taken(notebook: Notebook) -> None:
     assert notebook.shell.find_line_magic("ai") is None
     assert notebook.shell.find_cell_magic("ai") is None
+
+
+# What newcomers stumbled over
+
+
+@pytest.mark.parametrize("flags", ["--dry-run bob", "bob --dry-run"])
+async def test_a_flag_counts_before_and_after_the_name(notebook: Notebook, flags: str) -> None:
+    assert "Nothing was sent." in notebook.run(f"%agent ask {flags} hello --dry-run")
+    assert notebook.runtime["bob"].runs == ()
+
+
+async def test_what_looks_like_a_flag_is_not_sent_as_a_prompt(notebook: Notebook) -> None:
+    assert "unknown flag --blok; did you mean --block?" in notebook.error("%agent ask bob --blok hi")
+    notebook.run("ans = %agent ask bob -- --blok hi")
+    assert notebook["ans"].prompt == "--blok hi"
+
+
+async def test_the_agent_may_be_named_by_an_expression(notebook: Notebook) -> None:
+    notebook.run("who = 'bob'")
+    notebook.run("ans = %agent ask {{ who }} hello  there")
+    assert notebook["ans"].id == "bob#1"
+    assert notebook["ans"].prompt == "hello  there"
+
+
+async def test_a_second_cell_magic_in_a_cell_is_not_sent_as_text(notebook: Notebook) -> None:
+    assert "give it a cell of its own" in notebook.error("%%agent bob\nhello\n%%agent bob\nagain")
+
+
+async def test_a_wait_for_an_agent_tells_of_runs_that_ended_before(notebook: Notebook) -> None:
+    notebook.run("%agent new amy")
+    notebook.run("%%agent bob -o bad\nfail")
+    notebook.run("%%agent amy -o good\nhello")
+    await ended(notebook["good"], notebook["bad"])
+    assert notebook.run("%agent wait amy") == "1 succeeded\n"
+    assert notebook.error("%agent wait") == "1 failed (bob#1); bob#1 failed: no more"
+
+
+async def test_an_offline_model_that_does_not_exist_makes_no_agent(notebook: Notebook) -> None:
+    assert "no offline model 'offline/ehco'" in notebook.error("%agent new amy --model offline/ehco")
+    assert notebook.runtime.get("amy") is None
+
+
+async def test_a_model_whose_key_is_missing_is_told_at_once(notebook: Notebook) -> None:
+    assert "note: OPENAI_API_KEY is not set" in notebook.run("%agent new amy --model openai/gpt-4o-mini")
+
+
+async def test_history_shows_what_an_agent_remembers(notebook: Notebook) -> None:
+    notebook.run("%%agent bob -o ans\nhello")
+    await notebook["ans"]
+    assert notebook.run("%agent history bob").splitlines()[0] == "user: hello"
+    notebook.run("%agent reset --all")
+    assert notebook.run("%agent history bob") == ""
+
+
+async def test_an_agents_name_in_place_of_a_command(notebook: Notebook) -> None:
+    assert "bob is an agent, not a command: %agent ask bob" in notebook.error("%agent bob hello")
+    assert "did you mean 'ask'?" in notebook.error("%agent aks bob hello")

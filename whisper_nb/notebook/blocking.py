@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from types import FrameType
 
 
 def block(loop: asyncio.AbstractEventLoop, done: Future[None], timeout: float | None) -> None:
@@ -27,8 +28,9 @@ def block(loop: asyncio.AbstractEventLoop, done: Future[None], timeout: float | 
     warn_of_old_nest_asyncio()
     nest_asyncio2.apply(loop)
     with _interrupts.watch(loop) as interrupted:
-        ends = {asyncio.wrap_future(done, loop=loop), interrupted}
-        loop.run_until_complete(asyncio.wait(ends, timeout=timeout, return_when="FIRST_COMPLETED"))
+        if not interrupted.done():
+            ends = {asyncio.wrap_future(done, loop=loop), interrupted}
+            loop.run_until_complete(asyncio.wait(ends, timeout=timeout, return_when="FIRST_COMPLETED"))
         if interrupted.done():
             raise KeyboardInterrupt
     if not done.done():
@@ -80,16 +82,37 @@ class _Interrupts:
 
     def __init__(self) -> None:
         self._waits: list[asyncio.Future[None]] = []
+        self._early = False
+
+    def note(self, *_: object) -> None:
+        """At the start of a cell: note an interrupt that comes before the cell waits.
+
+        ipykernel answers that of an async cell by cancelling the cell's task, two turns of the loop later. A cell
+        that blocks by then would not hear of it, and would never be answered.
+        """
+        ipykernels = signal.getsignal(signal.SIGINT)
+        if not callable(ipykernels) or ipykernels is signal.default_int_handler or not _in_main_thread():
+            return
+        loop = asyncio.get_running_loop()
+
+        def noting(number: int, frame: FrameType | None) -> None:
+            self._early = True
+            ipykernels(number, frame)
+            loop.call_soon(loop.call_soon, self._forget)
+
+        signal.signal(signal.SIGINT, noting)
 
     @contextmanager
     def watch(self, loop: asyncio.AbstractEventLoop) -> Iterator[asyncio.Future[None]]:
         """A future that an interrupt resolves. Waits nest: one interrupt ends them all, innermost first."""
         interrupted = loop.create_future()
-        outermost = not self._waits and threading.current_thread() is threading.main_thread()
+        outermost = not self._waits and _in_main_thread()
         before = signal.getsignal(signal.SIGINT)
         if outermost:
             signal.signal(signal.SIGINT, lambda *_: loop.call_soon_threadsafe(self._interrupt))
         self._waits.append(interrupted)
+        if self._early:
+            self._interrupt()
         try:
             yield interrupted
         finally:
@@ -102,5 +125,13 @@ class _Interrupts:
             if not wait.done():
                 wait.set_result(None)
 
+    def _forget(self) -> None:
+        self._early = False
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
 
 _interrupts = _Interrupts()
+note_interrupts = _interrupts.note

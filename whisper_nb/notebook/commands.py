@@ -11,12 +11,12 @@ from typing import Any
 
 from ..agents import Agent
 from ..config import PROVIDERS, AIConfig, missing_key
-from ..errors import ConfigError
+from ..errors import ConfigError, RunFailed
 from ..events import TextStreamed
 from ..runs import Run
 from ..session import Session
 from .grammar import CELL, ORDER, Argument, Arguments, Command, Function, arg, order
-from .render import history_lines, log_line, printable, session_rows, status_line, table_bundle
+from .render import history_lines, log_line, session_rows, status_line, table_bundle
 from .team import Team, outcome
 
 COMMANDS: dict[str, Command] = {}
@@ -137,9 +137,9 @@ def wait(team: Team, args: Arguments) -> None:
     """Block, then say how many succeeded: the same words whether a run ended before or during the wait."""
     runs = team.to_wait_for(args.runs)
     team.wait(runs, args.timeout)
-    print(outcome(runs))  # noqa: T201
     if failed := [run for run in runs if run.status == "failed"]:
-        raise ConfigError("; ".join(printable(f"{run.id} failed: {run.error}") for run in failed))
+        raise RunFailed("; ".join([outcome(runs), *(f"{run.id} failed: {run.error}" for run in failed)]))
+    print(outcome(runs))  # noqa: T201
 
 
 @command("Cancel runs, queued or running; what they have said stays in run.text.", RUNS)

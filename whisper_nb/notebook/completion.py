@@ -88,7 +88,7 @@ def _named(team: Team, command: Command, given: Sequence[str]) -> list[str]:
             return [*agents, *unfinished, *variables]
         case "topic":
             return [] if given else list(COMMANDS)
-        case "name":
+        case "name" | "target":
             return [] if given else agents
         case _:
             return []

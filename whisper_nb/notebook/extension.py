@@ -21,7 +21,7 @@ from ..models.offline import EchoModel
 from ..runs import Run
 from ..runtimes import Runtime
 from . import completion, magics, questions
-from .blocking import block, waking, warn_of_old_nest_asyncio
+from .blocking import block, note_interrupts, waking, warn_of_old_nest_asyncio
 from .output import Outputs
 from .team import Team
 
@@ -59,6 +59,8 @@ def load(shell: InteractiveShell) -> None:
     with ExitStack() as undo:
         if _is_kernel(shell):
             undo.enter_context(waking(team.runtime.home.loop))
+            shell.events.register("pre_run_cell", note_interrupts)
+            undo.callback(shell.events.unregister, "pre_run_cell", note_interrupts)
         elif not shell.active_eventloop and not getattr(shell, "simple_prompt", True):
             # So that agents work while the prompt waits: IPython then runs its prompt on the same loop.
             shell.enable_gui("asyncio")

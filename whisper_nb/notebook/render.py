@@ -157,19 +157,16 @@ def session_rows(sessions: Iterable[Session]) -> list[dict[str, str]]:
     """One row of facts for each session."""
     rows: list[dict[str, str]] = []
     for session in sessions:
-        runs = session.runs
-        usage = [run.usage for run in runs if run.usage is not None]
-        total = functools.reduce(Usage.__add__, usage, Usage())
-        costs = [run.cost for run in runs if run.started_at is not None]
+        spent = session.spent
         rows.append(
             {
                 "agent": session.name,
                 "state": session.state.label,
                 "now": _now(session),
                 "queued": str(len(session.queue)),
-                "runs": str(len(runs)),
-                "tokens": f"{total.input_tokens} + {total.output_tokens}",
-                "cost": _dollars(None if None in costs else sum(cost for cost in costs if cost is not None)),
+                "done": str(spent.runs),
+                "tokens": f"{spent.usage.input_tokens} + {spent.usage.output_tokens}",
+                "cost": _dollars(spent.cost),
                 "model": session.config.model or "",
             }
         )
@@ -233,6 +230,8 @@ def _told(event: Event) -> str:
 
 def table_bundle(rows: Sequence[dict[str, str]], empty: str) -> dict[str, str]:
     """Rows as text/plain and text/html, with the time: a saved table goes stale."""
+    if not rows:
+        return {"text/plain": empty, "text/html": table_html(rows, empty)}
     clock = f"as of {time.strftime('%H:%M:%S')}"
     text, markup = table_text(rows, empty), table_html(rows, empty)
     return {"text/plain": f"{text}\n{clock}", "text/html": f"{markup}<small>{clock}</small>"}
