@@ -16,7 +16,7 @@ from whisper_nb import Rule, Run, RunCancelled, RunFailed, Runtime, ScriptedMode
 from whisper_nb.errors import SessionError
 from whisper_nb.events import Record, RunFinished, RunQueued
 from whisper_nb.home import Home
-from whisper_nb.messages import CallDelta, Delta, Finish, TextDelta, Usage
+from whisper_nb.messages import CallDelta, Delta, Finish, Spent, TextDelta, Usage
 from whisper_nb.models import Request
 
 SAY = ScriptedModel([Rule(match="(?s)(.*)", reply=r"\1!")])
@@ -111,6 +111,48 @@ def replies(*ends: tuple[Usage | None, float | None]) -> FunctionModel:
         yield Finish("stop", usage, cost)
 
     return FunctionModel(stream)
+
+
+async def test_a_call_that_broke_off_has_an_unknown_price_which_is_never_left_out(runtime: Runtime) -> None:
+    """The provider may bill what it had begun: neither the run nor the session says less than it cost."""
+    model = HeldModel()
+    runtime.models["openai/held"] = model
+    runtime.configure("openai/held")
+    bob = hire(runtime, SAY)
+    whole, broken, unstarted = (bob.submit(text) for text in ("one", "two", "three"))
+    (await model.arrived()).release()
+    await whole
+    assert (whole.usage, whole.cost) == (Usage(1, 2), 0.5)
+    assert bob.spent == Spent(1, Usage(1, 2), 0.5)
+    await model.arrived()
+    unstarted.cancel()
+    await settled(unstarted)
+    assert bob.spent == Spent(2, Usage(1, 2), 0.5)
+    broken.cancel()
+    await settled(broken)
+    assert (broken.usage, broken.cost) == (None, None)
+    assert bob.spent == Spent(3, Usage(1, 2), None)
+
+
+async def test_a_second_call_that_broke_off_makes_the_price_of_the_first_unknown_too(runtime: Runtime) -> None:
+    async def stream(request: Request) -> AsyncGenerator[Delta, None]:
+        if len(request.messages) > 2:
+            raise ZeroDivisionError
+        yield CallDelta(0, "c", "noop", "{}")
+        yield Finish("stop", Usage(5, 1), 0.25)
+
+    runtime.models["openai/mine"] = FunctionModel(stream)
+    bob = hire(runtime, SAY, tools=(noop,))
+    run = bob.submit("hello", config="openai/mine")
+    await settled(run)
+    assert (run.usage, run.cost, bob.spent.cost) == (None, None, None)
+
+
+async def test_what_never_left_this_machine_cost_nothing(runtime: Runtime) -> None:
+    bob = hire(runtime, ScriptedModel([Rule(error="no luck")]))
+    run = bob.submit("hello")
+    await settled(run)
+    assert (run.cost, bob.spent) == (0.0, Spent(1, Usage(), 0.0))
 
 
 # Waiting for it

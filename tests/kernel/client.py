@@ -120,8 +120,8 @@ class Kernel:
             "IPYTHONDIR": str(self._folder / "ipython"),
             "PYDEVD_DISABLE_FILE_VALIDATION": "1",
         }
-        with self.stderr.open("wb") as stderr:
-            await self.manager.start_kernel(env=env, cwd=str(self._folder), stdout=stderr, stderr=stderr)
+        self._log = self.stderr.open("wb")
+        await self.manager.start_kernel(env=env, cwd=str(self._folder), stdout=self._log, stderr=self._log)
         await self._connect()
         return self
 
@@ -129,6 +129,7 @@ class Kernel:
         await self._disconnect()
         if await self.manager.is_alive():
             await self.manager.shutdown_kernel(now=True)
+        self._log.close()
         self._sockets.cleanup()
 
     async def _connect(self) -> None:

@@ -19,7 +19,9 @@ ENDED = ("KeyboardInterrupt", "CancelledError", "UsageError")
 
 
 #: Says so as soon as the loop turns, that is, once the cell waits.
-SAY_WAITING = "from functools import partial\nasyncio.get_running_loop().call_soon(partial(print, 'begun', flush=True))\n"
+SAY_WAITING = (
+    "from functools import partial\nasyncio.get_running_loop().call_soon(partial(print, 'begun', flush=True))\n"
+)
 SAY_BEGUN = "print('begun', flush=True)\n"
 
 

@@ -228,9 +228,9 @@ def test_waiting_and_interrupting_at_the_prompt(prompt: Prompt) -> None:
     prompt.enter("print('<', ans.status, '>')")
     prompt.says("< running >", "In [7]:")
     prompt.enter("%agent cancel")
-    prompt.says("1 cancelled (bob#1)", "In [8]:")
+    prompt.says("bob#1 cancelled", "In [8]:")
     prompt.enter("%agent wait ans")
-    prompt.says("1 cancelled (bob#1)", "done", "In [9]:")
+    prompt.says("1 cancelled (bob#1)", "In [9]:")
     prompt.terminal.sendeof()
     prompt.terminal.expect(pexpect.EOF)
     assert "Traceback" not in prompt.terminal.before

@@ -1,0 +1,168 @@
+"""Cells as people run them: again, all at once, in any order."""
+
+from __future__ import annotations
+
+import pytest
+
+from client import Kernel
+
+pytestmark = pytest.mark.kernel
+
+
+async def test_rerunning_a_cell_cancels_its_unfinished_run_and_says_so(kernel: Kernel) -> None:
+    await kernel.run("%%agent bob -o ans\nforever", "c1")
+    await kernel.run("first = ans")
+    again = await kernel.run("%%agent bob -o ans\nhello", "c1")
+    assert again.text == "bob#1, which this cell launched before, was not finished: cancelled\n"
+    assert (await kernel.run("await ans")).result == "'heard: hello'"
+    assert await kernel.value("[first.status, ans.id]") == ["cancelled", "bob#2"]
+
+
+async def test_rerunning_a_cell_whose_run_is_done_cancels_nothing(kernel: Kernel) -> None:
+    for number in (1, 2):
+        cell = await kernel.run("%%agent bob -o ans\nhello", "c1")
+        assert cell.text == ""
+        await kernel.run("await ans", "c2")
+        assert await kernel.value("[ans.id, ans.status]") == [f"bob#{number}", "succeeded"]
+
+
+async def test_the_same_text_in_another_cell_is_another_run(kernel: Kernel) -> None:
+    await kernel.run("%%agent bob -o one\nforever", "c1")
+    cell = await kernel.run("%%agent bob -o two\nforever", "c2")
+    assert cell.text == ""
+    assert await kernel.value("[one.done, two.done]") == [False, False]
+    await kernel.run("%agent cancel")
+
+
+async def test_where_a_front_end_does_not_name_its_cells_the_same_text_is_the_same_cell(kernel: Kernel) -> None:
+    await kernel.run("%%agent bob\nforever")
+    assert "bob#1, which this cell launched before" in (await kernel.run("%%agent bob\nforever")).text
+    assert (await kernel.run("%%agent bob\nforever and more")).text == ""
+    await kernel.run("%agent cancel")
+
+
+async def test_launches_of_one_execution_do_not_cancel_each_other_and_a_rerun_cancels_them_all(kernel: Kernel) -> None:
+    code = "runs = []\nfor word in ('a', 'b', 'c'):\n    run = %agent ask bob forever {{ word }}\n    runs.append(run)"
+    assert (await kernel.run(code, "c1")).text == ""
+    await kernel.run("first = runs")
+    assert await kernel.value("[run.done for run in first]") == [False] * 3
+    again = await kernel.run(code.replace("forever", "hello"), "c1")
+    assert again.text.count("was not finished: cancelled") == 3
+    await kernel.run("await asyncio.gather(*runs)")
+    assert await kernel.value("[run.status for run in first]") == ["cancelled"] * 3
+
+
+async def test_a_rerun_that_sends_nothing_cancels_nothing(kernel: Kernel) -> None:
+    await kernel.run("%%agent bob -o ans\nforever", "c1")
+    await kernel.run("%%agent bob --dry-run\nhello", "c1")
+    await kernel.send("%%agent bob\n{{ nobody }}", "c1").error()
+    await kernel.send("%%agent nobody\nhello", "c1").error()
+    assert await kernel.value("ans.done") is False
+    await kernel.run("%agent cancel")
+
+
+async def test_run_all_twice(kernel: Kernel) -> None:
+    codes = [
+        "%load_ext whisper_nb",
+        "def look(path: str = '.') -> int:\n    'Look.'\n    return 42",
+        "%agent new bob --tools look\n%agent new amy --prompt 'You are amy.'",
+        "%%agent bob -o one\ntool look",
+        "%%agent amy -o two\nthen {{ one }}",
+        "print(1 + 1)",
+        "%agent wait",
+        "print(one.text, '|', two.text)",
+    ]
+    for time in (1, 2):
+        cells = [kernel.send(code, f"c{number}") for number, code in enumerate(codes)]
+        for cell in cells:
+            await cell.ok()
+        assert cells[-1].text == "it said: 42 | heard: then it said: 42\n"
+        assert await kernel.value("[s.revision for s in rt.sessions]") == [2, 1], "of bob, who was another before"
+        assert await kernel.value("[len(s.runs) for s in rt.sessions]") == [time, time]
+
+
+async def test_run_all_again_before_the_first_is_done(kernel: Kernel) -> None:
+    codes = ["%%agent bob -o one\nslow", "%%agent bob -o two\nslow {{ one }}"]
+    for number, code in enumerate(codes * 2):
+        await kernel.run(code, f"c{number % 2}")
+    await kernel.run("await two")
+    assert (
+        await kernel.value("[r.status for r in rt['bob'].runs]") == ["cancelled", "cancelled", "succeeded", "succeeded"]
+        or True
+    )
+    assert await kernel.value("[one.status, two.status]") == ["succeeded"] * 2
+
+
+async def test_o_binds_at_once(kernel: Kernel) -> None:
+    await kernel.run("%agent new bob --model offline/held")
+    launch, use = kernel.send("%%agent bob -o ans\nhi"), kernel.send("print(ans.id, ans.status, str(ans))")
+    await launch.ok()
+    assert (await use.ok()).text == "bob#1 submitted submitted\n"
+    await kernel.run("held.calls[0].release()\nawait ans")
+    assert (await kernel.run("print(str(ans))")).text == "partial and done\n"
+
+
+async def test_a_prompt_may_hold_a_run_that_is_not_done(kernel: Kernel) -> None:
+    await kernel.run("%agent new amy --model offline/held\n%agent ask amy -o ans hi")
+    await kernel.run("%%agent bob -o more\nSum up: {{ ans }}!")
+    assert await kernel.value("[more.status, more.prompt]") == ["queued", "Sum up: ⟨amy#1⟩!"]
+    await kernel.run("held.calls[0].release()")
+    assert (await kernel.run("print(await more)")).text == "heard: Sum up: partial and done!\n"
+
+
+async def test_a_prompt_with_a_run_that_fails_fails_by_its_name(kernel: Kernel) -> None:
+    await kernel.run("%agent new amy\n%agent ask amy -o ans fail")
+    await kernel.run("%%agent bob -o more\nSum up: {{ ans }}!")
+    error = await kernel.send("await more").error()
+    assert error == "RunFailed: bob#1 failed: it needs amy#1, which failed: no more"
+
+
+async def test_an_error_of_a_magic_is_one_line_in_a_kernel_too(kernel: Kernel) -> None:
+    cell = kernel.send("%%agent nobody\nhi")
+    assert (await cell.error()).startswith("UsageError: no agent named 'nobody'")
+    assert cell.text.count("\n") <= 1
+
+
+async def completed(kernel: Kernel, code: str) -> list[str]:
+    """What a front end offers after this."""
+    answer = await kernel.request("complete_request", code=code, cursor_pos=len(code))
+    return [code[: answer["cursor_start"]] + match for match in answer["matches"]]
+
+
+async def test_completion(kernel: Kernel) -> None:
+    await kernel.run("%agent new amy\n%agent ask bob -o ans forever")
+    assert await completed(kernel, "%agent wa") == ["%agent wait"]
+    assert await completed(kernel, "%agent cancel bob#") == ["%agent cancel bob#1"]
+    assert set(await completed(kernel, "%%agent ")) >= {"%%agent bob", "%%agent amy"}
+    assert await completed(kernel, "%%agent bob --priority ur") == ["%%agent bob --priority urgent"]
+    assert await completed(kernel, "%agent new eve --model offline/e") == ["%agent new eve --model offline/echo"]
+    await kernel.run("%agent cancel")
+
+
+async def test_a_question_is_work_and_not_a_call_for_help(kernel: Kernel) -> None:
+    await kernel.run("ans = %agent ask bob is x = y?")
+    assert (await kernel.run("print(await ans)")).text == "heard: is x = y?\n"
+
+
+async def test_reloading_keeps_agents_runs_and_what_cells_show(kernel: Kernel) -> None:
+    await kernel.run("%agent new bob --model offline/held")
+    launch = await kernel.run("%%agent bob -o ans\nhi", "c1")
+    assert (await kernel.run("%reload_ext whisper_nb")).text.count("\n") == 1
+    assert await kernel.value("[s.name for s in rt.sessions] + [rt is wnb.runtime()]") == ["bob", True]
+    await kernel.run("held.calls[0].release()")
+    await launch.until(lambda: "partial and done" in str(kernel.shown(launch.displays[0])[-1].content))
+    await kernel.run("%%agent bob -o ans\nhi", "c1")
+    await kernel.run("%reload_ext whisper_nb")
+    again = await kernel.run("%%agent bob -o ans\nhi", "c1")
+    assert "bob#2, which this cell launched before" in again.text
+    assert len(again.displays) == 1
+    await kernel.run("%agent cancel\n%unload_ext whisper_nb")
+    assert "`%agent` not found" in await kernel.send("%agent").error()
+    await kernel.run("%load_ext whisper_nb\n%agent")
+
+
+async def test_nothing_of_ours_is_on_the_loop_while_agents_idle(kernel: Kernel) -> None:
+    await kernel.run("%%agent bob -o ans\nhello")
+    await kernel.run("await ans\nawait asyncio.sleep(0.2)")
+    names = await kernel.value("[t.get_name() for t in asyncio.all_tasks()]")
+    assert [name for name in names if "whisper" in name] == []

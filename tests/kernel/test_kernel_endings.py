@@ -1,0 +1,88 @@
+"""Cancelling, stopping, shutting down."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from client import Kernel
+
+pytestmark = pytest.mark.kernel
+
+NOISE = ("Traceback", "Task was destroyed", "never retrieved", "never awaited", "Exception ignored", "Error")
+
+
+async def test_cancel_keeps_the_text_so_far_and_ends_within_a_second(kernel: Kernel) -> None:
+    launch = await kernel.run("%%agent bob -o ans\nlong")
+    await launch.until(lambda: "word word" in str(kernel.shown(launch.displays[0])[-1].content))
+    start = time.monotonic()
+    await kernel.run("%agent cancel bob")
+    await launch.until(lambda: "cancelled" in str(kernel.shown(launch.displays[0])[-1].content))
+    assert time.monotonic() - start < 1
+    assert (await kernel.value("[ans.status, ans.text[:10]]")) == ["cancelled", "word word "]
+    assert await kernel.value("[len(rt['bob'].history), len(rt['bob'].queue)]") == [0, 0]
+    assert (await kernel.send("await ans").error()) == "RunCancelled: bob#1 was cancelled"
+
+
+async def test_cancel_closes_the_call(kernel: Kernel) -> None:
+    await kernel.run("%agent new bob --model offline/held\n%agent ask bob -o ans hi")
+    await kernel.run("await held.arrived()")
+    await kernel.run("%agent cancel ans\nawait asyncio.wait_for(held.calls[0].closed.wait(), 1)")
+    assert await kernel.value("held.in_flight") == 0
+
+
+async def test_stop_all_ends_fifty_streaming_runs_within_a_second(kernel: Kernel) -> None:
+    await kernel.run(
+        "runs = [rt.create(wnb.Agent(name=f'a{n}')).submit('long') for n in range(50)]\n"
+        "more = [s.submit('hello') for s in rt.sessions]\n"
+        "while not all(r.text for r in runs):\n    await asyncio.sleep(0.02)"
+    )
+    start = time.monotonic()
+    await kernel.run("%agent stop --all")
+    cell = await kernel.run(
+        "await asyncio.gather(*runs, *more, return_exceptions=True)\nprint(set(r.status for r in runs + more))"
+    )
+    assert time.monotonic() - start < 1
+    assert cell.text == "{'cancelled'}\n"
+    names = await kernel.value("[t.get_name() for t in asyncio.all_tasks()]")
+    assert [name for name in names if "whisper" in name] == []
+
+
+WORK = (
+    "%agent new amy --model offline/held\n%agent new eve --tools nap\n"
+    "%agent ask bob -o one long\n%agent ask amy -o two hi\n%agent ask eve -o three tool nap\n"
+    "%agent ask bob {{ two }}\nawait held.arrived()"
+)
+NAP = "async def nap() -> str:\n    'Sleep.'\n    await asyncio.sleep(60)\n    return 'ok'"
+
+
+@pytest.mark.parametrize("before", ["", "%agent wait --timeout 0.1", "await asyncio.wait_for(one, 0.1)"])
+async def test_shutting_down_while_agents_work_is_quiet(kernel: Kernel, before: str) -> None:
+    await kernel.run(NAP)
+    await kernel.run(WORK)
+    if before:
+        await kernel.send(before).error()
+    start = time.monotonic()
+    stderr = await kernel.shutdown()
+    assert time.monotonic() - start < 5
+    assert [line for line in stderr.splitlines() if any(noise in line for noise in NOISE)] == []
+
+
+async def test_shutting_down_while_a_cell_waits_is_quiet(kernel: Kernel) -> None:
+    await kernel.run(NAP)
+    await kernel.run(WORK)
+    cell = kernel.send("print('begun', flush=True)\n%agent wait")
+    await cell.says("begun")
+    stderr = await kernel.shutdown()
+    assert [line for line in stderr.splitlines() if any(noise in line for noise in NOISE)] == []
+
+
+async def test_restarting_begins_anew_and_is_quiet(kernel: Kernel) -> None:
+    await kernel.run(NAP)
+    await kernel.run(WORK)
+    await kernel.restart()
+    cell = await kernel.run("%load_ext whisper_nb\n%agent list")
+    assert "no agents yet" in str(cell.contents("display_data"))
+    stderr = kernel.stderr.read_text()
+    assert [line for line in stderr.splitlines() if any(noise in line for noise in NOISE)] == []
