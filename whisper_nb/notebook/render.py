@@ -149,7 +149,7 @@ def tool_lines(run: Run) -> list[str]:
                 lines.append(f"… {_call(call)}")
             case ToolFinished(message) if message.call_id in pending:
                 at = pending.pop(message.call_id)
-                lines[at] = f"{'✗' if message.is_error else '✓'}{lines[at][1:]} → {_clip(message.text, 80)}"
+                lines[at] = f"{'✗' if message.is_error else '✓'}{lines[at][1:]} → {_clip(message.text, 56)}"
     return lines
 
 
