@@ -110,7 +110,7 @@ CONFIGS = st.builds(
 @given(st.lists(st.none() | CONFIGS))
 def test_the_last_layer_that_sets_a_field_wins(layers: list[AIConfig | None]) -> None:
     merged = layered(*layers)
-    for name in ("model", "api_base", "temperature", "max_tokens", "timeout_s"):
+    for name in ("model", "temperature", "max_tokens", "timeout_s"):
         said = [value for layer in layers if layer and (value := getattr(layer, name)) is not None]
         assert getattr(merged, name) == (said[-1] if said else None)
 
@@ -168,3 +168,13 @@ def test_the_key_that_is_missing(config: AIConfig, missing: str | None) -> None:
 
 def test_every_call_has_time_limits_by_default() -> None:
     assert set(DEFAULTS.values()) == {"timeout_s", "token_timeout_s"}
+
+
+def test_another_provider_leaves_the_address_and_the_key_variable_behind() -> None:
+    mine = AIConfig(model="openai/local", api_base="http://127.0.0.1:1/v1", api_key_env="MY_KEY", temperature=0.5)
+    assert layered(mine, AIConfig(model="anthropic/claude-haiku-4-5")).values() == {
+        "model": "anthropic/claude-haiku-4-5",
+        "temperature": 0.5,
+    }
+    assert layered(mine, AIConfig(model="openai/other")).api_base == "http://127.0.0.1:1/v1"
+    assert layered(AIConfig(api_base="http://127.0.0.1:1/v1"), AIConfig(model="openai/x")).api_base is not None

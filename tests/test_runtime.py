@@ -447,3 +447,10 @@ async def test_a_silent_model(runtime: Runtime) -> None:
     heard = heard_by(runtime)
     assert await hire(runtime, FunctionModel(silent)).submit("hello") == ""
     assert kinds_of(heard) == ["RunQueued", "RunStarted", "ModelReplied", "RunFinished"]
+
+
+async def test_a_closed_runtime_makes_no_sessions() -> None:
+    async with Runtime(environ={}) as runtime:
+        runtime.create(Agent(name="bob"))
+    with pytest.raises(SessionClosed, match="closed; make a new one"):
+        runtime.create(Agent(name="bob"))

@@ -13,7 +13,7 @@ import pytest
 
 from whisper_nb.errors import ConfigError
 from whisper_nb.messages import ToolCall, ToolMessage, ToolSchema
-from whisper_nb.tools import FunctionTool, Tool, as_tool, call_tool
+from whisper_nb.tools import RESULT_LIMIT, FunctionTool, Tool, as_tool, call_tool
 
 
 def rows(table: str, limit: int = 10, kind: Literal["head", "tail"] = "head") -> list[dict[str, Any]]:
@@ -292,3 +292,12 @@ async def test_cancellation_passes_through() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_a_huge_result_is_cut_and_says_so() -> None:
+    async def flood() -> str:
+        return "x" * (RESULT_LIMIT + 5)
+
+    text = (await call(flood)).text
+    assert text.startswith("x" * RESULT_LIMIT + "\n")
+    assert text.endswith("5 more characters were cut: ask for less at once")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from .errors import ConfigError
@@ -121,12 +121,18 @@ DEFAULTS = AIConfig(timeout_s=600.0, token_timeout_s=120.0)
 
 
 def layered(*layers: AIConfig | None) -> AIConfig:
-    """One config from many: in each field the last layer that sets it wins."""
-    values: dict[str, Any] = {}
+    """One config from many: in each field the last layer that sets it wins.
+
+    A layer that goes to another provider leaves the address and the key variable of the layers below behind, so that
+    no key is sent to somebody else's host.
+    """
+    config = AIConfig()
     for layer in layers:
         if layer is not None:
-            values |= layer.values()
-    return AIConfig(**values)
+            moves = layer.provider not in ("", config.provider) and config.provider != ""
+            below = replace(config, api_base=None, api_key_env=None) if moves else config
+            config = AIConfig(**(below.values() | layer.values()))
+    return config
 
 
 def missing_key(config: AIConfig, environ: Mapping[str, str]) -> str | None:

@@ -15,7 +15,7 @@ from weakref import WeakSet
 
 from .agents import Agent
 from .config import DEFAULTS, AIConfig, from_environment, layered
-from .errors import ConfigError
+from .errors import ConfigError, SessionClosed
 from .home import Home
 from .models import Models
 from .ports import Admission, Ports
@@ -58,6 +58,7 @@ class Runtime:
         # Not a default of the argument: help() shows those, keys and all.
         self.environ: Mapping[str, str] = os.environ if environ is None else environ
         self._sessions: dict[str, Session] = {}
+        self._closed = False
         self._removed: WeakSet[Session] = WeakSet()  # they may still be at their end
         self._observers = Observers()
         self.home = home or Home(_running_loop())
@@ -89,7 +90,12 @@ class Runtime:
 
         A cell may be rerun: the same spec gives the same session, another spec gives it a new revision with its
         history kept, and one that was stopped takes work again.
+
+        Raises:
+            SessionClosed: the runtime was closed.
         """
+        if self._closed:
+            raise SessionClosed("this Runtime is closed; make a new one")
         session = self._sessions.get(agent.name)
         if session is None:
             session = self._sessions[agent.name] = Session(agent, self._ports)
@@ -137,6 +143,7 @@ class Runtime:
 
         A tool that does not let itself be cancelled within a second is named in a RuntimeWarning and abandoned.
         """
+        self._closed = True
         sessions = [*self.sessions, *self._removed]
         ended = await asyncio.gather(*(session.aclose(GRACE_S) for session in sessions))
         await self.models.aclose()

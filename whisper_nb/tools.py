@@ -19,6 +19,9 @@ from .messages import ToolCall, ToolMessage, ToolSchema, whole
 
 T = TypeVar("T")
 
+#: The most characters of a tool's result that go to the model, and into the history, where every later call pays for it.
+RESULT_LIMIT = 100_000
+
 
 @runtime_checkable
 class Tool(Protocol):
@@ -172,6 +175,12 @@ def as_tool(source: Tool | Callable[..., Any]) -> Tool:
     )
 
 
+def _capped(text: str) -> str:
+    if len(text) <= RESULT_LIMIT:
+        return text
+    return f"{text[:RESULT_LIMIT]}\n… {len(text) - RESULT_LIMIT:,} more characters were cut: ask for less at once"
+
+
 def _place(error: BaseException) -> str:
     """Where in the user's code it happened, for a person to look at and a model to be told."""
     frames = traceback.extract_tb(error.__traceback__)
@@ -190,7 +199,7 @@ async def call_tool(tools: dict[str, Tool], call: ToolCall) -> ToolMessage:
         arguments = json.loads(call.arguments or "{}")
         if not isinstance(arguments, dict):
             raise TypeError(f"arguments must be a JSON object, not {type(arguments).__name__}")
-        return ToolMessage(call.id, call.name, whole(await tool(arguments)))
+        return ToolMessage(call.id, call.name, _capped(whole(await tool(arguments))))
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task is not None and task.cancelling():

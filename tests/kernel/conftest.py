@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-
 from client import Kernel
 
 HERE = Path(__file__).parent

@@ -6,6 +6,7 @@ import asyncio
 import time
 
 from doubles import HeldModel
+
 from whisper_nb import Rule, ScriptedModel, runtime
 
 rt = runtime()

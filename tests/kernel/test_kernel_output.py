@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 
 import pytest
-
 from client import Cell, Kernel, Message
 
 pytestmark = pytest.mark.kernel

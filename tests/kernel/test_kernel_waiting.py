@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 import pytest
-
 from client import Kernel
 
 pytestmark = pytest.mark.kernel

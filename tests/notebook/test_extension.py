@@ -221,8 +221,11 @@ def test_waiting_and_interrupting_at_the_prompt(prompt: Prompt) -> None:
     prompt.says("bob is ready", "In [4]:")
     prompt.enter("ans = %agent ask bob hi")
     prompt.says("In [5]:")
-    prompt.enter("print('waiting'); get_ipython().run_line_magic('agent', 'wait')")
-    prompt.says("\nwaiting")
+    # Says so when the loop turns, that is, once the cell waits.
+    prompt.enter(
+        "_ = w.runtime().home.loop.call_soon(print, '<waiting>'); get_ipython().run_line_magic('agent', 'wait')"
+    )
+    prompt.says("\n<waiting>")
     prompt.terminal.sendintr()
     prompt.says("stopped waiting (interrupted); still at work: bob#1", "In [6]:")
     prompt.enter("print('<', ans.status, '>')")
@@ -231,6 +234,6 @@ def test_waiting_and_interrupting_at_the_prompt(prompt: Prompt) -> None:
     prompt.says("bob#1 cancelled", "In [8]:")
     prompt.enter("%agent wait ans")
     prompt.says("1 cancelled (bob#1)", "In [9]:")
-    prompt.terminal.sendeof()
+    prompt.enter("exit")
     prompt.terminal.expect(pexpect.EOF)
     assert "Traceback" not in prompt.terminal.before

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from doubles import HeldModel
 from IPython.core.interactiveshell import InteractiveShell
 
-from doubles import HeldModel
 from whisper_nb import Agent, Runtime
 from whisper_nb.events import Record, TextStreamed
 from whisper_nb.home import Home
@@ -193,8 +193,8 @@ async def test_nothing_is_kept_of_runs_that_are_done(screen: Screen, runtime: Ru
         runtime.remove(run.session.name)
     held.calls.clear()
     del run, runs
-    while len(asyncio.all_tasks()) > 1:
-        await asyncio.sleep(0)
+    if ending := asyncio.all_tasks() - {asyncio.current_task()}:
+        await asyncio.wait(ending)
     gc.collect()
     assert [ref() for ref in gone] == [None] * 30
 

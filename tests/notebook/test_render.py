@@ -26,9 +26,10 @@ from whisper_nb.notebook.render import (
     tool_lines,
 )
 
-MARKDOWN_TAGS = set(
-    "a blockquote br code em h1 h2 h3 h4 h5 h6 hr li ol p pre s strong table tbody td th thead tr ul".split()
-)
+MARKDOWN_TAGS = {
+    "a", "blockquote", "br", "code", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p", "pre", "s",
+    "strong", "table", "tbody", "td", "th", "thead", "tr", "ul",
+}  # fmt: skip
 OUR_TAGS = {"div", "span", "small"}
 OUR_STYLES = re.compile(r"color:#[0-9a-f]{6}|opacity:\.75|white-space:pre-wrap|text-align:left")
 ATTRIBUTES = {"a": {"href", "rel"}, "ol": {"start"}}
