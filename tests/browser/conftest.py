@@ -6,36 +6,22 @@ import json
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+from labs import Lab, Notebook, free_port, wait_until_up
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-PROJECT = Path(__file__).parents[2]
 FLAGS = ["--headless=new", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 FLAGS += ["--disable-component-update", "--disable-sync"]
 #: JupyterLab without news and update checks, which would reach for the network.
 QUIET = {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}
-
-
-@dataclass
-class Lab:
-    """A running JupyterLab."""
-
-    url: str
-    token: str
-    root: Path
 
 
 @pytest.fixture(scope="session")
@@ -68,24 +54,6 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         server.wait(15)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_until_up(url: str, log: Path) -> None:
-    """A server has no other way to say that it is ready than to answer."""
-    end = time.monotonic() + 30
-    while time.monotonic() < end:
-        try:
-            urllib.request.urlopen(url, timeout=1).close()
-            return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.05)
-    raise RuntimeError(log.read_text())
-
-
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """A Chromium of the system. In CI one must be there; elsewhere the tests say that they did not run."""
@@ -100,38 +68,6 @@ def browser() -> Iterator[Browser]:
         chromium = playwright.chromium.launch(executable_path=path, headless=True, args=[*FLAGS, *sandbox])
         yield chromium
         chromium.close()
-
-
-@dataclass
-class Notebook:
-    """A notebook that is open in a page."""
-
-    page: Page
-    complaints: list[str]
-    """What the page's console called an error."""
-
-    def command(self, name: str, **args: Any) -> None:
-        """Give JupyterLab a command, and do not wait for what it does."""
-        self.page.evaluate("([name, args]) => { jupyterapp.commands.execute(name, args); return null }", [name, args])
-
-    def cell(self, source: str) -> Any:
-        """The cell whose source contains this text."""
-        return self.page.locator(".jp-Notebook .jp-Cell").filter(has_text=source).first
-
-    def output(self, source: str) -> Any:
-        """The output area of that cell."""
-        return self.cell(source).locator(".jp-OutputArea")
-
-    def wait_until_idle(self) -> None:
-        """Wait until every cell has been answered."""
-        self.page.wait_for_function(
-            """() => {
-                const panel = jupyterapp.shell.currentWidget;
-                const kernel = panel.sessionContext.session.kernel;
-                const cells = [...panel.content.model.cells].filter(cell => cell.type === 'code');
-                return kernel.status === 'idle' && cells.every(cell => cell.executionCount !== null);
-            }"""
-        )
 
 
 @pytest.fixture

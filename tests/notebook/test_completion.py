@@ -3,12 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from inprocess import Notebook
 from IPython.core.completer import provisionalcompleter
 
 from whisper_nb.notebook import completion
 from whisper_nb.notebook.commands import COMMANDS
-
-from conftest import Notebook  # isort: skip
 
 
 def completed(notebook: Notebook, code: str) -> list[str]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from inprocess import Notebook
 from IPython.core.interactiveshell import InteractiveShell
 
 from whisper_nb import RunFailed, Runtime
@@ -14,8 +15,6 @@ from whisper_nb.notebook.commands import COMMANDS, overview
 from whisper_nb.notebook.output import Outputs
 from whisper_nb.notebook.team import Team
 from whisper_nb.runs import Run
-
-from conftest import Notebook  # isort: skip
 
 
 async def ended(*runs: Run) -> None:

@@ -1,10 +1,9 @@
 from __future__ import annotations
 
 import pytest
+from inprocess import Notebook
 
 from whisper_nb.notebook import questions
-
-from conftest import Notebook  # isort: skip
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from IPython.core.async_helpers import get_asyncio_loop
 from IPython.core.getipython import get_ipython
 from IPython.core.interactiveshell import InteractiveShell
 
-from ..config import AIConfig
+from ..config import MODEL_VARIABLE, AIConfig
 from ..errors import ConfigError
 from ..home import Home
 from ..models.offline import EchoModel
@@ -71,9 +71,8 @@ def load(shell: InteractiveShell) -> None:
         undo.callback(questions.unregister, shell)
         shell.events.register("post_run_cell", team.outputs.settle)
         undo.callback(shell.events.unregister, "post_run_cell", team.outputs.settle)
-        if _is_kernel(shell):  # in a terminal, a run is its repr
-            formatter.for_type(Run, team.display)
-            undo.callback(formatter.pop, Run, None)
+        formatter.for_type(Run, team.display)
+        undo.callback(formatter.pop, Run, None)
         _loaded[shell] = undo.pop_all()
     print(_greeting(team.runtime, names))  # noqa: T201
 
@@ -97,7 +96,7 @@ def _greeting(rt: Runtime, names: magics.Names) -> str:
         model = rt.resolve()
     except ConfigError as error:  # of the environment: agents that say their model themselves can still work
         return f"whisper_nb: {error}"
-    why = " (no provider's key is set)" if model.provider == "offline" else ""
+    why = " (no provider's key is set)" if model.provider == "offline" and not rt.environ.get(MODEL_VARIABLE) else ""
     clash = f" · %agent is taken here: use %{names.root}" if names.root != "agent" else ""
     return f"whisper_nb: agents answer with {model.model}{why} · %{names.root} help{clash}"
 
