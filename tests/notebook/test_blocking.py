@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from whisper_nb.notebook.blocking import warn_of_old_nest_asyncio
+from whisper_nb.notebook.blocking import Interrupts, waking, warn_of_old_nest_asyncio
 
 PRELUDE = """
 import asyncio, os, signal, threading, time
@@ -175,3 +176,77 @@ def test_the_maintained_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warn_of_old_nest_asyncio()
+
+
+# What needs no loop inside a loop is tested in this process
+
+
+@pytest.fixture
+def heard() -> Iterator[list[int]]:
+    """What the handler heard that ipykernel has for the time of an awaiting cell."""
+    signals: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: signals.append(number))
+    yield signals
+    signal.signal(signal.SIGINT, before)
+
+
+async def test_while_a_wait_is_watched_an_interrupt_is_ours_alone(heard: list[int]) -> None:
+    interrupts, loop = Interrupts(), asyncio.get_running_loop()
+    handler = signal.getsignal(signal.SIGINT)
+    with interrupts.watch(loop) as outer, interrupts.watch(loop) as inner:
+        signal.raise_signal(signal.SIGINT)
+        await asyncio.wait_for(asyncio.gather(outer, inner), 1)
+    assert signal.getsignal(signal.SIGINT) is handler
+    signal.raise_signal(signal.SIGINT)
+    assert len(heard) == 1
+
+
+async def test_an_interrupt_before_the_wait_ends_it_before_it_begins(heard: list[int]) -> None:
+    interrupts, loop = Interrupts(), asyncio.get_running_loop()
+    interrupts.note()
+    signal.raise_signal(signal.SIGINT)
+    assert len(heard) == 1, "ipykernel hears of it too"
+    with interrupts.watch(loop) as interrupted:
+        assert interrupted.done()
+
+
+async def test_an_interrupt_that_was_dealt_with_is_forgotten(heard: list[int]) -> None:
+    interrupts, loop = Interrupts(), asyncio.get_running_loop()
+    interrupts.note()
+    signal.raise_signal(signal.SIGINT)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    with interrupts.watch(loop) as interrupted:
+        assert not interrupted.done()
+
+
+async def test_a_plain_cells_handler_is_left_alone(heard: list[int]) -> None:
+    interrupts = Interrupts()
+    for handler in (signal.default_int_handler, signal.SIG_IGN):
+        signal.signal(signal.SIGINT, handler)
+        interrupts.note()
+        assert signal.getsignal(signal.SIGINT) is handler
+
+
+async def test_waits_of_other_threads_touch_no_handler(heard: list[int]) -> None:
+    interrupts, loop = Interrupts(), asyncio.get_running_loop()
+    handler = signal.getsignal(signal.SIGINT)
+
+    def elsewhere() -> None:
+        interrupts.note()
+        with waking(loop), interrupts.watch(loop):
+            assert signal.getsignal(signal.SIGINT) is handler
+
+    await asyncio.to_thread(elsewhere)
+
+
+async def test_what_woke_the_loop_is_taken_off_again(heard: list[int]) -> None:
+    loop = asyncio.get_running_loop()
+    before = signal.set_wakeup_fd(-1)
+    with waking(loop):
+        signal.raise_signal(signal.SIGINT)
+        await asyncio.sleep(0)
+        ours = signal.set_wakeup_fd(-1)
+        signal.set_wakeup_fd(ours)
+        assert ours > 0
+    assert signal.set_wakeup_fd(before) == -1

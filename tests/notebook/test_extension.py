@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pexpect
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 
-from whisper_nb import ConfigError
-from whisper_nb.notebook.extension import runtime
+from whisper_nb import ConfigError, configure, load_ipython_extension, unload_ipython_extension
+from whisper_nb.notebook.extension import _team, runtime
 
 HEAVY = ("litellm", "openai", "ipywidgets", "anywidget", "pydantic", "nest_asyncio", "nest_asyncio2", "nh3", "pandas")
 SHELL = """
@@ -126,6 +127,30 @@ run("print(ans.text.splitlines()[0])")
     counted, done, answer = said.splitlines()[-3:]
     assert (counted, answer) == ("1 succeeded", "You said: hi")
     assert done.startswith("bob#1 · succeeded")
+
+
+async def test_loading_unloading_and_loading_again(
+    shell: InteractiveShell, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in [name for name in os.environ if name.endswith("_API_KEY")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("WHISPER_MODEL", "")
+    load_ipython_extension(shell)
+    assert capsys.readouterr().out.startswith("whisper_nb: agents answer with offline/echo (no provider's key is set)")
+    try:
+        configure(offline="offline/echo")
+        shell.run_cell("%agent new bob\n%agent ask bob -o ans hello")
+        unload_ipython_extension(shell)
+        unload_ipython_extension(shell)
+        assert shell.find_line_magic("agent") is None
+        load_ipython_extension(shell)
+        assert "You said: hello" in await shell.user_ns["ans"]
+        assert shell.user_ns["ans"].session is runtime()["bob"]
+    finally:
+        await runtime().aclose()
+        unload_ipython_extension(shell)
+        runtime.cache_clear()
+        _team.cache_clear()
 
 
 def test_outside_of_ipython_there_is_no_runtime_and_the_remedy_is_named() -> None:

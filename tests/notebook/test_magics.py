@@ -533,3 +533,42 @@ async def test_history_shows_what_an_agent_remembers(notebook: Notebook) -> None
 async def test_an_agents_name_in_place_of_a_command(notebook: Notebook) -> None:
     assert "bob is an agent, not a command: %agent ask bob" in notebook.error("%agent bob hello")
     assert "did you mean 'ask'?" in notebook.error("%agent aks bob hello")
+
+
+class FrontEnd:
+    """What a kernel's shell knows of the cell that is running."""
+
+    def __init__(self, notebook: Notebook) -> None:
+        self.notebook = notebook
+        notebook.shell.kernel = object()
+        notebook.shell.get_parent = lambda: self.parent
+
+    def run(self, execution: str, source: str, **metadata: str) -> str:
+        self.parent = {"header": {"msg_id": execution}, "metadata": metadata, "content": {"code": source}}
+        return self.notebook.run(source)
+
+
+async def test_a_rerun_cell_cancels_what_it_launched_before(notebook: Notebook) -> None:
+    front = FrontEnd(notebook)
+    notebook.run("%agent pause bob")
+    front.run("e1", "%%agent bob -o one\nhello", cellId="a")
+    assert front.run("e2", "%%agent bob -o other\nhello", cellId="b") == ""
+    told = front.run("e3", "%%agent bob -o two\nhello, again", cellId="a")
+    assert told == "bob#1, which this cell launched before, was not finished: cancelled\n"
+    await ended(notebook["one"])
+    assert [notebook[name].status for name in ("one", "other", "two")] == ["cancelled", "queued", "queued"]
+
+
+async def test_without_an_id_the_same_text_is_the_same_cell(notebook: Notebook) -> None:
+    front = FrontEnd(notebook)
+    notebook.run("%agent pause bob")
+    front.run("e1", "%%agent bob\nhello")
+    assert front.run("e2", "%%agent bob\nhello, you") == ""
+    assert front.run("e3", "%%agent bob\nhello").startswith("bob#1, which this cell launched before")
+
+
+async def test_two_launches_of_one_execution_both_stay(notebook: Notebook) -> None:
+    front = FrontEnd(notebook)
+    notebook.run("%agent pause bob")
+    assert "cancelled" not in front.run("e1", "%agent ask bob one\n%agent ask bob two", cellId="a")
+    assert [run.status for run in notebook.runtime["bob"].unfinished] == ["submitted", "submitted"]

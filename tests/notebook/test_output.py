@@ -232,3 +232,19 @@ async def test_a_terminal_gets_one_line_and_no_repaints(
     screen.outputs.settle()
     assert screen.painted == []
     assert capsys.readouterr().out.startswith("a0#1 · submitted · as of ")
+
+
+async def test_a_terminal_says_once_that_a_run_is_done_and_prints_an_answer_that_was_waited_for(
+    shell: InteractiveShell, runtime: Runtime, held: HeldModel, capsys: pytest.CaptureFixture[str]
+) -> None:
+    screen = Screen(shell, runtime, live=False)
+    runs = team(runtime, 2)
+    for run in runs:
+        screen.show(run)
+    await release(held, runs)
+    capsys.readouterr()
+    screen.outputs.answer(runs[0])
+    assert capsys.readouterr().out.endswith(f"\n\n{runs[0].text}\n")
+    for expected in ("a1#1 · succeeded", ""):
+        screen.outputs.settle()
+        assert capsys.readouterr().out.partition(" · 1")[0].startswith(expected)

@@ -11,10 +11,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whisper_nb import Agent, ModelError, Rule, Run, Runtime, ScriptedModel
-from whisper_nb.messages import Finish, TextDelta, Usage
+from whisper_nb.events import (
+    AgentRevised,
+    Event,
+    HistoryReset,
+    HistoryTrimmed,
+    ModelReplied,
+    Record,
+    RunFinished,
+    RunQueued,
+    RunStarted,
+    StateChanged,
+    TextStreamed,
+    ToolFinished,
+    ToolStarted,
+)
+from whisper_nb.messages import AssistantMessage, Finish, TextDelta, ToolCall, ToolMessage, Usage, UserMessage
 from whisper_nb.notebook.render import (
     SHOWN,
     STREAMED,
+    history_lines,
+    log_line,
     run_bundle,
     run_html,
     run_text,
@@ -25,6 +42,7 @@ from whisper_nb.notebook.render import (
     table_text,
     tool_lines,
 )
+from whisper_nb.states import State
 
 MARKDOWN_TAGS = {
     "a", "blockquote", "br", "code", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p", "pre", "s",
@@ -401,3 +419,47 @@ def test_a_table_in_columns() -> None:
     assert table_text(rows, "none").split("\n") == ["agent     state", "bob       idle", "margaret"]
     assert table_text([], "none") == "none"
     assert Page(table_html(rows, "none")).text == "agentstatebobidlemargaret"
+
+
+CALL = ToolCall("c1", "rows", '{"table": "sales"}')
+
+
+@pytest.mark.parametrize(
+    ("event", "told"),
+    [
+        (RunQueued("count\nthem", "high"), "queued, high: count them"),
+        (RunStarted("count them", "offline/echo"), "started on offline/echo"),
+        (ModelReplied(AssistantMessage("three"), None, None), "replied (tokens unknown, cost unknown): three"),
+        (ModelReplied(AssistantMessage("", (CALL,)), Usage(1, 2), 0.5), '$0.5000): rows(table="sales")'),
+        (ToolStarted(CALL), 'calls rows(table="sales")'),
+        (ToolFinished(ToolMessage("c1", "rows", "3")), "rows gives: 3"),
+        (ToolFinished(ToolMessage("c1", "rows", "no such table", True)), "rows failed: no such table"),
+        (RunFinished("failed", "it broke"), "failed: it broke"),
+        (RunFinished("succeeded"), "succeeded"),
+        (StateChanged(State(gate="paused")), "paused"),
+        (HistoryTrimmed(4), "left the 4 oldest messages out"),
+        (HistoryReset(), "forgot its history"),
+        (AgentRevised(2), "revision 2"),
+        (TextStreamed("th"), "th"),
+    ],
+)
+def test_the_log_tells_each_event_in_a_line(event: Event, told: str) -> None:
+    line = log_line(Record(7, 0.0, "bob", "bob#1", event))
+    assert re.fullmatch(r"\d\d:\d\d:\d\d  bob#1 {7} .*", line)
+    assert told in line
+
+
+def test_a_history_reads_like_a_conversation() -> None:
+    messages = [
+        UserMessage("how many?"),
+        AssistantMessage("I will look.", (CALL,)),
+        ToolMessage("c1", "rows", "3"),
+        AssistantMessage("Three."),
+    ]
+    assert list(history_lines(messages)) == [
+        "user: how many?",
+        "assistant: I will look.",
+        'assistant calls rows(table="sales")',
+        "rows gives 3",
+        "assistant: Three.",
+    ]

@@ -55,6 +55,9 @@ def waking(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
     Without it the interrupt of an awaiting cell is heard only when the loop next turns for another reason, which may
     be never: https://github.com/ipython/ipykernel/issues/881
     """
+    if not _in_main_thread():  # where no signal arrives
+        yield
+        return
     reader, writer = socket.socketpair()
     with reader, writer:
         reader.setblocking(False)
@@ -73,7 +76,7 @@ def _drain(reader: socket.socket) -> None:
         reader.recv(4096)
 
 
-class _Interrupts:
+class Interrupts:
     """Our SIGINT handler, there while at least one wait is.
 
     Python's own raises KeyboardInterrupt in whatever is on the CPU, and that may be an agent. This one only tells the
@@ -133,5 +136,5 @@ def _in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
 
 
-_interrupts = _Interrupts()
+_interrupts = Interrupts()
 note_interrupts = _interrupts.note

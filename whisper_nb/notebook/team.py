@@ -78,7 +78,7 @@ class Team:
         if self._launched.get(cell, ("",))[0] != execution:
             self._launched[cell] = (execution, [])
         self._launched[cell][1].append(run)
-        self._unwaited.append(run)
+        self._unwaited = [*self._unwaited[-999:], run]
         if order.out is not None:
             self.shell.user_ns[order.out] = run
         self.outputs.show(run)
