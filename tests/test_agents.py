@@ -24,7 +24,7 @@ def test_a_bad_name(name: str) -> None:
 
 @pytest.mark.parametrize("max_turns", [0, -1])
 def test_an_agent_takes_at_least_one_turn(max_turns: int) -> None:
-    with pytest.raises(ConfigError, match=f"max_turns {max_turns} of agent bob is not at least 1"):
+    with pytest.raises(ConfigError, match=f"agent 'bob': max_turns {max_turns} is not a whole number of at least 1"):
         Agent(name="bob", max_turns=max_turns)
 
 
@@ -47,7 +47,7 @@ def test_what_is_no_tool() -> None:
 
 
 def test_two_tools_of_one_name() -> None:
-    with pytest.raises(ConfigError, match="agent bob has two tools named rows"):
+    with pytest.raises(ConfigError, match="agent 'bob': two tools named rows"):
         Agent(name="bob", tools=(rows, FunctionTool(rows)))
 
 

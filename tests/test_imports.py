@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1] / "whisper_nb"
-DATA = {"errors", "messages", "events", "states", "config", "agents", "tools", "queues", "turns", "yamlfile"}
+DATA = {
+    "agentfiles", "agents", "config", "errors", "events", "fields", "files", "formats", "keys", "mainfile", "messages",
+    "paths", "project", "prompts", "providers", "queues", "states", "tools", "trust", "turns", "yamlfile",
+}  # fmt: skip
 ENGINE = {"home", "deadlines", "store", "ports", "runs", "execution", "session", "runtimes", "models"}
 NOTEBOOK = {"notebook"}
 #: Third-party package, or one that costs time → the one module or folder that may import it.
@@ -21,6 +24,8 @@ HOMES = {
     "httpx": "models",
     "sqlite3": "store",
     "yaml": "yamlfile",
+    "dotenv": "keys",
+    "platformdirs": "paths",
     "pydantic": "tools",
     "pydantic_core": "tools",
     "IPython": "notebook",

@@ -18,6 +18,7 @@ from provider import CUT, DONE, HANG, Answer, Provider, Refusal, Request, call, 
 
 from whisper_nb import Agent, AIConfig, ConfigError, ModelError, RunCancelled, RunFailed, Runtime, Session
 from whisper_nb.events import TextStreamed, ToolStarted
+from whisper_nb.keys import Keys
 from whisper_nb.messages import Finish, TextDelta, UserMessage
 from whisper_nb.models import Request as ModelRequest
 from whisper_nb.models.lite import LiteLLMModel
@@ -269,7 +270,7 @@ async def test_an_error_says_what_to_do_and_never_the_key(
     rt: Runtime, provider: Provider, model: str, status: int, says: str, retryable: bool
 ) -> None:
     provider.answers.append(Refusal(status, "no " * 500 + "for", echo=True))
-    run = hire(rt, provider, model, config={} if "openrouter" in model else {"api_key_env": "OPENAI_API_KEY"}).submit("Hi")  # fmt: skip
+    run = hire(rt, provider, model, config={} if "openrouter" in model else {"api_key": "os.environ/OPENAI_API_KEY"}).submit("Hi")  # fmt: skip
     with pytest.raises(RunFailed) as caught:
         await run
 
@@ -322,7 +323,7 @@ async def test_no_server(rt: Runtime, provider: Provider) -> None:
 
 
 async def test_the_key_is_read_at_each_call(rt: Runtime, provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
-    bob = hire(rt, provider, config={"api_key_env": "MY_KEY"})
+    bob = hire(rt, provider, config={"api_key": "os.environ/MY_KEY"})
     run = bob.submit("Hi")
     with pytest.raises(RunFailed, match="MY_KEY"):
         await run
@@ -357,7 +358,7 @@ async def test_what_only_litellm_knows_is_checked_before_anything_is_sent(
 
 
 async def test_tokens_are_estimated_until_litellm_is_there(provider: Provider) -> None:
-    model = LiteLLMModel(AIConfig(model="openai/gpt-4o-mini", api_base=provider.url))
+    model = LiteLLMModel(AIConfig(model="openai/gpt-4o-mini", api_base=provider.url), Keys({}))
     prompt = [UserMessage("one two three four")]
     assert model.context_tokens is None
     assert 0 < model.count_tokens(prompt) < 40
@@ -394,7 +395,7 @@ async def test_cancelling_closes_the_connection_at_once(
 @pytest.mark.parametrize("model", ROUTES)
 async def test_closing_the_generator_closes_the_connection(provider: Provider, model: str) -> None:
     provider.answers.append([*text("Hel"), HANG])
-    lite = LiteLLMModel(AIConfig(model=model, api_base=provider.url))
+    lite = LiteLLMModel(AIConfig(model=model, api_base=provider.url), Keys(os.environ))
     async with aclosing(lite.stream(ModelRequest([UserMessage("Hi")], [], AIConfig()))) as deltas:
         assert await anext(deltas) == TextDelta("Hel")
     request = await provider.arrived()

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whisper_nb import AIConfig, ConfigError, ModelError, Rule, ScriptedModel
+from whisper_nb.keys import Keys
 from whisper_nb.messages import (
     AssistantMessage,
     CallDelta,
@@ -210,8 +211,8 @@ async def test_rules_from_a_file(tmp_path: Path) -> None:
         ("- {reply: x}\n- 5", r"rule 2: unknown int"),
         ("", r"rule 1: unknown NoneType"),
         ("- [", r"rules\.yaml"),
-        ("- {1: x}", r"rule 1: unknown 1"),
-        ("- {a: x, 1: y}", r"rule 1: unknown 1, a"),
+        ("- {1: x}", r"the key 1 is not text"),
+        ("- {a: x, 1: y}", r"the key 1 is not text"),
         ("- {match: 5}", r"rule 1: match 5 is not a string"),
         ("- {reply: 4}", r"rule 1: reply 4 is not a string"),
         ("- {match: '('}", r"rule 1: match '\(' is not a regular expression"),
@@ -235,7 +236,7 @@ def test_a_missing_file(tmp_path: Path) -> None:
 
 
 def test_one_model_per_place() -> None:
-    models = Models()
+    models = Models(Keys({}))
     echo = models.open(AIConfig(model="offline/echo"))
     assert isinstance(echo, EchoModel)
     assert models.open(AIConfig(model="offline/echo", temperature=1.0)) is echo
@@ -243,7 +244,7 @@ def test_one_model_per_place() -> None:
 
 
 def test_a_model_of_your_own_behind_a_name() -> None:
-    models, mine = Models(), ScriptedModel([])
+    models, mine = Models(Keys({})), ScriptedModel([])
     models["offline/mine"] = mine
     assert models.open(AIConfig(model="offline/mine")) is mine
     with pytest.raises(ConfigError, match="is not provider/model"):
@@ -252,14 +253,14 @@ def test_a_model_of_your_own_behind_a_name() -> None:
 
 def test_a_script_by_its_path(tmp_path: Path) -> None:
     path = write(tmp_path, "reply: hi")
-    model = Models().open(AIConfig(model=f"offline/script:{path}"))
+    model = Models(Keys({})).open(AIConfig(model=f"offline/script:{path}"))
     assert isinstance(model, ScriptedModel)
     assert list(model.rules) == [Rule(reply="hi")]
 
 
 @pytest.mark.parametrize("name", ["offline/nonsense", "offline/script", "offline/script:"])
 def test_an_offline_model_that_does_not_exist(name: str) -> None:
-    models = Models()
+    models = Models(Keys({}))
     models["offline/mine"] = ScriptedModel([])
     with pytest.raises(ConfigError, match=r"no offline model .*; there are offline/echo, .*offline/mine"):
         models.open(AIConfig(model=name))
@@ -272,7 +273,7 @@ async def test_closing_the_pool_closes_what_it_opened(monkeypatch: pytest.Monkey
         closed.append(self)
 
     monkeypatch.setattr(EchoModel, "aclose", aclose)
-    models = Models()
+    models = Models(Keys({}))
     echo = models.open(AIConfig(model="offline/echo"))
     await models.aclose()
     await models.aclose()

@@ -11,10 +11,17 @@ from pathlib import Path
 import pytest
 
 import whisper_nb
+from whisper_nb.project import package
 
 pytestmark = [pytest.mark.package, pytest.mark.timeout(120)]
 PROJECT = Path(__file__).parents[1]
 IMPORT = "import whisper_nb as w; print(w.__file__, w.__version__, [getattr(w, name).__name__ for name in w.__all__])"
+#: What comes as files: the team, and the time limits that hold by default.
+TEAM = """
+from whisper_nb.project import defaults, package
+said = package()
+print(sorted(said.team), said.problems, defaults().config.values(), said.files.root)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +37,12 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     ours = {str(path.relative_to(PROJECT)) for path in (PROJECT / "whisper_nb").rglob("*.py")}
-    assert ours | {"whisper_nb/py.typed"} <= names
+    files = {
+        f"whisper_nb/data/{path.relative_to(PROJECT)}"
+        for name in ("agents", "config")
+        for path in (PROJECT / name).rglob("*.*")
+    }
+    assert ours | files | {"whisper_nb/py.typed"} <= names
     rest = {name for name in names if not name.startswith("whisper_nb/")}
     assert all(name.startswith(f"whisper_nb-{whisper_nb.__version__}.dist-info/") for name in rest)
     assert any(name.endswith("licenses/LICENSE") for name in rest)
@@ -40,15 +52,22 @@ def test_the_wheel_works_without_the_checkout(wheel: Path, tmp_path: Path) -> No
     target = tmp_path / "site"
     command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--target", str(target)]
     subprocess.run([*command, str(wheel)], check=True, capture_output=True)
-    code = f"import sys; sys.path.insert(0, {str(target)!r}); {IMPORT}"
+    code = f"import sys; sys.path.insert(0, {str(target)!r}); {IMPORT}\n{TEAM}"
     said = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True)
     assert str(target) in said.stdout
     assert "ScriptedModel" in said.stdout
+    assert (
+        "['alice', 'debbie', 'eamonn', 'patricia', 'tessa'] () {'timeout_s': 600, 'token_timeout_s': 120}"
+        in said.stdout
+    )
+    assert str(target / "whisper_nb/data") in said.stdout
 
 
 def test_the_editable_install_is_this_checkout() -> None:
     assert Path(whisper_nb.__file__).parent == PROJECT / "whisper_nb"
     assert version("whisper-nb") == whisper_nb.__version__
+    assert package().files.root == PROJECT
+    assert sorted(package().team) == ["alice", "debbie", "eamonn", "patricia", "tessa"]
 
 
 def test_no_malicious_litellm_can_be_chosen() -> None:

@@ -63,7 +63,8 @@ async def test_creating_a_paused_one_again_leaves_it_paused(runtime: Runtime) ->
 
 async def test_finding_a_session(runtime: Runtime) -> None:
     with pytest.raises(
-        ConfigError, match=r"no agent named 'bob'; there are: none yet \(make one with `%agent new bob`\)"
+        ConfigError,
+        match=r"no agent named 'bob'; known are alice, debbie, eamonn, patricia, tessa \(make one with `%agent new bob`\)",
     ):
         runtime["bob"]
     bob, eve = runtime.create(Agent(name="bob")), runtime.create(Agent(name="eve"))
@@ -73,7 +74,7 @@ async def test_finding_a_session(runtime: Runtime) -> None:
     assert runtime.sessions == (bob, eve)
     with pytest.raises(ConfigError, match="did you mean 'bob'"):
         runtime["bo"]
-    with pytest.raises(ConfigError, match="there are: bob, eve"):
+    with pytest.raises(ConfigError, match="known are bob, eve, alice"):
         runtime["zzz"]
 
 

@@ -52,8 +52,8 @@ from whisper_nb.messages import (
 )
 from whisper_nb.models import Request
 from whisper_nb.models.offline import EchoModel
-from whisper_nb.ports import QUEUE_LIMIT
 from whisper_nb.queues import PRIORITIES
+from whisper_nb.runtimes import DEFAULT_QUEUE as QUEUE_LIMIT
 from whisper_nb.session import RUNS_KEPT
 from whisper_nb.states import State
 
@@ -709,7 +709,7 @@ async def test_a_fork_begins_with_a_copy_and_goes_its_own_way(runtime: Runtime) 
     assert len(eve.history) == 4
     with pytest.raises(ConfigError, match="an agent named 'eve' exists already; fork under another name"):
         bob.fork("eve")
-    with pytest.raises(ConfigError, match="agent name"):
+    with pytest.raises(ConfigError, match="agent 'not a name'"):
         bob.fork("not a name")
 
 

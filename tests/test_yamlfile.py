@@ -59,23 +59,21 @@ def test_a_syntax_error_has_its_place(tmp_path: Path) -> None:
 
 
 def test_python_objects_are_not_made(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="could not determine a constructor"):
+    with pytest.raises(ConfigError, match="tags are not read"):
         load_yaml(write(tmp_path, "!!python/object/apply:os.system ['true']"))
 
 
 def test_deep_nesting_is_an_error_and_no_crash(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="not YAML"):
+    with pytest.raises(ConfigError, match="nested deeper than 32"):
         load_yaml(write(tmp_path, "[" * 5_000))
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        "when: 2024-13-45",
         "n: !!int ''",
         "b: !!bool perhaps",
         "t: !!timestamp soon",
-        "n: " + "9" * 5000,
         "f: !!float x",
         "? [1]\n: 2",
         "x: \x00",

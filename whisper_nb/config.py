@@ -2,88 +2,91 @@
 
 from __future__ import annotations
 
-import difflib
+import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Any
 
-from .errors import ConfigError
+from .errors import ConfigError, Problem, sealed
+from .fields import Address, Extra, KeyReference, Kind, Model, Number, Params, Words, problem_with, shown
+from .formats import Reading, over, read_config
+from .keys import Keys
+from .providers import PROVIDERS
 
-#: Provider → (the environment variable that holds its key, the model that a key alone selects).
-#: The order is the order of preference where several keys are set.
-PROVIDERS: dict[str, tuple[str, str]] = {
-    "openrouter": ("OPENROUTER_API_KEY", "openrouter/openai/gpt-4o-mini"),
-    "anthropic": ("ANTHROPIC_API_KEY", "anthropic/claude-haiku-4-5"),
-    "openai": ("OPENAI_API_KEY", "openai/gpt-4o-mini"),
-    "gemini": ("GEMINI_API_KEY", "gemini/gemini-flash-latest"),
-    "mistral": ("MISTRAL_API_KEY", "mistral/mistral-small-latest"),
-    "groq": ("GROQ_API_KEY", "groq/openai/gpt-oss-20b"),
-    "deepseek": ("DEEPSEEK_API_KEY", "deepseek/deepseek-flash"),
-    "xai": ("XAI_API_KEY", "xai/grok-4.3-latest"),
-    "together_ai": ("TOGETHERAI_API_KEY", "together_ai/openai/gpt-oss-120b"),
-}
 MODEL_VARIABLE = "WHISPER_MODEL"
-_KINDS: dict[str, tuple[str, type | tuple[type, ...]]] = {
-    "str | None": ("a string", str),
-    "int | None": ("a whole number", int),
-    "float | None": ("a number", (int, float)),
-}
+
+
+def _field(kind: Kind) -> Any:
+    return field(default=None, metadata={"kind": kind})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AIConfig:
-    """How to reach and drive a model. A field that is None is unset: another layer's value holds, else nothing is sent."""
+    """How to reach and drive a model. A field that is None is unset: another layer's value holds, else nothing is sent.
 
-    model: str | None = None
+    Raises:
+        ConfigError: values that are not allowed, all of them in one error, each with what is.
+    """
+
+    model: str | None = _field(Model())
     """LiteLLM's `provider/model`, or `offline/echo`, or `offline/script:RULES.yaml`."""
-    api_base: str | None = None
+    api_base: str | None = _field(Address())
     """The provider's address, for a server of your own."""
-    api_key_env: str | None = None
-    """The name of the environment variable that holds the key; unset: the provider's own."""
-    temperature: float | None = None
+    api_key: str | None = _field(KeyReference())
+    """Where the key is found: `os.environ/NAME` or `${NAME}`; unset: the provider's own variable. A key that is written
+    out works, with a warning; the field then says `literal/…`, which means something in this process alone."""
+    temperature: float | None = _field(Number(0, 2))
     """0 to 2."""
-    max_tokens: int | None = None
+    top_p: float | None = _field(Number(0, 1))
+    """0 to 1."""
+    max_tokens: int | None = _field(Number(1, whole=True))
     """Of one reply; at least 1."""
-    timeout_s: float | None = None
+    max_reasoning_tokens: int | None = _field(Number(0, whole=True))
+    """Of thinking before one reply; 0 turns it off."""
+    frequency_penalty: float | None = _field(Number(-2, 2))
+    """-2 to 2."""
+    presence_penalty: float | None = _field(Number(-2, 2))
+    """-2 to 2."""
+    stop: tuple[str, ...] | None = _field(Words())
+    """Texts at which a reply ends."""
+    seed: int | None = _field(Number(whole=True))
+    """For replies that can be had again, where the provider can."""
+    timeout_s: float | None = _field(Number(0, above=True, unit="seconds"))
     """Seconds for one whole model call."""
-    token_timeout_s: float | None = None
+    token_timeout_s: float | None = _field(Number(0, above=True, unit="seconds"))
     """Seconds from one token to the next, and to the first."""
+    retries: int | None = _field(Number(0, 10, whole=True))
+    """How often a call that failed for a passing reason, before a token came, is made again; 0 to 10."""
+    extra: Params | None = _field(Extra())  # noqa: RUF009
+    """Parameters of the provider's own, sent as they are. A mapping becomes an immutable one."""
+    cleared: tuple[str, ...] = ()
+    """Fields that were said to be null: what other layers say of them does not hold, and nothing is sent."""
 
     def __post_init__(self) -> None:
-        """Check types and ranges, so that a bad value fails here and not at the first call.
-
-        Raises:
-            ConfigError: with the field, its value and what is allowed.
-        """
-        for field in fields(self):
-            value, (kind, types) = getattr(self, field.name), _KINDS[str(field.type)]
-            if value is not None and (isinstance(value, bool) or not isinstance(value, types)):
-                raise ConfigError(f"{field.name} {value!r} is a {type(value).__name__}, not {kind}")
-        if self.model is not None:
-            provider, slash, name = self.model.partition("/")
-            if not (provider and slash and name):
-                raise ConfigError(
-                    f"model {self.model!r} is not provider/model, such as openai/gpt-4o-mini or offline/echo"
-                )
-        if self.temperature is not None and not 0 <= self.temperature <= 2:
-            raise ConfigError(f"temperature {self.temperature!r} is not between 0 and 2")
-        if self.max_tokens is not None and self.max_tokens < 1:
-            raise ConfigError(f"max_tokens {self.max_tokens!r} is not at least 1")
-        for name in ("timeout_s", "token_timeout_s"):
-            seconds = getattr(self, name)
-            if seconds is not None and not seconds > 0:
-                raise ConfigError(f"{name} {seconds!r} is not more than 0 seconds")
+        reading = read_config({name: value for name in KINDS if (value := getattr(self, name)) is not None}, KINDS)
+        if not isinstance(self.cleared, tuple) or not all(isinstance(name, str) for name in self.cleared):
+            raise ConfigError(f"cleared {shown(self.cleared)} is not a tuple of names of fields")
+        unknown = [Problem(("cleared",), f"cleared: no field {name!r}") for name in self.cleared if name not in KINDS]
+        if reading.problems or unknown:
+            raise ConfigError.of([*reading.problems, *unknown])
+        for name, value in reading.values.items():
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "cleared", tuple(sorted(set(self.cleared) - reading.values.keys())))
+        _warn(reading)
 
     @classmethod
+    @sealed
     def of(cls, source: AIConfig | Mapping[str, Any] | str | None = None, **overrides: Any) -> AIConfig:
         """The config that `source` says, with `overrides` on top.
 
         Args:
-            source: an AIConfig, a dict of its fields, a model string, or None for nothing set.
+            source: an AIConfig; a model string; None for nothing set; or a dict: of these fields, in either format of
+                AIWhisperer (`{model, provider, generation_params}`, `{openrouter: {model, params}}`), or a mix of them. A null
+                in a dict clears the field.
             **overrides: fields of AIConfig; None leaves what `source` says.
 
         Raises:
-            ConfigError: an unknown field (the nearest known one is named), a wrong type or a value out of range.
+            ConfigError: an unknown field (the nearest known one is named), a wrong type, a value out of range.
         """
         match source:
             case None:
@@ -93,23 +96,17 @@ class AIConfig:
             case str():
                 values = {"model": source}
             case Mapping():
-                values = dict(source)
+                values = _read(source)
             case _:
                 raise ConfigError(
                     f"cannot read a config from {type(source).__name__}: give an AIConfig, a dict or a model string"
                 )
-        values |= {name: value for name, value in overrides.items() if value is not None}
-        known = [field.name for field in fields(cls)]
-        for name in values:
-            if name not in known:
-                nearest = difflib.get_close_matches(str(name), known, 1)
-                hint = f"; did you mean {nearest[0]!r}?" if nearest else f"; known are {', '.join(known)}"
-                raise ConfigError(f"unknown config field {name!r}{hint}")
-        return cls(**values)
+        return from_values(over(values, _read({name: value for name, value in overrides.items() if value is not None})))
 
     def values(self) -> dict[str, Any]:
-        """The fields that are set."""
-        return {field.name: value for field in fields(self) if (value := getattr(self, field.name)) is not None}
+        """The fields that are set; one that was cleared is None."""
+        set_ = {name: value for name in KINDS if (value := getattr(self, name)) is not None}
+        return set_ | dict.fromkeys(self.cleared)
 
     @property
     def provider(self) -> str:
@@ -117,39 +114,83 @@ class AIConfig:
         return (self.model or "").partition("/")[0]
 
 
-DEFAULTS = AIConfig(timeout_s=600.0, token_timeout_s=120.0)
+AIConfig.__init__ = sealed(AIConfig.__init__)  # type: ignore[method-assign]
+
+#: Field → what it may be.
+KINDS: Mapping[str, Kind] = {one.name: one.metadata["kind"] for one in fields(AIConfig) if "kind" in one.metadata}
 
 
-def layered(*layers: AIConfig | None) -> AIConfig:
-    """One config from many: in each field the last layer that sets it wins.
+def from_values(values: Mapping[str, Any]) -> AIConfig:
+    """The config of these fields, of which a None clears one: the opposite of `AIConfig.values`."""
+    set_ = {name: value for name, value in values.items() if value is not None}
+    return AIConfig(**set_, cleared=tuple(values.keys() - set_))
 
-    A layer that goes to another provider leaves the address and the key variable of the layers below behind, so that
-    no key is sent to somebody else's host.
+
+def _read(source: Mapping[str, Any]) -> dict[str, Any]:
+    reading = read_config(source, KINDS)
+    if reading.problems:
+        raise ConfigError.of(reading.problems)
+    _warn(reading)
+    return reading.values
+
+
+def _warn(reading: Reading) -> None:
+    for warning in reading.warnings:
+        warnings.warn(f"AIConfig: {warning}", UserWarning, stacklevel=4)
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A config and, beside it, where its values were said."""
+
+    config: AIConfig
+    source: str = ""
+    """Of all values that `places` does not have."""
+    places: Mapping[str, str] = field(default_factory=dict)
+    """Field → `agents/bob.yaml:7`."""
+
+    def place(self, name: str) -> str:
+        """Where the value of a field was said."""
+        return self.places.get(name, self.source)
+
+
+def layered(*layers: Layer | None) -> Layer:
+    """One config from many, the lowest first: in each field the last layer that says something of it wins.
+
+    A layer that goes to another provider leaves the address, the key and the provider's own parameters of the layers
+    below behind.
+
+    Returns:
+        The config, with the place of each of its values.
     """
-    config = AIConfig()
+    values: dict[str, Any] = {}
+    places: dict[str, str] = {}
     for layer in layers:
-        if layer is not None:
-            moves = layer.provider not in ("", config.provider) and config.provider != ""
-            below = replace(config, api_base=None, api_key_env=None) if moves else config
-            config = AIConfig(**(below.values() | layer.values()))
-    return config
+        if layer is None:
+            continue
+        said = layer.config.values()
+        values = over(values, said)
+        places |= {name: layer.place(name) for name in said}
+    config = AIConfig(**{name: value for name, value in values.items() if value is not None})
+    return Layer(config, places={name: places[name] for name in config.values()})
 
 
-def missing_key(config: AIConfig, environ: Mapping[str, str]) -> str | None:
-    """The variable that would have to hold this config's key and does not; None where no key is known to be missing."""
-    variable, _ = PROVIDERS.get(config.provider, ("", ""))
-    variable = config.api_key_env or ("" if config.api_base else variable)
-    return variable if variable and not environ.get(variable) else None
+def missing_key(config: AIConfig, keys: Keys) -> str:
+    """The variable that would have to hold this config's key and does not; empty where no key is known to be missing."""
+    return keys.missing(config.provider, config.api_key, own_server=config.api_base is not None)
 
 
-def from_environment(environ: Mapping[str, str], offline: str) -> AIConfig:
+def from_environment(keys: Keys, offline: str) -> Layer:
     """The model that the environment selects.
 
     `WHISPER_MODEL` names it; else the first provider in `PROVIDERS` whose key is set; else `offline`.
     """
-    if model := environ.get(MODEL_VARIABLE):
-        return AIConfig(model=model)
-    for variable, model in PROVIDERS.values():
-        if environ.get(variable):
-            return AIConfig(model=model)
-    return AIConfig(model=offline)
+    if model := keys.get(MODEL_VARIABLE):
+        if text := problem_with(KINDS["model"], MODEL_VARIABLE, model):
+            raise ConfigError(text)
+        return Layer(AIConfig(model=model), keys.source(MODEL_VARIABLE))
+    for provider in PROVIDERS.values():
+        for variable in provider.variables if provider.model else ():
+            if keys.get(variable):
+                return Layer(AIConfig(model=provider.model), keys.source(variable))
+    return Layer(AIConfig(model=offline), "default: no provider's key is set")

@@ -15,11 +15,21 @@ A tool that fails raises nothing here: its error goes to the model as the call's
 
 from __future__ import annotations
 
+import difflib
+import functools
+import re
 import traceback
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import ParamSpec, TypeVar
 
 from .messages import whole
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_LIKE_A_KEY = re.compile(r"\b(?:(?:sk|pk|gsk|xai|hf)[-_]|AIza)[A-Za-z0-9_-]{12,}")
 #: Where frames of a run's task are from.
 _OURS = ("whisper_nb.", "asyncio.timeouts", "asyncio.taskgroups")
 
@@ -28,8 +38,38 @@ class WhisperError(Exception):
     """The root: catch this to catch everything that whisper_nb raises on purpose."""
 
 
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with what somebody gave: data, so that a form can put it beside its field."""
+
+    path: tuple[str | int, ...]
+    """The keys that lead to it, from the outermost."""
+    text: str
+    """What is wrong: the value, and what is allowed."""
+    place: str = ""
+    """`agents/bob.yaml:7`; empty for what is in no file."""
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.text}" if self.place else self.text
+
+
 class ConfigError(WhisperError):
-    """Bad input: a config value, an agent's field, a magic's flag, an unknown name. Nothing has happened yet."""
+    """Bad input: a config value, an agent's field, a magic's flag, an unknown name. Nothing has happened yet.
+
+    Attributes:
+        problems: everything that is wrong, found in one go; the message has a line for each.
+    """
+
+    def __init__(self, message: str, problems: Iterable[Problem] = ()) -> None:
+        super().__init__(masked(message))
+        told = tuple(problems) or (Problem((), message),)
+        self.problems = tuple(replace(one, text=masked(one.text)) for one in told)
+
+    @classmethod
+    def of(cls, problems: Iterable[Problem]) -> ConfigError:
+        """The error that tells of all these."""
+        problems = tuple(problems)
+        return cls("\n".join(map(str, problems)), problems)
 
 
 class SessionError(WhisperError):
@@ -64,6 +104,34 @@ class RunFailed(WhisperError):
 
 class RunCancelled(WhisperError):
     """The run was cancelled. This is not asyncio's CancelledError: the task that awaits the run is alive."""
+
+
+def masked(text: str) -> str:
+    """The text without what looks like a key: somebody may have put one in the wrong place."""
+    return _LIKE_A_KEY.sub("[redacted]", text)
+
+
+def sealed(function: Callable[P, T]) -> Callable[P, T]:
+    """Have our errors leave a function without its frames: among their arguments a key may be, and `%xmode Verbose` shows them."""
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return function(*args, **kwargs)
+        except (WhisperError, TypeError) as error:  # a word too many in the call is a TypeError
+            failure = error.with_traceback(None)
+        failure.__context__ = None
+        del args, kwargs
+        raise failure
+
+    return call
+
+
+def nearest(word: object, known: Iterable[str]) -> str:
+    """The end of a sentence about an unknown word: what may have been meant, or what there is."""
+    words = list(known)
+    found = difflib.get_close_matches(str(word), words, 1)
+    return f"did you mean {found[0]!r}?" if found else f"known are {', '.join(words) or 'none'}"
 
 
 def said(error: BaseException | None) -> str:

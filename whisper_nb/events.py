@@ -45,6 +45,15 @@ class ModelReplied:
 
 
 @dataclass(frozen=True, slots=True)
+class CallRetried:
+    """A model call failed for a passing reason, before a token came, and will be made again."""
+
+    reason: str
+    after_s: float
+    """Seconds until then."""
+
+
+@dataclass(frozen=True, slots=True)
 class ToolStarted:
     """A tool is about to be called."""
 
@@ -74,6 +83,13 @@ class StateChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class Noticed:
+    """Something that people should know: an edited file that was not taken up, say."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class HistoryTrimmed:
     """The oldest messages were left out of a model call, because the context is full."""
 
@@ -98,10 +114,12 @@ Event = (
     | RunStarted
     | TextStreamed
     | ModelReplied
+    | CallRetried
     | ToolStarted
     | ToolFinished
     | RunFinished
     | StateChanged
+    | Noticed
     | HistoryTrimmed
     | HistoryReset
     | AgentRevised

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, assert_never
@@ -11,8 +12,17 @@ from .agents import Agent
 from .config import AIConfig
 from .deadlines import Deadline
 from .errors import ModelError, RunFailed, TurnLimitExceeded, said
-from .events import HistoryTrimmed, ModelReplied, RunStarted, TextStreamed, ToolFinished, ToolStarted
-from .messages import Message, SystemMessage, ToolCall, ToolSchema
+from .events import (
+    CallRetried,
+    HistoryTrimmed,
+    ModelReplied,
+    Noticed,
+    RunStarted,
+    TextStreamed,
+    ToolFinished,
+    ToolStarted,
+)
+from .messages import AssistantMessage, Finish, Message, SystemMessage, ToolCall, ToolSchema
 from .models import Model, Request
 from .runs import Run, current_run
 from .tools import Tool, call_tool, in_thread
@@ -20,6 +30,10 @@ from .turns import CallModel, CallTools, Done, Reply, next_step, trim
 
 if TYPE_CHECKING:
     from .session import Session
+
+
+#: Before a failed call is made again the first time; twice as long each time after.
+RETRY_S = 0.5
 
 
 async def execute(session: Session, run: Run) -> None:
@@ -31,15 +45,17 @@ async def execute(session: Session, run: Run) -> None:
         WhisperError: a model call failed, a run that this one needs did, it took too many turns or too long.
     """
     current_run.set(run)
+    for notice in session.ports.renew(session):
+        await session.publish(Noticed(notice), run)
     agent = session.agent
-    config = session.ports.resolve(agent, run.config)
+    config = session.resolved(run.config)
     for need in run.needs:
         if need.status != "succeeded":
             raise RunFailed(
                 f"it needs {need.id}, which {'failed: ' + said(need.error) if need.error else 'was cancelled'}"
             )
     await session.publish(RunStarted(run.prompt, config.model or ""), run)
-    deadline = Deadline(run.timeout_s)
+    deadline = Deadline(run.timeout_s or agent.timeout_s)
     try:
         async with deadline:
             return await _take_turns(session, run, agent, config)
@@ -89,6 +105,22 @@ async def _call_model(session: Session, run: Run, agent: Agent, config: AIConfig
     if len(messages) < len(everything):
         await session.publish(HistoryTrimmed(len(everything) - len(messages)), run)
     request = Request(messages, tools, config)
+    for attempt in itertools.count():
+        try:
+            message, finish = await _reply_to(session, run, model, request)
+            break
+        except ModelError as error:
+            if not error.retryable or run.text or attempt >= (config.retries or 0):
+                raise
+            reason, after_s = str(error), RETRY_S * 2**attempt
+        await session.publish(CallRetried(reason, after_s), run)
+        await asyncio.sleep(after_s)
+    await session.publish(ModelReplied(message, finish.usage, finish.cost_usd), run)
+
+
+async def _reply_to(session: Session, run: Run, model: Model, request: Request) -> tuple[AssistantMessage, Finish]:
+    """One model call, under a permit."""
+    config = request.config
     reply, timed_out = Reply(config.model or ""), False
     run.begin_turn()
     permits = session.ports.permits
@@ -114,8 +146,7 @@ async def _call_model(session: Session, run: Run, agent: Agent, config: AIConfig
         raise ModelError(
             f"{config.model}: {deadline.expired}; the call was closed", model=config.model or "", retryable=True
         )
-    message, finish = reply.complete()
-    await session.publish(ModelReplied(message, finish.usage, finish.cost_usd), run)
+    return reply.complete()
 
 
 def _obey_cancellation() -> None:

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,18 +21,17 @@ if TYPE_CHECKING:
     from .session import Session
 
 
-QUEUE_LIMIT = 100
-
-
 class Admission:
     """Lets runs in and numbers them, by the name of their agent: the one thing that threads share.
 
     It outlives a session, so that the id of a run stays its own when an agent is removed and made again.
     """
 
-    __slots__ = ("_inside", "_lock", "_numbers")
+    __slots__ = ("_inside", "_lock", "_numbers", "limit")
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        """Runs that may wait for one agent."""
         self._inside: Counter[str] = Counter()  # runs submitted or queued
         self._numbers: Counter[str] = Counter()
         self._lock = threading.Lock()
@@ -41,11 +40,11 @@ class Admission:
         """The number of a new run, from 1.
 
         Raises:
-            SessionError: 100 runs wait already.
+            SessionError: as many runs wait already as may.
         """
         with self._lock:
-            if self._inside[name] >= QUEUE_LIMIT:
-                raise SessionError(f"the queue of {name} is full ({QUEUE_LIMIT} runs): wait for some, or cancel some")
+            if self._inside[name] >= self.limit:
+                raise SessionError(f"the queue of {name} is full ({self.limit} runs): wait for some, or cancel some")
             self._inside[name] += 1
             self._numbers[name] += 1
             return self._numbers[name]
@@ -56,7 +55,7 @@ class Admission:
             self._inside[name] -= 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ports:
     """What a session works with: given by the runtime, the same for all its sessions."""
 
@@ -66,8 +65,10 @@ class Ports:
     permits: asyncio.Semaphore
     """One per model call in flight. First come, first served, and a session asks for one at a time: fair."""
     open_model: Callable[[AIConfig], Model]
-    resolve: Callable[[Agent, AIConfig | None], AIConfig]
-    """The config of one run: of its agent and what the call sets, with every other layer in its order."""
+    renew: Callable[[Session], Sequence[str]]
+    """Take up what files say by now, before a run; what people should be told, a line each."""
+    resolve: Callable[[Agent, AIConfig | None, AIConfig | None], AIConfig]
+    """The config of one run: of its agent, what the call sets and what its session does, with every other layer."""
     fork: Callable[[Session, str], Session]
     seq: itertools.count[int]
     """Numbers records."""

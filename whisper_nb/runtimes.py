@@ -3,27 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 import itertools
 import os
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from weakref import WeakSet
 
+from .agentfiles import Entry, FindTool, read_agents
 from .agents import Agent
-from .config import DEFAULTS, AIConfig, from_environment, layered
-from .errors import ConfigError, SessionClosed
+from .config import AIConfig, Layer, from_environment, layered
+from .errors import ConfigError, SessionClosed, nearest, sealed
 from .home import Home
+from .keys import Keys
 from .models import Models
 from .ports import Admission, Ports
+from .project import Project, defaults, package
+from .prompts import Prompts
 from .session import Session
 from .store import MemoryStore, Observer, Observers, Store
+from .yamlfile import dump_yaml
 
 #: Seconds that sessions have, all together, to end their work when the runtime closes.
 GRACE_S = 1.0
+#: Model calls in flight over all agents, and runs that wait for each, where nobody says.
+DEFAULT_CALLS, DEFAULT_QUEUE = 100, 100
+
+
+def _no_tools(name: str) -> Any:
+    raise ConfigError(f"no function {name!r} for a tool: give the Runtime find_tool, or create the Agent in Python")
 
 
 class Runtime:
@@ -32,31 +43,41 @@ class Runtime:
     Args:
         config: what holds for all agents, above their own: a model string, a dict or an AIConfig.
         offline: the offline model that answers while no provider's key is set.
-        max_concurrent_calls: model calls in flight at once, over all agents.
+        max_concurrent_calls: model calls in flight at once, over all agents; by default what the project says, else 100.
         store: keeps what happens; by default in memory.
         environ: where keys and `WHISPER_MODEL` are looked up; by default the process's environment, live.
         home: the loop to live on; by default the one that runs now.
+        project: the folder whose `config/main.yaml` and `agents/` are used. Who names it here trusts it. In a notebook it is
+            found, and used once the user trusts it.
+        find_tool: the function that a file means by the name of a tool.
+
     """
 
+    @sealed
     def __init__(
         self,
         *,
         config: AIConfig | Mapping[str, Any] | str | None = None,
         offline: str = "offline/echo",
-        max_concurrent_calls: int = 100,
+        max_concurrent_calls: int | None = None,
         store: Store | None = None,
         environ: Mapping[str, str] | None = None,
         home: Home | None = None,
+        project: Project | str | Path | None = None,
+        find_tool: FindTool = _no_tools,
     ) -> None:
-        if max_concurrent_calls < 1:
+        if max_concurrent_calls is not None and max_concurrent_calls < 1:
             raise ConfigError(f"max_concurrent_calls {max_concurrent_calls!r} is not at least 1")
-        self.models = Models()
+        # Not a default of the argument: help() shows those, keys and all.
+        self.keys = Keys(os.environ if environ is None else environ)
+        """Where keys are looked up."""
+        self.models = Models(self.keys)
         """The pool; `rt.models["offline/mine"] = ScriptedModel(...)` adds one of your own."""
         self.store: Store = store or MemoryStore()
         self._config = AIConfig.of(config)
         self._offline = AIConfig(model=offline).model or ""
-        # Not a default of the argument: help() shows those, keys and all.
-        self.environ: Mapping[str, str] = os.environ if environ is None else environ
+        self._limit = max_concurrent_calls
+        self._find_tool = find_tool
         self._sessions: dict[str, Session] = {}
         self._closed = False
         self._removed: WeakSet[Session] = WeakSet()  # they may still be at their end
@@ -67,13 +88,21 @@ class Runtime:
             home=self.home,
             store=self.store,
             observers=self._observers,
-            permits=asyncio.Semaphore(max_concurrent_calls),
+            permits=asyncio.Semaphore(max_concurrent_calls or DEFAULT_CALLS),
             open_model=self.models.open,
+            renew=self._renew,
             resolve=self.resolve,
             fork=self._fork,
             seq=itertools.count(1),
-            admission=Admission(),
+            admission=Admission(DEFAULT_QUEUE),
         )
+        if isinstance(project, str | Path):
+            project = Project(Path(project).resolve())
+        self.project = project
+        """The folder whose files are used; None for none."""
+        self._from_files: dict[str, Agent] = {}  # name → the agent as a file said it when its session was made
+        if self.project and self.project.refresh():
+            self._apply()
 
     async def __aenter__(self) -> Self:
         return self
@@ -85,17 +114,26 @@ class Runtime:
 
     # The team
 
-    def create(self, agent: Agent) -> Session:
+    def create(self, agent: Agent | str) -> Session:
         """The session of an agent: new, or the one of that name.
 
         A cell may be rerun: the same spec gives the same session, another spec gives it a new revision with its
         history kept, and one that was stopped takes work again.
 
+        Args:
+            agent: a spec; or the name of one that files describe, the project's before the package's. Such a session
+                follows its file, from run to run.
+
         Raises:
+            ConfigError: no file describes an agent of that name, or what it says is wrong.
             SessionClosed: the runtime was closed.
         """
         if self._closed:
             raise SessionClosed("this Runtime is closed; make a new one")
+        if isinstance(agent, str):
+            agent = self._from_files[agent] = self.described(agent)
+        elif self._from_files.get(agent.name) != agent:
+            self._from_files.pop(agent.name, None)
         session = self._sessions.get(agent.name)
         if session is None:
             session = self._sessions[agent.name] = Session(agent, self._ports)
@@ -110,14 +148,27 @@ class Runtime:
         return self._sessions.get(name)
 
     def __getitem__(self, name: str) -> Session:
-        session = self._sessions.get(name)
-        if session is None:
-            nearest = difflib.get_close_matches(name, self._sessions, 1)
-            hint = (
-                f"did you mean {nearest[0]!r}?" if nearest else f"there are: {', '.join(self._sessions) or 'none yet'}"
-            )
+        """The session of that name; made now where only a file describes the agent."""
+        return self._sessions.get(name) or self.create(name)
+
+    @property
+    def team(self) -> Mapping[str, Entry]:
+        """The agents that files describe, by name: those of the package, and above them the project's."""
+        return {**package().team, **(self.project.used.team if self.project else {})}
+
+    def described(self, name: str) -> Agent:
+        """The agent that a file describes under this name.
+
+        Raises:
+            ConfigError: there is none, or what its file says is wrong.
+        """
+        entry = self.team.get(name)
+        if entry is None and name in self._sessions:
+            raise ConfigError(f"no file describes {name} (`%agent save {name}` writes one)")
+        if entry is None:
+            hint = nearest(name, [*self._sessions, *self.team])
             raise ConfigError(f"no agent named {name!r}; {hint} (make one with `%agent new {name}`)")
-        return session
+        return entry.build(self._find_tool)
 
     @property
     def sessions(self) -> tuple[Session, ...]:
@@ -132,6 +183,7 @@ class Runtime:
         """
         self[name].stop()
         self._removed.add(self._sessions.pop(name))
+        self._from_files.pop(name, None)
 
     def stop(self) -> None:
         """Stop every session. Thread-safe."""
@@ -166,6 +218,7 @@ class Runtime:
         """
         return self._observers.add(observer)
 
+    @sealed
     def configure(
         self, config: AIConfig | Mapping[str, Any] | str | None = None, *, offline: str | None = None, **values: Any
     ) -> None:
@@ -183,16 +236,122 @@ class Runtime:
         self._config = AIConfig.of(self._config if config is None else config, **values)
         self._offline = offline or ""
 
-    def resolve(self, agent: Agent | None = None, call: AIConfig | None = None) -> AIConfig:
-        """The config of a run: call over `configure` over the agent's own over the environment over defaults."""
-        config = layered(DEFAULTS, agent.config if agent else None, self._config, call)
+    def resolve(
+        self, agent: Agent | None = None, call: AIConfig | None = None, session: AIConfig | None = None
+    ) -> AIConfig:
+        """The config of a run.
+
+        Args:
+            agent: whose run; None for what holds for all.
+            call: what the run itself sets.
+            session: what its session sets.
+
+        Raises:
+            ConfigError: `config/main.yaml` is wrong, and nothing is in force in its place.
+        """
+        return self._layered(agent, call, session).config
+
+    def explain(self, agent: Agent | str | None = None, call: AIConfig | None = None) -> Layer:
+        """The config of a run, and the place where each value was said: `layer.place("temperature")`.
+
+        Args:
+            agent: whose run, by name with what its session sets; None for what holds for all.
+            call: what the run itself sets.
+
+        Raises:
+            ConfigError: as `resolve`; or there is no agent of that name.
+        """
+        session = self[agent] if isinstance(agent, str) else None
+        spec = session.agent if session else agent if isinstance(agent, Agent) else None
+        return self._layered(spec, call, session.configured if session else None)
+
+    def _layered(self, agent: Agent | None, call: AIConfig | None, session: AIConfig | None) -> Layer:
+        """Call over session over `configure` over the agent's own over `config/main.yaml` over environment over default."""
+        main = self.project.used.main if self.project else None
+        if main and main.layer is None:
+            raise ConfigError.of(main.problems)
+        layers = [defaults(), main.layer if main else None, self._own(agent) if agent else None]
+        said = ((self._config, "configure"), (session, "session"), (call, "call"))
+        found = layered(*layers, *(Layer(config, source) for config, source in said if config))
         # The environment says nothing but the model, and a bad word there must not harm who does not need it.
-        return config if config.model else layered(from_environment(self.environ, self._offline), config)
+        return found if found.config.model else layered(from_environment(self.keys, self._offline), found)
+
+    def _own(self, agent: Agent) -> Layer:
+        entry = self.team.get(agent.name)
+        is_files = entry is not None and entry.agent is not None and entry.agent.config == agent.config
+        return Layer(agent.config, f"agent {agent.name}", entry.places if entry and is_files else {})
+
+    # The project
+
+    def refresh(self) -> list[str]:
+        """Take up what has changed in the project's files, where that is trusted and right. Stats them, and reads if need be.
+
+        Returns:
+            What people should be told, a line each: what is held back, or was not taken up and why.
+        """
+        if self.project is None:
+            return []
+        if self.project.refresh():
+            self._apply()
+        return self.project.news()
+
+    def trust(self, code: str) -> None:
+        """Trust what the project's files say now, as `Project.trust`; it holds from the next run on."""
+        if self.project is None:
+            raise ConfigError("there is no project here to trust")
+        self.project.trust(code)
+        self._apply()
+
+    @sealed
+    def save(self, name: str, *, overwrite: bool = False) -> Path:
+        """Write an agent to `agents/NAME.yaml` of the project, so that it loads to the identical Agent.
+
+        A key that was written out in Python is not written. In a trusted project the file is trusted.
+
+        Raises:
+            ConfigError: another file is there and `overwrite` is not said; a file cannot say this agent, or cannot be written.
+        """
+        if self.project is None:
+            raise ConfigError("there is no project here to save in")
+        session = self[name]
+        text, file = dump_yaml(session.agent.document()), f"{session.name}.yaml"
+        entries = read_agents(text.encode(), file, file, Prompts()) or {}
+        if problems := [problem for entry in entries.values() for problem in entry.problems]:
+            raise ConfigError.of(problems)  # a tool of a name that no function can have, say
+        path = self.project.save(file, text, overwrite)
+        self._apply()
+        return path
+
+    def _apply(self) -> None:
+        """What the project's main file sets besides config."""
+        assert self.project is not None
+        main = self.project.used.main
+        settings = main.settings if main else {}
+        limit = self._limit or settings.get("max_concurrent_calls", DEFAULT_CALLS)
+        self._ports.permits = asyncio.Semaphore(limit)  # calls in flight keep the permits that they have
+        self._ports.admission.limit = settings.get("max_queued_runs", DEFAULT_QUEUE)
+        try:
+            self.keys.read(*self.project.env())
+        except ConfigError as error:
+            self.project.tell(f"{error} (no key of it is used that was not before)")
+
+    def _renew(self, session: Session) -> list[str]:
+        """Before a run of this session: it follows its file, where it came from one."""
+        news = self.refresh()
+        made = self._from_files.get(session.name)
+        if made is not None and made == session.agent and session.name in self.team:
+            try:
+                agent = self._from_files[session.name] = self.described(session.name)
+            except ConfigError as error:  # a tool is gone, say
+                return [*news, f"{error} ({session.name} stays as it was)"]
+            session.revise(agent)
+        return news
 
     def _fork(self, session: Session, name: str) -> Session:
         if name in self._sessions:
             raise ConfigError(f"an agent named {name!r} exists already; fork under another name")
         fork = Session(replace(session.agent, name=name), self._ports, session.history)
+        fork.configure(session.configured)
         self._sessions[name] = fork
         return fork
 

@@ -16,23 +16,11 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from . import events
 from .agents import Agent
 from .config import AIConfig
-from .errors import ConfigError, SessionClosed, let_go_of_frames
-from .events import (
-    AgentRevised,
-    Event,
-    HistoryReset,
-    ModelReplied,
-    Priority,
-    Record,
-    RunFinished,
-    RunQueued,
-    RunStarted,
-    StateChanged,
-    TextStreamed,
-    ToolFinished,
-)
+from .errors import ConfigError, SessionClosed, let_go_of_frames, sealed
+from .events import Event, Priority, Record
 from .execution import execute
 from .home import Home
 from .messages import Message, Spent, UserMessage
@@ -43,6 +31,7 @@ from .states import State, Trigger, transition
 from .turns import close_turn, in_call_order
 
 RUNS_KEPT = 1000
+_UNSET = AIConfig()
 _log = logging.getLogger("whisper_nb")
 
 
@@ -54,12 +43,14 @@ class Session:
 
     __slots__ = (
         "__weakref__", "_bell", "_draft", "_history", "_opened", "_order", "_outbox",
-        "_queue", "_runs", "_task", "_worker", "agent", "current", "ports", "revision", "spent", "state",
+        "_queue", "_runs", "_task", "_worker", "agent", "configured", "current", "ports", "revision", "spent", "state",
     )  # fmt: skip
 
     def __init__(self, agent: Agent, ports: Ports, history: Sequence[Message] = ()) -> None:
         self.agent = agent
         self.ports = ports
+        self.configured = _UNSET
+        """What `configure` has set."""
         self.revision = 1
         """How many specs this session has had."""
         self.state = State()
@@ -98,7 +89,11 @@ class Session:
     @property
     def config(self) -> AIConfig:
         """The config of its next run."""
-        return self.ports.resolve(self.agent, None)
+        return self.resolved()
+
+    def resolved(self, call: AIConfig | None = None) -> AIConfig:
+        """The config of a run that sets `call`."""
+        return self.ports.resolve(self.agent, call, self.configured)
 
     @property
     def queue(self) -> tuple[Run, ...]:
@@ -128,6 +123,7 @@ class Session:
 
     # Work
 
+    @sealed
     def submit(
         self,
         prompt: str | Run | Sequence[str | Run],
@@ -142,13 +138,13 @@ class Session:
             prompt: text; or pieces of text and runs, whose outputs will stand in their places: the run waits for
                 them, and fails if one of them does.
             priority: urgent, high, normal or low. First in, first out among equals; none overtakes the running one.
-            timeout_s: seconds for the whole run, from its start.
+            timeout_s: seconds for the whole run, from its start; by default the agent's.
             config: what this one run sets of its config, in any form.
 
         Raises:
             ConfigError: an unknown priority, an empty prompt, a timeout that is not positive or a bad config.
             SessionClosed: it was stopped.
-            SessionError: 100 runs wait already.
+            SessionError: as many runs wait already as may.
         """
         parts, config = checked_parts(prompt, priority, timeout_s), AIConfig.of(config)
         if self.state.gate == "stopped":
@@ -170,7 +166,7 @@ class Session:
             run.cancelling = self._task.cancel()
         else:
             run.cancelling = True
-            self._post(RunFinished("cancelled"), run)
+            self._post(events.RunFinished("cancelled"), run)
 
     def pause(self) -> None:
         """Start nothing more. The current run goes on to the end of its turn, then waits."""
@@ -187,7 +183,15 @@ class Session:
     def reset(self) -> None:
         """Forget the history, at once. A run in progress keeps its own turns."""
         self._history = ()
-        self._post(HistoryReset())
+        self._post(events.HistoryReset())
+
+    @sealed
+    def configure(self, config: AIConfig | Mapping[str, Any] | str | None = None, **values: Any) -> None:
+        """Set config for this session, above its agent's and what holds for all, from its next run on.
+
+        `config` replaces what was configured before, `values` are added to it.
+        """
+        self.configured = AIConfig.of(self.configured if config is None else config, **values)
 
     def fork(self, name: str) -> Session:
         """A new session, of the same spec under another name, that begins with a copy of this history.
@@ -203,7 +207,7 @@ class Session:
             raise ConfigError(f"{self.name} cannot become {agent.name}: fork it, or create {agent.name}")
         if agent != self.agent:
             self.revision += 1
-            self._post(AgentRevised(self.revision))
+            self._post(events.AgentRevised(self.revision))
         self.agent = agent
 
     async def aclose(self, grace_s: float) -> bool:
@@ -234,14 +238,14 @@ class Session:
             if run is not None and run.done:
                 raise asyncio.CancelledError
             record = Record(next(self.ports.seq), time.time(), self.name, run.id if run else None, event)
-            if not isinstance(event, TextStreamed):
+            if not isinstance(event, events.TextStreamed):
                 await self.ports.store.append(record)
             self._apply(record, run)
 
     async def shift(self, trigger: Trigger, run: Run) -> None:
         """Move the axis of activity, between running and waiting."""
         self.state = transition(self.state, trigger)
-        await self.publish(StateChanged(self.state), run)
+        await self.publish(events.StateChanged(self.state), run)
 
     async def hold(self, run: Run) -> None:
         """Wait, before a turn, while the gate is not open."""
@@ -261,7 +265,7 @@ class Session:
         self._runs.append(run)
         for need in run.needs:
             need.on_done(partial(self._need_done, run, need))
-        self._post(RunQueued(run.prompt, run.priority), run)
+        self._post(events.RunQueued(run.prompt, run.priority), run)
         if self.state.gate == "stopped":  # by another thread, since the admission
             self.cancel_run(run)
 
@@ -282,7 +286,7 @@ class Session:
     def _move(self, trigger: Trigger) -> None:
         before, self.state = self.state, transition(self.state, trigger)
         if self.state != before:
-            self._post(StateChanged(self.state))
+            self._post(events.StateChanged(self.state))
         if self._opened is not None:
             self._opened.set()
 
@@ -347,7 +351,7 @@ class Session:
         self._task = self.home.loop.create_task(execute(self, run), name=f"whisper_nb {run.id}", context=run.context)
         self._task.add_done_callback(lambda _: self._wake())
 
-    def _reap(self, task: asyncio.Task[None]) -> RunFinished:
+    def _reap(self, task: asyncio.Task[None]) -> events.RunFinished:
         assert self.current is not None
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         let_go_of_frames(error)
@@ -356,15 +360,15 @@ class Session:
     def _apply(self, record: Record, run: Run | None) -> None:
         """What an event changes, once it is stored. Replaying the events of a session gives its state again."""
         match record.event, run:
-            case RunQueued(), Run():
+            case events.RunQueued(), Run():
                 insort(self._queue, run, key=start_order)
-            case RunStarted(prompt), _:
+            case events.RunStarted(prompt), _:
                 self._draft = [UserMessage(prompt)]
-            case ((ModelReplied(message) | ToolFinished(message)), _):
+            case ((events.ModelReplied(message) | events.ToolFinished(message)), _):
                 self._draft.append(message)
-            case HistoryReset(), _:
+            case events.HistoryReset(), _:
                 self._history = ()
-            case RunFinished(), Run():
+            case events.RunFinished(), Run():
                 self._let_go(run)
         if run is not None:
             run.observe(record)

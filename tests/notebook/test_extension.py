@@ -59,7 +59,7 @@ run("%agent list")
     assert first.startswith("whisper_nb: model 'gpt-4o' is not provider/model")
     assert bob == "bob is ready; answers with offline/echo"
     assert error.startswith("UsageError: model 'gpt-4o' is not provider/model")
-    assert [row.split()[0] for row in table] == ["agent", "bob", "as"]
+    assert [row.split()[0] for row in table] == ["agent", "bob", "as", "at"]
 
 
 def test_unloading_takes_the_magics_off_and_keeps_the_agents(python: Callable[..., str]) -> None:

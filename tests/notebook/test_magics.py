@@ -89,12 +89,12 @@ async def test_new_with_a_tool_from_a_rerun_cell_is_the_same_spec(notebook: Note
     ("line", "why"),
     [
         ("new", "the following arguments are required: NAME"),
-        ("new 2bob", "agent name '2bob'"),
+        ("new 2bob", "agent '2bob': name '2bob' is not"),
         ("new amy --model gpt-4o", "model 'gpt-4o' is not provider/model"),
-        ("new amy --temperature 9", "temperature 9.0 is not between 0 and 2"),
+        ("new amy --temperature 9", "temperature 9.0 is not a number from 0 to 2"),
         ("new amy --temperature hot", "invalid float value: 'hot'"),
         ("new amy --max-turns 0", "max_turns 0"),
-        ("new amy --tools nothing", "--tools 'nothing' is not defined in this notebook"),
+        ("new amy --tools nothing", "tool 'nothing' is not defined in this notebook"),
         ("new amy --prompt a --prompt-file b", "--prompt and --prompt-file exclude each other"),
         ("new amy --promt x", "unknown flag --promt; did you mean --prompt?"),
         ("new amy --prompt it's", "put text with an apostrophe in double quotes"),
@@ -370,7 +370,10 @@ async def test_the_list_is_a_table_and_text(notebook: Notebook, line: str) -> No
 async def test_an_empty_list_says_how_to_begin(shell: InteractiveShell, runtime: Runtime) -> None:
     magics.register(shell, Team(shell, runtime, Outputs(runtime.home, live=True)))
     shell.run_cell("%agents")
-    assert shell.display_pub.outputs[0]["data"]["text/plain"] == "no agents yet: %agent new NAME makes one"
+    assert shell.display_pub.outputs[0]["data"]["text/plain"] == (
+        "no agents yet: %agent new NAME makes one\n"
+        "at hand: alice, debbie, eamonn, patricia, tessa (%%agent NAME gives one work)"
+    )
 
 
 async def test_show_says_what_an_agent_is_and_does(notebook: Notebook) -> None:

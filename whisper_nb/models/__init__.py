@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from ..config import AIConfig
 from ..errors import ConfigError
+from ..keys import Keys
 from ..messages import Delta, Message, ToolSchema
 
 
@@ -50,7 +51,8 @@ class Models:
     `models["offline/mine"] = ScriptedModel(...)` puts a model of your own behind a name.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
         self._named: dict[str, Model] = {}
         self._opened: dict[AIConfig, Model] = {}
 
@@ -69,7 +71,7 @@ class Models:
         if named := self._named.get(config.model):
             return named
         # Parameters travel with each request; what makes a model is where it is.
-        place = replace(AIConfig(), model=config.model, api_base=config.api_base, api_key_env=config.api_key_env)
+        place = AIConfig(model=config.model, api_base=config.api_base, api_key=config.api_key)
         if place not in self._opened:
             self._opened[place] = self._make(place)
         return self._opened[place]
@@ -84,7 +86,7 @@ class Models:
         if place.provider != "offline":
             from .lite import LiteLLMModel
 
-            return LiteLLMModel(place)
+            return LiteLLMModel(place, self._keys)
         from .offline import EchoModel, ScriptedModel
 
         kind, _, path = (place.model or "").removeprefix("offline/").partition(":")

@@ -17,11 +17,14 @@ from dataclasses import replace
 from typing import Any
 from weakref import WeakSet
 
-from ..config import PROVIDERS, AIConfig
+from ..config import AIConfig, missing_key
 from ..errors import ConfigError, ModelError
+from ..keys import Key, Keys
 from ..messages import Delta, Message, ToolSchema, to_openai
+from ..providers import PROVIDERS
 from . import Request
 from .chunks import Reading, provider_chunks
+from .prices import Listed, listed
 
 #: Set for good before the import, since litellm loads parts of itself later: nothing is fetched (prices, headers), and
 #: no `.env` of the folder is loaded, which could send the user's key to a stranger's server.
@@ -42,8 +45,10 @@ _PREFIX = re.compile(r"^(?:(?:litellm\.)?\w* ?(?:Error|Exception|Timeout)(?:: | 
 _NOISE = re.compile(r" ssl:<[^>]*>| ssl:default| ?\.? Handle with `litellm\.\w+`\.?")
 #: HTTP errors that may pass by themselves, besides the provider's own.
 _PASSING = (408, 409, 429)
-_SECRET_NAME = re.compile("KEY|TOKEN|SECRET|PASSWORD")
-_SECRET_LENGTH = 8
+#: Fields that go to litellm by their own names.
+_PARAMETERS = ("temperature", "top_p", "max_tokens", "frequency_penalty", "presence_penalty", "seed")
+#: Providers that take a budget of tokens for thinking, as litellm says it for all of them.
+_THINKING = frozenset({"anthropic", "bedrock", "gemini", "vertex_ai", "deepseek"})
 
 #: litellm keeps its connections per process: whoever closes last closes them.
 _in_use: WeakSet[LiteLLMModel] = WeakSet()
@@ -53,14 +58,15 @@ class LiteLLMModel:
     """One model of one provider, for any number of sessions at once.
 
     Args:
-        place: where the model is: `model`, `api_base` and `api_key_env` are read, nothing else. The key is read from
-            the environment at each call, so that it may be set later, and is kept nowhere.
+        place: where the model is: `model`, `api_base` and `api_key` are read, nothing else.
+        keys: where the key is looked up, at each call, so that it may be set later; it is kept nowhere.
     """
 
-    __slots__ = ("__weakref__", "_litellm", "_model", "_place", "_preparing")
+    __slots__ = ("__weakref__", "_keys", "_litellm", "_model", "_place", "_preparing")
 
-    def __init__(self, place: AIConfig) -> None:
+    def __init__(self, place: AIConfig, keys: Keys) -> None:
         self._place = place
+        self._keys = keys
         self._model = place.model or ""
         self._litellm: Any = None
         self._preparing = asyncio.Lock()
@@ -89,11 +95,12 @@ class LiteLLMModel:
         """
         key = self._key()
         await self._prepare()
+        arguments = self._arguments(request)
         reading = Reading()
         begun = False
         failure: ModelError | None = None
         try:
-            stream = self._litellm.acompletion(**self._arguments(request), api_key=key.reveal())
+            stream = self._litellm.acompletion(**arguments, api_key=key.reveal() or None)
             async with aclosing(provider_chunks(await stream)) as chunks:
                 begun = True
                 async for chunk in chunks:
@@ -121,21 +128,20 @@ class LiteLLMModel:
 
     # Before the call
 
-    def _key(self) -> _Key:
+    def _key(self) -> Key:
         """The key to send.
 
         Raises:
-            ConfigError: the variable that should hold it does not.
+            ConfigError: what should hold it does not.
         """
         place = self._place
-        own, _ = PROVIDERS.get(place.provider, ("", ""))
-        variable = place.api_key_env or own
-        if value := os.environ.get(variable, "").strip():
-            return _Key(variable, value)
-        if place.api_key_env or (own and not place.api_base):
-            raise _no_key(self._model, variable)
+        if missing := missing_key(place, self._keys):
+            raise _no_key(place, missing)
+        if key := self._keys.key(place.provider, place.api_key):
+            return key
         # A server of one's own may want no key, but the SDK does.
-        return _Key("", "none" if own else "")
+        known = PROVIDERS.get(place.provider)
+        return Key("", "none" if known and known.variables else "")
 
     async def _prepare(self) -> None:
         async with self._preparing:
@@ -156,9 +162,9 @@ class LiteLLMModel:
                 f"model {self._model!r}: LiteLLM knows no provider {place.provider!r}; "
                 "the known ones are at https://docs.litellm.ai/docs/providers"
             )
-        asked = not (place.api_key_env or place.api_base or place.provider in _KEYLESS or place.provider in PROVIDERS)
+        asked = not (place.api_key or place.api_base or place.provider in _KEYLESS or place.provider in PROVIDERS)
         if asked and (missing := litellm.validate_environment(self._model)["missing_keys"]):
-            raise _no_key(self._model, *missing)
+            raise _no_key(place, *missing)
         return litellm
 
     def _arguments(self, request: Request) -> dict[str, Any]:
@@ -166,9 +172,10 @@ class LiteLLMModel:
         config = request.config
         optional = {
             "api_base": self._place.api_base,
-            "temperature": config.temperature,
-            "max_tokens": config.max_tokens,
             "tools": [_to_openai_tool(tool) for tool in request.tools] or None,
+            **{name: getattr(config, name) for name in _PARAMETERS},
+            "stop": config.stop and list(config.stop),
+            **_thinking(config),
         }
         return {
             "model": self._model,
@@ -181,19 +188,16 @@ class LiteLLMModel:
             "no-log": True,  # spares the work for logging callbacks
             "_skip_mcp_handler": True,  # else tools make it import mcp, a package that it does not depend on
             **{name: value for name, value in optional.items() if value is not None},
+            **(config.extra or {}),
+            # What it does not expect of a model, such as `user`, litellm would leave out without a word.
+            "allowed_openai_params": list(config.extra or ()),
         }
 
     # After the call
 
-    def _listed(self) -> Mapping[str, Any]:
+    def _listed(self) -> Listed:
         """The model's entry in litellm's price map; empty where there is none."""
-        if self._litellm is None:
-            return {}
-        prices: Mapping[str, Mapping[str, Any]] = self._litellm.model_cost
-        provider, _, name = self._model.partition("/")
-        entry = prices.get(self._model) or prices.get(name) or {}
-        # Entries for bedrock say bedrock_converse, those for vertex_ai vertex_ai-language-models.
-        return entry if str(entry.get("litellm_provider")).startswith(provider) else {}
+        return {} if self._litellm is None else listed(self._model, self._litellm.model_cost)
 
     def _cost(self, spent: Mapping[str, Any]) -> float | None:
         """US dollars: the provider's own figure, else by litellm's price map, else unknown."""
@@ -210,10 +214,10 @@ class LiteLLMModel:
         except Exception:  # of any kind, for an entry that litellm cannot use: unknown, and no reason to lose the reply
             return None
 
-    def _failure(self, error: Exception, key: _Key, begun: bool) -> ModelError:
+    def _failure(self, error: Exception, key: Key, begun: bool) -> ModelError:
         """The one place where what litellm raises becomes an error of ours."""
         status = getattr(error, "status_code", None)
-        text = _PREFIX.sub("", " ".join(key.redact(str(error)).partition("Traceback (most")[0].split()))
+        text = _PREFIX.sub("", " ".join(self._keys.redact(str(error)).partition("Traceback (most")[0].split()))
         text = _NOISE.sub("", text)
         text = text if len(text) <= _MESSAGE_LIMIT else text[: _MESSAGE_LIMIT - 1] + "…"
         raised = isinstance(error, self._litellm.APIConnectionError | self._litellm.Timeout)
@@ -250,36 +254,30 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-class _Key:
-    """An API key that does not print, neither by itself nor among the locals of a traceback."""
+def _thinking(config: AIConfig) -> dict[str, Any]:
+    """`max_reasoning_tokens` in the words of the provider.
 
-    __slots__ = ("_value", "variable")
-
-    def __init__(self, variable: str, value: str) -> None:
-        self.variable = variable
-        self._value = value
-
-    def __repr__(self) -> str:
-        return f"<key from {self.variable or 'nowhere'}>"
-
-    def reveal(self) -> str | None:
-        """The key; None leaves it to litellm to find one."""
-        return self._value or None
-
-    def redact(self, text: str) -> str:
-        """The text without this key, and without whatever else the environment keeps secret."""
-        named = [value for name, value in os.environ.items() if _SECRET_NAME.search(name)]
-        secrets = {value for value in (self._value, *named) if len(value) >= _SECRET_LENGTH}
-        for secret in sorted(secrets, key=len, reverse=True):
-            text = text.replace(secret, "[redacted]")
-        return text
+    Raises:
+        ConfigError: a provider that has no word for it. Nothing was sent.
+    """
+    limit = config.max_reasoning_tokens
+    if limit is None:
+        return {}
+    if config.provider == "openrouter":
+        return {"reasoning": {"max_tokens": limit} if limit else {"enabled": False}}
+    if config.provider in _THINKING:
+        return {"thinking": {"type": "enabled", "budget_tokens": limit} if limit else {"type": "disabled"}}
+    raise ConfigError(
+        f"max_reasoning_tokens: {config.provider} has no limit in tokens; set what it has under extra, such as "
+        "extra: {reasoning_effort: low}. Nothing was sent."
+    )
 
 
-def _no_key(model: str, *variables: str) -> ConfigError:
+def _no_key(place: AIConfig, *variables: str) -> ConfigError:
     return ConfigError(
-        f"{model} needs a key: set {' and '.join(variables)}, in a cell by "
-        f'os.environ["{variables[-1]}"] = getpass.getpass(), or name another variable with api_key_env. '
-        "Nothing was sent."
+        f"{place.model} needs a key: set {' and '.join(variables)}, in a cell by "
+        f'os.environ["{variables[-1]}"] = getpass.getpass(); or write api_key: os.environ/NAME into config/main.yaml, '
+        f"under {place.provider}:, with the variable that holds it. Nothing was sent."
     )
 
 

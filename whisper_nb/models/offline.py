@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from ..config import PROVIDERS
 from ..errors import ConfigError, ModelError
 from ..messages import AssistantMessage, CallDelta, Delta, Finish, Message, SystemMessage, TextDelta, ToolMessage, Usage
+from ..providers import PROVIDERS
 from ..yamlfile import load_yaml
 from . import Request
 
@@ -41,7 +41,7 @@ class EchoModel:
         """The prompt again, word by word."""
         prompt = request.messages[-1]
         said = "" if isinstance(prompt, SystemMessage) else prompt.text
-        variable = next(iter(PROVIDERS.values()))[0]
+        variable = next(iter(PROVIDERS.values())).variables[0]
         words = tokens_of(
             f"You said: {said}\n\n*(I am the offline model: set a provider's key, such as `{variable}`, to reach a real one.)*"
         )

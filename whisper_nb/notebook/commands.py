@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import difflib
-import functools
+import html
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
 
 from ..agents import Agent
-from ..config import PROVIDERS, AIConfig, missing_key
+from ..config import AIConfig, missing_key
 from ..errors import ConfigError, RunFailed
 from ..events import TextStreamed
+from ..keys import is_literal
+from ..models.local import local_models
+from ..models.prices import listed, price_list
+from ..models.prices import price as price_of
+from ..providers import PROVIDERS
 from ..runs import Run
 from ..session import Session
-from .grammar import CELL, ORDER, Argument, Arguments, Command, Function, arg, order
-from .render import history_lines, log_line, session_rows, status_line, table_bundle
-from .team import Team, outcome
+from .explain import config_rows, model_rows, trust_lines
+from .grammar import CELL, ORDER, SET, Argument, Arguments, Command, Function, arg, order, settings
+from .render import history_lines, log_line, printable, session_rows, status_line, table_bundle
+from .team import Team, function_in, outcome
 
 COMMANDS: dict[str, Command] = {}
 
@@ -57,38 +62,50 @@ def find(word: str, team: Team) -> Command:
 
 
 @command(
-    "Make an agent, or give one a new spec; its history stays.",
+    "Make an agent, or give one a new spec; its history stays. A NAME that a file describes is that agent, with the flags on top.",
     NAME,
     arg("--model", metavar="M", help="provider/model, such as openrouter/openai/gpt-4o-mini"),
-    arg("--prompt", metavar="TEXT", help="the system prompt: who the agent is"),
+    arg("--prompt", metavar="TEXT", help="the system prompt: who the agent is; nothing is taken from a file"),
     arg("--prompt-file", metavar="F", help="a file that holds the system prompt"),
-    arg("--description", metavar="TEXT", default="", help="one line for people"),
-    arg("--tools", metavar="A,B", default="", help="functions of this notebook that the agent may call"),
+    arg("--description", metavar="TEXT", help="one line for people"),
+    arg("--tools", metavar="A,B", help="functions of this notebook that the agent may call"),
     arg("--temperature", metavar="T", type=float, help="0 to 2"),
     arg("--max-tokens", metavar="N", type=int, help="the most tokens of one reply"),
-    arg("--max-turns", metavar="N", type=int, default=20, help="model calls in one run"),
+    SET,
+    arg("--max-turns", metavar="N", type=int, help="model calls in one run"),
 )
 def new(team: Team, args: Arguments) -> None:
     """Create the session that the flags describe."""
-    agent = Agent(
-        name=args.name,
-        description=args.description,
-        system_prompt=_system_prompt(args),
-        config=AIConfig.of(args.model, temperature=args.temperature, max_tokens=args.max_tokens),
-        tools=tuple(_function(team, name.strip()) for name in args.tools.split(",") if name.strip()),
-        max_turns=args.max_turns,
-    )
-    config = team.runtime.resolve(agent)
+    agent = _described(team, args)
+    config = team.runtime.resolve(agent if isinstance(agent, Agent) else team.runtime.described(agent))
     team.runtime.models.open(config)  # an offline model that does not exist: nothing is made
-    before = team.runtime.get(agent.name)
-    changed = [
-        item.name for item in fields(Agent) if before and getattr(before.agent, item.name) != getattr(agent, item.name)
-    ]
+    before = team.runtime.get(args.name)
+    old = before.agent if before else None
     session = team.runtime.create(agent)
+    changed = [
+        item.name for item in fields(Agent) if old and getattr(old, item.name) != getattr(session.agent, item.name)
+    ]
     what = f": revision {session.revision} ({', '.join(changed)}), history kept" if changed else " is ready"
     print(f"{session.name}{what}; answers with {config.model}")  # noqa: T201
-    if variable := missing_key(config, team.runtime.environ):
+    if variable := missing_key(config, team.runtime.keys):
         print(f"note: {variable} is not set, and {config.model} needs it")  # noqa: T201
+
+
+def _described(team: Team, args: Arguments) -> Agent | str:
+    """The agent that the flags describe; its name where a file says all of it."""
+    prompt = _system_prompt(args)
+    config = settings(args.set, model=args.model, temperature=args.temperature, max_tokens=args.max_tokens)
+    given = {"description": args.description, "max_turns": args.max_turns, "system_prompt": prompt}
+    given = {name: value for name, value in given.items() if value is not None}
+    if args.tools is not None:
+        names = [name.strip() for name in args.tools.split(",") if name.strip()]
+        given["tools"] = tuple(function_in(team.shell.user_ns, name) for name in names)
+    if prompt is not None or args.name not in team.runtime.team:
+        return Agent(name=args.name, config=AIConfig.of(config), **given)
+    if not (given or config):
+        return str(args.name)
+    agent = team.runtime.described(args.name)
+    return replace(agent, config=AIConfig.of(agent.config, **config), **given)
 
 
 @command("List the agents: state, queue, tokens, cost, model.")
@@ -97,7 +114,13 @@ def list_(team: Team, args: Arguments) -> None:
     from IPython.display import display
 
     empty = f"no agents yet: %{team.root} new NAME makes one"
-    display(table_bundle(session_rows(team.runtime.sessions), empty), raw=True)
+    waiting = [name for name in team.runtime.team if team.runtime.get(name) is None]
+    bundle = table_bundle(session_rows(team.runtime.sessions), empty)
+    also = f"at hand: {', '.join(waiting)} (%%{team.root} NAME gives one work)" if waiting else ""
+    if also:
+        bundle["text/plain"] += f"\n{also}"
+        bundle["text/html"] += f"<div><small>{html.escape(also)}</small></div>"
+    display(bundle, raw=True)
 
 
 @command("Show one agent: its spec, config, queue and last runs.", NAME)
@@ -106,12 +129,14 @@ def show(team: Team, args: Arguments) -> None:
     session = team.runtime[args.name]
     agent, config = session.agent, session.config
     facts = {
+        "title": agent.title,
+        "role": agent.role,
         "state": session.state.label,
         "description": agent.description,
         "system prompt": agent.instructions,
-        "config": ", ".join(f"{key}={value}" for key, value in config.values().items()),
+        "config": ", ".join(f"{key}={value}" for key, value in config.values().items() if key != "api_key"),
         "tools": ", ".join(tool.name for tool in agent.as_tools),
-        "limits": f"{agent.max_turns} turns",
+        "limits": f"{agent.max_turns} turns" + (f", {agent.timeout_s:g} s" if agent.timeout_s else ""),
         "revision": str(session.revision),
         "history": f"{len(session.history)} messages",
     }
@@ -207,6 +232,71 @@ def history(team: Team, args: Arguments) -> None:
         print(line)  # noqa: T201
 
 
+@command(
+    "Show an agent's config with where each value came from; FIELD=VALUE sets one for this session.",
+    NAME,
+    arg("values", metavar="FIELD=VALUE", nargs="*", help="a field of AIConfig, its value as in YAML"),
+)
+def config(team: Team, args: Arguments) -> None:
+    """Set what is given, then display every value with its source."""
+    from IPython.display import display
+
+    session = team.runtime[args.name]
+    if args.values:
+        session.configure(session.configured.values() | settings(args.values))
+    layer = team.runtime.explain(args.name)
+    display(table_bundle(config_rows(layer, team.runtime.keys), "nothing is set", stale=False), raw=True)
+
+
+@command(
+    "List the models that can be reached: keys that are set, servers on this machine, prices. Any other works too."
+)
+def models(team: Team, args: Arguments) -> None:
+    """Look for keys and local servers, and display a table."""
+    from IPython.display import display
+
+    keys = team.runtime.keys
+    local, prices = team.off_the_loop(lambda: (local_models(keys), price_list()))
+    price = {one.model: price_of(listed(one.model, prices)) for one in PROVIDERS.values() if one.model}
+    display(table_bundle(model_rows(keys, local, price), "", stale=False), raw=True)
+
+
+@command(
+    "Show what the project's config/ and agents/ would change; with the CODE shown there, use just that.",
+    arg("code", metavar="CODE", nargs="?", help="trust what has this code, until one byte of it changes"),
+    arg("--revoke", action="store_true", help="trust nothing of the project any more"),
+)
+def trust(team: Team, args: Arguments) -> None:
+    """Show, trust or revoke."""
+    project = team.runtime.project
+    if project is None:
+        raise ConfigError("there is no project here to trust")
+    if args.revoke:
+        project.distrust()
+        print(f"{project.root}: nothing of it is used from the next run on")  # noqa: T201
+    elif args.code:
+        team.runtime.trust(args.code)
+        team.take_up_edits()
+        print(f"{project.root} is trusted as it is, until one byte of it changes")  # noqa: T201
+    else:
+        team.runtime.refresh()  # its news are among what is shown
+        for line in trust_lines(project, team.runtime.resolve(), team.runtime.keys, team.root):
+            print(printable(line))  # noqa: T201
+
+
+@command(
+    "Write an agent to agents/NAME.yaml, from which it loads to the same agent again.",
+    NAME,
+    arg("--force", action="store_true", help="also over a file that says something else"),
+)
+def save(team: Team, args: Arguments) -> None:
+    """Save the spec of a session."""
+    path = team.runtime.save(args.name, overwrite=args.force)
+    print(f"{args.name} is in {path.relative_to(path.parents[1])}")  # noqa: T201
+    if is_literal(team.runtime[args.name].agent.config.api_key):
+        print("note: its key was written out in Python, and is not in the file")  # noqa: T201
+
+
 @command("Explain a command, or list them all.", arg("topic", metavar="COMMAND", nargs="?"))
 def help_(team: Team, args: Arguments) -> None:
     """Print help."""
@@ -230,7 +320,7 @@ def overview(root: str) -> str:
 
 def known_models() -> list[str]:
     """Models worth proposing where a model is typed; any of LiteLLM's is allowed."""
-    return ["offline/echo", *(model for _, model in PROVIDERS.values())]
+    return ["offline/echo", *(provider.model for provider in PROVIDERS.values() if provider.model)]
 
 
 def _each(team: Team, args: Arguments, act: Callable[[Session], None], done: str) -> None:
@@ -243,23 +333,12 @@ def _each(team: Team, args: Arguments, act: Callable[[Session], None], done: str
         print(f"{session.name}: {done}")  # noqa: T201
 
 
-def _system_prompt(args: Arguments) -> str:
+def _system_prompt(args: Arguments) -> str | None:
     if args.prompt_file is None:
-        return args.prompt or ""
+        return None if args.prompt is None else str(args.prompt)
     if args.prompt is not None:
         raise ConfigError("--prompt and --prompt-file exclude each other")
     try:
         return Path(args.prompt_file).expanduser().read_text(encoding="utf-8")
     except (OSError, ValueError, RuntimeError) as error:  # no such file, no text, no such user's home
         raise ConfigError(f"cannot read the prompt file {args.prompt_file!r}: {error}") from None
-
-
-def _function(team: Team, name: str) -> Callable[..., Any]:
-    first, *rest = name.split(".")
-    try:
-        function = functools.reduce(getattr, rest, team.shell.user_ns[first])
-    except (KeyError, AttributeError):
-        raise ConfigError(f"--tools {name!r} is not defined in this notebook; run the cell that defines it") from None
-    if not callable(function):
-        raise ConfigError(f"--tools {name!r} is a {type(function).__name__}, not a function")
-    return function

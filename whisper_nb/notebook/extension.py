@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import atexit
 import functools
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -15,15 +17,18 @@ from IPython.core.getipython import get_ipython
 from IPython.core.interactiveshell import InteractiveShell
 
 from ..config import MODEL_VARIABLE, AIConfig
-from ..errors import ConfigError
+from ..errors import ConfigError, sealed
 from ..home import Home
 from ..models.offline import EchoModel
+from ..paths import packaged, project_root, user_folder
+from ..project import Project
 from ..runs import Run
 from ..runtimes import Runtime
+from ..trust import TrustFile
 from . import completion, magics, questions
 from .blocking import block, note_interrupts, waking, warn_of_old_nest_asyncio
 from .output import Outputs
-from .team import Team
+from .team import Team, function_in
 
 #: Shell → what takes the extension off it again.
 _loaded: WeakKeyDictionary[InteractiveShell, ExitStack] = WeakKeyDictionary()
@@ -38,12 +43,13 @@ def runtime() -> Runtime:
     """
     if get_ipython() is None:
         raise ConfigError("no notebook here: in a script, use `async with whisper_nb.Runtime() as rt`")
-    rt = Runtime(home=Home(_loop(), block))
+    rt = Runtime(home=Home(_loop(), block), project=_project(), find_tool=_function)
     rt.models["offline/echo"] = EchoModel(tokens_per_second=25)  # so that one sees it stream
     atexit.register(_close, rt)
     return rt
 
 
+@sealed
 def configure(
     config: AIConfig | Mapping[str, Any] | str | None = None, *, offline: str | None = None, **values: Any
 ) -> None:
@@ -75,6 +81,7 @@ def load(shell: InteractiveShell) -> None:
         undo.callback(formatter.pop, Run, None)
         _loaded[shell] = undo.pop_all()
     print(_greeting(team.runtime, names))  # noqa: T201
+    team.take_up_edits()
 
 
 def unload(shell: InteractiveShell) -> None:
@@ -91,12 +98,22 @@ def _team(shell: InteractiveShell) -> Team:
     return team
 
 
+def _project() -> Project:
+    """The project around the kernel's folder; held back until the user trusts it, unless it is whisper_nb itself."""
+    root = project_root(Path.cwd())
+    return Project(root, None if root == packaged() else TrustFile(user_folder(os.environ)))
+
+
+def _function(name: str) -> Callable[..., Any]:
+    return function_in(get_ipython().user_ns, name)
+
+
 def _greeting(rt: Runtime, names: magics.Names) -> str:
     try:
         model = rt.resolve()
     except ConfigError as error:  # of the environment: agents that say their model themselves can still work
         return f"whisper_nb: {error}"
-    why = " (no provider's key is set)" if model.provider == "offline" and not rt.environ.get(MODEL_VARIABLE) else ""
+    why = " (no provider's key is set)" if model.provider == "offline" and not rt.keys.get(MODEL_VARIABLE) else ""
     clash = f" · %agent is taken here: use %{names.root}" if names.root != "agent" else ""
     return f"whisper_nb: agents answer with {model.model}{why} · %{names.root} help{clash}"
 

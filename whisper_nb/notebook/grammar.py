@@ -11,6 +11,7 @@ from typing import Any, NoReturn, get_args
 
 from ..errors import ConfigError
 from ..events import Priority
+from ..yamlfile import parse_yaml
 from .team import Order, Team
 
 Arguments = argparse.Namespace
@@ -68,7 +69,10 @@ class Command:
     def valued(self) -> set[str]:
         """Those of its options that a value follows."""
         return {
-            flag for flags, options in self.arguments for flag in flags if flag[0] == "-" and "action" not in options
+            flag
+            for flags, options in self.arguments
+            for flag in flags
+            if flag[0] == "-" and options.get("action", "append") == "append"
         }
 
     def _nearest(self, flag: str) -> str:
@@ -114,6 +118,7 @@ def arg(*flags: str, **options: Any) -> Argument:
     return flags, options
 
 
+SET = arg("--set", metavar="FIELD=VALUE", action="append", default=[], help="a field of AIConfig; may be given again")
 #: The flags of a run, for `%%agent` and `%agent ask`.
 ORDER: tuple[Argument, ...] = (
     arg("name", metavar="NAME", help="an agent"),
@@ -122,6 +127,7 @@ ORDER: tuple[Argument, ...] = (
     arg("-a", "--noblock", "--bg", action="store_false", dest="block", help="do not wait (the default)"),
     arg("--priority", choices=get_args(Priority), default="normal", help="who goes first in the agent's queue"),
     arg("--model", metavar="M", help="the model for this run, as provider/model"),
+    SET,
     arg("--timeout", metavar="S", type=float, help="seconds for the whole run, from its start"),
     arg("--no-interpolate", action="store_true", help="pass {{ … }} as it is"),
     arg("--dry-run", action="store_true", help="show what would be sent, and send nothing"),
@@ -130,10 +136,21 @@ ORDER: tuple[Argument, ...] = (
 CELL = Command("NAME", "Give an agent the work that stands in the cell.", ORDER, lambda team, arguments: None)
 
 
+def settings(words: Sequence[str], **flags: Any) -> dict[str, Any]:
+    """The config that `FIELD=VALUE` words set, each value read as YAML, and the flags that were given."""
+    values: dict[str, Any] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise ConfigError(f"{word!r} is not FIELD=VALUE, such as temperature=0.2")
+        values[name.strip()] = parse_yaml(value.encode("utf-8", "replace"), name).data
+    return values | {name: value for name, value in flags.items() if value is not None}
+
+
 def order(arguments: Arguments, prompt: str) -> Order:
     """The order that parsed arguments and a prompt make."""
     return Order(
         name=arguments.name, prompt=prompt, out=arguments.out, block=arguments.block, priority=arguments.priority,
-        model=arguments.model, timeout_s=arguments.timeout, interpolate=not arguments.no_interpolate,
+        config=settings(arguments.set, model=arguments.model), timeout_s=arguments.timeout, interpolate=not arguments.no_interpolate,
         dry_run=arguments.dry_run,
     )  # fmt: skip

@@ -64,6 +64,7 @@ def _magic(team: Team) -> Callable[..., object]:
     def agent(line: str, cell: str | None = None, local_ns: Mapping[str, Any] | None = None) -> object:
         try:
             if cell is not None:
+                team.take_up_edits()
                 arguments = CELL.parse(f"%{team.root}", team.words(line, local_ns))
                 team.launch(order(arguments, cell.strip("\n")), local_ns)
                 return None
@@ -91,6 +92,8 @@ def _dispatch(team: Team, line: str, local_ns: Mapping[str, Any] | None) -> obje
     elif word in _HELP:
         word = "help"
     command = find(word or "list", team)
+    if command.name != "trust":  # which tells of them itself
+        team.take_up_edits()
     if command is ASK:
         head, prompt = command.split(rest)
         return team.launch(order(command.parse(team.root, team.words(head, local_ns)), prompt), local_ns)

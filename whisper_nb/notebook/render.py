@@ -14,12 +14,15 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, assert_never
 
+from ..errors import ConfigError
 from ..events import (
     AgentRevised,
+    CallRetried,
     Event,
     HistoryReset,
     HistoryTrimmed,
     ModelReplied,
+    Noticed,
     Record,
     RunFinished,
     RunQueued,
@@ -139,7 +142,7 @@ def run_html(run: Run) -> str:
 
 
 def tool_lines(run: Run) -> list[str]:
-    """Each tool call of a run, and how it ended."""
+    """Each tool call of a run, and how it ended; and what else should be known of it."""
     lines: list[str] = []
     pending: dict[str, int] = {}  # call id → its line; a model may use an id again in a later turn
     for record in run.events:
@@ -147,6 +150,8 @@ def tool_lines(run: Run) -> list[str]:
             case ToolStarted(call):
                 pending[call.id] = len(lines)
                 lines.append(f"… {_call(call)}")
+            case (CallRetried() | Noticed()) as event:
+                lines.append(_clip(_told_beside(event), 160))
             case ToolFinished(message) if message.call_id in pending:
                 at = pending.pop(message.call_id)
                 lines[at] = f"{'✗' if message.is_error else '✓'}{lines[at][1:]} → {_clip(message.text, 56)}"
@@ -167,10 +172,17 @@ def session_rows(sessions: Iterable[Session]) -> list[dict[str, str]]:
                 "done": str(spent.runs),
                 "tokens": f"{spent.usage.input_tokens} + {spent.usage.output_tokens}",
                 "cost": _dollars(spent.cost),
-                "model": session.config.model or "",
+                "model": _model(session),
             }
         )
     return rows
+
+
+def _model(session: Session) -> str:
+    try:
+        return session.config.model or ""
+    except ConfigError:  # of all agents' config: a list must not fail for it
+        return "config is wrong"
 
 
 def _now(session: Session) -> str:
@@ -208,12 +220,27 @@ def _told(event: Event) -> str:
         case ModelReplied(message, usage, cost):
             what = message.text or ", ".join(_call(call) for call in message.tool_calls)
             return f"replied ({', '.join(_spent(usage, cost))}): {what}"
+        case TextStreamed(text):
+            return text
         case ToolStarted(call):
             return f"calls {_call(call)}"
         case ToolFinished(message):
             return f"{message.name} {'failed' if message.is_error else 'gives'}: {message.text}"
         case RunFinished(outcome, error):
             return f"{outcome}: {error}" if error else outcome
+        case _:
+            return _told_beside(event)
+
+
+def _told_beside(
+    event: CallRetried | Noticed | StateChanged | HistoryTrimmed | HistoryReset | AgentRevised,
+) -> str:
+    """Of what happens beside the work itself."""
+    match event:
+        case CallRetried(reason, after_s):
+            return f"tries again in {after_s:g} s: {reason}"
+        case Noticed(text):
+            return f"note: {text}"
         case StateChanged(state):
             return state.label
         case HistoryTrimmed(dropped):
@@ -222,18 +249,16 @@ def _told(event: Event) -> str:
             return "forgot its history"
         case AgentRevised(revision):
             return f"revision {revision}"
-        case TextStreamed(text):
-            return text
         case _:
             assert_never(event)
 
 
-def table_bundle(rows: Sequence[dict[str, str]], empty: str) -> dict[str, str]:
-    """Rows as text/plain and text/html, with the time: a saved table goes stale."""
-    if not rows:
-        return {"text/plain": empty, "text/html": table_html(rows, empty)}
-    clock = f"as of {time.strftime('%H:%M:%S')}"
+def table_bundle(rows: Sequence[dict[str, str]], empty: str, *, stale: bool = True) -> dict[str, str]:
+    """Rows as text/plain and text/html; with the time, where a saved table goes stale."""
     text, markup = table_text(rows, empty), table_html(rows, empty)
+    if not rows or not stale:
+        return {"text/plain": text, "text/html": markup}
+    clock = f"as of {time.strftime('%H:%M:%S')}"
     return {"text/plain": f"{text}\n{clock}", "text/html": f"{markup}<small>{clock}</small>"}
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import re
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from keyword import iskeyword
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from IPython.core.interactiveshell import InteractiveShell
 
@@ -20,6 +23,9 @@ from ..runtimes import Runtime
 from ..session import Session
 from .interpolation import interpolate, words
 from .output import Outputs
+from .render import printable
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +37,8 @@ class Order:
     out: str | None = None
     block: bool = False
     priority: Priority = "normal"
-    model: str | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """What the call sets of the config."""
     timeout_s: float | None = None
     interpolate: bool = True
     dry_run: bool = False
@@ -66,7 +73,7 @@ class Team:
             raise ConfigError(f"a second %%{self.root} in this cell would be sent as text: give it a cell of its own")
         if order.out is not None and (not order.out.isidentifier() or iskeyword(order.out)):
             raise ConfigError(f"-o {order.out!r} is not a variable name")
-        config = AIConfig.of(order.model)
+        config = AIConfig.of(order.config)
         parts = self.parts(order.prompt, local_ns) if order.interpolate else [order.prompt]
         if order.dry_run:
             print(_preview(session, parts, config))  # noqa: T201
@@ -87,6 +94,28 @@ class Team:
             self.outputs.answer(run)
             run.result()
         return run
+
+    def take_up_edits(self) -> None:
+        """Take up what has changed in the project's files, and say what was not."""
+        for line in self.runtime.refresh():
+            print(printable(f"whisper_nb: {line}"))  # noqa: T201
+
+    def off_the_loop(self, function: Callable[[], T]) -> T:
+        """What a function gives that takes its time; agents go on meanwhile."""
+        done: Future[None] = Future()
+        found: list[T] = []
+
+        def call() -> None:
+            try:
+                found.append(function())
+                done.set_result(None)
+            except BaseException as error:
+                done.set_exception(error)
+
+        threading.Thread(target=call, name="whisper_nb look", daemon=True).start()
+        self.runtime.home.wait(done, None)
+        done.result()
+        return found[0]
 
     def parts(self, text: str, local_ns: Mapping[str, Any] | None = None) -> list[str | Run]:
         """The text with its `{{ … }}` evaluated in the user's namespace."""
@@ -182,8 +211,24 @@ class Team:
                 print(f"{run.id}, which this cell launched before, was not finished: cancelled")  # noqa: T201
 
 
+def function_in(namespace: Mapping[str, Any], name: str) -> Callable[..., Any]:
+    """The function that a tool's name means in a notebook; `module.function` is understood.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    first, *rest = name.split(".")
+    try:
+        function = functools.reduce(getattr, rest, namespace[first])
+    except (KeyError, AttributeError):
+        raise ConfigError(f"tool {name!r} is not defined in this notebook; run the cell that defines it") from None
+    if not callable(function):
+        raise ConfigError(f"tool {name!r} is a {type(function).__name__}, not a function")
+    return cast(Callable[..., Any], function)
+
+
 def _preview(session: Session, parts: Sequence[str | Run], config: AIConfig) -> str:
-    resolved = session.ports.resolve(session.agent, config)
+    resolved = session.resolved(config)
     prompt = "".join(part if isinstance(part, str) else str(part) if part.done else f"⟨{part.id}⟩" for part in parts)
     lines = [f"dry run: {session.name} would call {resolved.model} with", f"[system] {session.agent.instructions}"]
     for message in session.history:

@@ -1,0 +1,248 @@
+"""`%agent trust`, `config`, `models` and `save`, and agents that files describe."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from inprocess import Notebook
+from IPython.core.interactiveshell import InteractiveShell
+
+from whisper_nb import Agent, Rule, Runtime, ScriptedModel
+from whisper_nb.home import Home
+from whisper_nb.notebook.blocking import block
+from whisper_nb.notebook.team import function_in
+from whisper_nb.project import Project
+from whisper_nb.trust import TrustFile
+
+MAIN = (
+    "model: offline/test\ntemperature: 0.25\nasync_agents: {max_tasks_per_agent: 3, default_check_mail_interval: 5}\n"
+)
+BOB = "description: Counts.\nsystem_prompt: You are bob.\nai_config: {seed: 4}\ntools: [rows]\n"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project with a config and an agent, that nobody trusts yet."""
+    for name, text in {"config/main.yaml": MAIN, "agents/bob.yaml": BOB}.items():
+        (tmp_path / "project" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "project" / name).write_text(text)
+    return tmp_path / "project"
+
+
+@pytest.fixture
+def environ() -> dict[str, str]:
+    """The environment; live."""
+    return {"OPENAI_API_KEY": "sk-0123456789abcdef", "OLLAMA_API_BASE": "http://127.0.0.1:9"}
+
+
+@pytest.fixture
+async def notebook(
+    project: Path, tmp_path: Path, environ: dict[str, str], shell: InteractiveShell, capsys: pytest.CaptureFixture[str]
+) -> AsyncIterator[Notebook]:
+    """A notebook in that project."""
+    async with Runtime(
+        environ=environ,
+        home=Home(asyncio.get_running_loop(), block),
+        project=Project(project, TrustFile(tmp_path / "home")),
+        find_tool=lambda name: function_in(shell.user_ns, name),
+    ) as rt:
+        rt.models["offline/test"] = ScriptedModel([Rule("(.*)", reply=r"heard: \1")])
+        notebook = Notebook(shell, rt, capsys)
+        notebook.load()
+        notebook.run("def rows(limit: int = 3) -> list[int]:\n    'Rows.'\n    return list(range(limit))")
+        yield notebook
+
+
+def table(notebook: Notebook) -> list[list[str]]:
+    """The words of the table that was displayed last."""
+    return [line.split() for line in notebook.shown[-1]["data"]["text/plain"].splitlines()]
+
+
+def trust(notebook: Notebook) -> str:
+    code = re.search(r"^To use just this: %agent trust (\w+)$", notebook.run("%agent trust"), re.MULTILINE)
+    assert code is not None
+    return notebook.run(f"%agent trust {code[1]}")
+
+
+def test_what_a_project_says_is_held_back_and_that_is_said_once(notebook: Notebook) -> None:
+    said = notebook.run("%agent")
+    assert said.startswith("whisper_nb: held back until %agent trust: config/main.yaml and 1 agent of project/")
+    assert notebook.run("%agent") == ""
+    assert notebook.error("%agent show bob").startswith("no agent named 'bob'")
+    assert notebook.runtime.resolve().model == "openai/gpt-4o-mini"
+
+
+def test_trust_shows_what_would_change_and_trusts_nothing(notebook: Notebook) -> None:
+    said = notebook.run("%agent trust")
+    for fact in (
+        "is not trusted", "model: offline/test (now openai/gpt-4o-mini)", "temperature: 0.25", "max_queued_runs: 3",
+        "agent bob (agents/bob.yaml:1), new: Counts.", "tools of this notebook: rows", "default_check_mail_interval",
+    ):  # fmt: skip
+        assert fact in said
+    assert notebook.runtime.resolve().model == "openai/gpt-4o-mini"
+
+
+async def test_with_its_code_a_project_is_trusted_and_used(notebook: Notebook) -> None:
+    assert "is trusted as it is, until one byte of it changes" in trust(notebook)
+    notebook.run("%%agent bob -o ans\nhello")
+    assert await notebook["ans"] == "heard: hello"
+    bob = notebook.runtime["bob"]
+    assert (bob.agent.system_prompt, bob.config.seed, bob.config.temperature) == ("You are bob.", 4, 0.25)
+    assert [tool.name for tool in bob.agent.as_tools] == ["rows"]
+    assert "is trusted as it is" in notebook.run("%agent trust")
+
+
+def test_another_code_trusts_nothing(notebook: Notebook, project: Path) -> None:
+    assert notebook.runtime.project is not None
+    code = notebook.runtime.project.code
+    (project / "agents/bob.yaml").write_text(BOB + "role: spy\n")
+    assert "is not the code of what" in notebook.error(f"%agent trust {code}")
+    assert "is not the code of what" in notebook.error("%agent trust 1234")
+    assert notebook.runtime.resolve().model == "openai/gpt-4o-mini"
+
+
+def test_one_changed_byte_asks_again_and_what_was_trusted_holds_on(notebook: Notebook, project: Path) -> None:
+    trust(notebook)
+    (project / "config/main.yaml").write_text(MAIN.replace("0.25", "0.75"))
+    assert "files of project/ have changed: what you trusted holds on" in notebook.run("%agent")
+    assert notebook.runtime.resolve().temperature == 0.25
+    trust(notebook)
+    assert notebook.runtime.resolve().temperature == 0.75
+
+
+def test_revoked_trust_ends_what_the_files_say(notebook: Notebook) -> None:
+    trust(notebook)
+    notebook.run("%agent trust --revoke")
+    assert notebook.runtime.resolve().model == "openai/gpt-4o-mini"
+    assert "is not trusted" in notebook.run("%agent trust")
+
+
+def test_a_bad_edit_keeps_the_agent_as_it_was_and_says_so(notebook: Notebook, project: Path) -> None:
+    trust(notebook)
+    notebook.run("%agent new bob")
+    (project / "agents/bob.yaml").write_text(BOB + "temprature: 1\n")
+    said = trust(notebook)
+    assert "agents/bob.yaml:5: unknown key 'temprature'" in said
+    assert "(bob stays as it was)" in said
+    assert notebook.runtime["bob"].agent.system_prompt == "You are bob."
+
+
+def test_config_shows_each_value_with_where_it_came_from(notebook: Notebook) -> None:
+    trust(notebook)
+    notebook.run("%agent config bob top_p=0.5")
+    rows = {row[0]: " ".join(row[1:]) for row in table(notebook)[1:]}
+    assert rows["model"] == "offline/test config/main.yaml:1"
+    assert rows["temperature"] == "0.25 config/main.yaml:2"
+    assert rows["seed"] == "4 agents/bob.yaml:3"
+    assert rows["top_p"] == "0.5 session"
+    assert rows["timeout_s"] == "600 default"
+    notebook.run("%agent new amy --model openai/x")
+    notebook.run("%agent config amy")
+    rows = {row[0]: " ".join(row[1:]) for row in table(notebook)[1:]}
+    assert rows["model"] == "openai/x agent amy"
+    assert rows["api_key"] == "os.environ/OPENAI_API_KEY env OPENAI_API_KEY"
+
+
+def test_config_sets_values_of_the_session_as_yaml_says_them(notebook: Notebook) -> None:
+    notebook.run("%agent new amy --model openai/x --temperature 1")
+    notebook.run("""%agent config amy seed=3 "stop=[END, FIN]" temperature=null""")
+    config = notebook.runtime["amy"].config
+    assert (config.seed, config.stop, config.temperature) == (3, ("END", "FIN"), None)
+    notebook.run("%agent config amy seed=4")
+    assert notebook.runtime["amy"].config.stop == ("END", "FIN")
+    assert "did you mean 'seed'" in notebook.error("%agent config amy sed=4")
+    assert "is not FIELD=VALUE" in notebook.error("%agent config amy seed")
+
+
+async def test_set_sets_config_of_one_run(notebook: Notebook) -> None:
+    notebook.run("%agent new amy --model offline/test --set seed=1")
+    notebook.run("%%agent amy -o ans --set seed=2 --set top_p=0.5\nhello")
+    await notebook["ans"]
+    (request,) = notebook.runtime.models.open(notebook.runtime["amy"].config).requests  # type: ignore[attr-defined]
+    assert (request.config.seed, request.config.top_p) == (2, 0.5)
+    assert notebook.runtime["amy"].config.seed == 1
+
+
+def test_models_are_those_with_a_key_and_those_of_servers_that_answer(notebook: Notebook) -> None:
+    notebook.run("%agent models")
+    rows = {row[0]: " ".join(row[1:]) for row in table(notebook)[1:]}
+    assert rows["offline/echo"] == "always here $0"
+    assert rows["openai/gpt-4o-mini"] == "env OPENAI_API_KEY $0.15 in, $0.60 out"
+    assert not any(model.startswith(("ollama", "anthropic")) for model in rows)
+
+
+async def test_models_of_a_local_server(notebook: Notebook, environ: dict[str, str]) -> None:
+    async def tags(_: web.Request) -> web.Response:
+        return web.json_response({"models": [{"name": "llama3:8b"}, {"name": "qwen3"}]})
+
+    app = web.Application()
+    app.router.add_get("/api/tags", tags)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    environ["OLLAMA_API_BASE"] = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        notebook.run("%agent models")
+    finally:
+        await runner.cleanup()
+    rows = {row[0]: " ".join(row[1:]) for row in table(notebook)[1:]}
+    assert rows["ollama/llama3:8b"] == rows["ollama/qwen3"] == "ollama on this machine $0"
+
+
+def test_a_saved_agent_loads_to_the_identical_one(notebook: Notebook, project: Path) -> None:
+    trust(notebook)
+    notebook.run('%agent new eve --prompt "You are eve.\\nBe brief." --tools rows --set seed=5 --max-turns 4')
+    assert notebook.run("%agent save eve").strip().endswith("agents/eve.yaml")
+    assert notebook.runtime.described("eve") == notebook.runtime["eve"].agent
+    assert notebook.run("%agent trust").count("is trusted as it is") == 1, "its user wrote the file"
+    notebook.run('%agent new eve --prompt "Another."')
+    assert "is there already, and says something else" in notebook.error("%agent save eve")
+    notebook.run("%agent save eve --force")
+    assert notebook.runtime.described("eve").system_prompt == "Another."
+
+
+def test_the_packaged_team_is_at_hand(notebook: Notebook) -> None:
+    notebook.run("%agent")
+    assert "at hand: alice, debbie, eamonn, patricia, tessa" in notebook.shown[-1]["data"]["text/plain"]
+    assert notebook.run("%agent new alice").startswith("alice is ready")
+    assert notebook.runtime["alice"].agent.title == "Alice the Assistant"
+    notebook.run("%agent new alice --max-turns 3")
+    assert notebook.runtime["alice"].agent.system_prompt.startswith("You are Alice")
+    assert notebook.runtime["alice"].agent.max_turns == 3
+    notebook.run("%agent new alice --prompt Mine.")
+    assert notebook.runtime["alice"].agent == Agent(name="alice", system_prompt="Mine.")
+
+
+async def test_an_agent_of_the_package_works_without_being_made(notebook: Notebook) -> None:
+    notebook.run("%%agent tessa -o ans --model offline/test\nhello")
+    assert await notebook["ans"] == "heard: hello"
+
+
+def test_a_tool_that_is_not_defined_is_named(notebook: Notebook) -> None:
+    trust(notebook)
+    notebook.run("del rows")
+    assert "tool 'rows' is not defined in this notebook" in notebook.error("%agent new bob")
+
+
+def test_another_programs_config_is_left_alone_in_one_line(python: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/main.yaml").write_text("defaults: [db: mysql]\nmodel: {hidden: 64}\ntrainer: {epochs: 3}\n")
+    said = python(
+        "from IPython.core.interactiveshell import InteractiveShell as S\n"
+        "S.instance(colors='nocolor').run_cell('%load_ext whisper_nb')",
+        WHISPER_NB_HOME=str(tmp_path / "home"),
+    )
+    assert said.splitlines()[1:] == ["whisper_nb: config/main.yaml is another program's: left alone"]
+
+
+def test_trust_is_kept_outside_the_project(notebook: Notebook, project: Path, tmp_path: Path) -> None:
+    trust(notebook)
+    kept = json.loads((tmp_path / "home/trust.json").read_text())
+    assert list(kept) == [str(project)]
+    assert sorted(path.name for path in project.rglob("*") if path.is_file()) == ["bob.yaml", "main.yaml"]

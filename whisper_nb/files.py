@@ -1,0 +1,135 @@
+"""The files of a project that whisper_nb reads: all of them, once, within bounds, before anything is made of them.
+
+What is hashed for trust and what is used are so the same bytes. No file outside its folder is read, however it is
+linked; nothing that is no plain file, so that nothing here can hang.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from .yamlfile import MAX_BYTES
+
+MAIN = "config/main.yaml"
+AGENTS = "agents"
+MAX_FILES = 500
+_PROMPT_DEPTH = 3
+#: What says that a file has changed.
+Signature = tuple[tuple[str, int, int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Files as they were at one moment."""
+
+    root: Path
+    """The folder that `config/` and `agents/` are in."""
+    data: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    """Path below `root`, with slashes → content."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Path → why it was not read: a predicate, such as `is a link that leaves agents/`."""
+    label: str = ""
+    """Put before names in messages: `whisper_nb's`, say."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of names and contents; one changed byte changes it."""
+        digest = hashlib.sha256()
+        for name, content in sorted(self.data.items()):
+            digest.update(f"{name}\0{len(content)}\0".encode())
+            digest.update(content)
+        for name in sorted(self.refused):
+            digest.update(f"{name}\0refused\0".encode())
+        return digest.hexdigest()
+
+    def name(self, path: str) -> str:
+        """A file as people know it."""
+        return f"{self.label} {path}".strip()
+
+    def __bool__(self) -> bool:
+        return bool(self.data or self.refused)
+
+
+def read_files(root: Path, label: str = "") -> Files:
+    """Read `config/main.yaml`, `agents/*.yaml`, `agents/*.md` and `agents/prompts/` below a folder."""
+    return with_files(Files(root, label=label), *_names(root))
+
+
+def with_files(files: Files, *paths: str) -> Files:
+    """These files, and beside them those at `paths`; what was read before is not read again."""
+    data, refused = dict(files.data), dict(files.refused)
+    base = Path(os.path.realpath(files.root))
+    for path in paths:
+        if len(data) + len(refused) == MAX_FILES:
+            refused[path] = f"is one file too many: at most {MAX_FILES} are read"
+            break
+        folder = base / path.partition("/")[0] if "/" in path else base
+        content = _read(files.root / path, folder)
+        if isinstance(content, bytes):
+            data[path] = content
+        elif content:
+            refused[path] = content
+    return replace(files, data=data, refused=refused)
+
+
+def signature(root: Path, more: tuple[str, ...] = ()) -> Signature:
+    """What changes when one of these files does. Costs a stat for each, and reads none."""
+    found = []
+    for path in (*_names(root), *more):
+        try:
+            status = os.stat(root / path)
+        except (OSError, ValueError):  # a NUL in a name
+            continue
+        found.append((path, status.st_mtime_ns, status.st_size, status.st_ino))
+        if len(found) > MAX_FILES:
+            break
+    return tuple(found)
+
+
+def _names(root: Path) -> Iterator[str]:
+    yield MAIN
+    yield from _below(root, AGENTS, (".yaml", ".yml", ".md"), 1)
+    yield from _below(root, f"{AGENTS}/prompts", (".md", ".txt"), _PROMPT_DEPTH)
+
+
+def _below(root: Path, folder: str, endings: tuple[str, ...], depth: int) -> Iterator[str]:
+    try:
+        with os.scandir(root / folder) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+    except OSError:
+        return
+    for entry in found:
+        if entry.name.startswith("."):
+            continue
+        if depth > 1 and entry.is_dir(follow_symlinks=False):
+            yield from _below(root, f"{folder}/{entry.name}", endings, depth - 1)
+        elif entry.name.endswith(endings):
+            yield f"{folder}/{entry.name}"
+
+
+def _read(path: Path, folder: Path) -> bytes | str:
+    """A file's content; why it is not read; or empty where there is none."""
+    try:
+        if not Path(os.path.realpath(path, strict=True)).is_relative_to(folder):
+            return f"is a link that leaves {folder.name}/"
+        # Without O_NONBLOCK, opening a pipe would wait for its writer.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return "is a link to nothing" if path.is_symlink() else ""
+    except (OSError, ValueError) as error:
+        return f"cannot be read: {getattr(error, 'strerror', None) or error}"
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return "is not a plain file"
+        with os.fdopen(os.dup(descriptor), "rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    finally:
+        os.close(descriptor)
+    return content if len(content) <= MAX_BYTES else f"has more than {MAX_BYTES:,} bytes, which is all that is read"

@@ -1,0 +1,65 @@
+"""What is known of providers: the variable that holds a key, a model to begin with, where a local server listens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """One provider, by LiteLLM's own names."""
+
+    variables: tuple[str, ...] = ()
+    """The environment variables that may hold its key; the first is the one to tell people. Empty: it needs none."""
+    model: str = ""
+    """The model that a key alone selects."""
+    address: str = ""
+    """Where a server of this kind listens on one's own machine."""
+
+
+#: Providers with a model come first, in the order of preference where several keys are set.
+PROVIDERS: dict[str, Provider] = {
+    "openrouter": Provider(("OPENROUTER_API_KEY",), "openrouter/openai/gpt-4o-mini"),
+    "anthropic": Provider(("ANTHROPIC_API_KEY",), "anthropic/claude-haiku-4-5"),
+    "openai": Provider(("OPENAI_API_KEY",), "openai/gpt-4o-mini"),
+    "gemini": Provider(("GEMINI_API_KEY", "GOOGLE_API_KEY"), "gemini/gemini-flash-latest"),
+    "mistral": Provider(("MISTRAL_API_KEY",), "mistral/mistral-small-latest"),
+    "groq": Provider(("GROQ_API_KEY",), "groq/openai/gpt-oss-20b"),
+    "deepseek": Provider(("DEEPSEEK_API_KEY",), "deepseek/deepseek-flash"),
+    "xai": Provider(("XAI_API_KEY",), "xai/grok-4.3-latest"),
+    "together_ai": Provider(("TOGETHERAI_API_KEY",), "together_ai/openai/gpt-oss-120b"),
+    "cerebras": Provider(("CEREBRAS_API_KEY",)),
+    "cohere": Provider(("COHERE_API_KEY",)),
+    "dashscope": Provider(("DASHSCOPE_API_KEY",)),
+    "deepinfra": Provider(("DEEPINFRA_API_KEY",)),
+    "fireworks_ai": Provider(("FIREWORKS_AI_API_KEY",)),
+    "huggingface": Provider(("HUGGINGFACE_API_KEY",)),
+    "moonshot": Provider(("MOONSHOT_API_KEY",)),
+    "nebius": Provider(("NEBIUS_API_KEY",)),
+    "nvidia_nim": Provider(("NVIDIA_NIM_API_KEY",)),
+    "perplexity": Provider(("PERPLEXITYAI_API_KEY",)),
+    "replicate": Provider(("REPLICATE_API_KEY",)),
+    "ollama": Provider(address="http://localhost:11434"),
+    "ollama_chat": Provider(address="http://localhost:11434"),
+    "lm_studio": Provider(address="http://localhost:1234/v1"),
+    "llamafile": Provider(address="http://localhost:8080/v1"),
+    "hosted_vllm": Provider(),
+    "offline": Provider(),
+}
+
+
+def canonical(model: str, provider: str = "") -> str:
+    """LiteLLM's `provider/model` for what people write.
+
+    `openai/gpt-4o` of the provider openrouter is `openrouter/openai/gpt-4o`, and never prefixed twice; OpenRouter's own
+    `openrouter/auto` is `openrouter/openrouter/auto`, since its models always have a vendor. `anthropic:claude-x` is
+    understood where a known provider stands before a colon that no slash precedes, so `ollama/llama3:8b` stays.
+    """
+    prefix, colon, rest = model.partition(":")
+    if colon and rest and prefix in ((provider,) if provider else PROVIDERS):
+        return f"{prefix}/{rest}"
+    if not provider:
+        return model
+    before, slash, rest = model.partition("/")
+    prefixed = slash and before == provider and (provider != "openrouter" or "/" in rest)
+    return model if prefixed else f"{provider}/{model}"
