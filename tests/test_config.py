@@ -60,15 +60,23 @@ WORDS = [
     *KINDS, *ALIASES, "provider", "generation_params", "params", "openrouter", "openai", "azure", "cache", "site_url",
     "app_name", "cleared", "temprature", "",
 ]  # fmt: skip
-#: What some of those keys may well be given, and what they may not.
-SAID: st.SearchStrategy[Any] = JSON | st.one_of(
-    st.sampled_from(["openai/gpt-4o", "anthropic:claude-x", "openrouter/auto", "openrouter", "os.environ/A_KEY", "MY_KEY",
-                     "http://h", CANARY, 0.7, 1, 8000, math.nan, math.inf, b"", object(), int])
+#: What those keys may well be given, and what they may not.
+SAID: st.SearchStrategy[Any] = JSON | st.sampled_from(
+    ["openai/gpt-4o", "anthropic:claude-x", "openrouter/auto", "openrouter", "os.environ/A_KEY", "MY_KEY", "http://h", CANARY,
+     0.7, 1, 8000, math.nan, math.inf, b"", object(), int]
 )  # fmt: skip
+SOME = st.dictionaries(st.sampled_from(WORDS) | st.text(max_size=3) | st.integers() | st.none(), SAID, max_size=2)
+FIELDS = st.fixed_dictionaries({}, optional={name: st.none() | values for name, values in GOOD.items()})
+#: Dicts in any of the formats, right or with something wrong in them.
 SOURCES: st.SearchStrategy[dict[Any, Any]] = st.recursive(
-    st.dictionaries(st.sampled_from(WORDS) | st.text(max_size=3) | st.integers() | st.none(), SAID, max_size=5),
-    lambda inner: st.dictionaries(st.sampled_from(WORDS), inner | SAID, max_size=4),
-    max_leaves=4,
+    FIELDS | st.builds(lambda fields, some: {**fields, **some}, FIELDS, SOME),
+    lambda inner: st.builds(
+        lambda outer, key, value: {**outer, key: value},
+        FIELDS | SOME,
+        st.sampled_from(["generation_params", "params", "openrouter", "openai", "azure", *WORDS]),
+        inner,
+    ),
+    max_leaves=3,
 )
 
 
@@ -160,6 +168,18 @@ def test_an_override_that_goes_to_another_provider_leaves_key_address_and_extra_
     assert AIConfig.of(source, model="anthropic/y").values() == {"model": "anthropic/y", "seed": 1}
     assert AIConfig.of(source, model="openai/y").api_key == "os.environ/A_KEY"
     assert AIConfig.of(source, model="anthropic/y", api_key="os.environ/B_KEY").api_key == "os.environ/B_KEY"
+
+
+@given(GOOD["model"], FIELDS)
+def test_all_formats_of_one_config_are_the_same(name: str, fields: dict[str, Any]) -> None:
+    params = {field: value for field, value in fields.items() if field != "model"}
+    provider, _, model = name.partition("/")
+    config = from_values({**params, "model": name})
+    assert AIConfig.of({"model": name, **params}) == config
+    assert AIConfig.of({"model": name, "generation_params": params}) == config
+    assert AIConfig.of({"provider": provider, "model": model, "generation_params": params}) == config
+    assert AIConfig.of({provider: {"model": model, "params": params}}) == config
+    assert AIConfig.of({provider: {"model": "z/z", "params": params}, "provider": provider, "model": model}) == config
 
 
 def test_nothing_is_a_config_with_nothing_set() -> None:
@@ -351,7 +371,7 @@ def test_the_key_that_is_missing(config: AIConfig, missing: str) -> None:
 
 # Layers
 
-LAYERS = st.lists(CONFIGS.filter(lambda config: "model" not in config.cleared), max_size=5)
+LAYERS = st.lists(CONFIGS, max_size=5)
 
 
 @given(LAYERS)
@@ -360,8 +380,8 @@ def test_the_last_layer_that_says_something_of_a_field_wins_and_has_its_place(co
     layers = [Layer(config, f"layer {number}") for number, config in enumerate(configs)]
     found = layered(None, *layers)
     assert set(found.places) == set(found.config.values())
-    models = [(number, config.provider) for number, config in enumerate(configs) if config.model]
-    moved = [number for (_, before), (number, now) in itertools.pairwise(models) if now != before]
+    said_of = [(number, config.provider) for number, config in enumerate(configs) if "model" in config.values()]
+    moved = [number for (_, before), (number, now) in itertools.pairwise(said_of) if before and now != before]
     for name in KINDS:
         first = max(moved, default=0) if name in OF_A_PROVIDER else 0
         said = [(one.source, one.config.values()[name]) for one in layers[first:] if name in one.config.values()]
@@ -537,6 +557,14 @@ async def test_an_agent_of_another_provider_gets_no_key_and_no_address_of_the_te
     assert told["model"] == ("anthropic/claude-x", "agents/bob.yaml:1")
     assert told["temperature"] == (0.1, "config/main.yaml:5")
     assert not {"api_key", "api_base", "extra"} & told.keys()
+
+
+async def test_a_key_under_a_provider_is_that_providers_alone(tmp_path: Path) -> None:
+    """Without a model beside it, it would go to whatever provider the environment names: an error."""
+    main = "groq:\n  api_key: os.environ/MY_KEY\n"
+    async with Runtime(environ={"WHISPER_MODEL": "openai/x"}, project=project(tmp_path, main=main)) as rt:
+        with pytest.raises(ConfigError, match=r"main\.yaml:1: provider 'groq' without a model"):
+            rt.resolve()
 
 
 async def test_configuring_another_provider_hands_no_key_on() -> None:

@@ -122,13 +122,14 @@ def test_two_providers_are_one_too_many() -> None:
         ("openai/a", "anthropic/b", True),
         ("openrouter/openai/a", "openai/a", True),
         ("openai/a", None, False),
-        (None, "openai/a", False),
+        (None, "openai/a", True),
     ],
 )
-def test_whether_a_model_is_another_providers(model: str | None, before: str | None, moved: bool) -> None:
-    assert over({"model": before, "api_base": "http://x"}, {"model": model}).get("api_base") == (
-        None if moved else "http://x"
-    )
+def test_what_is_left_behind_with_a_provider(model: str | None, before: str | None, moved: bool) -> None:
+    below = {"model": before, "api_key": "os.environ/A", "api_base": "http://h", "extra": Params({}), "seed": 1}
+    found = over(below, {"model": model, "temperature": 0})
+    left = {"seed": 1, "temperature": 0, "model": model}
+    assert found == (left if moved else {**below, **left})
 
 
 # What is wrong
@@ -182,12 +183,14 @@ def test_a_section_that_names_only_a_key_goes_with_the_model_beside_it() -> None
     assert values(said) == {"model": "groq/x", "api_key": "os.environ/MY_KEY"}
 
 
-def test_a_dead_key_is_left_out_with_a_warning() -> None:
+def test_a_section_that_names_only_a_key_keeps_it_from_another_provider() -> None:
+    assert values({"model": "openai/x", "groq": {"api_key": "os.environ/MY_KEY"}}) == {"model": "openai/x"}
+
+
+def test_a_dead_key_is_left_out_and_noted() -> None:
     reading = read({"openrouter": {"model": "a/b", "cache": True}})
     assert reading.values == {"model": "openrouter/a/b"}
-    assert [(one.path, one.text) for one in reading.warnings] == [
-        (("top", "openrouter", "cache"), "cache has no meaning here and is left out")
-    ]
+    assert reading.dead == ["cache"]
 
 
 def test_the_paths_lead_to_where_each_value_was_said() -> None:

@@ -12,8 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from doubles import settled
 from hostile import CANARY, REPOSITORIES, YAML, put
+from provider import Provider, Refusal
 
+from whisper_nb import Agent, Runtime
+from whisper_nb.notebook.explain import trust_lines
 from whisper_nb.project import Project
 from whisper_nb.trust import TrustFile
 
@@ -247,3 +251,33 @@ def test_many_large_files_together_do_not_hold_up_a_notebook(tmp_path: Path) -> 
     began = time.perf_counter()
     project.refresh()
     assert time.perf_counter() - began < 2
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "openai/x",
+        "groq/x",
+        "hosted_vllm/x",
+        "text-completion-openai/x",
+        "custom_openai/x",
+        "anthropic_text/x",
+        "azure/x",
+    ],
+)
+async def test_the_only_key_that_a_server_gets_is_the_one_that_was_said_to_go_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, complaints: list[str], model: str
+) -> None:
+    names = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "AZURE_API_KEY", "GROQ_API_KEY")
+    for name in names:
+        monkeypatch.setenv(name, f"{CANARY}-{name}")
+    async with Provider(lambda _: Refusal(400)) as server:
+        put(tmp_path, "config/main.yaml", f"model: {model}\napi_base: {server.url}\n")
+        project = Project(tmp_path, TrustFile(tmp_path / "home"))
+        async with Runtime(environ=os.environ, project=project) as rt:
+            (said,) = [line for line in trust_lines(project, rt.resolve(), rt.keys, "agent") if "→" in line]
+            rt.trust(project.code)
+            await settled(rt.create(Agent(name="bob")).submit("hello"))
+    sent = {name for request in server.requests for name in names if f"{CANARY}-{name}" in str(request.headers)}
+    assert server.requests
+    assert sent == {name for name in names if name in said}

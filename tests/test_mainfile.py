@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_config import FIELDS, GOOD
 
 from whisper_nb.config import KINDS, AIConfig
 from whisper_nb.fields import Params
 from whisper_nb.mainfile import SETTINGS, Main, read_main
 from whisper_nb.project import package
+from whisper_nb.yamlfile import dump_yaml
 
 NAME = "config/main.yaml"
 PLACE = re.compile(r"config/main\.yaml:[1-9][0-9]*")
@@ -137,7 +139,7 @@ def test_the_settings_of_the_team() -> None:
         ("model: a/b\nmodel: a/c\n", ":2: the key 'model' is here twice"),
         ("model: a/b\n  - x: [\n", ":2: not YAML"),
         ("model: &a a/b\nseed: *a\n", ":2: aliases"),
-        ("1: 2\n", ":1: the key 1 is not text"),
+        ("1: 2\n", ":1: the key '1' is not text"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_told_with_its_line_and_what_is_allowed(text: str, found: str) -> None:
@@ -191,6 +193,18 @@ def test_the_packages_own_file_limits_every_call_in_time_and_nothing_else() -> N
 
 # Any text
 
+
+@given(GOOD["model"], FIELDS)
+@settings(max_examples=50)
+def test_all_formats_of_one_config_are_the_same_as_yaml(name: str, fields: dict[str, Any]) -> None:
+    params = {field: value for field, value in fields.items() if field != "model"}
+    provider, _, model = name.partition("/")
+    said = AIConfig.of({"model": name, **params})
+    assert config(dump_yaml({"model": name, **params})) == said
+    assert config(dump_yaml({"provider": provider, "model": model, "generation_params": params})) == said
+    assert config(dump_yaml({provider: {"model": model, "params": params}})) == said
+
+
 SCALARS = st.sampled_from(
     ["openai/x", "gpt", "0.5", "9", "-1", "true", "null", "~", "''", "'a b'", "[a, b]", "[]", "{}", "{model: x}", "{params: 1}",
      "os.environ/A", "${A}", "MY_KEY", "http://h", "1e999", "0x1f", "*a", "&a b", "!!int 5", "|\n  a", ">", "'", "{", "]", "é\u2028",
@@ -203,7 +217,11 @@ KEYS = st.sampled_from(
 LINES = st.builds(
     lambda indent, key, value: f"{indent}{key}: {value}", st.sampled_from(["", "", "  ", "    "]), KEYS, SCALARS
 )
-TEXTS = st.lists(LINES | st.just("openrouter:") | st.just("  params:"), max_size=6).map("\n".join)
+RIGHT = st.sampled_from(
+    ["model: openai/x", "seed: 1", "temperature: null", "openrouter:\n  model: a/b", "  params:\n    top_p: 0.5", "cache: true",
+     "async_agents:\n  max_tasks_per_agent: 5", "env_file: .env", "# a comment", "stop: [a]", "extra: {a: {b: [1, ~]}}"]
+)  # fmt: skip
+TEXTS = st.one_of(st.lists(RIGHT, max_size=4), st.lists(RIGHT | LINES, max_size=6)).map("\n".join)
 
 
 @given(TEXTS | st.text("abx: -[]{}!&*?|>'\"#%@`\n\t019._~<=,\x00\x85", max_size=30))

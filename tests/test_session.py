@@ -539,7 +539,7 @@ async def test_a_model_that_breaks_in_any_way_fails_its_run(runtime: Runtime) ->
 async def test_a_config_that_cannot_be_resolved_fails_its_run(complaints: list[str]) -> None:
     async with Runtime(environ={"WHISPER_MODEL": "nonsense"}) as runtime:
         run = runtime.create(Agent(name="bob")).submit("hello")
-        with pytest.raises(RunFailed, match="model 'nonsense' is not provider/model"):
+        with pytest.raises(RunFailed, match="WHISPER_MODEL 'nonsense' is not provider/model"):
             await run
         assert kinds_of(run.events) == ["RunQueued", "RunFinished"]
 

@@ -266,6 +266,8 @@ class _Reader:
         reading = read_config(config, CONFIG_KINDS, (*self._path, *path))
         self._problems += self._placed(reading.problems)
         self._warnings += self._placed(reading.warnings)
+        if reading.dead:
+            self._warn(f"left out, for it has no meaning here: {', '.join(reading.dead)}", *path)
         return reading
 
     def _placed(self, problems: list[Problem]) -> Iterator[Problem]:

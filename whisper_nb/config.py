@@ -135,8 +135,9 @@ def _read(source: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _warn(reading: Reading) -> None:
-    for warning in reading.warnings:
-        warnings.warn(f"AIConfig: {warning}", UserWarning, stacklevel=4)
+    left_out = [f"left out, for it has no meaning here: {', '.join(reading.dead)}"] if reading.dead else []
+    for warning in (*reading.warnings, *left_out):
+        warnings.warn(f"AIConfig: {warning}", UserWarning, stacklevel=5)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import numbers
@@ -177,19 +178,20 @@ class Words:
 class Params(Mapping[str, Any]):
     """An immutable, hashable mapping of JSON values. What is taken out is a copy."""
 
-    __slots__ = ("_json",)
+    __slots__ = ("_json", "_values")
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._json = json.dumps(dict(values), sort_keys=True, allow_nan=False)
+        self._values: dict[str, Any] = json.loads(self._json)
 
     def __getitem__(self, name: str) -> Any:
-        return json.loads(self._json)[name]
+        return copy.deepcopy(self._values[name])
 
     def __iter__(self) -> Iterator[str]:
-        return iter(json.loads(self._json))
+        return iter(self._values)
 
     def __len__(self) -> int:
-        return len(json.loads(self._json))
+        return len(self._values)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Params) and self._json == other._json

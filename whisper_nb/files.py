@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from .yamlfile import MAX_BYTES
+from .yamlfile import MAX_BYTES, read_plain
 
 MAIN = "config/main.yaml"
 AGENTS = "agents"
 MAX_FILES = 500
 _PROMPT_DEPTH = 3
+_YAML = (".yaml", ".yml")
 #: What says that a file has changed.
 Signature = tuple[tuple[str, int, int, int], ...]
 
@@ -41,10 +41,10 @@ class Files:
         """SHA-256 of names and contents; one changed byte changes it."""
         digest = hashlib.sha256()
         for name, content in sorted(self.data.items()):
-            digest.update(f"{name}\0{len(content)}\0".encode())
+            digest.update(f"{name}\0{len(content)}\0".encode("utf-8", "surrogatepass"))
             digest.update(content)
         for name in sorted(self.refused):
-            digest.update(f"{name}\0refused\0".encode())
+            digest.update(f"{name}\0refused\0".encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
 
     def name(self, path: str) -> str:
@@ -63,6 +63,7 @@ def read_files(root: Path, label: str = "") -> Files:
 def with_files(files: Files, *paths: str) -> Files:
     """These files, and beside them those at `paths`; what was read before is not read again."""
     data, refused = dict(files.data), dict(files.refused)
+    yaml_bytes = sum(len(content) for path, content in data.items() if path.endswith(_YAML))
     base = Path(os.path.realpath(files.root))
     for path in paths:
         if len(data) + len(refused) == MAX_FILES:
@@ -70,6 +71,11 @@ def with_files(files: Files, *paths: str) -> Files:
             break
         folder = base / path.partition("/")[0] if "/" in path else base
         content = _read(files.root / path, folder)
+        if isinstance(content, bytes) and path.endswith(_YAML):
+            yaml_bytes += len(content)
+        if yaml_bytes > MAX_BYTES:
+            refused[path] = f"is beyond the {MAX_BYTES:,} bytes that all YAML files of a project may have together"
+            break
         if isinstance(content, bytes):
             data[path] = content
         elif content:
@@ -93,7 +99,7 @@ def signature(root: Path, more: tuple[str, ...] = ()) -> Signature:
 
 def _names(root: Path) -> Iterator[str]:
     yield MAIN
-    yield from _below(root, AGENTS, (".yaml", ".yml", ".md"), 1)
+    yield from _below(root, AGENTS, (*_YAML, ".md"), 1)
     yield from _below(root, f"{AGENTS}/prompts", (".md", ".txt"), _PROMPT_DEPTH)
 
 
@@ -117,19 +123,13 @@ def _read(path: Path, folder: Path) -> bytes | str:
     try:
         if not Path(os.path.realpath(path, strict=True)).is_relative_to(folder):
             return f"is a link that leaves {folder.name}/"
-        # Without O_NONBLOCK, opening a pipe would wait for its writer.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        content = read_plain(path)
+    except NotADirectoryError:  # a file where the folder would be
+        return ""
     except FileNotFoundError:
-        return "is a link to nothing" if path.is_symlink() else ""
-    except (OSError, ValueError) as error:
-        return f"cannot be read: {getattr(error, 'strerror', None) or error}"
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return "is not a plain file"
-        with os.fdopen(os.dup(descriptor), "rb") as file:
-            content = file.read(MAX_BYTES + 1)
+        return "is a link to nothing" if os.path.islink(path) else ""
     except OSError as error:
         return f"cannot be read: {error.strerror}"
-    finally:
-        os.close(descriptor)
+    except ValueError as error:  # not a plain file, or a NUL in the name
+        return str(error) if str(error).startswith("is ") else f"cannot be read: {error}"
     return content if len(content) <= MAX_BYTES else f"has more than {MAX_BYTES:,} bytes, which is all that is read"

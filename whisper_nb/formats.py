@@ -57,12 +57,18 @@ class Reading:
     """Field → the keys that lead to it."""
     problems: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
-    """What works, or is left out, and should be known."""
+    """What works, and should be known."""
+    dead: list[str] = field(default_factory=list)
+    """Keys that mean nothing here and are left out."""
 
 
 def is_section(key: str, value: object) -> bool:
     """Whether a key with its value is the section of a provider, in the main format."""
-    return isinstance(value, Mapping) and (key in PROVIDERS or bool({"model", "params"} & set(value)))
+    return (
+        key not in _NESTED
+        and isinstance(value, Mapping)
+        and (key in PROVIDERS or bool({"model", "params"} & set(value)))
+    )
 
 
 def read_config(source: Mapping[Any, Any], kinds: Mapping[str, Kind], path: Path = ()) -> Reading:
@@ -79,37 +85,51 @@ def read_config(source: Mapping[Any, Any], kinds: Mapping[str, Kind], path: Path
         names = " and ".join(map(str, sections))
         reading.problems.append(Problem((*path, sections[1]), f"two providers, {names}: a config says one"))
     for key in sections[:1]:
-        _read_flat({"provider": key, **source[key]}, kinds, (*path, key), below)
+        _read_flat({"provider": key, **source[key]}, kinds, (*path, key), below, is_section=True)
     _read_flat({key: value for key, value in source.items() if key not in sections}, kinds, path, reading)
+    section = {"model": f"{sections[0]}/"} if sections else {}  # whose key it says, also without a model
+    values = over(section | below.values, reading.values)
+    if section and values["model"] == section["model"]:
+        del values["model"]
+        if not below.problems and len(sections) == 1:
+            text = (
+                f"provider {sections[0]!r} without a model: write model under it, so that its key is sent nowhere else"
+            )
+            reading.problems.append(Problem((*path, sections[0]), text))
     return Reading(
-        over(below.values, reading.values), below.paths | reading.paths,
-        below.problems + reading.problems, below.warnings + reading.warnings,
+        values, below.paths | reading.paths,
+        below.problems + reading.problems, below.warnings + reading.warnings, below.dead + reading.dead,
     )  # fmt: skip
 
 
 def over(below: dict[str, Any], said: dict[str, Any]) -> dict[str, Any]:
-    """Fields on top of others. With a model of another provider, what was said of the one below is left behind."""
-    providers = [str(fields.get("model") or "").partition("/")[0] for fields in (below, said)]
-    gone = OF_A_PROVIDER if all(providers) and providers[0] != providers[1] else ()
+    """Fields on top of others. With a model of another provider, or of none, what was said of the one below is left behind."""
+    before, after = (str(fields.get("model") or "").partition("/")[0] for fields in (below, said))
+    gone = OF_A_PROVIDER if before and "model" in said and before != after else ()
     return {name: value for name, value in below.items() if name not in gone} | said
 
 
-def _read_flat(source: Mapping[Any, Any], kinds: Mapping[str, Kind], path: Path, reading: Reading) -> None:
+def _read_flat(
+    source: Mapping[Any, Any], kinds: Mapping[str, Kind], path: Path, reading: Reading, *, is_section: bool = False
+) -> None:
     provider = _provider(source, path, reading)
     headers: dict[str, Any] = {}
     for key, value, at in _entries(source, path, reading):
         name = ALIASES.get(key, key)
         if name in kinds:
             _take(name, _meant(key, value, provider), kinds[name], at, reading)
-        elif key in _HEADERS and provider == "openrouter" and isinstance(value, str):
-            headers[_HEADERS[key]] = value
+        elif key in _HEADERS and provider == "openrouter" and isinstance(value, str | None):
+            headers |= {_HEADERS[key]: value} if value else {}
         elif key in _DEAD:
-            reading.warnings.append(Problem(at, f"{key} has no meaning here and is left out"))
+            reading.dead.append(key)
         else:
             reading.problems.append(Problem(at, f"unknown config field {key!r}; {nearest(key, kinds)}"))
-    if headers and "extra" not in reading.values:
-        _take("extra", {"extra_headers": headers}, kinds["extra"], path, reading)
-    if provider and "model" not in source:
+    if headers:
+        extra = dict(reading.values.get("extra") or {})
+        given = extra.get("extra_headers")
+        extra["extra_headers"] = headers | given if isinstance(given, dict) else headers
+        _take("extra", extra, kinds["extra"], reading.paths.get("extra", path), reading)
+    if provider and "model" not in source and not is_section:
         text = f"provider {provider!r} without a model: write model beside it"
         reading.problems.append(Problem((*path, "provider"), text))
 

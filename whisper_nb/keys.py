@@ -85,17 +85,18 @@ def reference_to(said: str) -> str:
     Raises:
         ValueError: neither; the message does not repeat it.
     """
+    said = said.strip()
     if found := _REFERENCE.fullmatch(said):
         return _ENVIRONMENT + (found[1] or found[2])
-    if said.startswith((_ENVIRONMENT, "${")):
+    if said.startswith((_ENVIRONMENT, "$")):
         raise ValueError("does not name a variable; write os.environ/NAME, of letters, digits and _")
     if said.startswith(_LITERAL):
         return said
-    if not said.strip() or any(character.isspace() for character in said.strip()):
+    if not said or any(character.isspace() for character in said):
         raise ValueError("is empty or has spaces in it; write os.environ/NAME")
     if _VARIABLE.fullmatch(said) and said.isupper() and "_" in said:
         raise ValueError(f"is the name of a variable, not a key; write os.environ/{said}")
-    return _vault.put(said.strip())
+    return _vault.put(said)
 
 
 class Keys:
@@ -105,13 +106,14 @@ class Keys:
         environ: a live mapping; a variable that is set later is found.
     """
 
-    __slots__ = ("_files", "_lookup", "_names")
+    __slots__ = ("_files", "_lookup", "_names", "_used")
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         # Functions, not the mapping: a verbose traceback shows the attributes of a line's names.
         self._lookup: Callable[[str], str] = lambda name: environ.get(name, "").strip()
         self._names: Callable[[], tuple[str, ...]] = lambda: tuple(environ)
         self._files: dict[str, tuple[Key, str]] = {}
+        self._used: set[str] = set()  # variables that held a key
 
     def __repr__(self) -> str:
         return "<Keys>"
@@ -167,6 +169,7 @@ class Keys:
         named = variable_of(reference)
         for variable in (named,) if named else known.variables if known else ():
             if value := self.get(variable):
+                self._used.add(variable)
                 return Key(variable, value)
         return None
 
@@ -179,7 +182,8 @@ class Keys:
 
     def redact(self, text: str) -> str:
         """The text without any key that is known here, and without what the environment else keeps secret."""
-        named = [self.get(name) for name in (*self._names(), *self._files) if _SECRET_NAME.search(name)]
+        names = {name for name in (*self._names(), *self._files) if _SECRET_NAME.search(name.upper())}
+        named = [self.get(name) for name in names | self._used]
         hidden = {value for value in (*_vault, *named) if len(value) >= _SECRET_LENGTH}
         for secret in sorted(hidden, key=len, reverse=True):
             text = text.replace(secret, "[redacted]")

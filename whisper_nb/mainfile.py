@@ -70,12 +70,13 @@ def read_main(data: bytes, name: str) -> Main | None:
         if problem := problem_with(SETTINGS[setting], key, value):
             at = (key,) if key in source else ("async_agents", key)
             problems.append(Problem(at, problem))
+    config = {key: value for key, value in source.items() if key not in {*SETTINGS, *_DEAD, "async_agents"}}
+    reading = read_config(config, CONFIG_KINDS)
+    dead += reading.dead
     if dead:
         warnings.append(
             Problem((dead[0].partition(".")[0],), f"left out, for it has no meaning here: {', '.join(dead)}")
         )
-    config = {key: value for key, value in source.items() if key not in {*SETTINGS, *_DEAD, "async_agents"}}
-    reading = read_config(config, CONFIG_KINDS)
     problems += reading.problems
     warnings += reading.warnings
     places = {field_: document.place(at) for field_, at in reading.paths.items()}

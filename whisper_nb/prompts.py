@@ -6,12 +6,15 @@ so no name can lead anywhere else.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from .errors import ConfigError
+from .fields import shown
 from .files import Files
 from .messages import whole
+from .yamlfile import MAX_BYTES
 
 FOLDER = "agents/prompts"
 
@@ -30,8 +33,18 @@ class Prompts:
         Raises:
             ConfigError: one is missing (it says where it was looked for), is not text, or would leave its folder.
         """
+        for fragment in fragments:
+            if not re.fullmatch(r"[\w-]+", fragment):
+                raise ConfigError(f"prompt file {f'shared/{fragment}.md'!r} leaves {FOLDER}/: a fragment is a name")
         paths = [name, *(f"shared/{fragment}.md" for fragment in fragments)]
-        return "\n\n".join(self._read(path) for path in paths if path)
+        texts: list[str] = []
+        for path in filter(None, paths):
+            texts.append(self._read(path))
+            if sum(map(len, texts)) > MAX_BYTES:
+                raise ConfigError(
+                    f"prompt file {shown(path)}: with it the prompt has more than {MAX_BYTES:,} characters"
+                )
+        return "\n\n".join(texts)
 
     def _read(self, name: str) -> str:
         pure = PurePosixPath(name)

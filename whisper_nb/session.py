@@ -31,7 +31,6 @@ from .states import State, Trigger, transition
 from .turns import close_turn, in_call_order
 
 RUNS_KEPT = 1000
-_UNSET = AIConfig()
 _log = logging.getLogger("whisper_nb")
 
 
@@ -49,8 +48,7 @@ class Session:
     def __init__(self, agent: Agent, ports: Ports, history: Sequence[Message] = ()) -> None:
         self.agent = agent
         self.ports = ports
-        self.configured = _UNSET
-        """What `configure` has set."""
+        self.configured = AIConfig()  # by `configure`
         self.revision = 1
         """How many specs this session has had."""
         self.state = State()
@@ -78,7 +76,7 @@ class Session:
         return self.agent.name
 
     def is_open(self) -> bool:
-        """Whether its gate lets work begin."""
+        """Whether work may begin."""
         return self.state.gate == "open"
 
     @property

@@ -40,7 +40,7 @@ class TrustFile:
     def _read(self) -> dict[str, str]:
         try:
             known = json.loads(self._path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         return (
             {place: value for place, value in known.items() if isinstance(value, str)}

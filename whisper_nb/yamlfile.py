@@ -7,7 +7,9 @@ them: strings, whole and other numbers, true and false, null, lists, and mapping
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +51,21 @@ class Document:
         return f"{self.name}:{self.lines.get(path, 1)}"
 
 
+def read_plain(path: Path) -> bytes:
+    """A file's content, of which only so much is read that it shows whether it is more than MAX_BYTES.
+
+    Raises:
+        OSError, ValueError: it cannot be read, or is no plain file but a folder, a pipe or a device.
+    """
+    # Without O_NONBLOCK, opening a pipe would wait for its writer.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ValueError("is not a plain file")
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read(MAX_BYTES + 1)
+
+
 def load_yaml(path: Path) -> Any:
     """The data in a YAML file that somebody named.
 
@@ -56,10 +73,9 @@ def load_yaml(path: Path) -> Any:
         ConfigError: the file is missing, or what `parse_yaml` raises.
     """
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+        data = read_plain(path)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
     return parse_yaml(data, str(path)).data
 
 
@@ -147,7 +163,7 @@ class _Reader:
                 if isinstance(event, yaml.AliasEvent):
                     raise reader.error("aliases (*name) are not read: write the value out", line)
                 if event.tag is not None:
-                    raise reader.error(f"tags are not read: {event.tag!r}", line)
+                    raise reader.error(f"tags are not read: {event.tag[:40]!r}", line)
                 self.nodes += 1
                 self.depth += 1
                 if self.depth > MAX_DEPTH:
@@ -158,16 +174,18 @@ class _Reader:
                 self.depth -= 1
                 return node
 
+        loader = None
         try:
-            return Loader(text).get_single_node()
+            loader = Loader(text)
+            return loader.get_single_node()
         except yaml.reader.ReaderError as error:
             line = text.count("\n", 0, error.position)
             raise self.error(f"the character U+{ord(text[error.position]):04X} is not allowed in YAML", line) from None
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             raise self.error(f"not YAML: {error.problem or error.context}", mark.line if mark else 0) from None
-        except (yaml.YAMLError, ValueError, LookupError) as error:  # what PyYAML itself stumbles over
-            raise self.error(f"not YAML: {error}") from None
+        except (yaml.YAMLError, ValueError, LookupError, OverflowError) as error:  # what PyYAML itself stumbles over
+            raise self.error(f"not YAML: {error}", loader.line if loader else 0) from None
 
     def value(self, node: Any, path: Keys) -> Any:
         """The value of a node; its line is noted."""
@@ -184,9 +202,9 @@ class _Reader:
             line = key_node.start_mark.line
             key = _value_of(key_node) if key_node.id == "scalar" else None
             if not isinstance(key, str):
-                raise self.error(f"the key {key!r} is not text: put it in quotes", line)
+                raise self.error(f"the key {repr(key)[:40]} is not text: put it in quotes", line)
             if key in values:
-                raise self.error(f"the key {key!r} is here twice", line)
+                raise self.error(f"the key {key[:40]!r} is here twice", line)
             self.lines[(*path, key)] = self._first + line
             values[key] = self.value(item, (*path, key))
         return values

@@ -56,9 +56,9 @@ run("%agent list")
 """
     )
     first, bob, *table, error = said.splitlines()
-    assert first.startswith("whisper_nb: model 'gpt-4o' is not provider/model")
+    assert first.startswith("whisper_nb: WHISPER_MODEL 'gpt-4o' is not provider/model")
     assert bob == "bob is ready; answers with offline/echo"
-    assert error.startswith("UsageError: model 'gpt-4o' is not provider/model")
+    assert error.startswith("UsageError: WHISPER_MODEL 'gpt-4o' is not provider/model")
     assert [row.split()[0] for row in table] == ["agent", "bob", "as", "at"]
 
 

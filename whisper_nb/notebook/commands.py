@@ -21,7 +21,7 @@ from ..runs import Run
 from ..session import Session
 from .explain import config_rows, model_rows, trust_lines
 from .grammar import CELL, ORDER, SET, Argument, Arguments, Command, Function, arg, order, settings
-from .render import history_lines, log_line, printable, session_rows, status_line, table_bundle
+from .render import history_lines, log_line, one_line, session_rows, status_line, table_bundle
 from .team import Team, function_in, outcome
 
 COMMANDS: dict[str, Command] = {}
@@ -114,7 +114,7 @@ def list_(team: Team, args: Arguments) -> None:
     from IPython.display import display
 
     empty = f"no agents yet: %{team.root} new NAME makes one"
-    waiting = [name for name in team.runtime.team if team.runtime.get(name) is None]
+    waiting = [name for name, entry in team.runtime.team.items() if entry.agent and team.runtime.get(name) is None]
     bundle = table_bundle(session_rows(team.runtime.sessions), empty)
     also = f"at hand: {', '.join(waiting)} (%%{team.root} NAME gives one work)" if waiting else ""
     if also:
@@ -281,7 +281,7 @@ def trust(team: Team, args: Arguments) -> None:
     else:
         team.runtime.refresh()  # its news are among what is shown
         for line in trust_lines(project, team.runtime.resolve(), team.runtime.keys, team.root):
-            print(printable(line))  # noqa: T201
+            print(one_line(line))  # noqa: T201
 
 
 @command(

@@ -40,6 +40,7 @@ from ..session import Session
 SHOWN = 50_000
 #: The most that is repainted while it streams: the end of it.
 STREAMED = 4_000
+_LINE = 400
 _COLORS = {
     "succeeded": "#2e7d32",
     "failed": "#c62828",
@@ -101,6 +102,12 @@ def printable(text: str) -> str:
     """
     whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", whole.replace("\r\n", "\n"))
+
+
+def one_line(text: str) -> str:
+    """Printable, and in one line of no great length: what a file says must not pass for a line of ours."""
+    line = " ⏎ ".join(printable(text).splitlines())
+    return line if len(line) <= _LINE else f"{line[: _LINE - 1]}…"
 
 
 def run_bundle(run: Run) -> dict[str, str]:

@@ -23,7 +23,7 @@ from ..runtimes import Runtime
 from ..session import Session
 from .interpolation import interpolate, words
 from .output import Outputs
-from .render import printable
+from .render import one_line
 
 T = TypeVar("T")
 
@@ -98,7 +98,7 @@ class Team:
     def take_up_edits(self) -> None:
         """Take up what has changed in the project's files, and say what was not."""
         for line in self.runtime.refresh():
-            print(printable(f"whisper_nb: {line}"))  # noqa: T201
+            print(one_line(f"whisper_nb: {line}"))  # noqa: T201
 
     def off_the_loop(self, function: Callable[[], T]) -> T:
         """What a function gives that takes its time; agents go on meanwhile."""
