@@ -8,8 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from whisper_nb.yamlfile import MAX_BYTES, MAX_NODES
+
 KB = 1024
-LIMIT = 256 * KB
+#: Keys that a mapping may have beside a few.
+MOST = MAX_NODES // 2 - 50
+TOO_MANY = f"more than {MAX_NODES:,} values"
 STRANGER = "http://stranger.example"
 #: Stands in keys, and in files outside of the repository: nothing that is printed may hold it.
 CANARY = "canary-5b1f"
@@ -55,12 +59,12 @@ YAML: dict[str, tuple[bytes, int, str]] = {
         2,
         r"unknown (key|config field) '\\ufeffrole'",
     ),
-    "256 KB and one byte": (b"#" * (LIMIT + 1), 0, "more than 262,144 bytes"),
+    "256 KB and one byte": (b"#" * (MAX_BYTES + 1), 0, "more than 262,144 bytes"),
     "one line of 250 kB": (b"a " * 125_000 + b": 1\n", 1, "not YAML"),
     "one line of 250 kB in quotes": (b'"' + b"a" * 250_000 + b'": 1\n', 1, "not YAML"),
-    "a list of 100,000": (b"model: [" + b"1," * 100_000 + b"]", 1, "more than 10,000 values"),
-    "60,000 lines": (b"- 1\n" * 60_000, 10_000, "more than 10,000 values"),
-    "50,000 mappings in a list": (b"[" + b"a: b," * 50_000, 1, "more than 10,000 values"),
+    "a list of 100,000": (b"model: [" + b"1," * 100_000 + b"]", 1, "more than 5,000 values"),
+    "60,000 lines": (b"- 1\n" * 60_000, 5_000, "more than 5,000 values"),
+    "50,000 mappings in a list": (b"[" + b"a: b," * 50_000, 1, "more than 5,000 values"),
     "250 kB of comments": (b"#\n" * 120_000 + b"]", 120_001, "not YAML"),
     "250 kB of quotes": (b"'" * 250_001, 1, "not YAML"),
     "250 kB of line breaks in quotes": (b'"' + b"\n" * 250_000, 250_001, "not YAML"),
@@ -88,14 +92,13 @@ YAML: dict[str, tuple[bytes, int, str]] = {
         1,
         "inf is not",
     ),
-    "4,900 parameters": (
-        b"generation_params:\n  top_p: 2\n  extra:\n" + b"".join(b"    k%d: 1\n" % number for number in range(4_900)),
+    "as many parameters as may be": (
+        b"generation_params:\n  top_p: 2\n  extra:\n" + b"".join(b"    k%d: 1\n" % number for number in range(MOST)),
         2,
         "top_p 2 is not",
     ),
-    "4,900 unknown keys": (
-        b"model: openai/x\ngeneration_params: {}\n"
-        + b"".join(b"temperatur%d: 1\n" % number for number in range(4_900)),
+    "as many unknown keys as may be": (
+        b"model: openai/x\ngeneration_params: {}\n" + b"".join(b"temperatur%d: 1\n" % number for number in range(MOST)),
         3,
         "unknown (key|config field) 'temperatur0'",
     ),

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from doubles import settled
-from hostile import CANARY, REPOSITORIES, YAML, put
+from hostile import CANARY, MOST, REPOSITORIES, YAML, put
 from provider import Provider, Refusal
 
 from whisper_nb import Agent, Runtime
@@ -25,7 +25,7 @@ from whisper_nb.trust import TrustFile
 INSIDE = r"""
 import json, os, signal, sys, time
 
-folder, names, at_once = sys.argv[1], sys.argv[2].split(","), 6
+folder, names, at_once = sys.argv[1], sys.argv[2].split(","), 12
 EVENTS = {"socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "subprocess.Popen", "os.system", "os.exec",
           "os.posix_spawn", "os.spawn", "os.fork", "ctypes.dlopen"}
 import IPython.core.interactiveshell, IPython.core.magics, IPython.core.displaypub
@@ -189,7 +189,7 @@ def test_in_a_hostile_repository_agents_work_and_nothing_of_it_is_in_force(visit
     assert (visit["alice"], visit["bob"]) == (True, True)
     assert set(visit["base"]) == {None}
     assert (visit["keys"], visit["moved"]) == ([], [None, False])
-    assert visit["seconds"] < 2
+    assert visit["seconds"] < 5
 
 
 def test_what_a_hostile_repository_says_is_held_back_in_one_line(visit: Visit, name: str) -> None:
@@ -225,10 +225,10 @@ def test_a_hostile_file_is_a_located_error_within_a_second(tmp_path: Path, name:
     assert [entry.agent for entry in project.found.team.values() if entry.agent] == []
 
 
-PARAMETERS = "".join(f"    k{number}: 1\n" for number in range(4_900))
+PARAMETERS = "".join(f"    k{number}: 1\n" for number in range(MOST))
 LARGE = {
     "parameters of a model": f"generation_params:\n  extra:\n{PARAMETERS}",
-    "texts to stop at": f"model: openai/x\ngeneration_params:\n  stop: [{'a, ' * 9_900}]\n",
+    "texts to stop at": f"model: openai/x\ngeneration_params:\n  stop: [{'a, ' * (2 * MOST)}]\n",
     "one text": f"model: openai/x\ngeneration_params:\n  stop: {'a' * 250_000}\n",
 }
 
@@ -250,7 +250,7 @@ def test_many_large_files_together_do_not_hold_up_a_notebook(tmp_path: Path) -> 
     project = Project(tmp_path, TrustFile(tmp_path / "home"))
     began = time.perf_counter()
     project.refresh()
-    assert time.perf_counter() - began < 2
+    assert time.perf_counter() - began < 5
 
 
 @pytest.mark.parametrize(
@@ -259,7 +259,7 @@ def test_many_large_files_together_do_not_hold_up_a_notebook(tmp_path: Path) -> 
         "openai/x",
         "groq/x",
         "hosted_vllm/x",
-        "text-completion-openai/x",
+        "volcengine/x",
         "custom_openai/x",
         "anthropic_text/x",
         "azure/x",

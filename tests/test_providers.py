@@ -76,7 +76,8 @@ def test_the_table_agrees_with_litellm() -> None:
     assert [name for name in asked if not found[name]["known"]] == []
     keys = {name: {one for one in each["missing"] if one.endswith("_KEY")} for name, each in found.items()}
     assert keys == {name: set(variables) for name, variables in asked.items()}
-    assert [name for name, each in found.items() if any(each["with"].values())] == []
+    # Azure also asks for the address, which a config has in a field of its own.
+    assert [name for name, each in found.items() if name != "azure" and any(each["with"].values())] == []
 
 
 def test_a_model_to_begin_with_is_one_of_its_provider() -> None:

@@ -9,7 +9,7 @@ import pprint
 import re
 import traceback
 import warnings
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,13 +61,13 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
     yield from seen
 
 
-def told(error: BaseException | None) -> dict[str, str]:
-    """All that an error tells, by where: its words, what each %xmode shows, the locals of whisper_nb's frames."""
+def told(error: BaseException | None, modes: Iterable[str] = MODES) -> dict[str, str]:
+    """All that an error tells, by where: its words, what %xmodes show, the locals of whisper_nb's frames."""
     words: dict[str, str] = {}
     for number, one in enumerate(chain(error)):
         at = f"{number} {type(one).__name__}"
         words[at] = "\n".join(map(_printed, (one, one.args, vars(one))))
-        for mode in MODES:
+        for mode in modes:
             shown = FormattedTB(mode=mode, theme_name="nocolor")
             words[f"{at} in {mode}"] = shown.stb2text(shown.structured_traceback(type(one), one, one.__traceback__))
         for frame, _ in traceback.walk_tb(one.__traceback__):

@@ -79,7 +79,7 @@ def test_a_deep_file_is_refused(opens: str, closes: str) -> None:
 def test_a_file_of_many_values_is_refused(most: int, each: str) -> None:
     lines = [each.replace("{number}", f"k{number}") for number in range(most)]
     assert len(read("".join(lines))) == most
-    with pytest.raises(ConfigError, match=rf"agents/bob\.yaml:{most + 1}: more than 10,000 values"):
+    with pytest.raises(ConfigError, match=rf"agents/bob\.yaml:{most + 1}: more than 5,000 values"):
         read("".join([*lines, each.replace("{number}", "k"), each.replace("{number}", "l")]))
 
 

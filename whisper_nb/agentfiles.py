@@ -67,10 +67,16 @@ class Entry:
     """Without its tools; None where there are problems."""
     tools: tuple[str, ...] = ()
     """Names of functions."""
+    tools_place: str = ""
     places: Mapping[str, str] = field(default_factory=dict)
     """Field of its config → where it was said."""
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
+
+    @property
+    def file(self) -> str:
+        """`agents/bob.yaml`."""
+        return self.place.partition(":")[0]
 
     def build(self, find_tool: FindTool) -> Agent:
         """The agent, with its tools.
@@ -78,14 +84,16 @@ class Entry:
         Raises:
             ConfigError: what is wrong with the file, or a tool that `find_tool` does not find.
         """
-        problems = list(self.problems)
+        if self.problems or self.agent is None:
+            raise ConfigError.of(self.problems)
+        problems: list[Problem] = []
         tools = []
         for name in self.tools:
             try:
                 tools.append(find_tool(name))
             except ConfigError as error:
-                problems.append(Problem(("tools",), str(error), self.place))
-        if problems or self.agent is None:
+                problems.append(Problem(("tools",), str(error), self.tools_place))
+        if problems:
             raise ConfigError.of(problems)
         return replace(self.agent, tools=tuple(tools))
 
@@ -108,7 +116,7 @@ def read_agents(data: bytes, path: str, name: str, prompts: Prompts) -> dict[str
         return None
     document, body = found
     team = document.data.get("agents") if isinstance(document.data, dict) else None
-    if isinstance(team, dict) and all(isinstance(one, dict) for one in team.values()):
+    if isinstance(team, dict) and any(isinstance(one, dict) for one in team.values()):
         rest = [key for key in document.data if key != "agents"]
         problems = [Problem((key,), f"unknown key {key!r} beside agents", document.place((key,))) for key in rest]
         return {
@@ -125,7 +133,10 @@ def _is_agent(data: object, body: str | None) -> bool:
         return False
     if body is not None:
         return bool({"name", "description", *_TELLING} & set(data))
-    return bool(_TELLING & set(data)) or all(key in _KNOWN or key in _DEAD for key in data)
+    unknown = [key for key in data if key not in _KNOWN and key not in _DEAD]
+    return bool(_TELLING & set(data)) or (
+        len(unknown) < len(data) and all(nearest(key, _KNOWN).startswith("did you mean") for key in unknown)
+    )
 
 
 def _markdown(data: bytes, name: str) -> tuple[Document, str] | None:
@@ -150,12 +161,14 @@ class _Reader:
         self._prompts = prompts
         self._problems: list[Problem] = []
         self._warnings: list[Problem] = []
+        self._dead: list[str] = []
 
-    def entry(
-        self, id_: str, source: Mapping[str, Any], body: str | None, problems: list[Problem] | None = None
-    ) -> Entry:
+    def entry(self, id_: str, source: Any, body: str | None, problems: list[Problem] | None = None) -> Entry:
         """The entry for what is known as `id_` unless the mapping says its name."""
         self._problems += problems or ()
+        if not isinstance(source, dict):
+            self._note(f"{shown(source)} is not a mapping that describes an agent")
+            source = {}
         values = self._fields(source)
         name, title = self._name(id_, source)
         values |= {"title": values.get("title") or title, **self._limits(source)}
@@ -166,9 +179,13 @@ class _Reader:
         agent = None
         if not self._problems:
             agent = Agent(name=name, config=from_values(config.values), **values)
+        if self._dead:
+            at = self._dead[0] if self._dead[0] in source else ""
+            self._warn(f"left out, for it has no meaning here: {', '.join(self._dead)}", *([at] if at else []))
         places = {field_: self._document.place(at) for field_, at in config.paths.items()}
         place = self._document.place(self._path)
-        return Entry(name, place, agent, tools, places, tuple(self._problems), tuple(self._warnings))
+        at_tools = self._document.place((*self._path, "tools"))
+        return Entry(name, place, agent, tools, at_tools, places, tuple(self._problems), tuple(self._warnings))
 
     def _note(self, text: str, *path: str | int) -> None:
         at = (*self._path, *path)
@@ -191,8 +208,7 @@ class _Reader:
                 values[field_] = value
             elif key not in _KNOWN and key not in _DEAD:
                 self._note(f"unknown key {key!r} of an agent; {nearest(key, _KNOWN)}", key)
-        if dead := sorted(_DEAD & set(source)):
-            self._warn(f"left out, for it has no meaning here: {', '.join(dead)}", dead[0])
+        self._dead += sorted(_DEAD & set(source))
         return values
 
     def _name(self, id_: str, source: Mapping[str, Any]) -> tuple[str, str]:
@@ -219,19 +235,19 @@ class _Reader:
                 field_ = known.get(name)
                 if field_ is None and key == "limits":
                     self._note(f"unknown limit {name!r}; {nearest(name, known)}", key, name)
-                elif field_ and (problem := problem_with(KINDS[field_], name, value)):
+                elif field_ and value is not None and (problem := problem_with(KINDS[field_], name, value)):
                     self._note(problem, key, name)
-                elif field_:
+                elif field_ and value is not None:
                     values[field_] = value
-            if key != "limits" and (dead := [name for name in limits if name not in known]):
-                self._warn(f"left out of {key}, for it has no meaning here: {', '.join(dead)}", key)
+            if key != "limits":
+                self._dead += [name for name in limits if name not in known]
         return values
 
     def _prompt(self, source: Mapping[str, Any], said: Any, body: str | None) -> str:
         file, fragments = source.get("prompt_file"), source.get("fragments", [])
         if sum(one is not None and one != "" for one in (said, body, file)) > 1:
             self._note("the prompt is said twice: by a text and by prompt_file", "prompt_file")
-        if file is not None and not isinstance(file, str):
+        if file is not None and not (isinstance(file, str) and file):
             self._note(f"prompt_file {shown(file)} is not the name of a file", "prompt_file")
             return ""
         if fragments and (problem := problem_with(Words(), "fragments", fragments)):
@@ -266,8 +282,7 @@ class _Reader:
         reading = read_config(config, CONFIG_KINDS, (*self._path, *path))
         self._problems += self._placed(reading.problems)
         self._warnings += self._placed(reading.warnings)
-        if reading.dead:
-            self._warn(f"left out, for it has no meaning here: {', '.join(reading.dead)}", *path)
+        self._dead += reading.dead
         return reading
 
     def _placed(self, problems: list[Problem]) -> Iterator[Problem]:

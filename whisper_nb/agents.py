@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, cast
 
 from .config import AIConfig
 from .errors import ConfigError, Problem, sealed
-from .fields import Kind, Number, Text, problem_with
+from .fields import Kind, Number, Text, problem_with, shown
 from .keys import is_literal
 from .tools import Tool, as_tool
 
@@ -59,10 +59,15 @@ class Agent:
     """Seconds for one whole run, where the run itself does not say."""
 
     def __post_init__(self) -> None:
-        given = {name: value for name in KINDS if (value := getattr(self, name)) is not None or name == "name"}
-        problems = [
-            Problem((name,), text) for name, value in given.items() if (text := problem_with(KINDS[name], name, value))
-        ]
+        problems: list[Problem] = []
+        for name, kind in KINDS.items():
+            value = getattr(self, name)
+            if name == "timeout_s" and value is None:
+                continue
+            if text := problem_with(kind, name, value):
+                problems.append(Problem((name,), text))
+            else:
+                object.__setattr__(self, name, kind.read(value))
         try:
             object.__setattr__(self, "config", AIConfig.of(self.config))
         except ConfigError as error:
@@ -72,9 +77,12 @@ class Agent:
             raise ConfigError.of([Problem(one.path, f"agent {self.name!r}: {one.text}") for one in problems])
 
     def _take_tools(self) -> list[Problem]:
+        given: Any = self.tools
+        if not isinstance(given, Iterable) or isinstance(given, str):
+            return [Problem(("tools",), f"tools {shown(given)} is not a list of functions")]
         tools: list[Tool] = []
         problems: list[Problem] = []
-        for number, source in enumerate(self.tools):
+        for number, source in enumerate(given):
             try:
                 tools.append(as_tool(source))
             except ConfigError as error:

@@ -17,6 +17,7 @@ from .keys import reference_to
 from .providers import canonical
 
 _SHOWN = 60
+_DEPTH = 16
 _SECRET_NAME = re.compile(r"(^|[_-])key$|api[_-]?key|secret|password|token(?!s)|authorization|credential|cookie", re.I)
 #: What has a field of its own, or whisper_nb itself says in a call.
 _OURS = frozenset(
@@ -109,7 +110,7 @@ class Text:
             raise ValueError
         if not self.lines and len(value.splitlines()) > 1:
             raise ValueError(f"{shown(value)} has more than one line")
-        return value
+        return str(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +121,11 @@ class Model:
 
     def read(self, value: Any) -> str:
         """The canonical name; `provider:model` is understood."""
-        model = canonical(value) if isinstance(value, str) else ""
+        model = canonical(str(value)) if isinstance(value, str) else ""
         provider, slash, name = model.partition("/")
-        if not (provider and slash and name) or any(character.isspace() for character in model.partition(":")[0]):
+        if not (provider and slash and name and model.isprintable()) or any(
+            character.isspace() for character in model.partition(":")[0]
+        ):
             raise ValueError
         return model
 
@@ -145,7 +148,7 @@ class Address:
             raise ValueError("must not hold a password or a ?query, which would be shown; a key goes into api_key")
         if parts.scheme not in ("http", "https") or not parts.hostname or any(char.isspace() for char in value):
             raise ValueError
-        return value
+        return str(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +175,7 @@ class Words:
         words = [value] if isinstance(value, str) else value
         if not isinstance(words, Sequence) or not words or not all(isinstance(word, str) and word for word in words):
             raise ValueError
-        return tuple(words)
+        return tuple(map(str, words))
 
 
 class Params(Mapping[str, Any]):
@@ -213,7 +216,8 @@ class Extra:
         """The parameters, fixed."""
         if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
             raise ValueError
-        if taken := sorted(_OURS & set(value)):
+        body = value.get("extra_body")
+        if taken := sorted(_OURS & {*value, *(body if isinstance(body, Mapping) else ())}):
             raise ValueError(
                 f"must not say {', '.join(taken)}: {'they have fields' if taken[1:] else 'it has a field'} of its own, or is whisper_nb's"
             )
@@ -226,10 +230,12 @@ class Extra:
 
 
 def _names_in(value: Any, depth: int = 0) -> Iterator[str]:
-    if isinstance(value, Mapping) and depth < 32:
+    if depth > _DEPTH:
+        raise ValueError(f"is nested deeper than the {_DEPTH} levels of JSON that are sent")
+    if isinstance(value, Mapping):
         for name, item in value.items():
             yield str(name)
             yield from _names_in(item, depth + 1)
-    elif isinstance(value, list | tuple) and depth < 32:
+    elif isinstance(value, list | tuple):
         for item in value:
             yield from _names_in(item, depth + 1)

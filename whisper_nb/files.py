@@ -20,7 +20,7 @@ MAX_FILES = 500
 _PROMPT_DEPTH = 3
 _YAML = (".yaml", ".yml")
 #: What says that a file has changed.
-Signature = tuple[tuple[str, int, int, int], ...]
+Signature = tuple[tuple[str, int, int, int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ def signature(root: Path, more: tuple[str, ...] = ()) -> Signature:
             status = os.stat(root / path)
         except (OSError, ValueError):  # a NUL in a name
             continue
-        found.append((path, status.st_mtime_ns, status.st_size, status.st_ino))
+        found.append((path, status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino))
         if len(found) > MAX_FILES:
             break
     return tuple(found)

@@ -177,8 +177,9 @@ class Keys:
         """The variable that would have to hold a key and does not; empty where no key is known to be missing."""
         if is_literal(reference) or self.key(provider, reference):
             return ""
-        own = PROVIDERS[provider].variables if provider in PROVIDERS and not own_server else ()
-        return variable_of(reference) or (own[0] if own else "")
+        known = PROVIDERS.get(provider)
+        asked = known and known.variables and known.needs_key and not own_server
+        return variable_of(reference) or (known.variables[0] if known and asked else "")
 
     def redact(self, text: str) -> str:
         """The text without any key that is known here, and without what the environment else keeps secret."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def project_root(start: Path) -> Path:
     folders = [start, *start.parents]
     for marks in ((AGENTS, MAIN), (".git", "pyproject.toml")):
         for folder in folders:
-            if any((folder / mark).exists() for mark in marks):
+            if any(os.path.exists(folder / mark) for mark in marks):
                 return folder
     return start
 

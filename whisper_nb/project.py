@@ -7,6 +7,7 @@ and trusted just these bytes; and whoever edits a file keeps what was in force u
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -70,7 +71,7 @@ def understand(files: Files, *below: Files) -> Said:
         problem = Problem((), f"it {reason}", files.name(path))
         if path == MAIN:
             main = Main(problems=(problem,))
-        elif not path.startswith(PROMPTS):
+        elif not path.startswith(f"{PROMPTS}/"):
             stem = path.rpartition("/")[2].rpartition(".")[0]
             team[stem] = Entry(stem, files.name(path), None, problems=(problem,))
     for path, data in files.data.items():
@@ -78,7 +79,7 @@ def understand(files: Files, *below: Files) -> Said:
         if path == MAIN:
             main = read_main(data, name)
             foreign += [name] if main is None else []
-        elif path.startswith("agents/") and not path.startswith(PROMPTS):
+        elif path.startswith("agents/") and not path.startswith(f"{PROMPTS}/"):
             entries = read_agents(data, path, name, prompts)
             foreign += [name] if entries is None and not path.endswith(".md") else []
             for entry in (entries or {}).values():
@@ -140,17 +141,17 @@ class Project:
         """What a person says to trust just what the folder says now."""
         return self.found.files.digest[:CODE_LENGTH]
 
-    def refresh(self) -> bool:
-        """Look whether files have changed, and take up what is trusted and right. Whether anything in force has changed."""
+    def refresh(self) -> None:
+        """Look whether files have changed, and take up what is trusted and right."""
         seen = self._signature()
         if seen == self._seen:
-            return False
+            return
         self._seen = seen
         self.found = self._read()
         if self._env_file != self.found.env_file:  # its own changes count from now on
             self._env_file = self.found.env_file
             self._seen = self._signature()
-        return self._take_up()
+        self._take_up()
 
     def trust(self, code: str) -> None:
         """Trust what the folder says now, and put it in force.
@@ -167,6 +168,7 @@ class Project:
             raise ConfigError(
                 f"{code!r} is not the code of what {self.root} says now: look at it (%agent trust), and give the code shown there"
             )
+        self._news.clear()  # of what was held back
         self._record(digest)
 
     def distrust(self) -> None:
@@ -206,6 +208,11 @@ class Project:
         before = self.found.files.data
         trusted = self._trust is not None and not self.held_back
         path = self.root / AGENTS / name
+        if os.path.realpath(path.parent) != os.path.join(os.path.realpath(self.root), AGENTS):
+            raise ConfigError(f"{AGENTS}/ of {self.root} is a link to another folder: nothing is written through it")
+        described = self.found.team.get(path.stem)
+        if described and described.file != f"{AGENTS}/{name}":
+            raise ConfigError(f"{path.stem} is described by {described.file} already: change it there")
         there = before.get(f"{AGENTS}/{name}")
         if not overwrite and (path.exists() or path.is_symlink()) and there != text.encode():
             raise ConfigError(
@@ -241,14 +248,13 @@ class Project:
     def _trusts(self, files: Files) -> bool:
         return self._trust is None or self._trust.digest(self.root) == files.digest
 
-    def _take_up(self) -> bool:
+    def _take_up(self) -> None:
         self._news += [f"{name} is another program's: left alone" for name in self.found.foreign]
         if self.held_back:
             self._news.append(self._held())
-            return False
-        before, self.used = self.used, self._without_bad_edits(self.used)
+            return
+        self.used = self._without_bad_edits(self.used)
         self._news += [str(one) for one in self.found.warnings]
-        return self.used != before
 
     def _held(self) -> str:
         if self.used:
@@ -259,15 +265,21 @@ class Project:
 
     def _without_bad_edits(self, before: Said) -> Said:
         """What was found, but the config and the agents as they were where they have become wrong."""
-        main, team = self.found.main, dict(self.found.team)
+        files, main, team = self.found.files, self.found.main, dict(self.found.team)
         if main and main.problems:
             keeps = before.main is not None and not before.main.problems
             self._news += [f"{one}{' (the config stays as it was)' if keeps else ''}" for one in main.problems]
             main = before.main if keeps else main
+            if keeps and before.env_file in before.files.data:  # its file of keys stays too
+                kept = {before.env_file: before.files.data[before.env_file]}
+                files = replace(files, data={**files.data, **kept})
         for name, entry in team.items():
             old = before.team.get(name)
             keeps = old is not None and not old.problems
             self._news += [f"{one}{f' ({name} stays as it was)' if keeps else ''}" for one in entry.problems]
             if entry.problems and old is not None and keeps:
                 team[name] = old
-        return replace(self.found, main=main, team=team)
+        wrong = {entry.file for entry in self.found.team.values() if entry.problems}
+        # Of a file that cannot be read at all, nobody knows whom it describes now.
+        team |= {name: old for name, old in before.team.items() if name not in team and old.file in wrong}
+        return replace(self.found, files=files, main=main, team=team)

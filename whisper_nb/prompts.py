@@ -22,10 +22,11 @@ FOLDER = "agents/prompts"
 class Prompts:
     """The prompts of some folders, the first that has a name wins."""
 
-    __slots__ = ("_places",)
+    __slots__ = ("_places", "_texts")
 
     def __init__(self, *places: Files) -> None:
         self._places = places
+        self._texts: dict[str, str] = {}  # decoded once, however many agents share it
 
     def text(self, name: str, fragments: Sequence[str] = ()) -> str:
         """A prompt with the fragments after it.
@@ -55,7 +56,9 @@ class Prompts:
             if reason := files.refused.get(path):
                 raise ConfigError(f"{files.name(path)} {reason}")
             if path in files.data:
-                return _decoded(files.data[path], files.name(path))
+                if path not in self._texts:
+                    self._texts[path] = _decoded(files.data[path], files.name(path))
+                return self._texts[path]
         looked = " and ".join(files.name(path) for files in self._places)
         raise ConfigError(f"no prompt file {name!r}: looked for {looked}")
 

@@ -15,6 +15,8 @@ class Provider:
     """The model that a key alone selects."""
     address: str = ""
     """Where a server of this kind listens on one's own machine."""
+    needs_key: bool = True
+    """Whether it cannot be reached without one; some also sign in by role."""
 
 
 #: Providers with a model come first, in the order of preference where several keys are set.
@@ -39,6 +41,7 @@ PROVIDERS: dict[str, Provider] = {
     "nvidia_nim": Provider(("NVIDIA_NIM_API_KEY",)),
     "perplexity": Provider(("PERPLEXITYAI_API_KEY",)),
     "replicate": Provider(("REPLICATE_API_KEY",)),
+    "azure": Provider(("AZURE_API_KEY",), needs_key=False),
     "ollama": Provider(address="http://localhost:11434"),
     "ollama_chat": Provider(address="http://localhost:11434"),
     "lm_studio": Provider(address="http://localhost:1234/v1"),

@@ -21,7 +21,7 @@ from .home import Home
 from .keys import Keys
 from .models import Models
 from .ports import Admission, Ports
-from .project import Project, defaults, package
+from .project import Project, Said, defaults, package
 from .prompts import Prompts
 from .session import Session
 from .store import MemoryStore, Observer, Observers, Store
@@ -101,7 +101,9 @@ class Runtime:
         self.project = project
         """The folder whose files are used; None for none."""
         self._from_files: dict[str, Agent] = {}  # name → the agent as a file said it when its session was made
-        if self.project and self.project.refresh():
+        self._applied: Said | None = None  # what its settings were last taken from
+        if self.project:
+            self.project.refresh()
             self._apply()
 
     async def __aenter__(self) -> Self:
@@ -131,7 +133,8 @@ class Runtime:
         if self._closed:
             raise SessionClosed("this Runtime is closed; make a new one")
         if isinstance(agent, str):
-            agent = self._from_files[agent] = self.described(agent)
+            name, agent = agent, self.described(agent)
+            self._from_files[name] = agent
         elif self._from_files.get(agent.name) != agent:
             self._from_files.pop(agent.name, None)
         session = self._sessions.get(agent.name)
@@ -291,7 +294,8 @@ class Runtime:
         """
         if self.project is None:
             return []
-        if self.project.refresh():
+        self.project.refresh()
+        if self.project.used is not self._applied:
             self._apply()
         return self.project.news()
 
@@ -325,6 +329,7 @@ class Runtime:
     def _apply(self) -> None:
         """What the project's main file sets besides config."""
         assert self.project is not None
+        self._applied = self.project.used
         main = self.project.used.main
         settings = main.settings if main else {}
         limit = self._limit or settings.get("max_concurrent_calls", DEFAULT_CALLS)
@@ -336,10 +341,18 @@ class Runtime:
             self.project.tell(f"{error} (no key of it is used that was not before)")
 
     def _renew(self, session: Session) -> list[str]:
-        """Before a run of this session: it follows its file, where it came from one."""
+        """Before a run of this session: it follows its file, where it came from one.
+
+        Raises:
+            ConfigError: the trust in what described it was taken back.
+        """
         news = self.refresh()
         made = self._from_files.get(session.name)
-        if made is not None and made == session.agent and session.name in self.team:
+        if made is None or made != session.agent:
+            return news
+        if session.name not in self.team and self.project and self.project.held_back and not self.project.used:
+            raise ConfigError(f"{session.name} is described by files that are not trusted any more (`%agent trust`)")
+        if session.name in self.team:
             try:
                 agent = self._from_files[session.name] = self.described(session.name)
             except ConfigError as error:  # a tool is gone, say
@@ -352,6 +365,8 @@ class Runtime:
             raise ConfigError(f"an agent named {name!r} exists already; fork under another name")
         fork = Session(replace(session.agent, name=name), self._ports, session.history)
         fork.configure(session.configured)
+        if self._from_files.get(session.name) == session.agent:
+            self._from_files[name] = fork.agent
         self._sessions[name] = fork
         return fork
 

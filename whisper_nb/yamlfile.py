@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 32
 #: Keys, values, lists and mappings: what is read within a second.
-MAX_NODES = 10_000
+MAX_NODES = 5_000
 _INTEGER = re.compile(r"[-+]?[0-9]{1,100}")
 _NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _WORDS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
@@ -88,7 +88,7 @@ def parse_yaml(data: bytes, name: str, first_line: int = 1) -> Document:
         first_line: which line of it the data begins with.
 
     Raises:
-        ConfigError: larger than 256 KB, not UTF-8, not YAML, nested deeper than 32, more than 10,000 values; an alias, a
+        ConfigError: larger than 256 KB, not UTF-8, not YAML, nested deeper than 32, more than 5,000 values; an alias, a
             tag, two equal keys, or a key that is no string. With file and line.
     """
     reader = _Reader(name, first_line)

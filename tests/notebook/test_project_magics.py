@@ -6,16 +6,16 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
-from aiohttp import web
 from inprocess import Notebook
 from IPython.core.interactiveshell import InteractiveShell
 
 from whisper_nb import Agent, Rule, Runtime, ScriptedModel
 from whisper_nb.home import Home
-from whisper_nb.notebook.blocking import block
 from whisper_nb.notebook.team import function_in
 from whisper_nb.project import Project
 from whisper_nb.trust import TrustFile
@@ -48,7 +48,8 @@ async def notebook(
     """A notebook in that project."""
     async with Runtime(
         environ=environ,
-        home=Home(asyncio.get_running_loop(), block),
+        # What is waited for here comes from a thread: nest-asyncio would change asyncio for the tests after these.
+        home=Home(asyncio.get_running_loop(), lambda _, done, timeout: done.result(timeout)),
         project=Project(project, TrustFile(tmp_path / "home")),
         find_tool=lambda name: function_in(shell.user_ns, name),
     ) as rt:
@@ -177,20 +178,25 @@ def test_models_are_those_with_a_key_and_those_of_servers_that_answer(notebook: 
     assert not any(model.startswith(("ollama", "anthropic")) for model in rows)
 
 
-async def test_models_of_a_local_server(notebook: Notebook, environ: dict[str, str]) -> None:
-    async def tags(_: web.Request) -> web.Response:
-        return web.json_response({"models": [{"name": "llama3:8b"}, {"name": "qwen3"}]})
+class Ollama(BaseHTTPRequestHandler):
+    """Says which models it has, as ollama does."""
 
-    app = web.Application()
-    app.router.add_get("/api/tags", tags)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    environ["OLLAMA_API_BASE"] = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
+    def do_GET(self) -> None:
+        body = json.dumps({"models": [{"name": "llama3:8b"}, {"name": "qwen3"}]}).encode()
+        self.send_response(200 if self.path == "/api/tags" else 404)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_models_of_a_local_server(notebook: Notebook, environ: dict[str, str]) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Ollama) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        environ["OLLAMA_API_BASE"] = f"http://127.0.0.1:{server.server_port}"
         notebook.run("%agent models")
-    finally:
-        await runner.cleanup()
+        server.shutdown()
     rows = {row[0]: " ".join(row[1:]) for row in table(notebook)[1:]}
     assert rows["ollama/llama3:8b"] == rows["ollama/qwen3"] == "ollama on this machine $0"
 

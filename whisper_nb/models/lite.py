@@ -139,9 +139,9 @@ class LiteLLMModel:
             raise _no_key(place, missing)
         if key := self._keys.key(place.provider, place.api_key):
             return key
-        # A server of one's own may want no key, but the SDK does.
-        known = PROVIDERS.get(place.provider)
-        return Key("", "none" if known and known.variables else "")
+        # A server of one's own may want no key, but the SDK does; and without one litellm would send some other
+        # provider's that it finds in the environment.
+        return Key("", "none" if place.api_base else "")
 
     async def _prepare(self) -> None:
         async with self._preparing:
@@ -277,7 +277,7 @@ def _no_key(place: AIConfig, *variables: str) -> ConfigError:
     return ConfigError(
         f"{place.model} needs a key: set {' and '.join(variables)}, in a cell by "
         f'os.environ["{variables[-1]}"] = getpass.getpass(); or write api_key: os.environ/NAME into config/main.yaml, '
-        f"under {place.provider}:, with the variable that holds it. Nothing was sent."
+        f"under {place.provider}: beside its model, with the variable that holds it. Nothing was sent."
     )
 
 

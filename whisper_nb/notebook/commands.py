@@ -280,8 +280,15 @@ def trust(team: Team, args: Arguments) -> None:
         print(f"{project.root} is trusted as it is, until one byte of it changes")  # noqa: T201
     else:
         team.runtime.refresh()  # its news are among what is shown
-        for line in trust_lines(project, team.runtime.resolve(), team.runtime.keys, team.root):
+        for line in trust_lines(project, _now(team), team.runtime.keys, team.root):
             print(one_line(line))  # noqa: T201
+
+
+def _now(team: Team) -> AIConfig:
+    try:
+        return team.runtime.resolve()
+    except ConfigError:  # of a config that was trusted and is wrong: whoever mends it must be able to look
+        return AIConfig()
 
 
 @command(

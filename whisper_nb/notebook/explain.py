@@ -122,5 +122,7 @@ def _agent_lines(name: str, entry: Entry, keys: Keys, provider: str) -> Iterator
     yield f"{_INDENT}agent {name} ({entry.place}), {new}{f': {agent.description}' if agent and agent.description else ''}"
     if agent:
         yield from _config_lines(agent.config, keys, AIConfig(), provider)
+    if agent and agent.system_prompt:
+        yield f"{_INDENT * 2}prompt, {len(agent.system_prompt):,} characters: {agent.system_prompt[:120].strip()}…"
     if entry.tools:
         yield f"{_INDENT * 2}tools of this notebook: {', '.join(entry.tools)}"

@@ -41,6 +41,8 @@ SHOWN = 50_000
 #: The most that is repainted while it streams: the end of it.
 STREAMED = 4_000
 _LINE = 400
+#: What turns the direction of a text around.
+_TURNS = re.compile("[\u202a-\u202e\u2066-\u2069]")
 _COLORS = {
     "succeeded": "#2e7d32",
     "failed": "#c62828",
@@ -106,7 +108,7 @@ def printable(text: str) -> str:
 
 def one_line(text: str) -> str:
     """Printable, and in one line of no great length: what a file says must not pass for a line of ours."""
-    line = " ⏎ ".join(printable(text).splitlines())
+    line = _TURNS.sub("\N{REPLACEMENT CHARACTER}", " ⏎ ".join(printable(text).splitlines()))
     return line if len(line) <= _LINE else f"{line[: _LINE - 1]}…"
 
 
