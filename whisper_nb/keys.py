@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
+from difflib import SequenceMatcher
 
-from .errors import ConfigError, sealed
+from .errors import ConfigError, masked, sealed
 from .providers import PROVIDERS
 
 _ENVIRONMENT, _LITERAL = "os.environ/", "literal/"
@@ -18,6 +19,7 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _REFERENCE = re.compile(rf"os\.environ/({_VARIABLE.pattern})|\$\{{({_VARIABLE.pattern})\}}")
 _SECRET_NAME = re.compile("KEY|TOKEN|SECRET|PASSWORD")
 _SECRET_LENGTH = 8
+_PART_LENGTH = 12
 
 
 class Vault:
@@ -97,6 +99,16 @@ def reference_to(said: str) -> str:
     if _VARIABLE.fullmatch(said) and said.isupper() and "_" in said:
         raise ValueError(f"is the name of a variable, not a key; write os.environ/{said}")
     return _vault.put(said)
+
+
+def _without_parts(text: str, key: str) -> str:
+    """The text without any twelve characters in a row of a key."""
+    while len(key) >= _PART_LENGTH:
+        found = SequenceMatcher(None, text, key, autojunk=False).find_longest_match()
+        if found.size < _PART_LENGTH:
+            break
+        text = f"{text[: found.a]}[redacted]{text[found.a + found.size :]}"
+    return text
 
 
 class Keys:
@@ -181,8 +193,12 @@ class Keys:
         asked = known and known.variables and known.needs_key and not own_server
         return variable_of(reference) or (known.variables[0] if known and asked else "")
 
-    def redact(self, text: str) -> str:
-        """The text without any key that is known here, and without what the environment else keeps secret."""
+    def redact(self, text: str, sent: Key | None = None) -> str:
+        """The text without any key that is known here, and without what the environment else keeps secret.
+
+        Of the key that was `sent`, which the environment may no longer have, no part is left either.
+        """
+        text = _without_parts(masked(text), sent.reveal()) if sent else text
         names = {name for name in (*self._names(), *self._files) if _SECRET_NAME.search(name.upper())}
         named = [self.get(name) for name in names | self._used]
         hidden = {value for value in (*_vault, *named) if len(value) >= _SECRET_LENGTH}

@@ -31,13 +31,13 @@ def project_root(start: Path) -> Path:
 
 
 @sealed
-def user_folder(environ: Mapping[str, str]) -> Path:
-    """The folder that is the user's, outside every project.
+def user_folder(environ: Mapping[str, str] | None = None) -> Path:
+    """The folder that is the user's, outside every project; by default as the process's environment says.
 
     Raises:
         ConfigError: `WHISPER_NB_HOME` names a user who is not there.
     """
-    if said := environ.get(HOME_VARIABLE):
+    if said := (os.environ if environ is None else environ).get(HOME_VARIABLE):
         try:
             return Path(said).expanduser()
         except RuntimeError:

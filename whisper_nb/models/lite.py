@@ -40,6 +40,8 @@ _KEYLESS = frozenset(
 #: Time limits are the caller's. The same for all calls, because litellm keeps one client per timeout.
 _TIMEOUT_S = 86_400.0
 _MESSAGE_LIMIT = 300
+#: How much of what litellm says is looked at: all that may be shown, and what is cut away from before it.
+_READ = 2_000
 _PREFIX = re.compile(r"^(?:(?:litellm\.)?\w* ?(?:Error|Exception|Timeout)(?:: | - ))+")
 #: What helps nobody in what litellm and aiohttp say.
 _NOISE = re.compile(r" ssl:<[^>]*>| ssl:default| ?\.? Handle with `litellm\.\w+`\.?")
@@ -217,7 +219,9 @@ class LiteLLMModel:
     def _failure(self, error: Exception, key: Key, begun: bool) -> ModelError:
         """The one place where what litellm raises becomes an error of ours."""
         status = getattr(error, "status_code", None)
-        text = _PREFIX.sub("", " ".join(self._keys.redact(str(error)).partition("Traceback (most")[0].split()))
+        text = _PREFIX.sub(
+            "", " ".join(self._keys.redact(str(error)[:_READ], key).partition("Traceback (most")[0].split())
+        )
         text = _NOISE.sub("", text)
         text = text if len(text) <= _MESSAGE_LIMIT else text[: _MESSAGE_LIMIT - 1] + "…"
         raised = isinstance(error, self._litellm.APIConnectionError | self._litellm.Timeout)
@@ -289,13 +293,14 @@ def _to_openai_tool(tool: ToolSchema) -> dict[str, Any]:
 def _import_litellm() -> Any:
     """litellm, silent."""
     os.environ.update(_ENVIRONMENT)
+    # Agents never print, and what it logs may quote what was sent.
+    logging.getLogger("LiteLLM").setLevel(logging.CRITICAL)
     import litellm
 
     litellm.telemetry = False
     litellm.suppress_debug_info = True
     litellm.disable_hf_tokenizer_download = True  # counting tokens must not reach for the network
-    # Agents never print, and what it logs may quote what was sent.
-    logging.getLogger("LiteLLM").setLevel(logging.CRITICAL)
+    logging.getLogger("LiteLLM").setLevel(logging.CRITICAL)  # its import has set it anew
     # It prepares a call in a thread; of a call that is cancelled meanwhile, the thread's coroutine is left over.
     warnings.filterwarnings(
         "ignore", r"coroutine '\w+(Completion|Handler|LLM)\.a\w+' was never awaited", RuntimeWarning

@@ -20,7 +20,7 @@ from ..providers import PROVIDERS
 from ..runs import Run
 from ..session import Session
 from .explain import config_rows, model_rows, trust_lines
-from .grammar import CELL, ORDER, SET, Argument, Arguments, Command, Function, arg, order, settings
+from .grammar import CELL, ORDER, SET, Argument, Arguments, Command, Function, arg, order, setting, settings
 from .render import history_lines, log_line, one_line, session_rows, status_line, table_bundle
 from .team import Team, function_in, outcome
 
@@ -235,7 +235,7 @@ def history(team: Team, args: Arguments) -> None:
 @command(
     "Show an agent's config with where each value came from; FIELD=VALUE sets one for this session.",
     NAME,
-    arg("values", metavar="FIELD=VALUE", nargs="*", help="a field of AIConfig, its value as in YAML"),
+    arg("values", metavar="FIELD=VALUE", nargs="*", type=setting, help="a field of AIConfig, its value as in YAML"),
 )
 def config(team: Team, args: Arguments) -> None:
     """Set what is given, then display every value with its source."""

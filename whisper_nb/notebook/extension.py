@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import atexit
 import functools
-import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -101,7 +100,7 @@ def _team(shell: InteractiveShell) -> Team:
 def _project() -> Project:
     """The project around the kernel's folder; held back until the user trusts it, unless it is whisper_nb itself."""
     root = project_root(Path.cwd())
-    return Project(root, None if root == packaged() else TrustFile(user_folder(os.environ)))
+    return Project(root, None if root == packaged() else TrustFile(user_folder()))
 
 
 def _function(name: str) -> Callable[..., Any]:

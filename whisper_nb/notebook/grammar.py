@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, get_args
 
+from ..config import AIConfig
 from ..errors import ConfigError
 from ..events import Priority
 from ..yamlfile import parse_yaml
@@ -18,6 +19,7 @@ Arguments = argparse.Namespace
 Argument = tuple[tuple[str, ...], dict[str, Any]]
 Function = Callable[[Team, Arguments], object]
 
+_LONGEST_FIELD = 24
 _FLAG = re.compile(r"--?[a-zA-Z][\w-]*")
 
 
@@ -118,7 +120,24 @@ def arg(*flags: str, **options: Any) -> Argument:
     return flags, options
 
 
-SET = arg("--set", metavar="FIELD=VALUE", action="append", default=[], help="a field of AIConfig; may be given again")
+def setting(word: str) -> tuple[str, Any]:
+    """What a `FIELD=VALUE` sets, its value read as YAML. A key becomes a reference at once, and is nowhere after that."""
+    name, equals, value = word.partition("=")
+    if not equals:
+        said = repr(word) if word.isidentifier() and len(word) < _LONGEST_FIELD else "a word"  # it may be a key
+        raise ConfigError(f"{said} is not FIELD=VALUE, such as temperature=0.2")
+    read = parse_yaml(value.encode("utf-8", "replace"), name).data
+    return name.strip(), AIConfig.of(api_key=read).api_key if name.strip() == "api_key" and read is not None else read
+
+
+SET = arg(
+    "--set",
+    metavar="FIELD=VALUE",
+    type=setting,
+    action="append",
+    default=[],
+    help="a field of AIConfig; may be given again",
+)
 #: The flags of a run, for `%%agent` and `%agent ask`.
 ORDER: tuple[Argument, ...] = (
     arg("name", metavar="NAME", help="an agent"),
@@ -136,15 +155,9 @@ ORDER: tuple[Argument, ...] = (
 CELL = Command("NAME", "Give an agent the work that stands in the cell.", ORDER, lambda team, arguments: None)
 
 
-def settings(words: Sequence[str], **flags: Any) -> dict[str, Any]:
-    """The config that `FIELD=VALUE` words set, each value read as YAML, and the flags that were given."""
-    values: dict[str, Any] = {}
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not equals:
-            raise ConfigError(f"{word!r} is not FIELD=VALUE, such as temperature=0.2")
-        values[name.strip()] = parse_yaml(value.encode("utf-8", "replace"), name).data
-    return values | {name: value for name, value in flags.items() if value is not None}
+def settings(pairs: Sequence[tuple[str, Any]], **flags: Any) -> dict[str, Any]:
+    """The config that `FIELD=VALUE` words set, and the flags that were given."""
+    return dict(pairs) | {name: value for name, value in flags.items() if value is not None}
 
 
 def order(arguments: Arguments, prompt: str) -> Order:

@@ -70,7 +70,8 @@ def _magic(team: Team) -> Callable[..., object]:
                 return None
             return _dispatch(team, line.strip(), local_ns)
         except (WhisperError, TimeoutError) as error:
-            raise UsageError(printable(str(error))) from None
+            said = printable(str(error))
+        raise UsageError(said)  # not above, where the error, whose frames may hold a key, would become its context
 
     agent.__doc__ = overview("agent")
     return agent
