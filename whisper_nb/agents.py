@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, cast
 
-from .config import AIConfig
+from .config import UNSET, AIConfig
 from .errors import ConfigError, Problem, sealed
 from .fields import Kind, Number, Text, problem_with, shown
 from .keys import is_literal
 from .tools import Tool, as_tool
 
 NAME = r"[A-Za-z][A-Za-z0-9_-]{0,63}"
-_UNSET = AIConfig()
 _SYSTEM_PROMPT = (
     "You are {name}, an assistant working in the background of a Jupyter notebook. Answer briefly, in Markdown."
 )
@@ -48,7 +47,7 @@ class Agent:
     """Of the name, in CSS's words: `#2F7DE1`, `teal`."""
     system_prompt: str = _field(Text(lines=True))
     """What the model is told first; empty: a short standard text."""
-    config: AIConfig = _UNSET
+    config: AIConfig = UNSET
     """What this agent sets of its config; the rest comes from the runtime and the environment. A dict or a model
     string is understood too."""
     tools: tuple[Tool | Callable[..., Any], ...] = ()

@@ -88,6 +88,8 @@ class AIConfig:
         Raises:
             ConfigError: an unknown field (the nearest known one is named), a wrong type, a value out of range.
         """
+        if source is None and not overrides:
+            return UNSET
         match source:
             case None:
                 values: dict[str, Any] = {}
@@ -138,6 +140,10 @@ def _warn(reading: Reading) -> None:
     left_out = [f"left out, for it has no meaning here: {', '.join(reading.dead)}"] if reading.dead else []
     for warning in (*reading.warnings, *left_out):
         warnings.warn(f"AIConfig: {warning}", UserWarning, stacklevel=5)
+
+
+#: Nothing is set: one for all.
+UNSET = AIConfig()
 
 
 @dataclass(frozen=True, slots=True)

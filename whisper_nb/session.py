@@ -18,7 +18,7 @@ from typing import Any
 
 from . import events
 from .agents import Agent
-from .config import AIConfig
+from .config import UNSET, AIConfig
 from .errors import ConfigError, SessionClosed, let_go_of_frames, sealed
 from .events import Event, Priority, Record
 from .execution import execute
@@ -48,7 +48,7 @@ class Session:
     def __init__(self, agent: Agent, ports: Ports, history: Sequence[Message] = ()) -> None:
         self.agent = agent
         self.ports = ports
-        self.configured = AIConfig()  # by `configure`
+        self.configured = UNSET  # by `configure`
         self.revision = 1
         """How many specs this session has had."""
         self.state = State()
