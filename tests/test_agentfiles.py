@@ -215,6 +215,16 @@ def test_a_mistyped_key_does_not_make_it_another_programs_file() -> None:
     assert told.startswith("agents/bob.yaml:2: unknown key 'sytem_prompt' of an agent; did you mean 'system_prompt'?")
 
 
+def test_a_lone_slip_does_not_make_it_another_programs_file() -> None:
+    (told,) = problems("sytem_prompt: Hi\n")
+    assert "did you mean 'system_prompt'?" in told
+
+
+def test_front_matter_that_is_not_closed_is_told() -> None:
+    (told,) = problems("---\nname: bob\nYou are Bob.\n", "agents/bob.md")
+    assert told == "agents/bob.md:1: the front matter is not closed by a line of ---"
+
+
 @pytest.mark.parametrize("what", ["prompt_file: gone.md", "prompt: Hi\nfragments: [end, gone]"])
 def test_a_prompt_that_is_missing_is_an_error_that_lists_where_it_looked(what: str) -> None:
     (told,) = problems(f"role: x\n{what}\n")

@@ -331,7 +331,7 @@ def test_whatever_a_file_says_is_understood_or_refused_with_its_place(path: str,
 
 async def test_a_runtime_uses_nothing_that_is_held_back(rt: Runtime) -> None:
     assert rt.resolve().temperature is None
-    with pytest.raises(ConfigError, match="no agent named 'bob'"):
+    with pytest.raises(ConfigError, match="bob is held back with the project's files"):
         rt.described("bob")
     assert rt.create(Agent(name="bob")).agent == Agent(name="bob")
     assert rt.described("alice").title == "Alice the Assistant"

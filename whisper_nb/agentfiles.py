@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from typing import Any
 
 from .agents import KINDS, NAME, Agent
@@ -53,6 +54,9 @@ _TELLING = {
 }
 _FRONT_MATTER = re.compile(rb"\A(?:\xef\xbb\xbf)?---[ \t]*\r?\n(.*?)^---[ \t]*\r?(?:\n|\Z)", re.DOTALL | re.MULTILINE)
 #: What Markdown agents of other tools name: their model's nicknames, and tools that are not here.
+#: How alike a key must be to one of ours, where no other key says whose file it is.
+_NEAR = 0.85
+_OPENS = re.compile(rb"\A(?:\xef\xbb\xbf)?---[ \t]*\r?\n\w+:")
 _NICKNAMES = ("inherit", "sonnet", "opus", "haiku")
 
 
@@ -77,6 +81,10 @@ class Entry:
     def file(self) -> str:
         """`agents/bob.yaml`."""
         return self.place.partition(":")[0]
+
+    def document(self) -> dict[str, Any]:
+        """What the file says, as `Agent.document`; empty where it is wrong."""
+        return {} if self.agent is None else self.agent.document() | ({"tools": list(self.tools)} if self.tools else {})
 
     def build(self, find_tool: FindTool) -> Agent:
         """The agent, with its tools.
@@ -134,14 +142,14 @@ def _is_agent(data: object, body: str | None) -> bool:
     if body is not None:
         return bool({"name", "description", *_TELLING} & set(data))
     unknown = [key for key in data if key not in _KNOWN and key not in _DEAD]
-    return bool(_TELLING & set(data)) or (
-        len(unknown) < len(data) and all(nearest(key, _KNOWN).startswith("did you mean") for key in unknown)
-    )
+    return bool(_TELLING & set(data)) or all(get_close_matches(str(key), _KNOWN, 1, _NEAR) for key in unknown)
 
 
 def _markdown(data: bytes, name: str) -> tuple[Document, str] | None:
     """The front matter and what follows it; None for a file without any."""
     found = _FRONT_MATTER.match(data)
+    if found is None and _OPENS.match(data):
+        raise ConfigError.of([Problem((), "the front matter is not closed by a line of ---", f"{name}:1")])
     if found is None:
         return None
     document = parse_yaml(found[1], name, first_line=2)

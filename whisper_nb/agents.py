@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, cast
 
-from .config import UNSET, AIConfig
+from .config import UNSET, AIConfig, plain
 from .errors import ConfigError, Problem, sealed
 from .fields import Kind, Number, Text, problem_with, shown
-from .keys import is_literal
 from .tools import Tool, as_tool
 
 NAME = r"[A-Za-z][A-Za-z0-9_-]{0,63}"
@@ -112,7 +111,7 @@ class Agent:
         }
         limits = {name: said.pop(name) for name in ("max_turns", "timeout_s") if name in said}
         prompt = {"system_prompt": said.pop("system_prompt")} if self.system_prompt else {}
-        config = _plain_config(self.config)
+        config = plain(self.config)
         tools = [tool.name for tool in self.as_tools]
         rest = {"ai_config": config, "tools": tools, "limits": limits}
         return said | {name: value for name, value in rest.items() if value} | prompt
@@ -122,12 +121,3 @@ Agent.__init__ = sealed(Agent.__init__)  # type: ignore[method-assign]
 
 #: Field → what it may be.
 KINDS: Mapping[str, Kind] = {one.name: one.metadata["kind"] for one in fields(Agent) if "kind" in one.metadata}
-
-
-def _plain_config(config: AIConfig) -> dict[str, Any]:
-    values = config.values()
-    if is_literal(config.api_key):
-        del values["api_key"]
-    if config.extra is not None:
-        values["extra"] = dict(config.extra)
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}

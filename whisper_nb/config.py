@@ -10,7 +10,7 @@ from typing import Any
 from .errors import ConfigError, Problem, sealed
 from .fields import Address, Extra, KeyReference, Kind, Model, Number, Params, Words, problem_with, shown
 from .formats import Reading, over, read_config
-from .keys import Keys
+from .keys import Keys, is_literal
 from .providers import PROVIDERS
 
 MODEL_VARIABLE = "WHISPER_MODEL"
@@ -126,6 +126,16 @@ def from_values(values: Mapping[str, Any]) -> AIConfig:
     """The config of these fields, of which a None clears one: the opposite of `AIConfig.values`."""
     set_ = {name: value for name, value in values.items() if value is not None}
     return AIConfig(**set_, cleared=tuple(values.keys() - set_))
+
+
+def plain(config: AIConfig) -> dict[str, Any]:
+    """The fields that are set, as a file can say them; a key that was written out is left out."""
+    values = config.values()
+    if is_literal(config.api_key):
+        del values["api_key"]
+    if config.extra is not None:
+        values["extra"] = dict(config.extra)
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 def _read(source: Mapping[str, Any]) -> dict[str, Any]:

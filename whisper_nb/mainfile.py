@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .config import KINDS as CONFIG_KINDS
-from .config import Layer, from_values
+from .config import Layer, from_values, plain
 from .errors import ConfigError, Problem, nearest
 from .fields import Kind, Number, Text, problem_with, shown
 from .formats import ALIASES, is_section, read_config
@@ -24,6 +24,10 @@ _ASYNC_AGENTS = {"max_concurrent_agents": "max_concurrent_calls", "max_tasks_per
 #: Keys of AIWhisperer's that mean nothing here.
 _DEAD = frozenset({"prompts", "workspace_ignore_patterns", "use_refactored_async_agents", "output_dir"})
 _DEAD_ASYNC = frozenset({"default_check_mail_interval", "enabled"})
+#: Nobody else's words: with one of these the file is meant for us, whatever stands beside it.
+_TELLING = {"api_key", "max_reasoning_tokens", "max_tokens", "temperature", "token_timeout_s", "top_p", *SETTINGS} - {
+    "env_file"
+}
 _KNOWN = (*CONFIG_KINDS, *ALIASES, "provider", "generation_params", *SETTINGS, "async_agents", *_DEAD)
 
 
@@ -36,6 +40,10 @@ class Main:
     settings: Mapping[str, Any] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
+
+    def document(self) -> dict[str, Any]:
+        """What the file says, in its one form; a key that was written out is left out. Empty where it is wrong."""
+        return (plain(self.layer.config) if self.layer else {}) | dict(self.settings)
 
 
 def read_main(data: bytes, name: str) -> Main | None:
@@ -94,6 +102,8 @@ def _is_ours(source: Mapping[str, Any]) -> bool:
     if not unknown or any(
         key in ("async_agents", "generation_params") or is_section(key, source[key]) for key in source
     ):
+        return True
+    if _TELLING & set(source):
         return True
     mistyped = all(nearest(key, _KNOWN).startswith("did you mean") for key in unknown)
     return mistyped or (isinstance(source.get("model"), str) and "/" in source["model"])

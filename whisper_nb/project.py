@@ -133,8 +133,8 @@ class Project:
 
     @property
     def held_back(self) -> bool:
-        """Whether the folder says something that is not in force, because the user does not trust it yet."""
-        return bool(self.found) and not self._trusts(self.found.files)
+        """Whether the folder says something else than what is in force, because the user does not trust it yet."""
+        return bool(self.found or self.used) and not self._trusts(self.found.files)
 
     @property
     def code(self) -> str:

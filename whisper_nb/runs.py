@@ -254,8 +254,10 @@ class Run:
                 self.usage = _total(self.usage, usage, first)
                 self.cost = _total(self.cost, cost, first)
             case RunFinished(outcome):
-                if self._priceless:  # the provider may bill what it had begun: never understated
-                    self.usage = self.cost = None
+                if self._priceless and not isinstance(self.error, ConfigError):
+                    self.usage = self.cost = None  # the provider may bill what it had begun: never understated
+                elif self._priceless and not any(isinstance(past.event, ModelReplied) for past in self.events):
+                    self.usage, self.cost = Usage(), 0.0  # nothing was sent
                 self._settle(outcome)
             case _:
                 self.accepted = True

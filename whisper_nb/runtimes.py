@@ -166,10 +166,12 @@ class Runtime:
             ConfigError: there is none, or what its file says is wrong.
         """
         entry = self.team.get(name)
+        if entry is None and self.project and self.project.held_back and name in self.project.found.team:
+            raise ConfigError(f"{name} is held back with the project's files until `%agent trust`")
         if entry is None and name in self._sessions:
             raise ConfigError(f"no file describes {name} (`%agent save {name}` writes one)")
         if entry is None:
-            hint = nearest(name, [*self._sessions, *self.team])
+            hint = nearest(name, dict.fromkeys([*self._sessions, *self.team]))
             raise ConfigError(f"no agent named {name!r}; {hint} (make one with `%agent new {name}`)")
         return entry.build(self._find_tool)
 
@@ -327,7 +329,7 @@ class Runtime:
         return path
 
     def _apply(self) -> None:
-        """What the project's main file sets besides config."""
+        """What is in force of the project now: limits, keys, and agents that follow their files."""
         assert self.project is not None
         self._applied = self.project.used
         main = self.project.used.main
@@ -339,6 +341,8 @@ class Runtime:
             self.keys.read(*self.project.env())
         except ConfigError as error:
             self.project.tell(f"{error} (no key of it is used that was not before)")
+        for session in self.sessions:
+            self._follow(session)
 
     def _renew(self, session: Session) -> list[str]:
         """Before a run of this session: it follows its file, where it came from one.
@@ -347,25 +351,32 @@ class Runtime:
             ConfigError: the trust in what described it was taken back.
         """
         news = self.refresh()
-        made = self._from_files.get(session.name)
-        if made is None or made != session.agent:
-            return news
-        if session.name not in self.team and self.project and self.project.held_back and not self.project.used:
+        if self._follows(session) and session.name not in self.team and self.project and not self.project.used:
             raise ConfigError(f"{session.name} is described by files that are not trusted any more (`%agent trust`)")
-        if session.name in self.team:
-            try:
-                agent = self._from_files[session.name] = self.described(session.name)
-            except ConfigError as error:  # a tool is gone, say
-                return [*news, f"{error} ({session.name} stays as it was)"]
-            session.revise(agent)
-        return news
+        self._follow(session)
+        return [*news, *(self.project.news() if self.project else ())]
+
+    def _follows(self, session: Session) -> bool:
+        return self._from_files.get(session.name) == session.agent
+
+    def _follow(self, session: Session) -> None:
+        """Have a session that came from a file be what the file says; its current run ends as it began."""
+        if not self._follows(session) or session.name not in self.team:
+            return
+        try:
+            agent = self._from_files[session.name] = self.described(session.name)
+        except ConfigError as error:  # a tool is gone, say
+            if self.project:
+                self.project.tell(f"{error} ({session.name} stays as it was)")
+            return
+        session.revise(agent)
 
     def _fork(self, session: Session, name: str) -> Session:
         if name in self._sessions:
             raise ConfigError(f"an agent named {name!r} exists already; fork under another name")
         fork = Session(replace(session.agent, name=name), self._ports, session.history)
         fork.configure(session.configured)
-        if self._from_files.get(session.name) == session.agent:
+        if self._follows(session):
             self._from_files[name] = fork.agent
         self._sessions[name] = fork
         return fork

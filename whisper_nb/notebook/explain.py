@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from difflib import unified_diff
+from itertools import islice
 from typing import Any
 
-from ..agentfiles import Entry
 from ..config import AIConfig, Layer, layered
 from ..keys import Keys, is_literal, variable_of
-from ..project import Project, Said, package
+from ..project import Project, package
 from ..providers import PROVIDERS
+from ..yamlfile import dump_yaml
 
 _INDENT = "  "
+#: Of a prompt that is new.
+_PROMPT = 120
 
 
 def config_rows(layer: Layer, keys: Keys) -> list[dict[str, str]]:
@@ -33,6 +37,8 @@ def config_rows(layer: Layer, keys: Keys) -> list[dict[str, str]]:
 
 
 def _value(name: str, value: Any) -> str:
+    if value is None:
+        return "nothing"
     if name == "api_key" and is_literal(value):
         return "a key that was written out"
     return (
@@ -72,18 +78,18 @@ def trust_lines(project: Project, config: AIConfig, keys: Keys, root: str) -> It
         root: the magic's name.
     """
     found = project.found
-    if not found:
+    if not found and not project.used:
         yield f"{project.root} has no config/main.yaml and no agents: there is nothing to trust"
         return
     if not project.held_back:
         yield f"{project.root} is trusted as it is (%{root} trust --revoke takes that back)"
     else:
         yield f"{project.root} is not trusted{' as it is now' if project.used else ''}. It says:"
-    yield from _main_lines(found, config, keys)
     main = found.main.layer if found.main else None
     provider = layered(Layer(config), main).config.provider
-    for name, entry in found.team.items():
-        yield from _agent_lines(name, entry, keys, provider)
+    yield from _main_lines(project, config, keys)
+    for name in dict.fromkeys([*found.team, *project.used.team]):
+        yield from _agent_lines(name, project, keys, provider)
     yield from (f"{_INDENT}{name}: another program's, left alone" for name in found.foreign)
     for problem in (*found.problems, *found.warnings):
         yield f"{_INDENT}! {problem}"
@@ -91,22 +97,31 @@ def trust_lines(project: Project, config: AIConfig, keys: Keys, root: str) -> It
         yield f"To use just this: %{root} trust {project.code}"
 
 
-def _main_lines(found: Said, config: AIConfig, keys: Keys) -> Iterator[str]:
-    main = found.main
-    if main is None:
-        return
-    yield f"{_INDENT}config/main.yaml, for all agents"
-    if main.layer:
-        yield from _config_lines(main.layer.config, keys, config, config.provider)
-    for name, value in main.settings.items():
-        yield f"{_INDENT * 2}{name}: {value}{': keys are taken from it' if name == 'env_file' else ''}"
+def _main_lines(project: Project, config: AIConfig, keys: Keys) -> Iterator[str]:
+    before, after = project.used.main, project.found.main
+    if before and before is not after:
+        yield f"{_INDENT}config/main.yaml, for all agents: {'changed' if after else 'gone'}"
+        yield from _edit_lines(before.document(), after.document() if after else {})
+    elif after:
+        yield f"{_INDENT}config/main.yaml, for all agents"
+        for name, value in after.document().items():
+            now = getattr(config, name, None)
+            changes = f" (now {_value(name, now)})" if now not in (None, value) else ""
+            yield f"{_INDENT * 2}{name}: {_value(name, value)}{changes}"
+    if after and after.layer:
+        yield from _destination(after.layer.config, keys, config.provider)
 
 
-def _config_lines(said: AIConfig, keys: Keys, now: AIConfig, provider: str) -> Iterator[str]:
-    for name, value in said.values().items():
-        before = getattr(now, name)
-        changes = f" (now {_value(name, before)})" if before not in (None, value) else ""
-        yield f"{_INDENT * 2}{name}: {'nothing' if value is None else _value(name, value)}{changes}"
+def _edit_lines(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+    """What is said no more, and what is said now, line by line."""
+    lines = unified_diff(dump_yaml(before).splitlines(), dump_yaml(after).splitlines(), lineterm="", n=0)
+    for line in islice(lines, 2, None):
+        if not line.startswith("@@"):
+            yield f"{_INDENT * 2}{line[0]} {line[1:]}"
+
+
+def _destination(said: AIConfig, keys: Keys, provider: str) -> Iterator[str]:
+    """Where prompts go, and with which key, if that is said."""
     if said.api_base or said.api_key:
         key = "a key that the file holds" if is_literal(said.api_key) else variable_of(said.api_key)
         provider = said.provider or provider
@@ -116,13 +131,31 @@ def _config_lines(said: AIConfig, keys: Keys, now: AIConfig, provider: str) -> I
         yield f"{_INDENT * 2}→ prompts and {key}{state} go to {said.api_base or provider}"
 
 
-def _agent_lines(name: str, entry: Entry, keys: Keys, provider: str) -> Iterator[str]:
-    agent = entry.agent
-    new = "in place of whisper_nb's" if name in package().team else "new"
-    yield f"{_INDENT}agent {name} ({entry.place}), {new}{f': {agent.description}' if agent and agent.description else ''}"
-    if agent:
-        yield from _config_lines(agent.config, keys, AIConfig(), provider)
-    if agent and agent.system_prompt:
-        yield f"{_INDENT * 2}prompt, {len(agent.system_prompt):,} characters: {agent.system_prompt[:120].strip()}…"
-    if entry.tools:
-        yield f"{_INDENT * 2}tools of this notebook: {', '.join(entry.tools)}"
+def _agent_lines(name: str, project: Project, keys: Keys, provider: str) -> Iterator[str]:
+    before, entry = project.used.team.get(name), project.found.team.get(name)
+    head = f"{_INDENT}agent {name}"
+    if entry is None:
+        yield f"{head}: gone"
+        return
+    if before and before != entry:
+        yield f"{head} ({entry.place}), changed"
+        yield from _edit_lines(before.document(), entry.document())
+    else:
+        new = "as it is" if before else "in place of whisper_nb's" if name in package().team else "new"
+        said = entry.document()
+        about = f": {said['description']}" if said.get("description") else ""
+        yield f"{head} ({entry.place}), {new}{about}"
+        if not before:
+            yield from _said_lines(said)
+    if entry.agent:
+        yield from _destination(entry.agent.config, keys, provider)
+
+
+def _said_lines(document: Mapping[str, Any]) -> Iterator[str]:
+    """What an agent's file says beside what it is called."""
+    for key in ("ai_config", "limits"):
+        yield from (f"{_INDENT * 2}{name}: {_value(name, value)}" for name, value in document.get(key, {}).items())
+    if prompt := document.get("system_prompt", ""):
+        yield f"{_INDENT * 2}prompt, {len(prompt):,} characters: {prompt[:_PROMPT].strip()}{'…' * (len(prompt) > _PROMPT)}"
+    if tools := document.get("tools"):
+        yield f"{_INDENT * 2}tools of this notebook: {', '.join(tools)}"

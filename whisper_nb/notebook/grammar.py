@@ -28,8 +28,11 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise ConfigError."""
-        root, _, name = self.prog.partition(" ")
-        raise ConfigError(f"{self.prog}: {message} ({root} help {name} explains it)")
+        root, _, name = self.prog.replace("%%", "%").partition(" ")
+        topic = (
+            root.removeprefix("%") if name == "NAME" else name
+        )  # `%%agent NAME` is explained by the magic's own name
+        raise ConfigError(f"{self.prog}: {message} ({root} help {topic} explains it)")
 
 
 @dataclass(frozen=True, slots=True)
