@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whisper_nb.events import Priority
-from whisper_nb.queues import PRIORITIES, next_to_start, start_order
+from whisper_nb.queues import PRIORITIES, move, next_to_start, start_order
 
 
 @dataclass(eq=False)
@@ -18,6 +18,14 @@ class Item:
     needs: list[Item] = field(default_factory=list)
     session: int = 0
     done: bool = False
+    place: int = 0
+
+    def __post_init__(self) -> None:
+        self.place = self.number
+
+    @property
+    def id(self) -> str:
+        return f"bob#{self.number}"
 
     @property
     def ready(self) -> bool:
@@ -115,3 +123,54 @@ def test_no_order_of_priorities_and_needs_ever_deadlocks(items: list[Item], rand
             assert item.ready
             queues[item.session].remove(item)
             running.append(item)
+
+
+def queue_of(*priorities: Priority) -> list[Item]:
+    return ordered(*(Item(number, priority) for number, priority in enumerate(priorities, 1)))
+
+
+def numbers(queue: list[Item]) -> list[int]:
+    return [item.number for item in queue]
+
+
+def test_a_run_is_moved_before_another() -> None:
+    queue = queue_of("normal", "normal", "normal", "normal")
+    move(queue, queue[3], "normal", "bob#2")
+    assert numbers(queue) == [1, 4, 2, 3]
+    move(queue, queue[0], "normal", "bob#3")
+    assert numbers(queue) == [4, 2, 1, 3]
+
+
+def test_a_run_of_another_priority_comes_behind_all_others_of_it() -> None:
+    queue = queue_of("high", "low", "high")
+    move(queue, queue[2], "high", None)
+    assert (numbers(queue), queue[2].priority) == ([1, 3, 2], "high")
+
+
+def test_before_one_that_has_gone_is_behind_all_others() -> None:
+    queue = queue_of("normal", "normal")
+    move(queue, queue[0], "normal", "bob#7")
+    assert numbers(queue) == [2, 1]
+
+
+moves = st.lists(st.tuples(st.integers(0, 7), st.sampled_from(PRIORITIES), st.integers(0, 7)), max_size=20)
+
+
+@given(st.lists(st.sampled_from(PRIORITIES), min_size=8, max_size=8), moves)
+def test_moves_keep_a_queue_in_order_and_newcomers_last(
+    priorities: list[Priority], steps: list[tuple[int, Priority, int]]
+) -> None:
+    queue = queue_of(*priorities)
+    for index, priority, before in steps:
+        run, other = queue[index], queue[before]
+        move(queue, run, priority, other.id)
+        assert queue == ordered(*queue)
+        assert run.priority == priority
+        if other is not run and other.priority == priority:
+            assert queue.index(other) == queue.index(run) + 1
+    assert sorted(numbers(queue)) == list(range(1, 9))
+    for priority in PRIORITIES:
+        queue = ordered(*queue, last := Item(9, priority))
+        peers = [item for item in queue if item.priority == priority]
+        assert peers[-1] is last
+        queue.remove(last)

@@ -13,8 +13,8 @@ import pytest
 from doubles import FunctionModel, HeldModel, hire, kinds_of, quiet, settled, told
 
 from whisper_nb import Rule, Run, RunCancelled, RunFailed, Runtime, ScriptedModel
-from whisper_nb.errors import SessionError
-from whisper_nb.events import Record, RunFinished, RunQueued
+from whisper_nb.errors import ConfigError, SessionError
+from whisper_nb.events import Record, RunFinished, RunMoved, RunQueued
 from whisper_nb.home import Home
 from whisper_nb.messages import CallDelta, Delta, Finish, Spent, TextDelta, Usage
 from whisper_nb.models import Request
@@ -624,3 +624,47 @@ async def test_text_read_in_a_thread_loses_nothing(runtime: Runtime) -> None:
     read.set()
     await settled(run)
     assert run.text == "".join(pieces)
+
+
+async def test_the_queue_is_put_in_another_order(runtime: Runtime) -> None:
+    bob = hire(runtime, model := HeldModel())
+    bob.submit("first")
+    call = await model.arrived()
+    runs = [bob.submit(f"{number}") for number in range(3)]
+    await told(runtime, RunQueued, run=runs[2])
+
+    runs[2].move(before=runs[0])
+    await told(runtime, RunMoved)
+    assert bob.queue == (runs[2], runs[0], runs[1])
+    runs[1].move(priority="urgent")
+    await told(runtime, RunMoved)
+    assert (bob.queue, runs[1].priority) == ((runs[1], runs[2], runs[0]), "urgent")
+    runs[0].move(before=runs[1])
+    await told(runtime, RunMoved)
+    assert (bob.queue, runs[0].priority) == ((runs[0], runs[1], runs[2]), "urgent")
+
+    call.release()
+    for run in (runs[0], runs[1], runs[2]):
+        call = await model.arrived()
+        assert call.prompt == run.prompt
+        call.release()
+    await settled(*runs)
+
+
+async def test_only_what_waits_can_be_moved(runtime: Runtime) -> None:
+    bob, amy = hire(runtime, model := HeldModel()), hire(runtime, HeldModel(), "amy")
+    running = bob.submit("first")
+    await model.arrived()
+    queued, strange = bob.submit("second"), amy.submit("elsewhere")
+    await told(runtime, RunQueued, run=queued)
+    with pytest.raises(SessionError, match="bob#1 is not in the queue of bob"):
+        running.move(priority="high")
+    with pytest.raises(SessionError, match="amy#1 is not in the queue of bob"):
+        queued.move(before=strange)
+    for wrong in ({}, {"priority": "high", "before": queued}, {"before": queued}):
+        with pytest.raises(ConfigError, match="bob#2: say either its priority, or which other run"):
+            queued.move(**wrong)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="unknown priority 'first'"):
+        queued.move(priority="first")  # type: ignore[arg-type]
+    runtime.stop()
+    await settled(running, queued, strange)

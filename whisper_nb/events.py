@@ -20,6 +20,15 @@ class RunQueued:
 
 
 @dataclass(frozen=True, slots=True)
+class RunMoved:
+    """A run that waits has another place in the queue; without effect where it has started meanwhile."""
+
+    priority: Priority
+    before: str | None
+    """The id of the run that it comes before; None: it comes behind all others of its priority."""
+
+
+@dataclass(frozen=True, slots=True)
 class RunStarted:
     """The run was claimed; `prompt` has the outcomes of the runs it depends on filled in."""
 
@@ -111,6 +120,7 @@ class AgentRevised:
 
 Event = (
     RunQueued
+    | RunMoved
     | RunStarted
     | TextStreamed
     | ModelReplied

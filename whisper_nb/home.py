@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any
 
-from .errors import SessionError
+from .errors import ConfigError, SessionError
 
 #: Runs the loop from inside a cell until the future is done; the notebook floor provides it (nest-asyncio).
 #: Raises TimeoutError after `timeout` seconds, KeyboardInterrupt when the user interrupts; the work goes on in both.
@@ -81,3 +81,17 @@ class Home:
     def _check_open(self) -> None:
         if self.loop.is_closed():
             raise SessionError("the loop of these agents is closed; make a new Runtime")
+
+
+def running_loop() -> asyncio.AbstractEventLoop:
+    """The loop that runs now.
+
+    Raises:
+        ConfigError: none does.
+    """
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise ConfigError(
+            "a Runtime lives on a running loop: `async with Runtime() as rt` inside a coroutine"
+        ) from None

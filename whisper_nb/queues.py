@@ -1,7 +1,8 @@
-"""The order of work in one session: by priority, first in first out among equals. Pure."""
+"""The order of work in one session: by priority, first in first out among equals unless one was moved. Pure."""
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Iterable
 from typing import Protocol, TypeVar
 
@@ -14,9 +15,13 @@ PRIORITIES: tuple[Priority, ...] = ("urgent", "high", "normal", "low")
 class Queued(Protocol):
     """What the order depends on."""
 
+    priority: Priority
+    place: int
+    """Among those of its priority: the number that it was submitted under, unless it was moved."""
+
     @property
-    def priority(self) -> Priority:
-        """One of PRIORITIES."""
+    def id(self) -> str:
+        """Its name."""
 
     @property
     def number(self) -> int:
@@ -32,7 +37,7 @@ R = TypeVar("R", bound=Queued)
 
 def start_order(run: Queued) -> tuple[int, int]:
     """The sort key of a queue."""
-    return PRIORITIES.index(run.priority), run.number
+    return PRIORITIES.index(run.priority), run.place
 
 
 def held_back_by(queue: Iterable[R], run: Queued) -> list[R]:
@@ -54,3 +59,18 @@ def next_to_start(queue: Iterable[R]) -> R | None:
         if not run.ready:
             held = run.number if held is None else min(held, run.number)
     return None
+
+
+def move(queue: list[R], run: R, priority: Priority, before: str | None) -> None:
+    """Put a run of a sorted queue elsewhere: before the one of that id, or behind all others of its priority.
+
+    Those of one priority exchange their places, so that whoever is submitted later still comes later.
+    """
+    queue.remove(run)
+    run.priority = priority
+    peers = [one for one in queue if one.priority == priority]
+    places = sorted(one.place for one in [*peers, run])
+    at = next((index for index, one in enumerate(peers) if one.id == before), len(peers))
+    for one, place in zip([*peers[:at], run, *peers[at:]], places, strict=True):
+        one.place = place
+    insort(queue, run, key=start_order)

@@ -40,7 +40,7 @@ class Run:
     __slots__ = (
         "__weakref__", "_chunks", "_done", "_observers", "_outcome", "_priceless", "_session", "accepted",
         "awaiting", "cancelling", "config", "context", "cost", "error", "events", "finished_at", "model",
-        "number", "parts", "priority", "started_at", "submitted_at", "timeout_s", "usage",
+        "number", "parts", "place", "priority", "started_at", "submitted_at", "timeout_s", "usage",
     )  # fmt: skip
 
     def __init__(
@@ -50,6 +50,8 @@ class Run:
         self._session = session
         self.number = number
         """Grows with every submission to the session, from 1."""
+        self.place = number
+        """Among the queued runs of its priority; see `move`."""
         self.parts = tuple(parts)
         """The prompt: text, and runs whose text will stand in their place."""
         self.priority = priority
@@ -191,6 +193,23 @@ class Run:
         """End it, queued or running. Thread-safe; no effect once it is done. Its partial text stays in `text`."""
         if not self.done:
             self._session.home.call(self._session.cancel_run, self)
+
+    def move(self, *, priority: Priority | None = None, before: Run | None = None) -> None:
+        """Give it another priority, behind all others of it, or the place before another run. Only while it is queued.
+
+        Raises:
+            ConfigError: an unknown priority; or both are said, or neither.
+            SessionError: it is not queued (any more), or the other one is not, at the same agent.
+        """
+        for run in (self, before or self):
+            if run not in self._session.queue:
+                raise SessionError(
+                    f"{run.id} is not in the queue of {self._session.name}: only what waits can be moved"
+                )
+        if (priority is None) == (before is None) or before is self:
+            raise ConfigError(f"{self.id}: say either its priority, or which other run it comes before")
+        priority = checked_priority(before.priority if before else priority)
+        self._session.home.call(self._session.move_run, self, priority, before.id if before else None)
 
     async def stream(self) -> AsyncGenerator[Record, None]:
         """Its records as they come, what is already stored first, TextStreamed included; ends after RunFinished.
@@ -343,8 +362,7 @@ def checked_parts(prompt: str | Run | Sequence[str | Run], priority: str, timeou
     Raises:
         ConfigError: there is something else among them, or nothing to send; or a bad priority or timeout.
     """
-    if priority not in PRIORITIES:
-        raise ConfigError(f"unknown priority {priority!r}; allowed are {', '.join(PRIORITIES)}")
+    checked_priority(priority)
     if timeout_s is not None and not timeout_s > 0:
         raise ConfigError(f"timeout {timeout_s!r} is not more than 0 seconds")
     parts = list(prompt) if isinstance(prompt, Sequence) and not isinstance(prompt, str) else [prompt]
@@ -354,6 +372,17 @@ def checked_parts(prompt: str | Run | Sequence[str | Run], priority: str, timeou
     if not any(isinstance(part, Run) or part.strip() for part in parts):
         raise ConfigError("an empty prompt: nothing to send")
     return parts
+
+
+def checked_priority(priority: str | None) -> Priority:
+    """The priority.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    if priority not in PRIORITIES:
+        raise ConfigError(f"unknown priority {priority!r}; allowed are {', '.join(PRIORITIES)}")
+    return priority
 
 
 def _waiter() -> Run | None:

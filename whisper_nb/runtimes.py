@@ -8,6 +8,7 @@ import os
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,7 +18,7 @@ from .agentfiles import Entry, FindTool, read_agents
 from .agents import Agent
 from .config import AIConfig, Layer, from_environment, layered
 from .errors import ConfigError, SessionClosed, nearest, sealed
-from .home import Home
+from .home import Home, running_loop
 from .keys import Keys
 from .models import Models
 from .ports import Admission, Ports
@@ -82,7 +83,8 @@ class Runtime:
         self._closed = False
         self._removed: WeakSet[Session] = WeakSet()  # they may still be at their end
         self._observers = Observers()
-        self.home = home or Home(_running_loop())
+        self._team_observers: dict[object, Callable[[Session], None]] = {}
+        self.home = home or Home(running_loop())
         """Where its agents live."""
         self._ports = Ports(
             home=self.home,
@@ -139,8 +141,7 @@ class Runtime:
             self._from_files.pop(agent.name, None)
         session = self._sessions.get(agent.name)
         if session is None:
-            session = self._sessions[agent.name] = Session(agent, self._ports)
-            return session
+            return self._add(Session(agent, self._ports))
         session.revise(agent)
         if session.state.gate == "stopped":
             session.resume()
@@ -187,8 +188,18 @@ class Runtime:
             ConfigError: there is none of that name.
         """
         self[name].stop()
-        self._removed.add(self._sessions.pop(name))
+        self._removed.add(session := self._sessions.pop(name))
         self._from_files.pop(name, None)
+        self._tell(session)
+
+    def _add(self, session: Session) -> Session:
+        self._sessions[session.name] = session
+        self._tell(session)
+        return session
+
+    def _tell(self, session: Session) -> None:
+        for observer in tuple(self._team_observers.values()):
+            observer(session)
 
     def stop(self) -> None:
         """Stop every session. Thread-safe."""
@@ -222,6 +233,12 @@ class Runtime:
             A function that takes it off again.
         """
         return self._observers.add(observer)
+
+    def observe_team(self, observer: Callable[[Session], None]) -> Callable[[], None]:
+        """Call `observer(session)` whenever a session was made or removed. Gives a function that takes it off again."""
+        place = object()
+        self._team_observers[place] = observer
+        return partial(self._team_observers.__delitem__, place)
 
     @sealed
     def configure(
@@ -309,8 +326,8 @@ class Runtime:
         self._apply()
 
     @sealed
-    def save(self, name: str, *, overwrite: bool = False) -> Path:
-        """Write an agent to `agents/NAME.yaml` of the project, so that it loads to the identical Agent.
+    def save(self, agent: Agent | str, *, overwrite: bool = False) -> Path:
+        """Write an agent, or that of a session, to `agents/NAME.yaml` of the project, so that it loads to the identical Agent.
 
         A key that was written out in Python is not written. In a trusted project the file is trusted.
 
@@ -319,8 +336,8 @@ class Runtime:
         """
         if self.project is None:
             raise ConfigError("there is no project here to save in")
-        session = self[name]
-        text, file = dump_yaml(session.agent.document()), f"{session.name}.yaml"
+        agent = agent if isinstance(agent, Agent) else self[agent].agent
+        text, file = dump_yaml(agent.document()), f"{agent.name}.yaml"
         entries = read_agents(text.encode(), file, file, Prompts()) or {}
         if problems := [problem for entry in entries.values() for problem in entry.problems]:
             raise ConfigError.of(problems)  # a tool of a name that no function can have, say
@@ -378,14 +395,4 @@ class Runtime:
         fork.configure(session.configured)
         if self._follows(session):
             self._from_files[name] = fork.agent
-        self._sessions[name] = fork
-        return fork
-
-
-def _running_loop() -> asyncio.AbstractEventLoop:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        raise ConfigError(
-            "a Runtime lives on a running loop: `async with Runtime() as rt` inside a coroutine"
-        ) from None
+        return self._add(fork)

@@ -25,7 +25,7 @@ from .execution import execute
 from .home import Home
 from .messages import Message, Spent, UserMessage
 from .ports import Ports
-from .queues import next_to_start, start_order
+from .queues import move, next_to_start, start_order
 from .runs import Run, checked_parts
 from .states import State, Trigger, transition
 from .turns import close_turn, in_call_order
@@ -74,10 +74,6 @@ class Session:
     def name(self) -> str:
         """The agent's name."""
         return self.agent.name
-
-    def is_open(self) -> bool:
-        """Whether work may begin."""
-        return self.state.gate == "open"
 
     @property
     def home(self) -> Home:
@@ -133,8 +129,7 @@ class Session:
         """Give it work. Returns at once, never blocks, thread-safe.
 
         Args:
-            prompt: text; or pieces of text and runs, whose outputs will stand in their places: the run waits for
-                them, and fails if one of them does.
+            prompt: text; or pieces of text and runs, whose outputs will stand there: it waits for them, and fails if one does.
             priority: urgent, high, normal or low. First in, first out among equals; none overtakes the running one.
             timeout_s: seconds for the whole run, from its start; by default the agent's.
             config: what this one run sets of its config, in any form.
@@ -166,6 +161,10 @@ class Session:
             run.cancelling = True
             self._post(events.RunFinished("cancelled"), run)
 
+    def move_run(self, run: Run, priority: Priority, before: str | None) -> None:
+        """Give one of its runs another place in the queue; see `Run.move`."""
+        self._post(events.RunMoved(priority, before), run)
+
     def pause(self) -> None:
         """Start nothing more. The current run goes on to the end of its turn, then waits."""
         self._move("pause")
@@ -192,11 +191,7 @@ class Session:
         self.configured = AIConfig.of(self.configured if config is None else config, **values)
 
     def fork(self, name: str) -> Session:
-        """A new session, of the same spec under another name, that begins with a copy of this history.
-
-        Raises:
-            ConfigError: the name is bad or taken.
-        """
+        """A new session, of the same spec under another name (ConfigError: bad or taken), with a copy of this history."""
         return self.ports.fork(self, name)
 
     def revise(self, agent: Agent) -> None:
@@ -209,10 +204,9 @@ class Session:
         self.agent = agent
 
     async def aclose(self, grace_s: float) -> bool:
-        """Stop, and wait until nothing of it runs, about `grace_s` seconds at most.
+        """Stop, and wait about `grace_s` seconds at most until nothing of it runs. True where everything ended in time.
 
-        Returns:
-            Whether everything ended in time. What did not is abandoned, and its runs count as cancelled.
+        What did not is abandoned, and its runs count as cancelled.
         """
         self._stop()
         worker = self._worker
@@ -247,10 +241,10 @@ class Session:
 
     async def hold(self, run: Run) -> None:
         """Wait, before a turn, while the gate is not open."""
-        if self.is_open():
+        if self.state.is_open():
             return
         await self.shift("wait", run)
-        while not self.is_open():
+        while not self.state.is_open():
             self._opened = asyncio.Event()
             await self._opened.wait()
         await self.shift("proceed", run)
@@ -332,7 +326,7 @@ class Session:
                     await self.publish(event, run)
                 self._outbox.popleft()
             if self._task is None:
-                run = next_to_start(self._queue) if self.is_open() else None
+                run = next_to_start(self._queue) if self.state.is_open() else None
                 if run is not None:
                     self._start(run)
                 return run is not None
@@ -360,6 +354,8 @@ class Session:
         match record.event, run:
             case events.RunQueued(), Run():
                 insort(self._queue, run, key=start_order)
+            case events.RunMoved(priority, before), Run():
+                move(self._queue, run, priority, before)
             case events.RunStarted(prompt), _:
                 self._draft = [UserMessage(prompt)]
             case ((events.ModelReplied(message) | events.ToolFinished(message)), _):

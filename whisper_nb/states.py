@@ -38,10 +38,14 @@ class State:
     trail: tuple[Trigger, ...] = field(default=(), compare=False, repr=False)
     """The last transitions, oldest first, for the error that an illegal one raises."""
 
+    def is_open(self) -> bool:
+        """Whether work may begin."""
+        return self.gate == "open"
+
     @property
     def label(self) -> str:
         """The one word or two that people see."""
-        if self.gate == "open":
+        if self.is_open():
             return self.activity
         return self.gate if self.activity == "idle" else f"{self.gate} ({self.activity})"
 

@@ -17,6 +17,7 @@ from ..models.local import local_models
 from ..models.prices import listed, price_list
 from ..models.prices import price as price_of
 from ..providers import PROVIDERS
+from ..queues import PRIORITIES
 from ..runs import Run
 from ..session import Session
 from .explain import config_rows, model_rows, trust_lines
@@ -174,6 +175,25 @@ def cancel(team: Team, args: Arguments) -> None:
     for run in runs:
         run.cancel()
     print(f"{', '.join(run.id for run in runs)} cancelled" if runs else "nothing to cancel")  # noqa: T201
+
+
+@command(
+    "Give a run that waits another place in its agent's queue.",
+    arg("run", metavar="RUN", help="a run id such as bob#3, or a variable"),
+    arg("--priority", choices=PRIORITIES, help="behind all others of this priority"),
+    arg("--before", metavar="RUN", help="another run that waits there"),
+)
+def move(team: Team, args: Arguments) -> None:
+    """Change the order of a queue."""
+    run, before = (name and _run(team, name) for name in (args.run, args.before))
+    run.move(priority=args.priority, before=before)
+    print(f"{run.id} moved {f'before {before.id}' if before else f'to priority {args.priority}'}")  # noqa: T201
+
+
+def _run(team: Team, name: str) -> Run:
+    if run := team.run(name):
+        return run
+    raise ConfigError(f"{name!r} is not a run: give an id such as bob#3, or a variable that holds a run")
 
 
 @command("Let agents finish their turn and then hold.", NAMES, ALL)

@@ -25,6 +25,7 @@ from ..events import (
     Noticed,
     Record,
     RunFinished,
+    RunMoved,
     RunQueued,
     RunStarted,
     StateChanged,
@@ -242,10 +243,12 @@ def _told(event: Event) -> str:
 
 
 def _told_beside(
-    event: CallRetried | Noticed | StateChanged | HistoryTrimmed | HistoryReset | AgentRevised,
+    event: RunMoved | CallRetried | Noticed | StateChanged | HistoryTrimmed | HistoryReset | AgentRevised,
 ) -> str:
     """Of what happens beside the work itself."""
     match event:
+        case RunMoved(priority, before):
+            return f"moved before {before}" if before else f"priority {priority}"
         case CallRetried(reason, after_s):
             return f"tries again in {after_s:g} s: {reason}"
         case Noticed(text):
