@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
-from whisper_nb import Rule, Runtime, ScriptedModel
+from whisper_nb import Rule, ScriptedModel
+from whisper_nb.notebook.runtime import NotebookRuntime
 
 OFFLINE = Path(__file__).parents[1] / "offline"
 
@@ -31,7 +33,15 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Interacti
 
 
 @pytest.fixture
-async def notebook(shell: InteractiveShell, runtime: Runtime, capsys: pytest.CaptureFixture[str]) -> Notebook:
+async def runtime(complaints: list[str]) -> AsyncIterator[NotebookRuntime]:
+    """A notebook's runtime on the test's loop. No task of it may be left when the test is over."""
+    async with NotebookRuntime(environ={}) as rt:
+        yield rt
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@pytest.fixture
+async def notebook(shell: InteractiveShell, runtime: NotebookRuntime, capsys: pytest.CaptureFixture[str]) -> Notebook:
     """A notebook with an agent, bob, who says back what he is told; `fail` makes him fail."""
     runtime.models["offline/test"] = ScriptedModel([Rule("^fail", error="no more"), Rule("(.*)", reply=r"heard: \1")])
     runtime.configure(offline="offline/test")

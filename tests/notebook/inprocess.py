@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from whisper_nb import Runtime
 from whisper_nb.notebook import completion, magics, questions
 from whisper_nb.notebook.output import Outputs
+from whisper_nb.notebook.runtime import NotebookRuntime
 from whisper_nb.notebook.team import Team
 
 
@@ -19,7 +19,7 @@ class Notebook:
     """What a test does with a shell: run cells, and look at what they showed."""
 
     shell: InteractiveShell
-    runtime: Runtime
+    runtime: NotebookRuntime
     capsys: pytest.CaptureFixture[str]
     magic_names: magics.Names = field(init=False)
     team: Team = field(init=False)

@@ -13,6 +13,7 @@ from whisper_nb.home import Home
 from whisper_nb.notebook import magics
 from whisper_nb.notebook.commands import COMMANDS, overview
 from whisper_nb.notebook.output import Outputs
+from whisper_nb.notebook.runtime import NotebookRuntime
 from whisper_nb.notebook.team import Team
 from whisper_nb.runs import Run
 
@@ -273,7 +274,7 @@ def team_that_blocks(shell: InteractiveShell, error: BaseException | None) -> tu
 
     import asyncio
 
-    runtime = Runtime(environ={}, home=Home(asyncio.get_running_loop(), block))
+    runtime = NotebookRuntime(environ={}, home=Home(asyncio.get_running_loop(), block))
     team = Team(shell, runtime, Outputs(runtime.home, live=True))
     magics.register(shell, team)
     return team, timeouts
@@ -356,7 +357,7 @@ async def test_reset_fork_and_remove(notebook: Notebook) -> None:
 # Looking
 
 
-@pytest.mark.parametrize("line", ["%agents", "%agent", "%agent list"])
+@pytest.mark.parametrize("line", ["%agent", "%agent list"])
 async def test_the_list_is_a_table_and_text(notebook: Notebook, line: str) -> None:
     notebook.run("%%agent bob -o ans\nhello <b>")
     await notebook["ans"]
@@ -367,9 +368,20 @@ async def test_the_list_is_a_table_and_text(notebook: Notebook, line: str) -> No
     assert "offline/test" in data["text/html"]
 
 
+async def test_in_a_terminal_the_panel_is_text(notebook: Notebook) -> None:
+    notebook.run("%%agent bob -o ans\nhello <b>")
+    await notebook["ans"]
+    notebook.run("%%agent bob -o broken\nfail")
+    await ended(notebook["broken"])
+    head, columns, row = notebook.run("%agents").splitlines()
+    assert re.fullmatch(r"1 agent · 1 idle · 0 queued · \d+ \+ 3 tokens · cost \$0 · as of \d\d:\d\d:\d\d", head)
+    assert columns.split() == ["agent", "state", "now", "queue", "done", "tokens", "cost", "model", "last", "error"]
+    assert re.match(r"bob +idle 0 s +2 +\d+ \+ 3 +\$0 +offline/test  bob#2: no more", row)
+
+
 async def test_an_empty_list_says_how_to_begin(shell: InteractiveShell, runtime: Runtime) -> None:
     magics.register(shell, Team(shell, runtime, Outputs(runtime.home, live=True)))
-    shell.run_cell("%agents")
+    shell.run_cell("%agent list")
     assert shell.display_pub.outputs[0]["data"]["text/plain"] == (
         "no agents yet: %agent new NAME makes one\n"
         "at hand: alice, debbie, eamonn, patricia, tessa (%%agent NAME gives one work)"

@@ -14,8 +14,9 @@ import pytest
 from inprocess import Notebook
 from IPython.core.interactiveshell import InteractiveShell
 
-from whisper_nb import Agent, Rule, Runtime, ScriptedModel
+from whisper_nb import Agent, Rule, ScriptedModel
 from whisper_nb.home import Home
+from whisper_nb.notebook.runtime import NotebookRuntime
 from whisper_nb.notebook.team import function_in
 from whisper_nb.project import Project
 from whisper_nb.trust import TrustFile
@@ -46,7 +47,7 @@ async def notebook(
     project: Path, tmp_path: Path, environ: dict[str, str], shell: InteractiveShell, capsys: pytest.CaptureFixture[str]
 ) -> AsyncIterator[Notebook]:
     """A notebook in that project."""
-    async with Runtime(
+    async with NotebookRuntime(
         environ=environ,
         # What is waited for here comes from a thread: nest-asyncio would change asyncio for the tests after these.
         home=Home(asyncio.get_running_loop(), lambda _, done, timeout: done.result(timeout)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import html
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -20,9 +21,11 @@ from ..providers import PROVIDERS
 from ..queues import PRIORITIES
 from ..runs import Run
 from ..session import Session
+from .board import Board
 from .explain import config_rows, model_rows, trust_lines
 from .grammar import CELL, ORDER, SET, Argument, Arguments, Command, Function, arg, order, setting, settings
 from .render import history_lines, log_line, one_line, session_rows, status_line, table_bundle
+from .snapshot import snapshot
 from .team import Team, function_in, outcome
 
 COMMANDS: dict[str, Command] = {}
@@ -122,6 +125,19 @@ def list_(team: Team, args: Arguments) -> None:
         bundle["text/plain"] += f"\n{also}"
         bundle["text/html"] += f"<div><small>{html.escape(also)}</small></div>"
     display(bundle, raw=True)
+
+
+@command("Watch and steer the team in a live panel; as text, and in a saved notebook, how it stands.")
+def panel(team: Team, args: Arguments) -> None:
+    """Display the panel and, as an output of its own, its static form."""
+    if not team.is_kernel:
+        with closing(Board(team.runtime)) as board:
+            print(snapshot(team.runtime, board)["text/plain"])  # noqa: T201
+        return
+    from IPython.display import display
+
+    display(team.runtime.panel())
+    team.runtime.snapshots.show(team.runtime.panel().board)
 
 
 @command("Show one agent: its spec, config, queue and last runs.", NAME)
@@ -339,7 +355,7 @@ ASK = COMMANDS["ask"]
 
 def overview(root: str) -> str:
     """All commands, a line each."""
-    lines = [f"%%{root} NAME    {CELL.summary}", f"%{root}s          The team at a glance.", ""]
+    lines = [f"%%{root} NAME    {CELL.summary}", f"%{root}s          {COMMANDS['panel'].summary}", ""]
     lines += [f"%{root} {item.name:10} {item.summary}" for item in COMMANDS.values()]
     last = f"%{root} help COMMAND explains one. {{{{ expression }}}} in a prompt is evaluated in the notebook."
     return "\n".join([*lines, "", last])

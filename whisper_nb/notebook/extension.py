@@ -22,11 +22,11 @@ from ..models.offline import EchoModel
 from ..paths import packaged, project_root, user_folder
 from ..project import Project
 from ..runs import Run
-from ..runtimes import Runtime
 from ..trust import TrustFile
 from . import completion, magics, questions
 from .blocking import block, note_interrupts, waking, warn_of_old_nest_asyncio
 from .output import Outputs
+from .runtime import NotebookRuntime
 from .team import Team, function_in
 
 #: Shell → what takes the extension off it again.
@@ -34,7 +34,7 @@ _loaded: WeakKeyDictionary[InteractiveShell, ExitStack] = WeakKeyDictionary()
 
 
 @functools.cache
-def runtime() -> Runtime:
+def runtime() -> NotebookRuntime:
     """The kernel's Runtime; made at the first call.
 
     Raises:
@@ -42,7 +42,7 @@ def runtime() -> Runtime:
     """
     if get_ipython() is None:
         raise ConfigError("no notebook here: in a script, use `async with whisper_nb.Runtime() as rt`")
-    rt = Runtime(home=Home(_loop(), block), project=_project(), find_tool=_function)
+    rt = NotebookRuntime(home=Home(_loop(), block), project=_project(), find_tool=_function)
     rt.models["offline/echo"] = EchoModel(tokens_per_second=25)  # so that one sees it stream
     atexit.register(_close, rt)
     return rt
@@ -76,6 +76,8 @@ def load(shell: InteractiveShell) -> None:
         undo.callback(questions.unregister, shell)
         shell.events.register("post_run_cell", team.outputs.settle)
         undo.callback(shell.events.unregister, "post_run_cell", team.outputs.settle)
+        shell.events.register("post_run_cell", team.runtime.settle)
+        undo.callback(shell.events.unregister, "post_run_cell", team.runtime.settle)
         formatter.for_type(Run, team.display)
         undo.callback(formatter.pop, Run, None)
         _loaded[shell] = undo.pop_all()
@@ -107,7 +109,7 @@ def _function(name: str) -> Callable[..., Any]:
     return function_in(get_ipython().user_ns, name)
 
 
-def _greeting(rt: Runtime, names: magics.Names) -> str:
+def _greeting(rt: NotebookRuntime, names: magics.Names) -> str:
     try:
         model = rt.resolve()
     except ConfigError as error:  # of the environment: agents that say their model themselves can still work
@@ -128,7 +130,7 @@ def _loop() -> asyncio.AbstractEventLoop:
         return get_asyncio_loop()  # a terminal: no loop runs between cells
 
 
-def _close(rt: Runtime) -> None:
+def _close(rt: NotebookRuntime) -> None:
     # A bonus, so that no task is destroyed pending: a kernel may also be killed without a word.
     loop = rt.home.loop
     if not loop.is_closed() and not loop.is_running():

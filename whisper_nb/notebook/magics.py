@@ -80,8 +80,8 @@ def _magic(team: Team) -> Callable[..., object]:
 def _panel(team: Team) -> Callable[..., object]:
     @no_var_expand
     def agents(line: str) -> None:
-        """The team at a glance."""
-        _dispatch(team, "list", None)
+        """Watch and steer the team in a live panel."""
+        _dispatch(team, f"panel {line}", None)
 
     return agents
 

@@ -151,21 +151,35 @@ def run_html(run: Run) -> str:
     return f"<div>{head}{tools}{error}{body}</div>"
 
 
-def tool_lines(run: Run) -> list[str]:
-    """Each tool call of a run, and how it ended; and what else should be known of it."""
-    lines: list[str] = []
-    pending: dict[str, int] = {}  # call id → its line; a model may use an id again in a later turn
+def steps(run: Run) -> list[tuple[ToolCall | CallRetried | Noticed, ToolMessage | None]]:
+    """Each tool call of a run with its result, if that is there; and what else should be known of it."""
+    found: list[tuple[ToolCall | CallRetried | Noticed, ToolMessage | None]] = []
+    pending: dict[str, int] = {}  # call id → its place; a model may use an id again in a later turn
     for record in run.events:
         match record.event:
             case ToolStarted(call):
-                pending[call.id] = len(lines)
-                lines.append(f"… {_call(call)}")
+                pending[call.id] = len(found)
+                found.append((call, None))
             case (CallRetried() | Noticed()) as event:
-                lines.append(_clip(_told_beside(event), 160))
+                found.append((event, None))
             case ToolFinished(message) if message.call_id in pending:
                 at = pending.pop(message.call_id)
-                lines[at] = f"{'✗' if message.is_error else '✓'}{lines[at][1:]} → {_clip(message.text, 56)}"
-    return lines
+                found[at] = (found[at][0], message)
+    return found
+
+
+def tool_lines(run: Run) -> list[str]:
+    """Each step of a run in a line."""
+    return [step_line(what, result) for what, result in steps(run)]
+
+
+def step_line(what: ToolCall | CallRetried | Noticed, result: ToolMessage | None, width: int = 56) -> str:
+    """`✓ rows(table="orders") → 12 rows`; or what a notice says."""
+    if not isinstance(what, ToolCall):
+        return clip(_told_beside(what), 160)
+    if result is None:
+        return f"… {call_line(what)}"
+    return f"{'✗' if result.is_error else '✓'} {call_line(what)} → {clip(result.text, width)}"
 
 
 def session_rows(sessions: Iterable[Session]) -> list[dict[str, str]]:
@@ -181,7 +195,7 @@ def session_rows(sessions: Iterable[Session]) -> list[dict[str, str]]:
                 "queued": str(len(session.queue)),
                 "done": str(spent.runs),
                 "tokens": f"{spent.usage.input_tokens} + {spent.usage.output_tokens}",
-                "cost": _dollars(spent.cost),
+                "cost": dollars(spent.cost),
                 "model": _model(session),
             }
         )
@@ -197,7 +211,7 @@ def _model(session: Session) -> str:
 
 def _now(session: Session) -> str:
     if session.current is not None:
-        return _clip(session.current.prompt, 40)
+        return clip(session.current.prompt, 40)
     needs = [need.id for run in session.queue[:1] for need in run.needs if not need.done]
     return f"needs {', '.join(needs)}" if needs else ""
 
@@ -205,7 +219,7 @@ def _now(session: Session) -> str:
 def log_line(record: Record) -> str:
     """An event with its time and place, in one line."""
     clock = time.strftime("%H:%M:%S", time.localtime(record.time))
-    return f"{clock}  {record.run or record.agent:12} {_clip(_told(record.event), 160)}"
+    return f"{clock}  {record.run or record.agent:12} {clip(_told(record.event), 160)}"
 
 
 def history_lines(messages: Iterable[Message]) -> Iterator[str]:
@@ -214,9 +228,9 @@ def history_lines(messages: Iterable[Message]) -> Iterator[str]:
         match message:
             case AssistantMessage(text, calls):
                 yield from (printable(f"assistant: {text}"),) if text else ()
-                yield from (f"assistant calls {_call(call)}" for call in calls)
+                yield from (f"assistant calls {call_line(call)}" for call in calls)
             case ToolMessage(_, name, text):
-                yield f"{name} gives {_clip(text, 160)}"
+                yield f"{name} gives {clip(text, 160)}"
             case UserMessage(text) | SystemMessage(text):
                 yield printable(f"user: {text}")
 
@@ -228,12 +242,12 @@ def _told(event: Event) -> str:
         case RunStarted(_, model):
             return f"started on {model}"
         case ModelReplied(message, usage, cost):
-            what = message.text or ", ".join(_call(call) for call in message.tool_calls)
+            what = message.text or ", ".join(call_line(call) for call in message.tool_calls)
             return f"replied ({', '.join(_spent(usage, cost))}): {what}"
         case TextStreamed(text):
             return text
         case ToolStarted(call):
-            return f"calls {_call(call)}"
+            return f"calls {call_line(call)}"
         case ToolFinished(message):
             return f"{message.name} {'failed' if message.is_error else 'gives'}: {message.text}"
         case RunFinished(outcome, error):
@@ -306,25 +320,28 @@ def _shown(run: Run) -> str:
 
 def _spent(usage: Usage | None, cost: float | None) -> list[str]:
     tokens = "tokens unknown" if usage is None else f"{usage.input_tokens} + {usage.output_tokens} tokens"
-    return [tokens, "cost unknown" if cost is None else _dollars(cost)]
+    return [tokens, "cost unknown" if cost is None else dollars(cost)]
 
 
-def _dollars(cost: float | None) -> str:
+def dollars(cost: float | None) -> str:
+    """What people read of a cost; `unknown`, and never $0, where nobody knows it."""
     if cost is None:
         return "unknown"
     return "$0" if cost == 0 else f"${cost:.4f}" if cost >= 0.0001 else f"${cost:.2g}"
 
 
-def _call(call: ToolCall) -> str:
+def call_line(call: ToolCall) -> str:
+    """A tool call in one short line: `rows(table="orders")`."""
     try:
         arguments = json.loads(call.arguments or "{}")
     except (ValueError, RecursionError):
         arguments = None
     if not isinstance(arguments, dict):
-        return f"{call.name}({_clip(call.arguments, 60)})"
-    return f"{call.name}({', '.join(f'{key}={_clip(json.dumps(value), 40)}' for key, value in arguments.items())})"
+        return f"{call.name}({clip(call.arguments, 60)})"
+    return f"{call.name}({', '.join(f'{key}={clip(json.dumps(value), 40)}' for key, value in arguments.items())})"
 
 
-def _clip(text: str, width: int) -> str:
-    line = printable(" ".join(text.split()))
+def clip(text: str, width: int) -> str:
+    """The text in one printable line of at most so many characters."""
+    line = printable(" ".join(text[: width * 16].split()))
     return line if len(line) <= width else line[: width - 1] + "…"

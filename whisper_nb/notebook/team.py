@@ -19,11 +19,11 @@ from ..errors import ConfigError, SessionError
 from ..events import Priority
 from ..messages import to_openai
 from ..runs import Run
-from ..runtimes import Runtime
 from ..session import Session
 from .interpolation import interpolate, words
 from .output import Outputs
 from .render import one_line
+from .runtime import NotebookRuntime
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ class Team:
     """The runtime as one shell sees it."""
 
     shell: InteractiveShell
-    runtime: Runtime
+    runtime: NotebookRuntime
     outputs: Outputs
     root: str = "agent"
     """The magic's name here: `agent`, or `whisper` where another extension has that."""

@@ -1,0 +1,119 @@
+"""The panel's static form, for where no widget lives: a terminal, nbconvert, GitHub, a notebook that is opened cold.
+
+It is an output of its own beside the widget, whose script folds it up where the widget lives, and it is emitted anew by
+the next cell that runs and when the team comes to rest, so that a saved notebook tells the truth, or as of when.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import html
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+from ..runtimes import Runtime
+from .board import Board, Facts, total
+from .render import clip, dollars, table_html, table_text
+
+#: Agents that a static form shows, and places where it is kept current.
+ROWS, PLACES = 100, 3
+#: Seconds of rest after which it is emitted anew.
+REST_S = 1.0
+_EMPTY = "no agents yet: %agent new NAME makes one"
+
+
+def snapshot(runtime: Runtime, board: Board) -> dict[str, str]:
+    """The team as it is now: text/plain and text/html, every value escaped."""
+    facts = {session.name: board.row(session) for session in runtime.sessions}
+    now = time.time()
+    rows = [_row(name, row, now) for name, row in list(facts.items())[:ROWS]]
+    head = f"{_total(facts)} · as of {time.strftime('%H:%M:%S')}"
+    more = f"and {len(facts) - ROWS} more" if len(facts) > ROWS else ""
+    text = "\n".join(line for line in (head, table_text(rows, _EMPTY), more) if line)
+    markup = f"{table_html(rows, _EMPTY)}<small>{html.escape(more)}</small>"
+    return {
+        "text/plain": text,
+        "text/html": f'<details class="wnb-snapshot" open><summary>{html.escape(head)}</summary>{markup}</details>',
+    }
+
+
+def _total(facts: dict[str, Facts]) -> str:
+    whole = total(facts)
+    states = ", ".join(f"{count} {state}" for state, count in whole["states"].items())
+    tokens, queued = f"{whole['input']} + {whole['output']} tokens", f"{whole['queued']} queued"
+    agents = f"{len(facts)} agent{'' if len(facts) == 1 else 's'}"
+    return " · ".join(part for part in (agents, states, queued, tokens, f"cost {dollars(whole['cost'])}") if part)
+
+
+def _row(name: str, row: Facts, now: float) -> dict[str, str]:
+    queue = ", ".join(
+        f"{run.removeprefix(name)}{'' if priority == 'normal' else f' {priority}'}" for run, priority, _ in row["queue"]
+    )
+    more = row["queued"] - len(row["queue"])
+    return {
+        "agent": f"{row['icon']} {name}".strip(),
+        "state": row["state"] if row["since"] is None else f"{row['state']} {_ago(now - row['since'])}",
+        "now": clip(row["now"], 40),
+        "queue": f"{queue} and {more} more" if more else queue,
+        "done": str(row["runs"]),
+        "tokens": f"{row['input']} + {row['output']}",
+        "cost": dollars(row["cost"]),
+        "model": row["model"],
+        "last error": clip(row["error"], 60),
+    }
+
+
+def _ago(seconds: float) -> str:
+    if seconds < 60:
+        return f"{max(0, seconds):.0f} s"
+    return f"{seconds // 60:.0f} min" if seconds < 3600 else f"{seconds // 3600:.0f} h"
+
+
+class Snapshots:
+    """The static forms that cells show, kept current."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._places: deque[tuple[str, contextvars.Context]] = deque(maxlen=PLACES)
+        self._board: Board | None = None
+        self._shown = 0  # the version of the board that every place shows
+        self._timer: asyncio.TimerHandle | None = None
+
+    def show(self, board: Board) -> None:
+        """Show the team as it is now in the current cell."""
+        self._board = board
+        self._emit(uuid := uuid4().hex, update=False)
+        self._places.append((uuid, contextvars.copy_context()))
+        self._shown = board.version
+
+    def settle(self) -> None:
+        """Emit anew what has changed, from the cell that has just run: a headless front end saves nothing else."""
+        if self._board is None or self._board.version == self._shown:
+            return
+        self._shown = self._board.version
+        for uuid, _ in self._places:
+            self._emit(uuid)
+
+    def rest(self) -> None:
+        """The panel has told everything. If the team then rests, the forms are emitted anew where they are."""
+        if self._board is not None and self._board.version != self._shown and self._timer is None:
+            self._timer = self._runtime.home.loop.call_later(REST_S, self._rested, context=contextvars.Context())
+
+    def _rested(self) -> None:
+        self._timer = None
+        if self._board is None or self._board.version == self._shown or not self._board.at_rest:
+            return
+        # What the background emits, a headless front end drops: the next cell emits it once more.
+        for uuid, context in self._places:
+            context.run(self._emit, uuid)
+
+    def _emit(self, uuid: str, update: bool = True) -> None:
+        from IPython.display import display
+
+        assert self._board is not None
+        show: Callable[..., Any] = display
+        show(snapshot(self._runtime, self._board), raw=True, display_id=uuid, update=update)
