@@ -78,7 +78,8 @@ class Runtime:
         self._config = AIConfig.of(config)
         self._offline = AIConfig(model=offline).model or ""
         self._limit = max_concurrent_calls
-        self._find_tool = find_tool
+        self.find_tool = find_tool
+        """The function that a tool's name means."""
         self._sessions: dict[str, Session] = {}
         self._closed = False
         self._removed: WeakSet[Session] = WeakSet()  # they may still be at their end
@@ -174,7 +175,7 @@ class Runtime:
         if entry is None:
             hint = nearest(name, dict.fromkeys([*self._sessions, *self.team]))
             raise ConfigError(f"no agent named {name!r}; {hint} (make one with `%agent new {name}`)")
-        return entry.build(self._find_tool)
+        return entry.build(self.find_tool)
 
     @property
     def sessions(self) -> tuple[Session, ...]:

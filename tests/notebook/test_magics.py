@@ -89,7 +89,7 @@ async def test_new_with_a_tool_from_a_rerun_cell_is_the_same_spec(notebook: Note
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        ("new", "the following arguments are required: NAME"),
+        ("new", "says its name first; in a notebook, %agent new alone shows a form"),
         ("new 2bob", "agent '2bob': name '2bob' is not"),
         ("new amy --model gpt-4o", "model 'gpt-4o' is not provider/model"),
         ("new amy --temperature 9", "temperature 9.0 is not a number from 0 to 2"),

@@ -251,6 +251,25 @@ class LiteLLMModel:
         return ModelError(f"{self._model}: {what}", model=self._model, retryable=retryable)
 
 
+def fields_taken(model: str) -> frozenset[str] | None:
+    """The fields of AIConfig that LiteLLM sends on to a model; None where it does not know the model.
+
+    Imports LiteLLM, which takes seconds: call it in a thread.
+    """
+    litellm = _import_litellm()
+    provider, _, name = model.partition("/")
+    try:
+        taken = litellm.get_supported_openai_params(model=name, custom_llm_provider=provider)
+    except Exception:  # of any kind, for a name that it cannot place
+        taken = None
+    if not taken:
+        return None
+    fields = {field for field in (*_PARAMETERS, "stop") if field in taken}
+    fields |= {"max_tokens"} if "max_completion_tokens" in taken else set()
+    thinks = provider == "openrouter" or (provider in _THINKING and {"thinking", "reasoning_effort"} & {*taken})
+    return frozenset(fields | ({"max_reasoning_tokens"} if thinks else set()))
+
+
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     """The error and what led to it."""
     while error is not None:

@@ -6,7 +6,7 @@ import difflib
 import html
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 from ..agents import Agent
@@ -66,8 +66,9 @@ def find(word: str, team: Team) -> Command:
 
 
 @command(
-    "Make an agent, or give one a new spec; its history stays. A NAME that a file describes is that agent, with the flags on top.",
-    NAME,
+    "Make an agent, or give one a new spec; its history stays. A NAME that a file describes is that agent, with the flags on top. "
+    "Without a NAME: a form.",
+    arg("name", metavar="NAME", nargs="?", help="an agent"),
     arg("--model", metavar="M", help="provider/model, such as openrouter/openai/gpt-4o-mini"),
     arg("--prompt", metavar="TEXT", help="the system prompt: who the agent is; nothing is taken from a file"),
     arg("--prompt-file", metavar="F", help="a file that holds the system prompt"),
@@ -79,20 +80,25 @@ def find(word: str, team: Team) -> Command:
     arg("--max-turns", metavar="N", type=int, help="model calls in one run"),
 )
 def new(team: Team, args: Arguments) -> None:
-    """Create the session that the flags describe."""
-    agent = _described(team, args)
-    config = team.runtime.resolve(agent if isinstance(agent, Agent) else team.runtime.described(agent))
-    team.runtime.models.open(config)  # an offline model that does not exist: nothing is made
-    before = team.runtime.get(args.name)
-    old = before.agent if before else None
-    session = team.runtime.create(agent)
-    changed = [
-        item.name for item in fields(Agent) if old and getattr(old, item.name) != getattr(session.agent, item.name)
-    ]
-    what = f": revision {session.revision} ({', '.join(changed)}), history kept" if changed else " is ready"
-    print(f"{session.name}{what}; answers with {config.model}")  # noqa: T201
+    """Create the session that the flags describe, or show the form."""
+    if args.name is None:
+        _show_form(team, args)
+        return
+    print(team.runtime.make(_described(team, args)))  # noqa: T201
+    config = team.runtime[args.name].config
     if variable := missing_key(config, team.runtime.keys):
         print(f"note: {variable} is not set, and {config.model} needs it")  # noqa: T201
+
+
+def _show_form(team: Team, args: Arguments) -> None:
+    given = [name for name, value in vars(args).items() if value not in (None, [])]
+    if given or not team.is_kernel:
+        raise ConfigError(
+            f"%{team.root} new NAME … says its name first; in a notebook, %{team.root} new alone shows a form"
+        )
+    from IPython.display import display
+
+    display(team.runtime.new_agent_form())
 
 
 def _described(team: Team, args: Arguments) -> Agent | str:

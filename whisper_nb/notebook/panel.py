@@ -22,10 +22,10 @@ from ..errors import ConfigError, WhisperError
 from ..fields import Kind, Number, Text
 from ..queues import PRIORITIES
 from ..runs import Run
-from ..runtimes import Runtime
 from ..session import Session
 from .board import Board, Facts
 from .render import printable
+from .runtime import NotebookRuntime
 
 #: Seconds between two updates, bytes a second over time, bytes at once, and the share of a core that they may cost.
 TICK_S, BYTES_PER_S, BURST, SHARE = 0.1, 90_000, 9_000, 0.02
@@ -102,7 +102,7 @@ class Panel(anywidget.AnyWidget):
     _esm = _STATIC / "panel.js"
     _css = _STATIC / "panel.css"
 
-    def __init__(self, runtime: Runtime, settled: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, runtime: NotebookRuntime, settled: Callable[[], None] = lambda: None) -> None:
         self._runtime = runtime
         self._settled = settled
         self.dropped = 0
@@ -273,9 +273,9 @@ class Panel(anywidget.AnyWidget):
         return f"{run} comes before {before}"
 
     def _do_hire(self, view: str, agent: str) -> str:
-        self._runtime.create(agent)
+        said = self._runtime.make(agent)
         self._tell("team", team=self._at_hand())
-        return f"{agent} is ready"
+        return said
 
     def _session(self, name: str) -> Session:
         session = self._runtime.get(name)

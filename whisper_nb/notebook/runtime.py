@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from ..agents import Agent
+from ..config import AIConfig, missing_key
 from ..runtimes import Runtime
 from .snapshot import Snapshots
 
 if TYPE_CHECKING:
+    from .form import AgentForm
     from .panel import Panel
 
 
@@ -28,6 +32,44 @@ class NotebookRuntime(Runtime):
         if self._panel is None or self._panel.comm is None:
             self._panel = Panel(self, self.snapshots.rest)
         return self._panel
+
+    def make(self, agent: Agent | str) -> str:
+        """Make an agent's session as `create` does, or give it the new spec.
+
+        Returns:
+            What came of it, for people.
+
+        Raises:
+            WhisperError: nothing was made.
+        """
+        spec = self.described(agent) if isinstance(agent, str) else agent
+        config = self.resolve(spec)
+        self.models.open(config)  # an offline model that does not exist: nothing is made
+        before = self.get(spec.name)
+        old = before.agent if before else None
+        session = self.create(agent)
+        changed = [
+            one.name for one in fields(Agent) if old and getattr(old, one.name) != getattr(session.agent, one.name)
+        ]
+        what = f": revision {session.revision} ({', '.join(changed)}), history kept" if changed else " is ready"
+        return f"{session.name}{what}; answers with {config.model}"
+
+    def new_agent_form(self) -> AgentForm:
+        """A form that makes an agent, here and as a file of the project. `%agent new` shows one."""
+        from .form import AgentForm
+
+        return AgentForm(self, self.find_tool, self._fields_taken)
+
+    def _fields_taken(self, model: str) -> frozenset[str] | None:
+        """The fields of AIConfig that a model takes; None where nobody knows. May take seconds: for a thread.
+
+        LiteLLM is imported for it, which the first call would have to wait for anyway; not without the key for one.
+        """
+        if missing_key(AIConfig(model=model), self.keys):
+            return None
+        from ..models.lite import fields_taken
+
+        return fields_taken(model)
 
     def settle(self, *_: object) -> None:
         """After each cell: show what it changed, a config say, which is no event."""

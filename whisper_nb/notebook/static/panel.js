@@ -79,9 +79,12 @@ export function told(spans, now) {
   return `last 5 minutes: ${parts.join(", ") || "idle"}`;
 }
 
+/** The states in the order in which people want to see them. */
+const rank = (state) => ["running", "waiting", "paused", "sleeping", "idle", "stopped"].findIndex((one) => state.startsWith(one));
+
 const KEYS = {
   agent: (row) => row.name.toLowerCase(),
-  state: (row) => ["running", "waiting", "paused", "sleeping", "idle", "stopped"].findIndex((one) => row.state.startsWith(one)),
+  state: (row) => rank(row.state),
   now: (row) => row.error ? 0 : row.now ? 1 : 2,
   queue: (row) => -row.queued,
   tokens: (row) => -(row.input + row.output),
@@ -337,18 +340,14 @@ function drawRow(element, row, clock) {
 }
 
 function drawChips(element, row) {
-  const shown = row.queue.slice(0, 3);
-  const more = row.queued - shown.length;
-  const chips = [...shown, ...(more > 0 ? [[`+${more}`, "more", `${more} more`]] : [])];
-  keyed(
-    element, chips, ([id]) => id, () => h("span.wnb-chip"),
-    (chip, [id, priority, words]) => {
-      const number = id.slice(id.indexOf("#"));
-      say(chip, priority === "normal" || priority === "more" ? (priority === "more" ? id : number) : `${number} ${priority}`);
-      mark(chip, "data-priority", priority);
-      mark(chip, "title", words);
-    },
-  );
+  const chips = row.queued ? [["", "count", ""], ...row.queue.slice(0, 4)] : [];
+  keyed(element, chips, ([id]) => id, () => h("span.wnb-chip"), (chip, [id, priority, words]) => {
+    const number = id.slice(id.indexOf("#"));
+    say(chip, priority === "count" ? String(row.queued) : priority === "normal" ? number : `${number} ${priority}`);
+    mark(chip, "data-priority", priority);
+    mark(chip, "title", words || null);
+  });
+  mark(element.parentElement, "aria-label", row.queued ? `${row.queued} queued` : null);
 }
 
 /** The details of one agent: built once, each part drawn when it changes. */
@@ -360,9 +359,9 @@ function makeDetails(act, close) {
     gate: button("Pause", () => act({ do: row.state.startsWith("paused") || row.state.startsWith("stopped") ? "resume" : "pause", agent: row.name })),
     cancel: button("Cancel run", () => act({ do: "cancel", run: parts.run.textContent })),
     clear: button("Cancel queued", () => act({ do: "clear", agent: row.name })),
-    stop: button("Stop", () => act({ do: "stop", agent: row.name })),
+    stop: h("button.wnb-button.wnb-danger", { type: "button", onclick: () => act({ do: "stop", agent: row.name }) }, "Stop"),
     run: h("strong.wnb-id"), status: h("span.wnb-quiet"), prompt: h("p.wnb-prompt"), steps: h("ul.wnb-list"), cut: h("p.wnb-quiet"),
-    text: h("pre.wnb-text", { tabindex: "0", "aria-label": "Text of the run" }), runError: h("p.wnb-error"),
+    text: h("div.wnb-text", { tabindex: "0", role: "region", "aria-label": "Text of the run" }), runError: h("p.wnb-error"),
     queue: h("ol.wnb-list"), queued: h("span.wnb-quiet"), runs: h("ul.wnb-list"), config: h("tbody"), spec: h("dl.wnb-spec"),
   };
   const text = parts.text.appendChild(document.createTextNode(""));
@@ -512,7 +511,7 @@ function makeBar(look) {
   element.draw = (rows) => {
     const sum = total(rows);
     say(parts.agents, `${rows.size} agent${rows.size === 1 ? "" : "s"}`);
-    const states = [...Object.entries(sum.states), ...(sum.failed ? [["failed", sum.failed]] : [])].sort();
+    const states = [...Object.entries(sum.states).sort(([a], [b]) => rank(a) - rank(b)), ...(sum.failed ? [["failed", sum.failed]] : [])];
     keyed(parts.states, states, ([state]) => state, () => h("span.wnb-count", {}, h("span.wnb-dot", { "aria-hidden": "true" }), h("span")), (item, [state, number]) => {
       mark(item, "data-state", state.split(" ")[0]);
       say(item.lastChild, `${number} ${state}`);
@@ -574,7 +573,8 @@ function render({ model, el }) {
     done?.(answer);
   });
 
-  const notice = h("div.wnb-notice", { role: "status" });
+  const notice = h("span.wnb-notice", { role: "status" });
+  const foot = h("div.wnb-foot", {}, notice, h("span.wnb-hint", {}, "↑ ↓ choose · Enter opens · Esc closes"));
   const { element: top, parts: bar } = makeBar(() => { scroll.scrollTop = 0; paintSoon(); });
   const stopAll = h("button.wnb-button.wnb-danger", { type: "button" }, "Stop all");
   top.append(stopAll);
@@ -589,7 +589,7 @@ function render({ model, el }) {
   const details = makeDetails(act, () => openRow(""));
   const main = h("div.wnb-main", {}, grid, empty, details);
   const ask = makeAsk(act);
-  const root = h("div.wnb", { role: "region", "aria-label": "Team of agents", "data-lm-suppress-shortcuts": "true" }, top, notice, main, ask);
+  const root = h("div.wnb", { role: "region", "aria-label": "Team of agents", "data-lm-suppress-shortcuts": "true" }, top, main, ask, foot);
   root.hidden = true;
   el.append(root);
 
@@ -601,7 +601,7 @@ function render({ model, el }) {
       root.hidden = false;
       return notify(why, message.gone ? "gone" : "busy");
     }
-    if (notice.dataset.kind === "busy" || notice.dataset.kind === "gone") notify("", "");
+    if (["busy", "gone"].includes(root.dataset.notice)) notify("", "");
     if (message.kind === "alive") return undefined;
     if (message.now) offset = Math.max(message.kind === "whole" ? -Infinity : offset, message.now - Date.now() / 1000);
     const { state: next, missed } = take(state, message);
@@ -620,7 +620,8 @@ function render({ model, el }) {
 
   function notify(text, kind) {
     say(notice, text);
-    mark(notice, "data-kind", kind || null);
+    mark(notice, "title", text || null);
+    mark(root, "data-notice", text ? kind : null);
   }
 
   function paintSoon() {
