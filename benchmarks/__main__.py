@@ -13,12 +13,13 @@ import time
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from . import calls, engine, kernels
+from . import calls, engine, kernels, panels
 from .measure import Figure, fresh
 
 ROUNDS = 5
 MEASUREMENTS = (
     kernels.loading, kernels.asking, engine.idle, engine.memory, engine.busy, calls.turns, calls.streams,
+    panels.wire, panels.boxes, panels.page,
 )  # fmt: skip
 
 

@@ -5,14 +5,15 @@ It folds records, so that a panel that is opened late knows as much as one that 
 
 from __future__ import annotations
 
-import json
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from typing import Any
 
+from ..agents import Agent
+from ..config import AIConfig
 from ..errors import ConfigError
 from ..events import AgentRevised, CallRetried, Noticed, Record, RunFinished, RunStarted, StateChanged, TextStreamed
 from ..messages import ToolCall, ToolMessage
@@ -47,29 +48,36 @@ class Lane:
     """Of the newest run, where that failed."""
     run: str | None = None
     """The run that it works on, as far as the records say."""
+    agent: Agent | None = None
+    """The spec that was told."""
 
     def enter(self, state: State, when: float) -> None:
         """Be in another state from now on."""
-        if state.label == self.state.label:
+        if state is self.state or state.label == self.state.label:
             return
-        self.state, self.since = state, when
-        span = (round(when, 2), state.gate if state.activity == "idle" and not state.is_open() else state.activity)
+        self.state, self.since = state, round(when, 2)
+        span = (self.since, state.gate if state.activity == "idle" and not state.is_open() else state.activity)
         self.spans.append(span)
         self.fresh.append(span)
 
+    def end(self, run: str | None, event: RunFinished) -> None:
+        """A run has ended."""
+        if event.outcome != "cancelled":
+            failed = event.outcome == "failed"
+            self.error = printable(f"{run}: {clip(event.error or '', RESULT)}") if failed else ""
+
     def take(self, record: Record) -> None:
-        """What a record says of its agent."""
+        """What a record says of its agent, long after."""
         match record.event:
             case StateChanged(state):
                 self.enter(state, record.time)
             case RunStarted():
                 self.run = record.run
                 self.enter(replace(self.state, activity="running"), record.time)
-            case RunFinished(outcome, error):
+            case RunFinished() as event:
                 if record.run == self.run:
                     self.enter(replace(self.state, activity="idle"), record.time)
-                if outcome != "cancelled":
-                    self.error = printable(f"{record.run}: {clip(error or '', RESULT)}") if outcome == "failed" else ""
+                self.end(record.run, event)
 
 
 class Board:
@@ -85,6 +93,7 @@ class Board:
         self._changed = changed
         self._lanes: dict[str, Lane] = {}
         self._models: dict[str, str] = {}  # by name, until it may have changed
+        self._resolved: dict[tuple[AIConfig, AIConfig], str] = {}  # of who says the same, likewise
         self._dirty: dict[str, None] = {}  # the longest waiting first
         self._sent: dict[str, Facts] = {}
         self._open: dict[str, Details] = {}
@@ -112,25 +121,27 @@ class Board:
         return not any(session.current or session.queue for session in self._runtime.sessions)
 
     def observe(self, record: Record) -> None:
-        """Take note of what happened; what a runtime calls."""
-        details, streamed = self._open.get(record.agent), type(record.event) is TextStreamed
-        if streamed and details is None:
+        """Take note of what happened; what a runtime calls, for each token that streams, too."""
+        kind, name = type(record.event), record.agent
+        if details := self._open.get(name):
+            details.touch(streamed=kind is TextStreamed)
+        elif kind is TextStreamed:
             return
-        if details is not None:
-            details.touch(streamed)
-        session = self._runtime.get(record.agent)
-        if session is not None and not streamed:
+        session = self._runtime.get(name)
+        if session is not None and kind is not TextStreamed:
             lane = self._lane(session)
-            lane.take(record)
             lane.enter(session.state, record.time)
-            if type(record.event) is AgentRevised:
-                self._models.pop(session.name, None)
-            self._dirty.setdefault(session.name)
+            if isinstance(record.event, RunFinished):
+                lane.end(record.run, record.event)
+            elif kind is AgentRevised:
+                self._models.pop(name, None)
+            self._dirty.setdefault(name)
             self.version += 1
         self._changed()
 
     def recheck(self, names: Iterable[str]) -> None:
         """Find out anew what models these answer with: a config may have changed, which is no event."""
+        self._resolved.clear()
         for name in names:
             self._models.pop(name, None)
             if self._runtime.get(name):
@@ -147,14 +158,15 @@ class Board:
     def whole(self) -> dict[str, Facts]:
         """All agents in the order of their making, each with its timeline. From here on, changes are told."""
         self._dirty.clear()
-        self._sent = {session.name: self.row(session) for session in self._runtime.sessions}
-        now = time.time()
-        rows = {}
-        for name, row in self._sent.items():
-            lane = self._lanes[name]
+        self._sent.clear()
+        rows, reached = {}, time.time() - TIMELINE_S
+        for session in self._runtime.sessions:
+            lane = self._lane(session)
             lane.fresh.clear()
-            first = next((at for at, (when, _) in enumerate(lane.spans) if when > now - TIMELINE_S), len(lane.spans))
-            rows[name] = row | {"spans": list(islice(lane.spans, max(0, first - 1), None))}
+            lane.agent = None
+            first = next((at for at, (when, _) in enumerate(lane.spans) if when > reached), len(lane.spans))
+            spans = list(islice(lane.spans, max(0, first - 1), None))
+            rows[session.name] = {**(self._change(session.name) or {}), "spans": spans}
         self.open(self._open)
         return rows
 
@@ -178,7 +190,7 @@ class Board:
             del self._dirty[name]
             if (row := self._change(name)) != {}:
                 rows[name] = row
-                size += len(name) + len(json.dumps(row, ensure_ascii=False)) + 8
+                size += len(name) + _size(row or {})
         return rows, size
 
     def details(self) -> dict[str, Facts]:
@@ -192,23 +204,22 @@ class Board:
 
     def row(self, session: Session) -> Facts:
         """The facts of one agent, its timeline left out."""
-        agent, spent, run, lane = session.agent, session.spent, session.current, self._lane(session)
+        return {**_spec(session), **self._doing(session, self._lane(session))}
+
+    def _doing(self, session: Session, lane: Lane) -> Facts:
+        spent, run, queue = session.spent, session.current, session.queue
         usage = spent.usage + run.usage if run and run.usage else spent.usage
         return {
-            "title": clip(agent.title, LINE),
-            "about": clip(agent.description or agent.role, LINE),
-            "icon": printable(agent.icon),
-            "color": agent.color,
             "state": session.state.label,
-            "since": lane.since and round(lane.since, 2),
-            "now": _now(session),
-            "queue": [[one.id, one.priority, clip(one.prompt, 40)] for one in islice(session.queue, CHIPS)],
-            "queued": len(session.queue),
+            "since": lane.since,
+            "now": clip(run.prompt, LINE) if run else _needs(queue[0]) if queue else "",
+            "queue": [[one.id, one.priority, clip(one.prompt, 40)] for one in queue[:CHIPS]] if queue else [],
+            "queued": len(queue),
             "runs": spent.runs,
             "input": usage.input_tokens,
             "output": usage.output_tokens,
-            "cost": spent.cost if run is None or spent.cost is None else _sum(spent.cost, run),
-            "model": clip(run.model if run and run.model else self._model(session), LINE),
+            "cost": _sum(spent.cost, run) if run and spent.cost is not None else spent.cost,
+            "model": clip(run.model, LINE) if run and run.model else self._model(session),
             "error": lane.error,
         }
 
@@ -217,12 +228,16 @@ class Board:
         if session is None:
             self._sent.pop(name, None)
             return None
-        row, before, lane = self.row(session), self._sent.get(name, {}), self._lane(session)
-        self._sent[name] = row
-        new = {fact: value for fact, value in row.items() if fact not in before or value != before[fact]}
+        lane, before = self._lane(session), self._sent.get(name)
+        now = self._doing(session, lane)
+        new = {fact: value for fact, value in now.items() if value != before[fact]} if before else now
+        if lane.agent is not session.agent:
+            lane.agent = session.agent
+            new |= _spec(session)
         if lane.fresh:
-            new["spans"] = list(lane.fresh)
+            new["spans"] = [*lane.fresh]
             lane.fresh.clear()
+        self._sent[name] = now
         return new
 
     def _meet(self, session: Session) -> None:
@@ -235,15 +250,21 @@ class Board:
         self._changed()
 
     def _lane(self, session: Session) -> Lane:
-        return self._lanes.setdefault(session.name, Lane())
+        lane = self._lanes.get(session.name)
+        if lane is None:
+            lane = self._lanes[session.name] = Lane()
+        return lane
 
     def _model(self, session: Session) -> str:
-        if session.name not in self._models:
-            try:
-                self._models[session.name] = session.config.model or ""
-            except ConfigError:  # of all agents' config: a panel must not fail for it
-                self._models[session.name] = "config is wrong"
-        return self._models[session.name]
+        if (model := self._models.get(session.name)) is None:
+            said = (session.agent.config, session.configured)
+            if said not in self._resolved:
+                try:
+                    self._resolved[said] = clip(session.config.model or "", LINE)
+                except ConfigError:  # of all agents' config: a panel must not fail for it
+                    self._resolved[said] = "config is wrong"
+            model = self._models[session.name] = self._resolved[said]
+        return model
 
 
 class Details:
@@ -338,29 +359,29 @@ def _step(what: ToolCall | CallRetried | Noticed, result: ToolMessage | None) ->
     return said | {"line": step_line(what, result), "failed": bool(result and result.is_error)}
 
 
-def _now(session: Session) -> str:
-    """The first words of what it works on, or what its next run waits for."""
-    if session.current is not None:
-        return clip(session.current.prompt, LINE)
-    needs = [need.id for run in session.queue[:1] for need in run.needs if not need.done]
+def _size(row: Facts) -> int:
+    """About how many bytes these facts are as JSON; to write them twice would cost as much as all else."""
+    texts = len(row.get("now", "")) + len(row.get("error", ""))
+    return 24 * len(row) + 16 * len(row.get("spans", ())) + 56 * len(row.get("queue", ())) + texts
+
+
+def _spec(session: Session) -> Facts:
+    """What changes with a revision only."""
+    agent = session.agent
+    return {
+        "title": clip(agent.title, LINE),
+        "about": clip(agent.description or agent.role, LINE),
+        "icon": printable(agent.icon),
+        "color": agent.color,
+    }
+
+
+def _needs(run: Run) -> str:
+    """What the next run waits for."""
+    needs = [need.id for need in run.needs if not need.done]
     return f"needs {', '.join(needs)}" if needs else ""
 
 
 def _sum(cost: float, run: Run) -> float | None:
     """With what the current run has cost so far: unknown as soon as that is, but not before it has asked a model."""
     return cost + run.cost if run.cost is not None else cost if not run.usage else None
-
-
-def total(rows: Mapping[str, Facts]) -> Facts:
-    """All agents together, as the panel adds them up: agents in each state, runs that wait, tokens, cost."""
-    states: dict[str, int] = {}
-    for row in rows.values():
-        states[row["state"]] = states.get(row["state"], 0) + 1
-    costs = [row["cost"] for row in rows.values()]
-    return {
-        "states": states,
-        "queued": sum(row["queued"] for row in rows.values()),
-        "input": sum(row["input"] for row in rows.values()),
-        "output": sum(row["output"] for row in rows.values()),
-        "cost": None if None in costs else sum(costs),
-    }

@@ -28,7 +28,7 @@ from .render import printable
 from .runtime import NotebookRuntime
 
 #: Seconds between two updates, bytes a second over time, bytes at once, and the share of a core that they may cost.
-TICK_S, BYTES_PER_S, BURST, SHARE = 0.1, 90_000, 9_000, 0.02
+TICK_S, BYTES_PER_S, BURST, SHARE = 0.1, 80_000, 8_000, 0.02
 #: Updates that nobody has acknowledged before they come more slowly, and how slowly at most.
 UNSEEN, SLOWEST_S = 10, 2.0
 #: Views that are remembered, agents in view of each, and bytes of a command.

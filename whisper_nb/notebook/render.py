@@ -103,6 +103,8 @@ def printable(text: str) -> str:
 
     Two surrogates that belong together, as a stream may bring an emoji in two halves, are the character they mean.
     """
+    if text.isascii() and text.isprintable():  # most of it
+        return text
     whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", whole.replace("\r\n", "\n"))
 
@@ -343,5 +345,7 @@ def call_line(call: ToolCall) -> str:
 
 def clip(text: str, width: int) -> str:
     """The text in one printable line of at most so many characters."""
+    if len(text) <= width and text.isascii() and text.isprintable() and "  " not in text:  # most of them
+        return text.strip()
     line = printable(" ".join(text[: width * 16].split()))
     return line if len(line) <= width else line[: width - 1] + "…"

@@ -10,13 +10,13 @@ import asyncio
 import contextvars
 import html
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
 from ..runtimes import Runtime
-from .board import Board, Facts, total
+from .board import Board, Facts
 from .render import clip, dollars, table_html, table_text
 
 #: Agents that a static form shows, and places where it is kept current.
@@ -42,11 +42,18 @@ def snapshot(runtime: Runtime, board: Board) -> dict[str, str]:
 
 
 def _total(facts: dict[str, Facts]) -> str:
-    whole = total(facts)
-    states = ", ".join(f"{count} {state}" for state, count in whole["states"].items())
-    tokens, queued = f"{whole['input']} + {whole['output']} tokens", f"{whole['queued']} queued"
-    agents = f"{len(facts)} agent{'' if len(facts) == 1 else 's'}"
-    return " · ".join(part for part in (agents, states, queued, tokens, f"cost {dollars(whole['cost'])}") if part)
+    """All agents together, as the panel adds them up."""
+    rows = facts.values()
+    states = Counter(row["state"] for row in rows)
+    costs = [row["cost"] for row in rows]
+    parts = (
+        f"{len(facts)} agent{'' if len(facts) == 1 else 's'}",
+        ", ".join(f"{count} {state}" for state, count in states.items()),
+        f"{sum(row['queued'] for row in rows)} queued",
+        f"{sum(row['input'] for row in rows)} + {sum(row['output'] for row in rows)} tokens",
+        f"cost {dollars(None if None in costs else sum(costs))}",
+    )
+    return " · ".join(part for part in parts if part)
 
 
 def _row(name: str, row: Facts, now: float) -> dict[str, str]:
