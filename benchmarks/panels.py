@@ -48,10 +48,13 @@ import ipywidgets as w
 gc.collect(); start = time.perf_counter()
 boxes = [w.HBox([w.HTML("agent"), w.Label("idle"), w.Label("0 tokens"), w.IntProgress(), w.Button(description="stop")]) for _ in team]
 made = time.perf_counter() - start
-gc.collect(); start = time.perf_counter()
-for box in boxes:
-    box.children[1].value, box.children[2].value, box.children[3].value = "running", "12 tokens", 5
-updated = time.perf_counter() - start
+times = []
+for turn in range(9):
+    gc.collect(); start = time.perf_counter()
+    for box in boxes:
+        box.children[1].value, box.children[2].value, box.children[3].value = f"running {turn}", f"{turn} tokens", turn + 1
+    times.append(time.perf_counter() - start)
+updated = statistics.median(times)
 """
 PANEL_CODE = """
 from whisper_nb.notebook import panel as module
@@ -65,15 +68,18 @@ for session in team:
 await rt.home.turn()
 while any(session.unfinished for session in team): await asyncio.sleep(0.01)
 module.BURST = 1e9  # all at once, and not as the budget lets it
-ours._board._dirty = dict.fromkeys(session.name for session in team)
-for name in ours._board._dirty:
-    ours._board._sent[name] |= dict(state="", now="?", runs=-1)
-    ours._board._lanes[name].fresh.clear()
-ours._allowance, ours._counted = 1e9, rt.home.loop.time()
-if ours._timer: ours._timer.cancel()
-gc.collect(); start = time.perf_counter()
-ours._tick()
-updated = time.perf_counter() - start
+times = []
+for turn in range(9):
+    ours._board._dirty = dict.fromkeys(session.name for session in team)
+    for name in ours._board._dirty:
+        ours._board._sent[name] = ours._board._sent[name] | dict(state="", now="?", runs=-1)
+        ours._board._lanes[name].fresh.clear()
+    ours._allowance, ours._counted = 1e9, rt.home.loop.time()
+    if ours._timer: ours._timer.cancel()
+    gc.collect(); start = time.perf_counter()
+    ours._tick()
+    times.append(time.perf_counter() - start)
+updated = statistics.median(times)
 """
 
 
@@ -227,7 +233,7 @@ def updates(client: BlockingKernelClient, comm: str, seconds: float) -> list[dic
         content = message["content"]["data"].get("content", {})
         if content.get("kind") == "update":
             heard.append(content)
-            if content["number"] % 5 == 0:
+            if content["number"] % 20 == 0:
                 tell(client, comm, {"do": "seen", "number": content["number"]})
     return heard
 

@@ -140,4 +140,4 @@ def test_a_module_and_its_functions_can_be_read_in_one_sitting(path: Path) -> No
 
 
 def test_modules_are_few() -> None:
-    assert len([path for path in SOURCES if path.name != "__init__.py"]) <= 52
+    assert len([path for path in SOURCES if path.name != "__init__.py"]) <= 53

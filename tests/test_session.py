@@ -1179,3 +1179,18 @@ async def test_an_observer_that_would_end_the_loop_is_dropped(
     bob = hire(runtime, ScriptedModel(TALK))
     assert await bob.submit("hello") == "ok"
     assert "was dropped" in caplog.text
+
+
+async def test_what_is_told_last_of_its_state_is_its_state(runtime: Runtime) -> None:
+    """It is paused between the start of a run and its first turn, which then waits before the pause is published."""
+    bob = hire(runtime, SAY)
+    heard = heard_by(runtime)
+    runtime.observe(lambda record: bob.pause() if isinstance(record.event, RunStarted) else None)
+    waits = told(runtime, StateChanged)
+    run = bob.submit("hello")
+    await waits
+    while len([record for record in heard if isinstance(record.event, StateChanged)]) < 2:
+        await told(runtime, StateChanged)
+    assert heard[-1].event == StateChanged(bob.state) == StateChanged(State("waiting", "paused"))
+    run.cancel()
+    await settled(run)

@@ -40,7 +40,7 @@ class Run:
     __slots__ = (
         "__weakref__", "_chunks", "_done", "_observers", "_outcome", "_priceless", "_session", "accepted",
         "awaiting", "cancelling", "config", "context", "cost", "error", "events", "finished_at", "model",
-        "number", "parts", "place", "priority", "started_at", "submitted_at", "timeout_s", "usage",
+        "number", "parts", "place", "priority", "started_at", "submitted_at", "timeout_s", "turn", "usage",
     )  # fmt: skip
 
     def __init__(
@@ -60,11 +60,12 @@ class Run:
         """What this one call sets of its config."""
         self.context: contextvars.Context | None = contextvars.copy_context()
         """Where output belongs: the cell that submitted. Let go of at the end."""
-        self.accepted = False
-        self.cancelling = False
+        self.accepted = self.cancelling = False
         """Whether its end was asked for."""
         self.model: str | None = None
         """The model that answers; known once the run has started."""
+        self.turn = 0
+        """Model calls that were begun; `text` is what the last of them said."""
         self.usage: Usage | None = None
         """Tokens of all its model calls; None while, or where, nobody said."""
         self.cost: float | None = None
@@ -294,6 +295,7 @@ class Run:
 
     def begin_turn(self) -> None:
         """The text of the turn before gives way to that of the next."""
+        self.turn += 1
         self._chunks = []
         self._priceless = not (self.model or "").startswith("offline/")
 

@@ -235,11 +235,11 @@ class Runtime:
         """
         return self._observers.add(observer)
 
-    def observe_team(self, observer: Callable[[Session], None]) -> Callable[[], None]:
+    def observe_team(self, observer: Callable[[Session], None]) -> Callable[[], object]:
         """Call `observer(session)` whenever a session was made or removed. Gives a function that takes it off again."""
         place = object()
         self._team_observers[place] = observer
-        return partial(self._team_observers.__delitem__, place)
+        return partial(self._team_observers.pop, place, None)
 
     @sealed
     def configure(

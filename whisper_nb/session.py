@@ -13,6 +13,7 @@ import time
 from bisect import insort
 from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -42,7 +43,7 @@ class Session:
 
     __slots__ = (
         "__weakref__", "_bell", "_draft", "_history", "_opened", "_order", "_outbox",
-        "_queue", "_runs", "_task", "_worker", "agent", "configured", "current", "ports", "revision", "spent", "state",
+        "_queue", "_runs", "_task", "_worker", "agent", "configured", "created_at", "current", "ports", "revision", "spent", "state",
     )  # fmt: skip
 
     def __init__(self, agent: Agent, ports: Ports, history: Sequence[Message] = ()) -> None:
@@ -52,6 +53,7 @@ class Session:
         self.revision = 1
         """How many specs this session has had."""
         self.state = State()
+        self.created_at = time.time()
         self.spent = Spent()
         """What the runs that have ended cost together."""
         self.current: Run | None = None
@@ -229,6 +231,8 @@ class Session:
         async with self._order:
             if run is not None and run.done:
                 raise asyncio.CancelledError
+            if isinstance(event, events.StateChanged):  # its gate moved when it was posted; it may wait by now
+                event = events.StateChanged(replace(event.state, activity=self.state.activity))
             record = Record(next(self.ports.seq), time.time(), self.name, run.id if run else None, event)
             if not isinstance(event, events.TextStreamed):
                 await self.ports.store.append(record)

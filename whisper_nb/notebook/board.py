@@ -10,74 +10,71 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
-from typing import Any
 
 from ..agents import Agent
 from ..config import AIConfig
 from ..errors import ConfigError
-from ..events import AgentRevised, CallRetried, Noticed, Record, RunFinished, RunStarted, StateChanged, TextStreamed
-from ..messages import ToolCall, ToolMessage
+from ..events import AgentRevised, ModelReplied, Record, RunFinished, RunStarted, StateChanged, TextStreamed
 from ..runs import Run
 from ..runtimes import Runtime
 from ..session import Session
 from ..states import State
-from .explain import config_rows
-from .render import clip, printable, step_line, steps
+from .details import LINE, RESULT, Details, Facts
+from .render import clip, printable
 
-#: Seconds of the timeline, and the changes of state that it holds.
-TIMELINE_S, SPANS = 300.0, 120
-#: Characters of a first line, of a result and of a streaming text; queued runs in a row; finished runs in the details.
-LINE, RESULT, TEXT, CHIPS, RUNS = 120, 400, 8_000, 8, 8
+#: Seconds of the timeline, and the changes of state that it holds; of these, how many are told at once.
+TIMELINE_S, SPANS, FRESH = 300.0, 120, 40
+#: Queued runs in a row.
+CHIPS = 8
 
-Facts = dict[str, Any]
 #: When something began, and what: `running`, `waiting`, `idle`, `paused`, `sleeping`, `stopped`.
 Span = tuple[float, str]
 
 
 @dataclass(slots=True)
 class Lane:
-    """One agent's line through time."""
+    """One agent's line through time: a fold of its records."""
 
+    since: float
+    """When it came into its state."""
     state: State = field(default_factory=State)
-    since: float | None = None
-    """When it came into its state; None: it has never left it."""
     spans: deque[Span] = field(default_factory=lambda: deque(maxlen=SPANS))
-    fresh: deque[Span] = field(default_factory=lambda: deque(maxlen=CHIPS))
+    fresh: deque[Span] = field(default_factory=lambda: deque(maxlen=FRESH))
     """Those of the spans that no panel was told of."""
     error: str = ""
     """Of the newest run, where that failed."""
     run: str | None = None
-    """The run that it works on, as far as the records say."""
+    """The run that it works on."""
+    replied: bool = False
+    """Whether a model has answered that run."""
     agent: Agent | None = None
     """The spec that was told."""
 
-    def enter(self, state: State, when: float) -> None:
-        """Be in another state from now on."""
-        if state is self.state or state.label == self.state.label:
+    def take(self, record: Record) -> None:
+        """What a record says of its agent."""
+        match record.event:
+            case RunStarted():
+                self.run, self.replied = record.run, False
+                self._enter(replace(self.state, activity="running"), record.time)
+            case ModelReplied():
+                self.replied = True
+            case StateChanged(state):
+                # A run that has not said that it started may still end without a word.
+                self._enter(state if self.run else replace(state, activity="idle"), record.time)
+            case RunFinished(outcome, error):
+                if record.run == self.run:
+                    self.run = None
+                    self._enter(replace(self.state, activity="idle"), record.time)
+                if outcome != "cancelled":
+                    self.error = printable(f"{record.run}: {clip(error or '', RESULT)}") if outcome == "failed" else ""
+
+    def _enter(self, state: State, when: float) -> None:
+        if state == self.state:
             return
         self.state, self.since = state, round(when, 2)
         span = (self.since, state.gate if state.activity == "idle" and not state.is_open() else state.activity)
         self.spans.append(span)
         self.fresh.append(span)
-
-    def end(self, run: str | None, event: RunFinished) -> None:
-        """A run has ended."""
-        if event.outcome != "cancelled":
-            failed = event.outcome == "failed"
-            self.error = printable(f"{run}: {clip(event.error or '', RESULT)}") if failed else ""
-
-    def take(self, record: Record) -> None:
-        """What a record says of its agent, long after."""
-        match record.event:
-            case StateChanged(state):
-                self.enter(state, record.time)
-            case RunStarted():
-                self.run = record.run
-                self.enter(replace(self.state, activity="running"), record.time)
-            case RunFinished() as event:
-                if record.run == self.run:
-                    self.enter(replace(self.state, activity="idle"), record.time)
-                self.end(record.run, event)
 
 
 class Board:
@@ -95,14 +92,15 @@ class Board:
         self._models: dict[str, str] = {}  # by name, until it may have changed
         self._resolved: dict[tuple[AIConfig, AIConfig], str] = {}  # of who says the same, likewise
         self._dirty: dict[str, None] = {}  # the longest waiting first
+        self._needy: set[str] = set()  # whose queue needs runs that are not done
         self._sent: dict[str, Facts] = {}
         self._open: dict[str, Details] = {}
         self.version = 0
         """Grows with whatever happens, text that streams left out."""
         for record in runtime.store.records():
-            self._lanes.setdefault(record.agent, Lane()).take(record)
-        for session in runtime.sessions:
-            self._lane(session).enter(session.state, time.time())
+            session = runtime.get(record.agent)
+            if session is not None and record.time >= session.created_at:  # else it is of one that was removed
+                self._lane(session).take(record)
         self._drop = (runtime.observe(self.observe), runtime.observe_team(self._meet))
 
     def close(self) -> None:
@@ -124,30 +122,31 @@ class Board:
         """Take note of what happened; what a runtime calls, for each token that streams, too."""
         kind, name = type(record.event), record.agent
         if details := self._open.get(name):
-            details.touch(streamed=kind is TextStreamed)
+            details.touch(only_text=kind is TextStreamed)
         elif kind is TextStreamed:
             return
         session = self._runtime.get(name)
         if session is not None and kind is not TextStreamed:
-            lane = self._lane(session)
-            lane.enter(session.state, record.time)
-            if isinstance(record.event, RunFinished):
-                lane.end(record.run, record.event)
-            elif kind is AgentRevised:
+            self._lane(session).take(record)
+            if kind is AgentRevised:
                 self._models.pop(name, None)
-            self._dirty.setdefault(name)
-            self.version += 1
+            self._touch(name)
+            if kind is RunFinished and self._needy:
+                needy, self._needy = self._needy, set()
+                for one in needy:
+                    self._touch(one)
         self._changed()
 
-    def recheck(self, names: Iterable[str]) -> None:
-        """Find out anew what models these answer with: a config may have changed, which is no event."""
+    def recheck(self) -> None:
+        """Find out anew what models answer: a config may have changed, which is no event."""
+        before, self._models = self._models, {}
         self._resolved.clear()
-        for name in names:
-            self._models.pop(name, None)
-            if self._runtime.get(name):
-                self._dirty.setdefault(name)
+        for name, model in before.items():
+            session = self._runtime.get(name)
+            if session is not None and self._model(session) != model:
+                self._touch(name)
         for details in self._open.values():
-            details.touch(streamed=False)
+            details.touch()
         self._changed()
 
     def open(self, names: Iterable[str]) -> None:
@@ -167,7 +166,7 @@ class Board:
             first = next((at for at, (when, _) in enumerate(lane.spans) if when > reached), len(lane.spans))
             spans = list(islice(lane.spans, max(0, first - 1), None))
             rows[session.name] = {**(self._change(session.name) or {}), "spans": spans}
-        self.open(self._open)
+        self._open = {name: Details() for name in self._open if self._runtime.get(name)}
         return rows
 
     def changes(self, first: Iterable[str], budget: float) -> tuple[dict[str, Facts | None], int]:
@@ -209,6 +208,8 @@ class Board:
     def _doing(self, session: Session, lane: Lane) -> Facts:
         spent, run, queue = session.spent, session.current, session.queue
         usage = spent.usage + run.usage if run and run.usage else spent.usage
+        if queue and any(one.needs for one in queue):
+            self._needy.add(session.name)
         return {
             "state": session.state.label,
             "since": lane.since,
@@ -218,7 +219,7 @@ class Board:
             "runs": spent.runs,
             "input": usage.input_tokens,
             "output": usage.output_tokens,
-            "cost": _sum(spent.cost, run) if run and spent.cost is not None else spent.cost,
+            "cost": spent.cost if run is None or not lane.replied else _sum(spent.cost, run.cost),
             "model": clip(run.model, LINE) if run and run.model else self._model(session),
             "error": lane.error,
         }
@@ -233,26 +234,33 @@ class Board:
         new = {fact: value for fact, value in now.items() if value != before[fact]} if before else now
         if lane.agent is not session.agent:
             lane.agent = session.agent
-            new |= _spec(session)
+            new = new | _spec(session)
         if lane.fresh:
-            new["spans"] = [*lane.fresh]
+            new = new | {"spans": [*lane.fresh]}
             lane.fresh.clear()
         self._sent[name] = now
         return new
 
+    def _touch(self, name: str) -> None:
+        self._dirty.setdefault(name)
+        self.version += 1
+        if details := self._open.get(name):
+            details.touch()
+
     def _meet(self, session: Session) -> None:
         """It was made, or removed."""
-        for facts in (self._lanes, self._models, self._sent, self._open):
-            facts.pop(session.name, None)
-        self._lanes[session.name] = Lane(since=time.time())
-        self.version += 1
-        self._dirty.setdefault(session.name)
+        name = session.name
+        for facts in (self._lanes, self._models, self._sent):
+            facts.pop(name, None)
+        if name in self._open:
+            self._open[name] = Details()
+        self._touch(name)
         self._changed()
 
     def _lane(self, session: Session) -> Lane:
         lane = self._lanes.get(session.name)
         if lane is None:
-            lane = self._lanes[session.name] = Lane()
+            lane = self._lanes[session.name] = Lane(round(session.created_at, 2))
         return lane
 
     def _model(self, session: Session) -> str:
@@ -267,102 +275,15 @@ class Board:
         return model
 
 
-class Details:
-    """What is shown of one agent that was opened: section by section, each told when it has changed."""
-
-    def __init__(self) -> None:
-        self.dirty = True
-        self._sent: Facts = {}
-        self._text: tuple[str, int] = ("", 0)  # of which run so many characters were told
-        self._only_text = False
-
-    def touch(self, streamed: bool) -> None:
-        """Something has happened; only text came, or more than that."""
-        self._only_text = streamed and (self._only_text or not self.dirty)
-        self.dirty = True
-
-    def change(self, runtime: Runtime, session: Session) -> Facts:
-        """What is new."""
-        only_text, self.dirty, self._only_text = self._only_text, False, False
-        run = session.current or next((run for run in reversed(session.runs) if run.started_at), None)
-        new: Facts = {}
-        if not only_text:
-            self._text = ("", 0)
-            sections = _sections(runtime, session, run)
-            new = {name: value for name, value in sections.items() if self._sent.get(name) != value}
-            self._sent = sections
-        if run is not None:
-            new["text"] = self._new_text(run)
-        return new
-
-    def _new_text(self, run: Run) -> Facts:
-        text = run.text
-        told = self._text[1] if self._text[0] == run.id and self._text[1] <= len(text) else 0
-        start = max(told, len(text) - TEXT)
-        self._text = (run.id, len(text))
-        return {"run": run.id, "at": start, "text": printable(text[start:])}
-
-
-def _sections(runtime: Runtime, session: Session, run: Run | None) -> Facts:
-    agent = session.agent
-    try:
-        config = config_rows(runtime.explain(session.name), runtime.keys)
-    except ConfigError as error:
-        config = [{"field": "config", "value": "is wrong", "from": clip(str(error), RESULT)}]
-    done = [one for one in session.runs if one.done]
-    return {
-        "spec": {
-            "description": clip(agent.description, RESULT),
-            "role": clip(agent.role, LINE),
-            "prompt": printable(agent.instructions[:TEXT]),
-            "tools": [clip(tool.name, LINE) for tool in agent.as_tools],
-            "limits": f"{agent.max_turns} turns" + (f", {agent.timeout_s:g} s" if agent.timeout_s else ""),
-            "revision": session.revision,
-            "history": len(session.history),
-        },
-        "config": [{name: clip(value, RESULT) for name, value in row.items()} for row in config],
-        "queue": [
-            {
-                "id": one.id,
-                "priority": one.priority,
-                "prompt": clip(one.prompt, RESULT),
-                "since": round(one.submitted_at, 2),
-                "needs": [need.id for need in one.needs if not need.done],
-            }
-            for one in session.queue
-        ],
-        "runs": [_told(one) for one in reversed(done[-RUNS:])],
-        "run": _told(run) | {"steps": [_step(*step) for step in steps(run)]} if run else None,
-    }
-
-
-def _told(run: Run) -> Facts:
-    return {
-        "id": run.id,
-        "status": run.status,
-        "prompt": clip(run.prompt, RESULT),
-        "result": clip(run.text, RESULT) if run.done else "",
-        "error": clip(str(run.error or ""), RESULT),
-        "input": run.usage.input_tokens if run.usage else None,
-        "output": run.usage.output_tokens if run.usage else None,
-        "cost": run.cost,
-        "started": run.started_at and round(run.started_at, 2),
-        "finished": run.finished_at and round(run.finished_at, 2),
-        "model": clip(run.model or "", LINE),
-    }
-
-
-def _step(what: ToolCall | CallRetried | Noticed, result: ToolMessage | None) -> Facts:
-    if not isinstance(what, ToolCall):
-        return {"line": step_line(what, None), "failed": False}
-    said = {"arguments": clip(what.arguments, RESULT), "outcome": clip(result.text, RESULT) if result else ""}
-    return said | {"line": step_line(what, result), "failed": bool(result and result.is_error)}
-
-
 def _size(row: Facts) -> int:
     """About how many bytes these facts are as JSON; to write them twice would cost as much as all else."""
-    texts = len(row.get("now", "")) + len(row.get("error", ""))
-    return 24 * len(row) + 16 * len(row.get("spans", ())) + 56 * len(row.get("queue", ())) + texts
+    size = 24 * len(row) + 24 * len(row.get("spans", ()))
+    for text in (row.get("now"), row.get("error"), row.get("model"), row.get("about"), row.get("title")):
+        if text:
+            size += len(text) if text.isascii() else 3 * len(text)
+    for run, _, words in row.get("queue", ()):
+        size += 20 + len(run) + (len(words) if words.isascii() else 3 * len(words))
+    return size
 
 
 def _spec(session: Session) -> Facts:
@@ -382,6 +303,6 @@ def _needs(run: Run) -> str:
     return f"needs {', '.join(needs)}" if needs else ""
 
 
-def _sum(cost: float, run: Run) -> float | None:
-    """With what the current run has cost so far: unknown as soon as that is, but not before it has asked a model."""
-    return cost + run.cost if run.cost is not None else cost if not run.usage else None
+def _sum(spent: float | None, cost: float | None) -> float | None:
+    """One unknown part makes the sum unknown: a cost is never understated."""
+    return None if spent is None or cost is None else spent + cost

@@ -142,8 +142,10 @@ def panel(team: Team, args: Arguments) -> None:
         return
     from IPython.display import display
 
-    display(team.runtime.panel())
-    team.runtime.snapshots.show(team.runtime.panel().board)
+    panel = team.runtime.panel()
+    panel.recheck()
+    display(panel)
+    team.runtime.snapshots.show(panel.board)
 
 
 @command("Show one agent: its spec, config, queue and last runs.", NAME)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import json
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -18,19 +19,20 @@ from typing import Any
 import anywidget
 
 from ..agents import NAME
-from ..errors import ConfigError, WhisperError
+from ..errors import ConfigError, SessionError, WhisperError
 from ..fields import Kind, Number, Text
 from ..queues import PRIORITIES
 from ..runs import Run
 from ..session import Session
-from .board import Board, Facts
+from .board import Board
+from .details import Facts
 from .render import printable
 from .runtime import NotebookRuntime
 
 #: Seconds between two updates, bytes a second over time, bytes at once, and the share of a core that they may cost.
 TICK_S, BYTES_PER_S, BURST, SHARE = 0.1, 80_000, 8_000, 0.02
 #: Updates that nobody has acknowledged before they come more slowly, and how slowly at most.
-UNSEEN, SLOWEST_S = 10, 2.0
+UNSEEN, SLOWEST_S = 60, 2.0
 #: Views that are remembered, agents in view of each, and bytes of a command.
 VIEWS, IN_VIEW, COMMAND = 8, 200, 64 * 1024
 
@@ -114,6 +116,9 @@ class Panel(anywidget.AnyWidget):
         self._allowance, self._counted = float(BURST), 0.0  # bytes that may be sent, as of then
         self._whole = False  # a view wants everything
         super().__init__()
+        if hasattr(self.comm, "_reply_subshell_for"):
+            # ipykernel would send what a view says to the shell that sent last, where a cell may be waiting for runs.
+            self.comm._reply_subshell_for = lambda _, subshell: subshell
         self._board = Board(runtime, self._changed)
 
     def __repr__(self) -> str:
@@ -121,10 +126,11 @@ class Panel(anywidget.AnyWidget):
 
     def close(self) -> None:
         """Take it out of every page. Agents go on."""
-        if hasattr(self, "_board"):
+        if hasattr(self, "_board"):  # also where making it has failed
             self._board.close()
-        if getattr(self, "_timer", None) is not None:
-            self._timer.cancel()  # type: ignore[union-attr]
+            self._views.clear()
+            if self._timer is not None:
+                self._timer.cancel()
         super().close()
 
     @property
@@ -133,9 +139,8 @@ class Panel(anywidget.AnyWidget):
         return self._board
 
     def recheck(self) -> None:
-        """Look anew at what is in view: a cell may have changed a config."""
-        if self._views:
-            self._board.recheck({name for view in self._views.values() for name in view.names})
+        """Look anew at who answers with what: a cell may have changed a config."""
+        self._board.recheck()
 
     # Out: what has changed
 
@@ -148,16 +153,19 @@ class Panel(anywidget.AnyWidget):
     def _tick(self) -> None:
         self._timer, loop, start = None, self._runtime.home.loop, time.perf_counter()
         now, whole = loop.time(), self._whole
+        self._next = now + TICK_S
         self._allowance = min(BURST, self._allowance + (now - self._counted) * BYTES_PER_S)
         self._counted = now
         if whole:
             self._whole = False
-            self._tell("whole", rows=self._board.whole(), team=self._at_hand())
+            self._tell("whole", rows=self._board.whole(), team=self._at_hand(), details=self._board.details())
         elif self._allowance > 0:
             seen = dict.fromkeys(name for view in self._views.values() for name in view.names)
             details = self._board.details()
-            size = sum(len(one["text"]["text"]) + 500 * len(one) for one in details.values() if "text" in one)
-            rows, more = self._board.changes(seen, self._allowance - size)
+            size = len(json.dumps(details)) if details else 0
+            rows, more = self._board.changes(
+                seen, max(self._allowance - size, BURST / 4)
+            )  # an open agent starves no row
             self._allowance -= size + more
             if rows or details:
                 self._tell("update", rows=rows, details=details)
@@ -214,19 +222,16 @@ class Panel(anywidget.AnyWidget):
         self._views[view] = View()
         while len(self._views) > VIEWS:
             del self._views[next(iter(self._views))]
+        self._board.open({one.open for one in self._views.values()})
         self._whole, self._seen = True, self._number
         self._changed()
 
     def _do_look(self, view: str, names: str, open: str) -> None:
         if view not in self._views:
             return self._do_hello(view)
-        looks = View(tuple(names.split()), open)
-        fresh = set(looks.names) - set(self._views[view].names)
-        opened, self._views[view] = open != self._views[view].open, looks
+        opened, self._views[view] = open != self._views[view].open, View(tuple(names.split()), open)
         if opened:
             self._board.open({one.open for one in self._views.values()})
-        if fresh:
-            self._board.recheck(fresh)
         return None
 
     def _do_seen(self, view: str, number: int) -> None:
@@ -239,8 +244,16 @@ class Panel(anywidget.AnyWidget):
         sessions = [one for one in self._each(agent) if agent != "*" or one.state.gate != "stopped"]
         if not sessions:
             raise ConfigError("nobody to ask: no agent takes work now")
-        runs = [session.submit(prompt, priority=priority) for session in sessions]
-        return f"{runs[0].id} queued" if len(runs) == 1 else f"{len(runs)} runs queued"
+        runs, refused = [], []
+        for session in sessions:
+            try:
+                runs.append(session.submit(prompt, priority=priority))
+            except SessionError as error:
+                refused.append(str(error))
+        if not runs:
+            raise SessionError("; ".join(refused))
+        queued = f"{runs[0].id} queued" if len(runs) == 1 else f"{len(runs)} runs queued"
+        return "; but ".join([queued, *refused])
 
     def _do_pause(self, view: str, agent: str) -> str:
         return self._all(agent, Session.pause, "paused", but=("stopped",))
@@ -273,6 +286,8 @@ class Panel(anywidget.AnyWidget):
         return f"{run} comes before {before}"
 
     def _do_hire(self, view: str, agent: str) -> str:
+        if self._runtime.get(agent):
+            raise ConfigError(f"{agent} is at work already")
         said = self._runtime.make(agent)
         self._tell("team", team=self._at_hand())
         return said
@@ -290,7 +305,8 @@ class Panel(anywidget.AnyWidget):
         sessions = [one for one in self._each(agent) if agent != "*" or one.state.gate not in but]
         for session in sessions:
             act(session)
-        return f"{agent}: {done}" if agent != "*" else f"{len(sessions)} agents: {done}"
+        who = agent if agent != "*" else f"{len(sessions)} agent{'s' * (len(sessions) != 1)}"
+        return f"{who}: {done}"
 
     def _run(self, run: str) -> Run:
         for one in self._session(run.partition("#")[0]).runs:

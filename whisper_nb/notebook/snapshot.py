@@ -12,11 +12,13 @@ import html
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
 from ..runtimes import Runtime
-from .board import Board, Facts
+from .board import Board
+from .details import Facts
 from .render import clip, dollars, table_html, table_text
 
 #: Agents that a static form shows, and places where it is kept current.
@@ -80,47 +82,57 @@ def _ago(seconds: float) -> str:
     return f"{seconds // 60:.0f} min" if seconds < 3600 else f"{seconds // 3600:.0f} h"
 
 
+@dataclass(slots=True)
+class Place:
+    """One static form in one cell."""
+
+    display_id: str
+    context: contextvars.Context
+    """That of the cell: what is emitted in it lands there."""
+    shown: int = -1
+    """The version of the board that it shows."""
+
+
 class Snapshots:
     """The static forms that cells show, kept current."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._places: deque[tuple[str, contextvars.Context]] = deque(maxlen=PLACES)
+        self._places: deque[Place] = deque(maxlen=PLACES)
         self._board: Board | None = None
-        self._shown = 0  # the version of the board that every place shows
         self._timer: asyncio.TimerHandle | None = None
 
     def show(self, board: Board) -> None:
         """Show the team as it is now in the current cell."""
         self._board = board
-        self._emit(uuid := uuid4().hex, update=False)
-        self._places.append((uuid, contextvars.copy_context()))
-        self._shown = board.version
+        self._places.append(place := Place(uuid4().hex, contextvars.copy_context()))
+        self._emit(place, update=False)
 
     def settle(self) -> None:
         """Emit anew what has changed, from the cell that has just run: a headless front end saves nothing else."""
-        if self._board is None or self._board.version == self._shown:
-            return
-        self._shown = self._board.version
-        for uuid, _ in self._places:
-            self._emit(uuid)
+        for place in self._stale():
+            self._emit(place)
 
     def rest(self) -> None:
         """The panel has told everything. If the team then rests, the forms are emitted anew where they are."""
-        if self._board is not None and self._board.version != self._shown and self._timer is None:
+        if self._timer is None and self._stale():
             self._timer = self._runtime.home.loop.call_later(REST_S, self._rested, context=contextvars.Context())
 
     def _rested(self) -> None:
         self._timer = None
-        if self._board is None or self._board.version == self._shown or not self._board.at_rest:
+        if self._board is None or not self._board.at_rest:
             return
-        # What the background emits, a headless front end drops: the next cell emits it once more.
-        for uuid, context in self._places:
-            context.run(self._emit, uuid)
+        for place in self._stale():
+            place.context.run(self._emit, place)
+            place.shown -= 1  # a headless front end drops what the background emits: the next cell emits it once more
 
-    def _emit(self, uuid: str, update: bool = True) -> None:
+    def _stale(self) -> list[Place]:
+        return [place for place in self._places if self._board and self._board.version != place.shown]
+
+    def _emit(self, place: Place, update: bool = True) -> None:
         from IPython.display import display
 
         assert self._board is not None
+        place.shown = self._board.version
         show: Callable[..., Any] = display
-        show(snapshot(self._runtime, self._board), raw=True, display_id=uuid, update=update)
+        show(snapshot(self._runtime, self._board), raw=True, display_id=place.display_id, update=update)

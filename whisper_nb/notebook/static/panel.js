@@ -21,7 +21,8 @@ export function take(state, message) {
   if (message.kind === "team") return { state: { ...state, team: message.team }, missed: false };
   if (message.kind === "whole") {
     const rows = new Map(Object.entries(message.rows).map(([name, row]) => [name, { name, ...row }]));
-    return { state: { rows, details: state.details, team: message.team, number: message.number, known: true }, missed: false };
+    const details = new Map(Object.entries(message.details));
+    return { state: { rows, details, team: message.team, number: message.number, known: true }, missed: false };
   }
   if (message.kind !== "update" || !state.known) return { state, missed: false };
   const missed = message.number !== state.number + 1;
@@ -43,11 +44,11 @@ export function take(state, message) {
   return { state, missed };
 }
 
-/** A text with the piece that has come: `at` counts from the text's beginning. */
+/** A text with the piece that has come: `at` and `to` are places in the whole text of a turn, as the kernel counts. */
 export function joined(text, piece) {
   if (!piece) return text;
-  const follows = text && text.run === piece.run && text.at + text.text.length === piece.at;
-  const whole = follows ? { ...text, text: text.text + piece.text } : { ...piece };
+  const follows = text && text.run === piece.run && text.turn === piece.turn && text.to === piece.at;
+  const whole = follows ? { ...text, to: piece.to, text: text.text + piece.text } : { ...piece };
   const over = whole.text.length - TEXT_KEPT;
   return over > 0 ? { ...whole, at: whole.at + over, text: whole.text.slice(over) } : whole;
 }
@@ -160,7 +161,7 @@ export const color = (text) => (/^(#[0-9a-f]{3}|#[0-9a-f]{6}|[a-z]{3,20})$/i.tes
 
 const SVG = "http://www.w3.org/2000/svg";
 /** Seconds without a word from a busy kernel after which it counts as held up; updates between two acknowledgements. */
-const SILENCE_S = 0.7, ACKNOWLEDGED = 5;
+const SILENCE_S = 0.5, ACKNOWLEDGED = 20;
 const COLUMNS = [
   ["agent", "Agent"], ["state", "State"], ["now", "Doing now"], ["queue", "Queue"], ["timeline", "Last 5 min"],
   ["tokens", "Tokens"], ["cost", "Cost"], ["model", "Model"],
@@ -215,7 +216,7 @@ function keyed(parent, items, keyOf, make, update) {
 /** The wire of one view: what it asks for, and whether anybody answers. */
 function wire(model, hear) {
   const view = `v${(++views).toString(36)}${crypto.getRandomValues(new Uint32Array(2)).join("")}`.slice(0, 32);
-  const asked = new Map();
+  const asked = new Map(), cells = new Set(); // questions that are open; cells that run
   const over = new AbortController();
   const kernel = model.widget_manager?.kernel;
   let id = 0, heard = performance.now(), watch = 0;
@@ -229,9 +230,10 @@ function wire(model, hear) {
       return 0;
     }
   };
-  const expect = (number, done) => {
-    const timer = setTimeout(() => hear({ kind: "silent", gone: false }), SILENCE_S * 1000);
-    asked.set(number, { timer, done });
+  const ask = (content, done) => {
+    const number = send(content);
+    if (!number) return;
+    asked.set(number, { done, timer: setTimeout(() => hear({ kind: "silent", gone: false }), SILENCE_S * 1000) });
   };
   const onMessage = (message) => {
     heard = performance.now();
@@ -244,34 +246,38 @@ function wire(model, hear) {
     request?.done?.(message);
     return undefined;
   };
-  // While the kernel is busy and says nothing, one question finds out whether a cell holds it up.
-  const listen = (wait = SILENCE_S) => {
+  // While a cell runs and the panel hears nothing, a question finds out whether that cell holds the kernel up.
+  const listen = (wait) => {
     clearTimeout(watch);
-    if (kernel?.status !== "busy" || over.signal.aborted) return;
+    if (!cells.size) return;
     watch = setTimeout(() => {
-      if (kernel.status !== "busy" || asked.size) return;
-      if (performance.now() - heard > SILENCE_S * 1000) expect(send({ do: "ping" }));
+      if (!asked.size && performance.now() - heard > SILENCE_S * 1000) ask({ do: "ping" });
       listen(Math.min(wait * 2, 6));
     }, wait * 1000);
   };
+  const onAnything = (_, { header, parent_header: parent, content }) => {
+    // What the panel itself sends makes a kernel busy, too, in every front end for a moment.
+    if (header.msg_type !== "status" || parent.msg_type !== "execute_request") return;
+    if (content.execution_state === "busy") cells.add(parent.msg_id);
+    else cells.delete(parent.msg_id);
+    listen(SILENCE_S);
+  };
   const onStatus = () => {
-    if (["restarting", "autorestarting", "dead", "terminating"].includes(kernel.status)) hear({ kind: "silent", gone: true });
-    listen();
+    if (!["restarting", "autorestarting", "dead", "terminating"].includes(kernel.status)) return;
+    cells.clear();
+    hear({ kind: "silent", gone: true });
   };
   model.on("msg:custom", onMessage);
   kernel?.statusChanged?.connect(onStatus);
+  kernel?.iopubMessage?.connect(onAnything);
   over.signal.addEventListener("abort", () => {
     model.off("msg:custom", onMessage);
     kernel?.statusChanged?.disconnect(onStatus);
+    kernel?.iopubMessage?.disconnect(onAnything);
     clearTimeout(watch);
     for (const { timer } of asked.values()) clearTimeout(timer);
   });
-  return {
-    tell: send,
-    ask: (content, done) => { const number = send(content); if (number) expect(number, done); },
-    listen,
-    close: () => over.abort(),
-  };
+  return { tell: send, ask, close: () => over.abort() };
 }
 
 function timeline() {
@@ -392,6 +398,7 @@ function makeDetails(act, close) {
 
   function drawText(piece) {
     const follows = piece && text.wnbAt === piece.at && text.wnbRun === piece.run && piece.text.startsWith(text.data);
+    if (follows && piece.text.length === text.data.length) return;
     const stick = parts.text.scrollHeight - parts.text.scrollTop - parts.text.clientHeight < 24;
     if (follows) text.appendData(piece.text.slice(text.data.length));
     else text.data = piece?.text ?? "";
@@ -614,7 +621,6 @@ function render({ model, el }) {
       if (open && !state.rows.has(open)) openRow("");
       folded ??= foldStatic(el);
     } else if (message.number % ACKNOWLEDGED === 0) link.tell({ do: "seen", number: message.number });
-    link.listen();
     return paintSoon();
   }
 
