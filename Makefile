@@ -54,7 +54,7 @@ chromium:  # installs it where it can; without it the browser tests fail in CI, 
 
 notebooks: $(STAMP)  ## run the notebooks and store their outputs
 	cd notebooks && WHISPER_MODEL= ../$(BIN)/jupyter nbconvert --log-level ERROR --to notebook --execute --inplace \
-		--ExecutePreprocessor.record_timing=False *.ipynb
+		--ExecutePreprocessor.record_timing=False --ExecutePreprocessor.store_widget_state=False *.ipynb
 
 lab: $(STAMP)  ## open the quickstart in JupyterLab
 	$(BIN)/jupyter lab notebooks/01_quickstart.ipynb
