@@ -514,7 +514,7 @@ function makeBar(look) {
         .map(([value, name]) => h("option", { value }, name))),
   };
   const element = h("div.wnb-top", {}, h("div.wnb-total", {}, parts.agents, parts.states, parts.queued, parts.tokens, parts.cost),
-    h("span.wnb-grow"), parts.filter, parts.state);
+    parts.filter, parts.state);
   element.draw = (rows) => {
     const sum = total(rows);
     say(parts.agents, `${rows.size} agent${rows.size === 1 ? "" : "s"}`);
