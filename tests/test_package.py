@@ -20,6 +20,8 @@ IMPORT = "import whisper_nb as w; print(w.__file__, w.__version__, [getattr(w, n
 TEAM = """
 from whisper_nb.project import defaults, package
 said = package()
+from whisper_nb.notebook.panel import Panel
+assert "export default" in str(Panel._esm) and ".wnb" in str(Panel._css)
 print(sorted(said.team), said.problems, defaults().config.values(), said.files.root)
 """
 
@@ -42,7 +44,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
         for name in ("agents", "config")
         for path in (PROJECT / name).rglob("*.*")
     }
-    assert ours | files | {"whisper_nb/py.typed"} <= names
+    static = {f"whisper_nb/notebook/static/panel.{kind}" for kind in ("js", "css")}
+    assert ours | files | static | {"whisper_nb/py.typed"} <= names
     rest = {name for name in names if not name.startswith("whisper_nb/")}
     assert all(name.startswith(f"whisper_nb-{whisper_nb.__version__}.dist-info/") for name in rest)
     assert any(name.endswith("licenses/LICENSE") for name in rest)
