@@ -430,7 +430,8 @@ async def main():
 asyncio.run(main())
 """
     done = subprocess.run([sys.executable, "-W", "error", "-X", "dev", "-c", script], capture_output=True, text=True)
-    assert done.stderr == ""
+    slow = "Executing <"  # what asyncio says of a step that took long, on a machine that does much else
+    assert [line for line in done.stderr.splitlines() if not line.startswith(slow)] == []
     assert done.stdout == "You said: again: You said: hello\n"
 
 

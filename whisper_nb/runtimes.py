@@ -25,6 +25,7 @@ from .ports import Admission, Ports
 from .project import Project, Said, defaults, package
 from .prompts import Prompts
 from .session import Session
+from .states import transition
 from .store import MemoryStore, Observer, Observers, Store
 from .yamlfile import dump_yaml
 
@@ -183,13 +184,11 @@ class Runtime:
         return tuple(self._sessions.values())
 
     def remove(self, name: str) -> None:
-        """Stop a session and forget it.
-
-        Raises:
-            ConfigError: there is none of that name.
-        """
-        self[name].stop()
-        self._removed.add(session := self._sessions.pop(name))
+        """Stop a session and forget it. ConfigError: there is none of that name."""
+        session = self[name]
+        session.state = transition(session.state, "stop")  # untold: another of this name may be at work by then
+        session.cancel()
+        self._removed.add(self._sessions.pop(name))
         self._from_files.pop(name, None)
         self._tell(session)
 

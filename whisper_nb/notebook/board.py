@@ -197,7 +197,9 @@ class Board:
         found = {}
         for name, details in self._open.items():
             session = self._runtime.get(name)
-            if session is not None and details.dirty and (new := details.change(self._runtime, session)):
+            if session is None:
+                details.dirty = False
+            elif details.dirty and (new := details.change(self._runtime, session)):
                 found[name] = new
         return found
 
@@ -231,7 +233,7 @@ class Board:
             return None
         lane, before = self._lane(session), self._sent.get(name)
         now = self._doing(session, lane)
-        new = {fact: value for fact, value in now.items() if value != before[fact]} if before else now
+        new = {fact: value for fact, value in now.items() if value != before[fact]} if before else now | {"first": True}
         if lane.agent is not session.agent:
             lane.agent = session.agent
             new = new | _spec(session)

@@ -42,7 +42,7 @@ class Details:
         new: Facts = {}
         if not only_text:
             sections = _sections(runtime, session, run)
-            new = {name: value for name, value in sections.items() if self._sent.get(name) != value}
+            new = {name: value for name, value in sections.items() if self._sent.get(name, ...) != value}
             self._sent = sections
         if run is not None and (text := self._text(run)):
             new["text"] = text

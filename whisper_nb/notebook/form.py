@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import os
+import re
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -108,7 +109,7 @@ class AgentForm(ipywidgets.VBox):  # type: ignore[misc]
                 looks.heading("What it is told"), *([self.prompts] if len(self.prompts.options) > 1 else []), self.fields[PROMPT],
                 looks.heading("Model"), self.params, self._folded,
                 looks.heading("Tools and limits"), looks.grid(self.fields[path] for path in _LIMITS),
-                looks.heading("Preview"), looks.grid([self.yaml, self.python]),
+                looks.heading("Preview"), looks.halves([self.yaml, self.python]),
                 ipywidgets.HBox([self.create, self.save, self.status], layout=looks.row), self._last,
             ],
             layout=looks.form,
@@ -261,12 +262,19 @@ class _Looks:
         self.input = look(width="auto", min_width="0")
         self.label = ipywidgets.Text.style.klass(description_width=_LABEL)
         self._columns = look(display="grid", grid_template_columns=columns, grid_gap="0 1rem", overflow="visible")
+        self._halves = look(
+            display="grid", grid_template_columns=columns.replace("fill", "fit"), grid_gap="0 1rem", overflow="visible"
+        )
         self._html = look(min_width="0", min_height="1.6em")  # room for a line: nothing jumps when one comes
         self._plain = ipywidgets.HTML.style.klass()
 
     def grid(self, children: Iterable[ipywidgets.Widget]) -> ipywidgets.GridBox:
         """Columns, as many as there is room for."""
         return ipywidgets.GridBox(list(children), layout=self._columns)
+
+    def halves(self, children: Iterable[ipywidgets.Widget]) -> ipywidgets.GridBox:
+        """Side by side over the whole width, where there is room."""
+        return ipywidgets.GridBox(list(children), layout=self._halves)
 
     def html(self, value: str = "") -> ipywidgets.HTML:
         """What is escaped already."""
@@ -326,7 +334,7 @@ class _Lookup:
 
 
 def _input(path: Path, keys: Keys, looks: _Looks) -> ipywidgets.Widget:
-    label, hint = path[-1].replace("_", " "), _HINTS.get(path, FIELDS[path].allowed)
+    label, hint = re.sub(" s$", " (s)", path[-1].replace("_", " ")), _HINTS.get(path, FIELDS[path].allowed)
     look = {"description": label, "placeholder": hint, "layout": looks.input, "style": looks.label}
     if path == MODEL:
         return ipywidgets.Combobox(options=_models(keys), ensure_option=False, **look)

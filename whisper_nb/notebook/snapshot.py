@@ -91,6 +91,8 @@ class Place:
     """That of the cell: what is emitted in it lands there."""
     shown: int = -1
     """The version of the board that it shows."""
+    kept: int = -1
+    """That which a cell has emitted: a headless front end drops what comes from the background."""
 
 
 class Snapshots:
@@ -107,27 +109,27 @@ class Snapshots:
         self._board = board
         self._places.append(place := Place(uuid4().hex, contextvars.copy_context()))
         self._emit(place, update=False)
+        place.kept = place.shown
 
     def settle(self) -> None:
         """Emit anew what has changed, from the cell that has just run: a headless front end saves nothing else."""
-        for place in self._stale():
-            self._emit(place)
+        for place in self._places:
+            if self._board and self._board.version != place.kept:
+                self._emit(place)
+                place.kept = place.shown
 
     def rest(self) -> None:
         """The panel has told everything. If the team then rests, the forms are emitted anew where they are."""
-        if self._timer is None and self._stale():
+        if self._timer is None and any(self._board and self._board.version != place.shown for place in self._places):
             self._timer = self._runtime.home.loop.call_later(REST_S, self._rested, context=contextvars.Context())
 
     def _rested(self) -> None:
         self._timer = None
         if self._board is None or not self._board.at_rest:
             return
-        for place in self._stale():
-            place.context.run(self._emit, place)
-            place.shown -= 1  # a headless front end drops what the background emits: the next cell emits it once more
-
-    def _stale(self) -> list[Place]:
-        return [place for place in self._places if self._board and self._board.version != place.shown]
+        for place in self._places:
+            if self._board.version != place.shown:
+                place.context.run(self._emit, place)
 
     def _emit(self, place: Place, update: bool = True) -> None:
         from IPython.display import display

@@ -33,7 +33,8 @@ export function take(state, message) {
       state.details.delete(name);
       continue;
     }
-    const row = state.rows.get(name) ?? { name, spans: [] };
+    if (change.first) state.details.delete(name); // it is new; one of that name may have been before
+    const row = (!change.first && state.rows.get(name)) || { name, spans: [] };
     const spans = change.spans ? [...row.spans, ...change.spans] : row.spans;
     state.rows.set(name, Object.assign(row, change, { spans: recent(spans, message.now) }));
   }
@@ -581,7 +582,8 @@ function render({ model, el }) {
   });
 
   const notice = h("span.wnb-notice", { role: "status" });
-  const foot = h("div.wnb-foot", {}, notice, h("span.wnb-hint", {}, "↑ ↓ choose · Enter opens · Esc closes"));
+  const hint = h("span.wnb-hint", {}, "↑ ↓ choose · Enter opens · Esc closes");
+  const foot = h("div.wnb-foot", {}, notice, hint);
   const { element: top, parts: bar } = makeBar(() => { scroll.scrollTop = 0; paintSoon(); });
   const stopAll = h("button.wnb-button.wnb-danger", { type: "button" }, "Stop all");
   top.append(stopAll);
@@ -647,7 +649,7 @@ function render({ model, el }) {
     if (open && !state.rows.has(open)) openRow("");
     if (open) details.draw(state.rows.get(open), state.details.get(open), clock());
     ask.draw(order, state.rows.size);
-    ask.hidden = stopAll.hidden = !state.rows.size;
+    for (const part of [ask, stopAll, hint, bar.filter, bar.state]) part.hidden = !state.rows.size;
   }
 
   function paintRows() {

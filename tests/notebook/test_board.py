@@ -1,0 +1,317 @@
+"""The board: what it says of an agent in each state, how changes add up, and what an early and a late one know."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+
+import pytest
+from doubles import HeldModel, hire, quiet, settled
+from panels import QUICK, Page, calling, row_when, states
+
+from whisper_nb import Agent, Rule, Runtime, ScriptedModel, Session
+from whisper_nb.events import Record, RunFinished, RunStarted
+from whisper_nb.messages import Finish, Usage
+from whisper_nb.notebook.board import CHIPS, FRESH, TIMELINE_S, Board
+from whisper_nb.notebook.runtime import NotebookRuntime
+from whisper_nb.store import MemoryStore
+
+
+async def failed(session: Session) -> None:
+    await settled(session.submit("fail"))
+
+
+# A row
+
+
+async def test_who_is_idle_says_who_it_is(runtime: Runtime) -> None:
+    bob = hire(runtime, ScriptedModel(QUICK), title="Bob", description="counts", icon="🐧", color="teal")
+    expected = {
+        "title": "Bob",
+        "about": "counts",
+        "icon": "🐧",
+        "color": "teal",
+        "state": "idle",
+        "now": "",
+        "queue": [],
+    }
+    expected |= {"queued": 0, "runs": 0, "input": 0, "output": 0, "cost": 0.0, "model": "offline/bob", "error": ""}
+    assert Board(runtime).row(bob) | {"since": None} == expected | {"since": None}
+
+
+async def test_who_runs_says_what_on_and_what_waits_in_order(runtime: Runtime) -> None:
+    held = HeldModel()
+    bob = hire(runtime, held)
+    bob.submit("count\nthe  rows")
+    await held.arrived()
+    for number in range(2, 11):
+        bob.submit(f"job {number}", priority="urgent" if number == 10 else "low" if number == 2 else "normal")
+    bob.pause()
+    row = await row_when(bob, runtime, queued=9)
+    assert (row["state"], row["now"], row["queued"]) == ("paused (running)", "count the rows", 9)
+    assert row["queue"][:2] == [["bob#10", "urgent", "job 10"], ["bob#3", "normal", "job 3"]]
+    assert len(row["queue"]) == CHIPS == 8, "the rest is a number"
+    assert row["since"] == pytest.approx(time.time(), abs=60)
+
+
+async def test_who_waits_for_a_permit_and_who_for_another_run() -> None:
+    async with NotebookRuntime(environ={}, max_concurrent_calls=1) as runtime:
+        held = HeldModel()
+        amy, bob, cat = (hire(runtime, held, name) for name in ("amy", "bob", "cat"))
+        first = amy.submit("first")
+        await held.arrived()
+        bob.submit("second")
+        cat.submit([first, " and more"])
+        await row_when(bob, runtime, state="waiting", now="second")
+        await row_when(cat, runtime, state="idle", now="needs amy#1", queued=1)
+
+
+async def test_the_gate_is_the_state_while_nothing_runs(runtime: Runtime) -> None:
+    bob = hire(runtime, ScriptedModel(QUICK))
+    board = Board(runtime)
+    for act, state in ((bob.pause, "paused"), (bob.resume, "idle"), (bob.stop, "stopped")):
+        act()
+        await quiet()
+        assert board.row(bob)["state"] == state
+    assert states(board.whole()["bob"]) == ["paused", "idle", "stopped"]
+
+
+async def test_an_error_stays_until_a_run_succeeds(runtime: Runtime) -> None:
+    bob = hire(runtime, ScriptedModel(QUICK))
+    board = Board(runtime)
+    await failed(bob)
+    assert board.row(bob)["error"] == "bob#1: no more"
+    run = bob.submit("never")
+    run.cancel()
+    await settled(run)
+    assert board.row(bob)["error"] == "bob#1: no more", "a cancelled run says nothing of it"
+    await bob.submit("well")
+    assert board.row(bob)["error"] == ""
+
+
+async def test_tokens_and_cost_are_those_of_all_runs_the_current_one_too(runtime: Runtime) -> None:
+    answers = [Finish("tool_calls", Usage(10, 1), 0.25), Finish("stop", Usage(20, 2), 0.5)]
+    bob, reached, go_on = calling(runtime, answers)
+    board = Board(runtime)
+    run = bob.submit("go")
+    await reached.wait()
+    assert [board.row(bob)[fact] for fact in ("runs", "input", "output", "cost")] == [0, 10, 1, 0.25]
+    go_on.set()
+    await run
+    assert [board.row(bob)[fact] for fact in ("runs", "input", "output", "cost")] == [1, 30, 3, 0.75]
+
+
+async def test_a_cost_that_nobody_told_is_unknown(runtime: Runtime) -> None:
+    bob, _, go_on = calling(runtime, [Finish("tool_calls"), Finish("stop")])
+    go_on.set()
+    await bob.submit("go")
+    assert Board(runtime).row(bob)["cost"] is None
+
+
+async def test_a_cost_is_unknown_as_soon_as_a_reply_came_without_one(runtime: Runtime) -> None:
+    bob, reached, _ = calling(runtime, [Finish("tool_calls"), Finish("stop")])
+    bob.submit("go")
+    await reached.wait()
+    assert Board(runtime).row(bob)["cost"] is None
+
+
+async def test_hostile_text_is_a_short_printable_line(runtime: Runtime) -> None:
+    hostile = "<b>\ud800\x1b[31m\x00\u2028" * 400
+    bob = hire(runtime, ScriptedModel([Rule(error=hostile)]), description="d" * 999)
+    await settled(bob.submit(hostile))
+    bob.pause()
+    bob.submit(hostile)
+    await quiet()
+    row = Board(runtime).row(bob)
+    told = json.dumps(row, ensure_ascii=False).encode()  # can be said
+    assert len(told) < 3_000
+    assert not any(text in told.decode() for text in ("\x1b", "\n", "\\u0000"))
+
+
+async def test_a_config_that_is_wrong_fails_no_panel() -> None:
+    async with NotebookRuntime(environ={"WHISPER_MODEL": "nonsense"}) as runtime:
+        runtime.create(Agent(name="bob"))
+        board = Board(runtime)
+        board.open(["bob"])
+        assert board.whole()["bob"]["model"] == "config is wrong"
+        assert "'nonsense' is not provider/model" in board.details()["bob"]["config"][0]["from"]
+
+
+async def test_another_model_shows_after_a_recheck(runtime: Runtime) -> None:
+    amy = runtime.create(Agent(name="amy"))
+    page = Page(Board(runtime))
+    runtime.configure("offline/other")
+    page.board.recheck()
+    page.take()
+    assert (page.rows["amy"]["model"], amy.config.model) == ("offline/other", "offline/other")
+
+
+async def test_a_revision_shows(runtime: Runtime) -> None:
+    bob = hire(runtime, ScriptedModel(QUICK))
+    page = Page(Board(runtime))
+    runtime.create(replace(bob.agent, title="Robert", config={"model": "offline/other"}))
+    await quiet()
+    page.take()
+    assert (page.rows["bob"]["title"], page.rows["bob"]["model"]) == ("Robert", "offline/other")
+
+
+# Changes
+
+
+async def test_what_did_not_change_is_not_told(runtime: Runtime) -> None:
+    bob = hire(runtime, ScriptedModel(QUICK))
+    bob.created_at -= 1  # or it would be paused in the hundredth of a second in which it was made
+    board = Board(runtime)
+    board.whole()
+    bob.pause()
+    await quiet()
+    assert set(board.changes([], 1e9)[0]["bob"] or ()) == {"state", "since", "spans"}
+    bob.reset()
+    await quiet()
+    assert board.changes([], 1e9) == ({}, 0)
+    assert not board.dirty
+
+
+async def test_those_in_view_come_first_then_who_has_waited_longest(runtime: Runtime) -> None:
+    sessions = [hire(runtime, ScriptedModel(QUICK), f"a{number}") for number in range(6)]
+    board = Board(runtime)
+    board.whole()
+    for session in sessions:
+        session.pause()
+    await quiet()
+    told: list[str] = []
+    while board.dirty:
+        rows, _ = board.changes(["a4", "nobody"], 1)
+        told += rows
+    assert told == ["a4", "a0", "a1", "a2", "a3", "a5"]
+
+
+async def test_who_was_removed_goes_and_who_comes_back_begins_anew(runtime: Runtime) -> None:
+    bob = hire(runtime, ScriptedModel(QUICK))
+    page = Page(Board(runtime))
+    await failed(bob)
+    page.take()
+    runtime.remove("bob")
+    await quiet()
+    page.take()
+    assert page.rows == {}
+    hire(runtime, ScriptedModel(QUICK))
+    page.take()
+    assert [page.rows["bob"][fact] for fact in ("runs", "error", "spans")] == [0, "", []]
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_who_has_the_name_of_one_before_has_not_its_past(runtime: Runtime, late: bool) -> None:
+    bob = hire(runtime, ScriptedModel(QUICK))
+    board = Board(runtime)
+    await failed(bob)
+    runtime.remove("bob")
+    await quiet()
+    again = hire(runtime, ScriptedModel(QUICK))
+    row = (Board(runtime) if late else board).whole()["bob"]
+    assert (row["error"], row["spans"], row["since"]) == ("", [], round(again.created_at, 2))
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_who_takes_a_name_at_once_has_not_the_past_of_the_one_before(runtime: Runtime, late: bool) -> None:
+    hire(runtime, ScriptedModel(QUICK))
+    board = Board(runtime)
+    runtime.remove("bob")
+    again = hire(runtime, ScriptedModel(QUICK))
+    await quiet()
+    row = (Board(runtime) if late else board).whole()["bob"]
+    assert (row["state"], row["spans"], row["since"]) == ("idle", [], round(again.created_at, 2))
+
+
+async def test_a_page_that_was_not_told_of_the_removal_keeps_nothing_of_the_one_before(runtime: Runtime) -> None:
+    bob = hire(runtime, ScriptedModel(QUICK))
+    await bob.submit("hello")
+    page = Page(Board(runtime), "bob")
+    runtime.remove("bob")
+    await quiet()
+    hire(runtime, ScriptedModel(QUICK))
+    page.take()
+    late = Page(Board(runtime), "bob")
+    assert page.rows == late.rows
+    for fact in ("queue", "runs", "run", "text"):
+        assert page.details["bob"].get(fact) == late.details["bob"].get(fact)
+
+
+async def test_who_was_removed_while_it_was_open_is_no_news_for_ever(runtime: Runtime) -> None:
+    hire(runtime, ScriptedModel(QUICK))
+    page = Page(Board(runtime), "bob")
+    runtime.remove("bob")
+    await quiet()
+    page.take()
+    assert (page.rows, page.details, page.board.dirty) == ({}, {}, False)
+
+
+async def test_what_it_needs_is_told_when_one_of_two_is_there(runtime: Runtime) -> None:
+    held = HeldModel()
+    amy, bob, cat = (hire(runtime, held, name) for name in ("amy", "bob", "cat"))
+    first, second = amy.submit("first"), bob.submit("second")
+    cat.submit([first, " and ", second])
+    call, _ = await held.arrived(), await held.arrived()
+    page = Page(Board(runtime))
+    call.release()
+    await first
+    page.take()
+    assert page.rows["cat"]["now"] == "needs bob#1"
+
+
+async def test_a_timeline_reaches_back_five_minutes_and_the_state_before() -> None:
+    store, now = MemoryStore(), time.time()
+    for number, age in enumerate((900, 800, 700, TIMELINE_S + 20, 200, 100)):
+        event = RunFinished("succeeded") if number % 2 else RunStarted("x", "offline/bob")
+        await store.append(Record(number, now - age, "bob", f"bob#{number // 2}", event))
+    async with NotebookRuntime(environ={}, store=store) as runtime:
+        hire(runtime, ScriptedModel(QUICK)).created_at = now - 850  # what came before was of another one
+        row = Board(runtime).whole()["bob"]
+    assert row["spans"] == [
+        (round(now - age, 2), state) for age, state in ((320, "idle"), (200, "running"), (100, "idle"))
+    ]
+    assert row["since"] == pytest.approx(now - 100, abs=0.01)
+
+
+async def test_of_many_changes_at_once_a_page_is_told_the_newest(runtime: Runtime) -> None:
+    bob = hire(runtime, ScriptedModel(QUICK))
+    page = Page(Board(runtime))
+    for _ in range(FRESH):
+        await bob.submit("hello")
+    page.take()
+    assert states(page.rows["bob"]) == ["running", "idle"] * (FRESH // 2)
+    assert len(page.board.whole()["bob"]["spans"]) == 2 * FRESH
+
+
+async def test_what_happens_while_it_is_paused_is_in_the_timeline(runtime: Runtime) -> None:
+    """Its records alone say so: those of the gate tell what it was doing when they were published."""
+    held = HeldModel()
+    bob = hire(runtime, held)
+    early = Board(runtime)
+    run = bob.submit("go")
+    call = await held.arrived()
+    bob.pause()
+    call.release()
+    await run
+    await quiet()
+    for board in (early, Board(runtime)):
+        assert board.row(bob)["state"] == "paused"
+        assert states(board.whole()["bob"]) == ["running", "running", "paused"]
+
+
+async def test_who_never_worked_is_idle_since_it_was_made(runtime: Runtime) -> None:
+    bob = hire(runtime, ScriptedModel(QUICK))
+    bob.created_at -= 100
+    assert Board(runtime).row(bob)["since"] == round(bob.created_at, 2)
+
+
+async def test_a_board_that_is_closed_hears_no_more(runtime: Runtime) -> None:
+    bob = hire(runtime, ScriptedModel(QUICK))
+    board = Board(runtime)
+    board.whole()
+    board.close()
+    board.close()
+    hire(runtime, ScriptedModel(QUICK), "amy")
+    await bob.submit("hello")
+    assert (board.dirty, board.version) == (False, 0)

@@ -1,0 +1,320 @@
+"""The panel: what its views are told and when, and its end."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import AsyncGenerator, Iterator
+from itertools import pairwise
+
+import pytest
+from doubles import FunctionModel, hire, quiet
+from panels import QUICK, Clock, Watched, own_clock
+
+from whisper_nb import ScriptedModel
+from whisper_nb.events import TextStreamed
+from whisper_nb.messages import Delta, Finish, TextDelta
+from whisper_nb.models import Request
+from whisper_nb.notebook import panel as panel_module
+from whisper_nb.notebook.panel import BURST, BYTES_PER_S, SLOWEST_S, TICK_S, UNSEEN, VIEWS
+from whisper_nb.notebook.runtime import NotebookRuntime
+
+
+@pytest.fixture
+def clock(runtime: NotebookRuntime, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
+    """The time of the panel. What an update costs this machine is left out."""
+    monkeypatch.setattr(panel_module, "SHARE", math.inf)
+    with own_clock(runtime) as clock:
+        yield clock
+
+
+@pytest.fixture
+def panel(runtime: NotebookRuntime, clock: Clock) -> Iterator[Watched]:
+    """A panel of bob and amy, at which nobody looks yet."""
+    for name in ("bob", "amy"):
+        hire(runtime, ScriptedModel(QUICK), name)
+    panel = Watched(runtime)
+    yield panel
+    if panel.comm is not None:
+        panel.close()
+
+
+@pytest.fixture
+def seen(panel: Watched, clock: Clock) -> Watched:
+    """The panel, with one view that knows everything."""
+    panel.ask("hello")
+    panel.ask("look", names="bob amy", open="")
+    clock.advance(1)
+    panel.sent.clear()
+    return panel
+
+
+async def change(runtime: NotebookRuntime, *names: str) -> None:
+    """Something happens to each."""
+    for name in names:
+        session = runtime[name]
+        (session.pause if session.state.is_open() else session.resume)()
+    await quiet()
+
+
+def written(panel: Watched) -> int:
+    """The bytes of all that was sent."""
+    return sum(len(json.dumps(one, ensure_ascii=False).encode()) for _, one in panel.sent)
+
+
+# What is told, and when
+
+
+async def test_nothing_is_sent_while_nobody_looks(runtime: NotebookRuntime, panel: Watched, clock: Clock) -> None:
+    await change(runtime, "bob")
+    clock.advance(10)
+    assert (panel.sent, clock.pending) == ([], [])
+
+
+async def test_who_comes_is_told_everything(runtime: NotebookRuntime, panel: Watched, clock: Clock) -> None:
+    assert panel.ask("hello") is None
+    clock.advance(0)
+    (whole,) = panel.told("whole")
+    assert list(whole["rows"]) == ["bob", "amy"]
+    assert {"alice", "tessa"} <= {one["name"] for one in whole["team"]}
+    assert whole["number"] == 1
+
+
+async def test_while_nothing_happens_nothing_is_sent(seen: Watched, clock: Clock) -> None:
+    clock.advance(600)
+    assert (seen.sent, clock.pending) == ([], [])
+
+
+async def test_a_change_is_told_at_once_after_quiet(runtime: NotebookRuntime, seen: Watched, clock: Clock) -> None:
+    await change(runtime, "bob")
+    clock.advance(0)
+    (update,) = seen.told()
+    assert update["rows"]["bob"]["state"] == "paused"
+    assert update["details"] == {}
+
+
+async def test_changes_are_told_ten_times_a_second_at_most(
+    runtime: NotebookRuntime, seen: Watched, clock: Clock
+) -> None:
+    for _ in range(100):
+        await change(runtime, "bob")
+        clock.advance(0.01)
+        seen.ask("seen", number=seen._number)
+    times = [at for at, one in seen.sent if one["kind"] == "update"]
+    assert 9 <= len(times) <= 11
+    assert min(later - sooner for sooner, later in pairwise(times)) >= TICK_S - 1e-9
+    clock.advance(1)
+    assert not seen.board.dirty
+
+
+async def test_no_update_comes_on_the_heels_of_the_whole(seen: Watched, clock: Clock) -> None:
+    seen.ask("look", names="bob amy", open="bob")
+    clock.advance(1)
+    seen.sent.clear()
+    seen.ask("hello")
+    clock.advance(TICK_S / 2)
+    assert [one["kind"] for _, one in seen.sent] == ["whole"]
+
+
+async def test_rows_in_view_come_first(runtime: NotebookRuntime, seen: Watched, clock: Clock) -> None:
+    names = [f"a{number}" for number in range(300)]
+    for name in names:
+        hire(runtime, ScriptedModel(QUICK), name)
+    seen.ask("look", names="a299 a150", open="")
+    clock.advance(0)
+    first = seen.told()[0]["rows"]
+    assert list(first)[:2] == ["a299", "a150"]
+    assert len(first) < 300, "the rest comes later"
+    clock.advance(10)
+    assert {name for update in seen.told() for name in update["rows"]} | set(first) >= set(names)
+
+
+async def test_a_thousand_busy_agents_are_told_within_the_budget(
+    runtime: NotebookRuntime, seen: Watched, clock: Clock
+) -> None:
+    names = [f"a{number}" for number in range(1000)]
+    for name in names:
+        hire(runtime, ScriptedModel(QUICK), name)
+    seen.ask("hello")
+    clock.advance(0)
+    seen.sent.clear()
+    for _ in range(10):
+        await change(runtime, *names)
+        for _ in range(10):
+            clock.advance(0.1)
+            seen.ask("seen", number=seen._number)
+    assert 10 * BYTES_PER_S / 4 < written(seen) < 10 * 100_000 + BURST, "it is used and kept"
+    told = {name for update in seen.told() for name in update["rows"]}
+    assert told >= set(names), "nobody starves"
+
+
+async def test_the_details_of_an_open_agent_are_within_the_budget(
+    runtime: NotebookRuntime, seen: Watched, clock: Clock
+) -> None:
+    bob = runtime["bob"]
+    bob.pause()
+    runs = [bob.submit(f"{number}: {'x' * 400}") for number in range(99)]
+    await quiet()
+    seen.ask("look", names="bob", open="bob")
+    clock.advance(10)
+    seen.sent.clear()
+    for number in range(100):
+        runs[number % 90].move(priority="high" if number % 2 else "low")
+        await quiet()
+        clock.advance(0.1)
+        seen.ask("seen", number=seen._number)
+    assert written(seen) < 11 * BYTES_PER_S
+
+
+async def test_updates_that_nobody_acknowledges_slow_down_and_never_stop(
+    runtime: NotebookRuntime, seen: Watched, clock: Clock
+) -> None:
+    for _ in range(600):
+        await change(runtime, "bob")
+        clock.advance(0.1)
+    times = [at for at, one in seen.sent if one["kind"] == "update"]
+    gaps = [later - sooner for sooner, later in pairwise(times)]
+    assert gaps[: UNSEEN // 2] == pytest.approx([TICK_S] * (UNSEEN // 2))
+    assert all(sooner <= later + 0.11 for sooner, later in pairwise(gaps)), "slower and slower"
+    assert SLOWEST_S > max(gaps) - 0.11 > TICK_S
+    assert clock.now - times[-1] <= SLOWEST_S
+    seen.ask("seen", number=seen._number)
+    clock.advance(SLOWEST_S)
+    seen.sent.clear()
+    for _ in range(10):
+        await change(runtime, "bob")
+        clock.advance(0.1)
+    assert len(seen.told()) >= 9, "and come as before once somebody does"
+
+
+async def test_an_acknowledgement_of_what_was_not_sent_counts_for_nothing(
+    runtime: NotebookRuntime, seen: Watched, clock: Clock
+) -> None:
+    seen.ask("seen", number=2**53)
+    for _ in range(600):
+        await change(runtime, "bob")
+        clock.advance(0.1)
+    assert UNSEEN < len(seen.told()) < 400
+
+
+async def test_views_come_and_the_oldest_of_nine_is_forgotten(
+    runtime: NotebookRuntime, panel: Watched, clock: Clock
+) -> None:
+    for number in range(VIEWS + 1):
+        panel.ask("hello", view=f"view{number}")
+    clock.advance(1)
+    assert len(panel.told("whole")) == 1, "it is told to all of them at once"
+    panel.ask("look", view=f"view{VIEWS}", names="bob", open="")
+    clock.advance(1)
+    assert panel.told("whole") == []
+    panel.ask("look", view="view0", names="bob", open="")
+    clock.advance(1)
+    assert len(panel.told("whole")) == 1, "who was forgotten is told everything"
+    assert len(panel._views) == VIEWS
+
+
+async def test_an_agent_that_is_opened_tells_its_details(runtime: NotebookRuntime, seen: Watched, clock: Clock) -> None:
+    seen.ask("look", names="bob", open="bob")
+    clock.advance(1)
+    assert seen.told()[0]["details"]["bob"]["spec"]["revision"] == 1
+    seen.ask("look", names="bob", open="")
+    clock.advance(1)
+    seen.sent.clear()
+    await runtime["bob"].submit("hello")
+    clock.advance(1)
+    assert all(update["details"] == {} for update in seen.told())
+
+
+async def test_an_open_agent_that_is_made_again_tells_its_details(
+    runtime: NotebookRuntime, seen: Watched, clock: Clock
+) -> None:
+    seen.ask("look", names="bob", open="bob")
+    runtime.remove("bob")
+    hire(runtime, ScriptedModel(QUICK), "bob")
+    clock.advance(1)
+    seen.sent.clear()
+    await runtime["bob"].submit("hello")
+    seen.ask("look", names="bob", open="bob")
+    clock.advance(1)
+    assert any("bob" in update["details"] for update in seen.told())
+
+
+async def test_a_cell_that_changed_a_config_shows_of_all_agents(
+    runtime: NotebookRuntime, seen: Watched, clock: Clock
+) -> None:
+    runtime.configure("offline/other")
+    runtime.create("alice")
+    runtime.create("tessa")
+    seen.recheck()
+    clock.advance(1)
+    seen.ask("look", names="alice", open="")
+    clock.advance(1)
+    seen.sent.clear()
+    seen.recheck()
+    clock.advance(1)
+    assert seen.told() == []
+    runtime.configure("offline/held")
+    seen.recheck()
+    clock.advance(1)
+    (update,) = seen.told()
+    assert update["rows"] == {name: {"model": "offline/held"} for name in ("alice", "bob", "amy", "tessa")}
+
+
+async def test_text_that_streams_is_told_ten_times_a_second_and_once(
+    runtime: NotebookRuntime, seen: Watched, clock: Clock
+) -> None:
+    """A thousand tokens in ten seconds, at an agent that is open."""
+
+    async def stream(request: Request) -> AsyncGenerator[Delta, None]:
+        for number in range(1000):
+            yield TextDelta(f"{number} ")
+        yield Finish("stop")
+
+    hire(runtime, FunctionModel(stream), "cat")
+    seen.ask("look", names="cat", open="cat")
+    clock.advance(1)
+    seen.sent.clear()
+    runtime.observe(lambda record: clock.advance(0.01) if isinstance(record.event, TextStreamed) else None)
+    run = runtime["cat"].submit("go")
+    await run
+    clock.advance(1)
+    updates = seen.told()
+    assert 90 <= len(updates) <= 110
+    pieces = [one["details"]["cat"]["text"]["text"] for one in updates if "text" in one["details"].get("cat", {})]
+    assert "".join(pieces) == run.text
+    assert sum(len(one["rows"]) for one in updates) < 10, "a token is no news of the row"
+
+
+# Its end
+
+
+async def test_a_panel_that_is_closed_hears_nothing_and_leaves_no_timer(
+    runtime: NotebookRuntime, seen: Watched, clock: Clock
+) -> None:
+    await change(runtime, "bob")
+    assert clock.pending
+    seen.close()
+    assert clock.pending == []
+    await change(runtime, "bob")
+    assert (clock.pending, seen.sent) == ([], [])
+
+
+async def test_a_panel_that_is_closed_stays_so_after_the_next_cell(seen: Watched, clock: Clock) -> None:
+    seen.close()
+    seen.recheck()
+    assert clock.pending == []
+
+
+async def test_a_panel_may_be_closed_twice(panel: Watched) -> None:
+    panel.close()
+    panel.close()
+
+
+async def test_after_the_end_there_is_another_panel(runtime: NotebookRuntime) -> None:
+    first = runtime.panel()
+    assert runtime.panel() is first
+    first.close()
+    second = runtime.panel()
+    assert second is not first
+    assert repr(second) == "<panel of the team>"
+    second.close()

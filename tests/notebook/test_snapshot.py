@@ -1,0 +1,242 @@
+"""The panel's static form: the same facts as text and as HTML, and kept current in the cells that show it."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from doubles import HeldModel, hire, quiet, settled
+from inprocess import Notebook
+from panels import row_when
+
+from whisper_nb import Rule, Runtime, ScriptedModel
+from whisper_nb.notebook import snapshot as snapshots
+from whisper_nb.notebook.board import Board
+from whisper_nb.notebook.runtime import NotebookRuntime
+from whisper_nb.notebook.snapshot import PLACES, ROWS, snapshot
+
+HOSTILE = "</td><script>alert(1)</script><img src=x onerror=alert(1)>&\ud800\x1b[31m\x00"
+
+
+@pytest.fixture
+def cells(notebook: Notebook, monkeypatch: pytest.MonkeyPatch) -> Iterator[Notebook]:
+    """A notebook whose shell belongs to a kernel, with bob; each cell is followed by what the extension hooks on."""
+    monkeypatch.setattr(notebook.shell, "kernel", object(), raising=False)
+    notebook.shell.events.register("post_run_cell", notebook.runtime.settle)
+    yield notebook
+    notebook.shell.events.unregister("post_run_cell", notebook.runtime.settle)
+    notebook.runtime.panel().close()
+
+
+def forms(cells: Notebook) -> list[tuple[str, bool, str]]:
+    """The static forms that were emitted: place, whether anew, text."""
+    return [
+        (one["transient"]["display_id"], one.get("update", False), one["data"]["text/plain"])
+        for one in cells.shown
+        if "wnb-snapshot" in one["data"].get("text/html", "")
+    ]
+
+
+def cells_of(markup: str) -> list[str]:
+    """The texts of a table's cells, row by row."""
+    return [html.unescape(cell) for cell in re.findall(r"<td[^>]*>(.*?)</td>", markup, re.DOTALL)]
+
+
+# What it says
+
+
+async def test_no_agents(runtime: Runtime) -> None:
+    bundle = snapshot(runtime, Board(runtime))
+    assert "no agents yet: %agent new NAME makes one" in bundle["text/plain"]
+    assert re.match(r"0 agents · 0 queued · 0 \+ 0 tokens · cost \$0 · as of \d\d:\d\d:\d\d\n", bundle["text/plain"])
+
+
+async def test_text_and_html_say_the_same(runtime: Runtime) -> None:
+    held = HeldModel()
+    bob = hire(runtime, held, icon="🐧")
+    amy = hire(runtime, ScriptedModel([Rule(error="no more")]), "amy")
+    board = Board(runtime)
+    await settled(amy.submit("hello"))
+    bob.submit("count the rows")
+    await held.arrived()
+    for number in range(10):
+        bob.submit(f"job {number}", priority="low" if number == 9 else "normal")
+    amy.pause()
+    await row_when(bob, runtime, queued=10)
+    bundle = snapshot(runtime, board)
+    head, _, *rows = bundle["text/plain"].splitlines()
+    assert head.startswith("2 agents · 1 running, 1 paused · 10 queued · 0 + 0 tokens · cost $0 · as of ")
+    assert html.escape(head) in bundle["text/html"]
+    for number, row in enumerate(rows):
+        said = cells_of(bundle["text/html"])[number * 9 : number * 9 + 9]
+        assert row.split() == " ".join(said).split()
+    assert "#2, #3, #4, #5, #6, #7, #8, #9 and 2 more" in rows[0]
+    assert "amy#1: no more" in rows[1]
+
+
+async def test_a_cost_that_is_unknown_is_not_zero(runtime: Runtime) -> None:
+    bob = hire(runtime, HeldModel())
+    bob.spent = bob.spent.plus(None, None)
+    text = snapshot(runtime, Board(runtime))["text/plain"]
+    assert "cost unknown" in text
+    assert "$0" not in text
+
+
+async def test_everything_is_escaped(runtime: Runtime) -> None:
+    bob = hire(runtime, ScriptedModel([Rule(error=HOSTILE)]), icon="<b>&", title=HOSTILE.split("\ud800", maxsplit=1)[0])
+    await settled(bob.submit(HOSTILE))
+    bob.pause()
+    bob.submit(HOSTILE)
+    await quiet()
+    bundle = snapshot(runtime, Board(runtime))
+    assert not re.search(r"<(script|img|b)\b", bundle["text/html"])
+    assert "&lt;b&gt;&amp; bob" in bundle["text/html"]
+    for text in bundle.values():
+        text.encode()
+        assert "\x1b" not in text
+        assert "\0" not in text
+
+
+async def test_a_hundred_rows_at_most(runtime: Runtime) -> None:
+    for number in range(ROWS + 3):
+        hire(runtime, ScriptedModel([]), f"a{number}")
+    bundle = snapshot(runtime, Board(runtime))
+    assert bundle["text/plain"].startswith("103 agents · 103 idle")
+    assert bundle["text/plain"].endswith("\nand 3 more")
+    assert "and 3 more" in bundle["text/html"]
+    assert bundle["text/html"].count("<tr>") == 1 + ROWS
+
+
+# %agents
+
+
+async def test_in_a_terminal_it_is_text(notebook: Notebook) -> None:
+    said = notebook.run("%agents")
+    assert said.startswith("1 agent · 1 idle")
+    assert notebook.run("%agent panel").splitlines()[1:] == said.splitlines()[1:]
+    assert forms(notebook) == []
+
+
+async def test_in_a_kernel_it_is_the_panel_and_beside_it_the_static_form(cells: Notebook) -> None:
+    assert cells.run("%agents") == ""
+    widget, form = cells.shown
+    assert widget["data"]["application/vnd.jupyter.widget-view+json"]["model_id"] == cells.runtime.panel().model_id
+    assert widget["data"]["text/plain"] == "<panel of the team>"
+    assert form["data"]["text/plain"].startswith("1 agent · 1 idle")
+    assert [anew for _, anew, _ in forms(cells)] == [False]
+
+
+async def test_a_cell_emits_it_anew_when_something_changed_and_not_otherwise(cells: Notebook) -> None:
+    cells.run("%agents")
+    cells.run("1")
+    assert len(forms(cells)) == 1
+    await cells.runtime["bob"].submit("hello")
+    cells.run("2")
+    cells.run("3")
+    (first, _, _), (second, anew, text) = forms(cells)
+    assert (second, anew) == (first, True)
+    assert re.search(r"bob +idle", text)
+    assert "heard: " not in text
+
+
+async def test_nothing_is_emitted_where_nobody_asked(cells: Notebook) -> None:
+    cells.runtime.panel()
+    await cells.runtime["bob"].submit("hello")
+    cells.run("1")
+    assert forms(cells) == []
+
+
+async def test_two_cells_that_show_it_both_stay_current_and_old_ones_are_let_go(cells: Notebook) -> None:
+    for _ in range(PLACES + 1):
+        cells.run("%agents")
+    shown = [place for place, _, _ in forms(cells)]
+    assert len(set(shown)) == PLACES + 1
+    await cells.runtime["bob"].submit("hello")
+    cells.run("1")
+    assert [place for place, anew, _ in forms(cells) if anew] == shown[1:]
+
+
+async def test_the_first_stays_current_when_the_next_cell_is_another_one(cells: Notebook) -> None:
+    cells.run("%agents")
+    await cells.runtime["bob"].submit("hello")
+    cells.run("%agents")
+    first = forms(cells)[0][0]
+    assert (first, True) in [(place, anew) for place, anew, _ in forms(cells)]
+
+
+@pytest.mark.parametrize("code", ["1", "%agents"])
+async def test_a_config_shows_where_no_panel_lives(cells: Notebook, code: str) -> None:
+    cells.run("%agents")
+    cells.runtime.configure("offline/other")
+    cells.run(code)
+    assert "offline/other" in forms(cells)[-1][2]
+
+
+# At rest
+
+
+@pytest.fixture
+def timers(runtime: NotebookRuntime, monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]:
+    """What waits for the team to be at rest; the test calls it."""
+    waiting: list[Callable[[], None]] = []
+
+    class Loop:
+        def call_later(self, delay: float, call: Callable[[], None], context: Any = None) -> Any:
+            assert delay == snapshots.REST_S
+            waiting.append(call)
+            return call
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(real, name)
+
+    real = runtime.home.loop
+    monkeypatch.setattr(runtime.home, "loop", Loop())
+    return waiting
+
+
+async def test_when_the_team_is_at_rest_it_is_emitted_anew_where_it_is(
+    cells: Notebook, timers: list[Callable[[], None]]
+) -> None:
+    cells.run("%agents")
+    cells.runtime.snapshots.rest()
+    assert timers == [], "nothing happened"
+    await cells.runtime["bob"].submit("hello")
+    cells.runtime.snapshots.rest()
+    cells.runtime.snapshots.rest()
+    (rested,) = timers
+    rested()
+    assert [anew for _, anew, _ in forms(cells)] == [False, True]
+    cells.run("1")
+    assert [anew for _, anew, _ in forms(cells)] == [False, True, True], "a headless front end drops the one between"
+
+
+async def test_while_somebody_works_the_team_is_not_at_rest(cells: Notebook, timers: list[Callable[[], None]]) -> None:
+    held = HeldModel()
+    amy = hire(cells.runtime, held, "amy")
+    cells.run("%agents")
+    run = amy.submit("hello")
+    call = await held.arrived()
+    cells.runtime.snapshots.rest()
+    timers.pop()()
+    assert [anew for _, anew, _ in forms(cells)] == [False]
+    call.release()
+    await run
+    cells.runtime.snapshots.rest()
+    timers.pop()()
+    assert [anew for _, anew, _ in forms(cells)] == [False, True]
+
+
+async def test_what_was_emitted_at_rest_is_not_emitted_again_until_the_next_cell(
+    cells: Notebook, timers: list[Callable[[], None]]
+) -> None:
+    cells.run("%agents")
+    await cells.runtime["bob"].submit("hello")
+    cells.runtime.snapshots.rest()
+    timers.pop()()
+    cells.runtime.snapshots.rest()  # somebody has opened an agent, say
+    for rested in timers:
+        rested()
+    assert [anew for _, anew, _ in forms(cells)] == [False, True]
