@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import Any
+
+from IPython.core.getipython import get_ipython
 
 
 def block(loop: asyncio.AbstractEventLoop, done: Future[None], timeout: float | None) -> None:
@@ -27,7 +30,7 @@ def block(loop: asyncio.AbstractEventLoop, done: Future[None], timeout: float | 
 
     warn_of_old_nest_asyncio()
     nest_asyncio2.apply(loop)
-    with _interrupts.watch(loop) as interrupted:
+    with _interrupts.watch(loop) as interrupted, _hearing_widgets():
         if not interrupted.done():
             ends = {asyncio.wrap_future(done, loop=loop), interrupted}
             loop.run_until_complete(asyncio.wait(ends, timeout=timeout, return_when="FIRST_COMPLETED"))
@@ -35,6 +38,34 @@ def block(loop: asyncio.AbstractEventLoop, done: Future[None], timeout: float | 
             raise KeyboardInterrupt
     if not done.done():
         raise TimeoutError
+
+
+@contextmanager
+def _hearing_widgets() -> Iterator[None]:
+    """Let the kernel hear widgets, the panel for one, while a cell waits in here.
+
+    ipykernel 7 handles all messages of its main shell in one context. The waiting cell has entered that, so that nothing
+    else of the shell goes on until it ends. Cells shall wait for that, in order; a click need not, and gets a context of
+    its own. Where a kernel is built otherwise, clicks wait, too.
+    """
+    kernel: Any = getattr(get_ipython(), "kernel", None)
+    try:
+        stream = kernel.shell_channel_thread.manager._shell_channel_to_main.to_stream
+        before = stream._recv_callback
+    except AttributeError:
+        yield
+        return
+
+    def route(message: list[Any]) -> object:
+        _, frames = kernel.session.feed_identities(message, copy=False)
+        header = kernel.session.deserialize(frames, content=False, copy=False)["header"]
+        return kernel.shell_main(None, message) if header["msg_type"] == "comm_msg" else before(message)
+
+    stream.on_recv(route, copy=False)
+    try:
+        yield
+    finally:
+        stream.on_recv(before, copy=False)
 
 
 def warn_of_old_nest_asyncio() -> None:

@@ -157,7 +157,7 @@ class AgentForm(ipywidgets.VBox):  # type: ignore[misc]
             notes[MODEL] = self._who_answers()
         for path, field in self.fields.items():
             color = _ERROR if path in wrong and field.text else _QUIET
-            field.message.value = _line(notes.get(path, ""), f"{color};padding-left:calc({_LABEL} + 4px)")
+            field.message.value = _line(notes.get(path, ""), f"{color};padding-left:calc({_LABEL} + 8px)")
         self.create.disabled = self.save.disabled = agent is None
         missing = "\n".join(one.text for one in problems)
         self.yaml.value = _preview("YAML", yaml_of(agent) if agent else missing)

@@ -116,9 +116,6 @@ class Panel(anywidget.AnyWidget):
         self._allowance, self._counted = float(BURST), 0.0  # bytes that may be sent, as of then
         self._whole = False  # a view wants everything
         super().__init__()
-        if hasattr(self.comm, "_reply_subshell_for"):
-            # ipykernel would send what a view says to the shell that sent last, where a cell may be waiting for runs.
-            self.comm._reply_subshell_for = lambda _, subshell: subshell
         self._board = Board(runtime, self._changed)
 
     def __repr__(self) -> str:

@@ -173,9 +173,12 @@ let views = 0;
 function h(what, attributes = {}, ...children) {
   const [tag, ...classes] = what.split(".");
   const element = document.createElement(tag);
+  // JupyterLab's keys act on cells wherever the focus is, but in an element that says so itself.
+  if (["button", "input", "select", "textarea"].includes(tag) || "tabindex" in attributes) element.dataset.lmSuppressShortcuts = "true";
   if (classes.length) element.className = classes.join(" ");
   for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    if (name === "onclick") element.addEventListener("click", (event) => { if (element.ariaDisabled !== "true") value(event); });
+    else if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else if (value !== undefined && value !== false) element.setAttribute(name, value === true ? "" : value);
   }
   element.append(...children);
@@ -190,6 +193,9 @@ function mark(element, name, value) {
   if (value === null || value === undefined || value === false) element.removeAttribute(name);
   else if (element.getAttribute(name) !== String(value)) element.setAttribute(name, String(value));
 }
+
+/** Whether a button can be used. One that cannot keeps the focus, which `disabled` would lose. */
+const able = (button, yes) => mark(button, "aria-disabled", yes ? null : "true");
 
 /** Children by key, each element kept as long as its key is there, the focus in it, too. */
 function keyed(parent, items, keyOf, make, update) {
@@ -260,7 +266,7 @@ function wire(model, hear) {
     // What the panel itself sends makes a kernel busy, too, in every front end for a moment.
     if (header.msg_type !== "status" || parent.msg_type !== "execute_request") return;
     if (content.execution_state === "busy") cells.add(parent.msg_id);
-    else cells.delete(parent.msg_id);
+    else if (cells.delete(parent.msg_id)) hear({ kind: "turn" });
     listen(SILENCE_S);
   };
   const onStatus = () => {
@@ -278,7 +284,7 @@ function wire(model, hear) {
     clearTimeout(watch);
     for (const { timer } of asked.values()) clearTimeout(timer);
   });
-  return { tell: send, ask, close: () => over.abort() };
+  return { tell: send, ask, busy: () => cells.size > 0 || kernel?.status === "busy", close: () => over.abort() };
 }
 
 function timeline() {
@@ -419,9 +425,10 @@ function makeDetails(act, close) {
     say(parts.gate, shut ? "Resume" : "Pause");
     const run = details?.run;
     const going = run && !run.finished;
-    parts.cancel.disabled = !going;
-    parts.clear.disabled = !row.queued;
-    parts.stop.disabled = row.state === "stopped";
+    able(parts.cancel, going);
+    able(parts.clear, row.queued);
+    able(parts.stop, row.state !== "stopped");
+    parts.text.hidden = run?.finished && !details.text?.text;
     sections.run.hidden = !run;
     if (!details?.spec) return;
     say(parts.run, run?.id ?? "");
@@ -471,9 +478,8 @@ function makeQueued(one, act) {
     mark(prompt, "title", now.prompt);
     say(age, now.needs.length ? `needs ${now.needs.join(", ")}` : ago(clock - now.since));
     if (item.getRootNode().activeElement !== priority) priority.value = now.priority;
-    mark(up, "aria-disabled", !item.around.before);
-    up.disabled = !item.around.before;
-    down.disabled = !item.around.after;
+    able(up, item.around.before);
+    able(down, item.around.after);
   };
   return item;
 }
@@ -542,7 +548,8 @@ function makeAsk(act) {
   element.addEventListener("submit", (event) => {
     event.preventDefault();
     if (!prompt.value.trim() || !to.value) return prompt.focus();
-    return act({ do: "ask", agent: to.value, prompt: prompt.value, priority: priority.value }, (done) => { if (done.ok) prompt.value = ""; });
+    const asked = prompt.value;
+    return act({ do: "ask", agent: to.value, prompt: asked, priority: priority.value }, (done) => { if (done.ok && prompt.value === asked) prompt.value = ""; });
   });
   prompt.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
@@ -598,14 +605,18 @@ function render({ model, el }) {
   const details = makeDetails(act, () => openRow(""));
   const main = h("div.wnb-main", {}, grid, empty, details);
   const ask = makeAsk(act);
-  const root = h("div.wnb", { role: "region", "aria-label": "Team of agents", "data-lm-suppress-shortcuts": "true" }, top, main, ask, foot);
+  const root = h("div.wnb", { role: "region", "aria-label": "Team of agents", }, top, main, ask, foot);
   root.hidden = true;
   el.append(root);
 
   function hear(message) {
+    if (message.kind === "turn") { // a cell has ended: whoever was not answered asks again
+      if (!state.known) link.tell({ do: "hello" });
+      return undefined;
+    }
     if (message.kind === "silent") {
       const why = message.gone
-        ? "No kernel answers here any more. Run %agents again to see the team."
+        ? "No kernel answers. Where it was restarted, run %agents again."
         : "The kernel is busy with a cell: agents stand still until it ends or awaits. What you ask for is done then.";
       root.hidden = false;
       return notify(why, message.gone ? "gone" : "busy");
@@ -687,7 +698,7 @@ function render({ model, el }) {
     if (empty.wnbTeam === state.team) return;
     empty.wnbTeam = state.team;
     empty.replaceChildren(
-      h("p", {}, h("strong", {}, "Nobody is at work yet.")), h("p", {}, "Make an agent with ", h("code", {}, "%agent new NAME"), ", in the form of ", h("code", {}, "%agent new"), state.team.length ? ", or take one that is at hand:" : "."),
+      h("p", {}, h("strong", {}, "Nobody is at work yet.")), h("p", {}, "Make an agent with ", h("code", {}, "%agent new NAME"), " or in the form of ", h("code", {}, "%agent new"), state.team.length ? ". Or take one that is at hand:" : "."),
       h("div.wnb-hire", {}, ...state.team.slice(0, 24).map(({ name, about }) => h("button.wnb-button", { type: "button", title: about, onclick: () => act({ do: "hire", agent: name }) }, `+ ${name}`))),
     );
   }
@@ -768,7 +779,7 @@ function render({ model, el }) {
   const seconds = setInterval(() => { if (!document.hidden && root.isConnected && state.known) paintSoon(); }, 1000);
   openRow("");
   link.tell({ do: "hello" });
-  const late = setTimeout(() => { if (!state.known) hear({ kind: "silent", gone: model.widget_manager?.kernel?.status !== "busy" }); }, 1500);
+  const late = setTimeout(() => { if (!state.known) hear({ kind: "silent", gone: !link.busy() }); }, 1500);
   return () => {
     for (const timer of [seconds]) clearInterval(timer);
     for (const timer of [late, lookTimer, sure]) clearTimeout(timer);

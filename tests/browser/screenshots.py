@@ -1,0 +1,189 @@
+"""Pictures of the panel and the form for the documentation: `python tests/browser/screenshots.py`.
+
+A team of offline models at believable work, in a real JupyterLab. An hour of it takes seconds: its clock is put forward.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from labs import PROJECT, Lab, Notebook, chromium_path, open_notebook, running_browser, running_lab, set_theme, view
+from playwright.sync_api import expect
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Locator
+
+IMAGES = PROJECT / "notebooks" / "images"
+TEAM = '''
+%load_ext whisper_nb
+import asyncio, time
+from dataclasses import replace
+from pathlib import Path
+
+import whisper_nb as wnb
+from whisper_nb.messages import Finish
+
+rt, real, ahead = wnb.runtime(), time.time, [-280.0]
+time.time = lambda: real() + ahead[0]
+
+class Priced(wnb.ScriptedModel):
+    """Counts as much as a real model would, and asks as much for it."""
+
+    async def stream(self, request):
+        async for delta in super().stream(request):
+            if isinstance(delta, Finish):
+                usage = replace(delta.usage, input_tokens=delta.usage.input_tokens * 31)
+                delta = replace(delta, usage=usage, cost_usd=usage.input_tokens * 3e-6 + usage.output_tokens * 15e-6)
+            yield delta
+
+SLOW = {"tokens_per_second": 9}
+CLEAN = """Of 48,211 rows, 1,304 have no station and 212 repeat a timestamp. I dropped the repeats, kept the newest of each, and
+filled gaps of up to two hours by interpolation. Longer gaps stay empty, so that nobody mistakes a guess for a measurement.
+Station 14 drifts by about 0.3 °C a month from March on; I flagged it in `quality` and did not correct it. """
+TREND = """The seasonal model explains 81 % of the variance. Residuals are autocorrelated at lag 24, so the standard errors of the
+plain fit are too small by a third. """
+FOUND = """Three reviews fit: two on calibration against a reference every six months, one on drift by humidity. The newest
+reports a median drift of 0.4 °C in the first"""
+RULES = [
+    wnb.Rule("^Clean", " ".join(CLEAN.split()) + " Next: align the clocks, three stations send local time. " * 9, **SLOW),
+    wnb.Rule("^Fit", " ".join(TREND.split()) + " Next: Newey-West errors. " * 40, **SLOW),
+    wnb.Rule("low-cost", " ".join(FOUND.split()) + " year", truncate=29),
+    wnb.Rule("^Search", error="the provider refuses: rate limit of 10 requests a minute (HTTP 429)"),
+    wnb.Rule("", "Done: the summary is in the notebook, with the three points that need a decision."),
+]
+WHO = [
+    ("mira", "Data engineer", "🧹", "#2F7DE1", "openai/gpt-4o-mini"),
+    ("noor", "Statistician", "📐", "#8e44ad", "anthropic/claude-sonnet-4-5"),
+    ("leo", "Charts", "📊", "#e67e22", "openai/gpt-4o-mini"),
+    ("kai", "Literature", "📚", "#5f8a3a", "gemini/gemini-2.5-flash"),
+    ("iris", "Reviewer", "🔍", "#0e8f7e", "anthropic/claude-sonnet-4-5"),
+    ("theo", "Writer", "✏️", "#c0392b", "mistral/mistral-small-latest"),
+]
+for name, title, icon, color, model in WHO:
+    rt.models[model] = Priced(RULES)
+    rt.create(wnb.Agent(name=name, title=title, icon=icon, color=color, config=model))
+quick = Priced([wnb.Rule(delay_s=0.15, reply="Done, and checked against the raw files. " * 6)])
+usual = {model: rt.models._named[model] for *_, model in WHO}
+'''
+HISTORY = """
+rt.models._named.update(dict.fromkeys(usual, quick))
+days = ["mira noor", "mira leo kai", "kai iris", "noor iris theo", "mira noor", "leo theo iris", "noor mira kai", "iris leo mira"]
+days += ["mira noor theo", "mira kai leo", "noor iris"]
+for number, names in enumerate(days):
+    runs = [rt[name].submit(f"Look through part {number + 1} of the station data") for name in names.split()]
+    await asyncio.sleep(0.08)
+    ahead[0] += 9 + number * 7 % 17
+    await asyncio.gather(*runs)
+    ahead[0] += 4 + number * 5 % 11
+rt.models._named.update(usual)
+"""
+WORK = """
+ahead[0] = 0.0
+rt["mira"].submit("Clean the hourly temperatures of all 32 stations, and say what you changed")
+fit = rt["noor"].submit("Fit a trend with a seasonal part, and check the residuals")
+rt["leo"].submit(["Plot the trend of each station with its error, from: ", fit])
+failed = rt["kai"].submit("Search for studies of urban heat in towns below 50,000 people")
+await asyncio.sleep(0.3)  # until they are at it
+for prompt, priority in (
+    ("Station 14 sends nonsense since noon: find out what and since when", "urgent"),
+    ("Join the stations with the land-use table", "high"),
+    ("Write the cleaned data to Parquet, a file per year", "normal"),
+    ("Describe every column in a table", "low"),
+):
+    rt["mira"].submit(prompt, priority=priority)
+rt["noor"].submit("Compare with the five rural stations", priority="high")
+rt["theo"].pause()
+rt["theo"].submit("Draft the methods section from the log")
+"""
+FAILURES = """
+for what in ("heat islands in small towns", "drift of low-cost sensors"):
+    rt["kai"].submit(f"Search for reviews of {what}")
+"""
+BLOCKS = "while not Path('go.txt').exists(): time.sleep(0.05)"
+FORM = {
+    "name": "mira",
+    "title": "Data engineer",
+    "role": "cleans and joins tables",
+    "icon": "🧹",
+    "color": "#2F7DE1",
+    "system prompt": "You clean measurements.\nSay what you change, and never guess a value.",
+    "tools": "rows",
+    "max turns": "8",
+}
+
+
+def main() -> None:
+    path = chromium_path()
+    if path is None:
+        sys.exit("no Chromium here: install one (make chromium), then run this again")
+    IMAGES.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as home, running_lab(Path(home)) as lab, running_browser(path) as browser:
+        panels(lab, browser)
+        forms(lab, browser)
+
+
+def panels(lab: Lab, browser: Browser) -> None:
+    lab.write("team.ipynb", TEAM, "%agents", HISTORY, WORK, FAILURES, BLOCKS)
+    notebook = opened(lab, browser, "team.ipynb")
+    for source in ("class Priced", "%agents", "days =", "ahead[0] = 0.0"):
+        notebook.run(source)
+    panel = view(notebook)
+    expect(panel.row("mira")).to_contain_text("#", timeout=20_000)
+    expect(panel.row("kai")).to_contain_text("rate limit")
+    panel.open("mira")
+    expect(panel.text).to_contain_text("Station 14 drifts", timeout=30_000)
+    both(notebook, panel.root, "panel")
+    notebook.run("go.txt")
+    expect(panel.notice).to_contain_text("busy")
+    picture(panel.root, "panel-busy")
+    lab.tell("go", "on")
+    expect(panel.notice).not_to_contain_text("busy")
+    notebook.run("for what in")
+    panel.open("kai")
+    expect(panel.details).to_contain_text("drift of low-cost sensors")
+    picture(panel.root, "panel-error")
+    panel.button("Close details").click()
+    notebook.kernel("[rt.remove(one.name) for one in rt.sessions]")
+    expect(panel.root).to_contain_text("Nobody is at work")
+    picture(panel.root, "panel-empty")
+    notebook.shut_down()
+
+
+def forms(lab: Lab, browser: Browser) -> None:
+    tool = "%load_ext whisper_nb\ndef rows(path: str) -> int:\n    'Count the rows of a file.'\n    return 0"
+    lab.write("form.ipynb", tool, "%agent new")
+    notebook = opened(lab, browser, "form.ipynb")
+    notebook.command("notebook:run-all-cells")
+    form = notebook.output("%agent new").locator(".jp-OutputArea-output").first
+    for label, text in FORM.items():
+        form.get_by_role("textbox", name=label, exact=True).fill(text)
+    expect(form.get_by_label("Python")).to_contain_text("max_turns=8")
+    both(notebook, form, "form")
+    notebook.shut_down()
+
+
+def opened(lab: Lab, browser: Browser, path: str) -> Notebook:
+    looks = {"viewport": {"width": 1500, "height": 1400}, "device_scale_factor": 1.25}
+    notebook = open_notebook(browser, f"{lab.url}/lab/tree/{path}?reset&token={lab.token}", **looks)
+    notebook.command("application:toggle-left-area")
+    return notebook
+
+
+def both(notebook: Notebook, element: Locator, name: str) -> None:
+    """A picture in each theme."""
+    for theme in ("Light", "Dark"):
+        set_theme(notebook.page, f"JupyterLab {theme}")
+        picture(element, f"{name}-{theme.lower()}")
+    set_theme(notebook.page, "JupyterLab Light")
+
+
+def picture(element: Locator, name: str) -> None:
+    """The element, as large as it is."""
+    element.screenshot(path=IMAGES / f"{name}.png", animations="disabled")
+
+
+if __name__ == "__main__":
+    main()

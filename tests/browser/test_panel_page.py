@@ -1,0 +1,514 @@
+"""The panel as a person meets it, in JupyterLab. What agents say, and when, the test says: `lab.tell`."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import count
+from typing import TYPE_CHECKING
+
+import pytest
+from labs import TEAM, Lab, Notebook, View, open_notebook, serious, set_theme, view
+from nbconvert import HTMLExporter
+from playwright.sync_api import Locator, Page, expect
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+#: A cell that holds the kernel up, and one that waits and lets agents work: until the test says `lab.tell("go")`.
+BLOCKS = "while not told('go'): time.sleep(0.01)\nprint('over')"
+AWAITS = "while not told('on'): await asyncio.sleep(0.01)\nprint('over')"
+BUSY, GONE = "kernel is busy", "No kernel answers"
+_numbers = count(1)
+
+
+@dataclass
+class Desk:
+    """A notebook with a panel, and a new team for each story."""
+
+    lab: Lab
+    notebook: Notebook
+    panel: View
+
+    @property
+    def page(self) -> Page:
+        return self.notebook.page
+
+    def hire(self, *names: str) -> list[str]:
+        """Agents of these names and a number, so that no story knows those of another."""
+        number = next(_numbers)
+        made = [f"{name}{number}" for name in names]
+        self.notebook.kernel(f"[rt.remove(one.name) for one in rt.sessions]\nhire(*{made})")
+        expect(self.panel.root).to_contain_text(f"{len(made)} agent{'s' * (len(made) > 1)}")
+        return made
+
+    def give(self, agent: str, *prompts: str) -> None:
+        """Work for an agent, from code."""
+        self.notebook.kernel("\n".join(f"rt[{agent!r}].submit({prompt!r})" for prompt in prompts))
+
+
+@pytest.fixture(scope="module")
+def shared(lab: Lab, browser: Browser) -> Iterator[Desk]:
+    """A notebook that shows the panel."""
+    lab.write("panel.ipynb", TEAM, "%agents", BLOCKS, AWAITS, "%agent wait")
+    notebook = open_notebook(browser, f"{lab.url}/lab/tree/panel.ipynb?reset&token={lab.token}")
+    notebook.run("%load_ext")
+    notebook.run("%agents")
+    desk = Desk(lab, notebook, view(notebook))
+    expect(desk.panel.root).to_be_visible()
+    yield desk
+    notebook.shut_down()
+    notebook.page.context.close()
+
+
+@pytest.fixture
+def desk(shared: Desk) -> Iterator[Desk]:
+    """The same for one story, which may not upset the browser's console."""
+    shared.notebook.complaints.clear()
+    yield shared
+    assert [text for text in shared.notebook.complaints if "wnb" in text or "whisper" in text.lower()] == []
+
+
+def test_run_all_with_cells_that_queue_up(lab: Lab, open_notebook: Callable[[str], Notebook]) -> None:
+    launch = "[rt['ann'].submit(f'question {n}') for n in range(3)]; print('launched')"
+    lab.write("all.ipynb", TEAM, "hire('ann', 'bob')", "%agents", launch, "%agent wait", "print('after')")
+    notebook = open_notebook("all.ipynb")
+    notebook.command("notebook:run-all-cells")
+    panel = view(notebook)
+    panel.open("ann")
+    expect(panel.row("ann")).to_contain_text("question 0")
+    expect(panel.queue).to_have_count(2)
+    for number in range(3):
+        lab.tell("ann", f"answer-{number}")
+        expect(panel.text).to_contain_text(f"answer-{number}")
+        lab.tell("ann", ".")
+    notebook.wait_until_idle()
+    expect(notebook.output("%agent wait")).to_contain_text("3 succeeded")
+    expect(notebook.output("print('after')")).to_contain_text("after")
+    expect(panel.row("ann")).to_contain_text("idle")
+    expect(panel.row("ann")).to_contain_text("300 + 60")
+    cells = "() => [...jupyterapp.shell.currentWidget.content.model.cells].map(cell => cell.executionCount)"
+    assert notebook.page.evaluate(cells) == [1, 2, 3, 4, 5, 6]
+    assert [text for text in notebook.complaints if "wnb" in text or "whisper" in text.lower()] == []
+    notebook.shut_down()
+
+
+def test_work_from_the_panels_own_box_streams_in_the_opened_row(desk: Desk) -> None:
+    panel, (ann, bob) = desk.panel, desk.hire("ann", "bob")
+    for prompt in ("Read the report", "Sum it up", "Translate it"):
+        panel.ask(ann, prompt)
+        expect(panel.prompt).to_have_value("")
+    expect(panel.row(ann)).to_contain_text("Read the report")
+    expect(panel.row(ann)).to_contain_text("#2")
+    expect(panel.row(ann)).to_contain_text("#3")
+    panel.open(ann)
+    for word in ("It", "says", "so."):
+        desk.lab.tell(ann, word)
+        expect(panel.text).to_contain_text(word)
+    desk.lab.tell(ann, ".")
+    expect(panel.row(ann)).to_contain_text("Sum it up")
+    expect(panel.queue).to_have_count(1)
+    desk.lab.tell(ann, ".", ".")
+    expect(panel.row(ann)).to_contain_text("idle")
+    expect(panel.details).to_contain_text("It says so.")
+
+    panel.ask("*", "Say hello")
+    expect(panel.row(ann)).to_contain_text("Say hello")
+    expect(panel.row(bob)).to_contain_text("Say hello")
+    desk.lab.tell(ann, ".")
+    desk.lab.tell(bob, "!the provider is down")
+    expect(panel.row(bob)).to_contain_text("the provider is down")
+    expect(panel.root).to_contain_text("1 failed")
+
+
+def test_a_queue_is_put_in_order_from_the_details(desk: Desk) -> None:
+    panel, (ann,) = desk.panel, desk.hire("ann")
+    desk.give(ann, "first", "second", "third", "fourth")
+    panel.open(ann)
+    expect(panel.queue).to_contain_text(["second", "third", "fourth"])
+    panel.button(f"Move up {ann}#4").click()
+    expect(panel.queue).to_contain_text(["second", "fourth", "third"])
+    panel.button(f"Move down {ann}#2").click()
+    expect(panel.queue).to_contain_text(["fourth", "second", "third"])
+    panel.root.get_by_label(f"Priority of {ann}#3").select_option("urgent")
+    expect(panel.queue).to_contain_text(["third", "fourth", "second"])
+    expect(panel.row(ann)).to_contain_text("#3 urgent")
+    panel.button(f"Cancel {ann}#4").click()
+    expect(panel.queue).to_contain_text(["third", "second"])
+    panel.button("Cancel run").click()
+    expect(panel.row(ann)).to_contain_text("third")
+    expect(panel.details).to_contain_text(re.compile(rf"{ann}#1\W*cancelled"))
+    panel.button("Cancel queued").click()
+    expect(panel.queue).to_have_count(0)
+    expect(panel.row(ann)).to_contain_text("third")
+
+
+def test_agents_are_paused_and_stopped_one_by_one_and_all_at_once(desk: Desk) -> None:
+    panel, (ann, bob) = desk.panel, desk.hire("ann", "bob")
+    desk.give(ann, "first", "second")
+    panel.open(ann)
+    panel.button("Pause").click()
+    expect(panel.row(ann)).to_contain_text("paused (running)")
+    desk.lab.tell(ann, ".")
+    expect(panel.row(ann)).to_contain_text(re.compile(r"paused(?! \()"))
+    expect(panel.queue).to_have_count(1)
+    panel.button("Resume").click()
+    expect(panel.row(ann)).to_contain_text("running")
+    expect(panel.row(ann)).to_contain_text("second")
+    panel.button("Stop").click()
+    expect(panel.row(ann)).to_contain_text("stopped")
+    panel.button("Resume").click()
+    expect(panel.row(ann)).to_contain_text("idle")
+
+    desk.give(ann, "third")
+    desk.give(bob, "first")
+    panel.root.get_by_role("button", name="Stop all").click()
+    expect(panel.row(bob)).to_contain_text("running")
+    panel.root.get_by_role("button", name="Really stop all?").click()
+    for agent in (ann, bob):
+        expect(panel.row(agent)).to_contain_text("stopped")
+    panel.ask("*", "anybody?")
+    expect(panel.notice).to_contain_text("nobody to ask")
+
+
+#: Do something to an element, and measure in the page how long it takes until another one shows it.
+LATENCY = """(control, [shows, text, value]) => new Promise(resolve => {
+    const start = performance.now();
+    const look = () => { if (shows.textContent.includes(text)) resolve(performance.now() - start) };
+    new MutationObserver(look).observe(shows, {subtree: true, childList: true, characterData: true});
+    if (value === null) return control.click();
+    control.value = value;
+    control.dispatchEvent(new Event('change'));
+})"""
+
+
+def latency(control: Locator, shows: Locator, text: str, value: str | None = None) -> float:
+    """Milliseconds from a click, or a choice, to its result."""
+    return float(control.evaluate(LATENCY, [shows.element_handle(), text, value]))
+
+
+def test_what_is_clicked_shows_within_a_second(desk: Desk) -> None:
+    panel, (ann,) = desk.panel, desk.hire("ann")
+    desk.give(ann, "first", "second", "third")
+    panel.open(ann)
+    row = panel.row(ann)
+    expect(panel.queue).to_have_count(2)
+    took = {
+        "priority": latency(panel.root.get_by_label(f"Priority of {ann}#3"), row, "#3 urgent", "urgent"),
+        "cancel a queued run": latency(panel.button(f"Cancel {ann}#2"), panel.notice, "cancelled"),
+        "pause": latency(panel.button("Pause"), row, "paused"),
+        "resume": latency(panel.button("Resume"), row, "running"),
+        "cancel the run": latency(panel.button("Cancel run"), row, "third"),
+        "stop": latency(panel.button("Stop"), row, "stopped"),
+    }
+    panel.button("Resume").click()
+    panel.prompt.fill("fourth")
+    expect(row).to_contain_text("idle")
+    took["send"] = latency(panel.root.get_by_role("button", name="Send"), row, "fourth")
+    print("\n" + ", ".join(f"{what} {ms:.0f} ms" for what, ms in took.items()))  # noqa: T201
+    assert max(took.values()) < 1000
+
+
+def test_a_cell_that_blocks_holds_up_the_team_and_the_panel_says_so(desk: Desk) -> None:
+    panel, (ann, bob) = desk.panel, desk.hire("ann", "bob")
+    desk.give(ann, "first")
+    expect(panel.row(ann)).to_contain_text("running")
+    desk.notebook.run("told('go')")
+    expect(panel.notice).to_contain_text(BUSY)  # though nobody has clicked anything
+    panel.ask(bob, "while it blocks")
+    panel.prompt.fill("next")
+    panel.open(ann)
+    panel.button("Pause").click()
+    expect(panel.notice).to_contain_text(BUSY)
+    expect(panel.row(bob)).not_to_contain_text("while it blocks")
+    desk.lab.tell("go", "on")
+    expect(panel.row(bob)).to_contain_text("while it blocks")
+    expect(panel.row(ann)).to_contain_text("paused (running)")
+    expect(panel.notice).not_to_contain_text(BUSY)
+    expect(panel.prompt).to_have_value("next")  # what was typed meanwhile is still there
+    expect(desk.notebook.output("told('go')")).to_contain_text("over")
+
+
+@pytest.mark.parametrize("cell", ["told('on')", "%agent wait"])
+def test_a_cell_that_waits_holds_up_nobody(desk: Desk, cell: str) -> None:
+    panel, (ann, bob) = desk.panel, desk.hire("ann", "bob")
+    desk.give(ann, "first")
+    desk.notebook.run(cell)
+    expect(desk.notebook.cell(cell)).to_contain_text("[*]")
+    panel.open(ann)
+    desk.lab.tell(ann, "one")
+    expect(panel.text).to_contain_text("one")
+    panel.ask(bob, "while it waits")
+    expect(panel.row(bob)).to_contain_text("while it waits")
+    took = latency(panel.button("Pause"), panel.row(ann), "paused")
+    took = max(took, latency(panel.button("Resume"), panel.row(ann), "running"))
+    desk.lab.tell(ann, "two")
+    expect(panel.text).to_contain_text("one two")
+    expect(panel.notice).not_to_contain_text(BUSY)
+    expect(desk.notebook.cell(cell)).to_contain_text("[*]")
+    assert took < 1000
+    desk.lab.tell(ann, ".")
+    desk.lab.tell(bob, ".")
+    desk.lab.tell("on", "now")
+    expect(desk.notebook.output(cell)).to_contain_text(re.compile("over|succeeded"))
+
+
+def test_the_panel_survives_a_reload_and_every_view_of_it_agrees(lab: Lab, browser: Browser) -> None:
+    lab.write("views.ipynb", TEAM, "hire('ann', 'bob'); rt['ann'].submit('first')", "%agents", "rt.panel()")
+    # A workspace of its own each: JupyterLab opens what was open in it.
+    url = lab.url + "/lab/workspaces/{}/tree/views.ipynb?token=" + lab.token
+    notebook = open_notebook(browser, url.format("first"))
+    notebook.command("notebook:run-all-cells")
+    panels = [view(notebook), view(notebook, "rt.panel()")]
+    for panel in panels:
+        expect(panel.row("ann")).to_contain_text("first")
+    panels[0].open("ann")
+    expect(panels[1].details).to_be_hidden()  # what is open is a matter of each view
+    lab.tell("ann", "half")
+    expect(panels[0].text).to_contain_text("half")
+    panels[1].ask("bob", "from the other view")
+    for panel in panels:
+        expect(panel.row("bob")).to_contain_text("from the other view")
+    notebook.wait_until_idle()
+    notebook.save()
+
+    notebook.page.reload(wait_until="domcontentloaded")
+    notebook.settle()
+    start = time.monotonic()
+    for panel in panels:
+        expect(panel.row("ann")).to_contain_text("running")
+        expect(panel.row("bob")).to_contain_text("from the other view")
+    took = time.monotonic() - start
+    print(f"\nwhole {took:.2f} s after the reloaded page shows the notebook")  # noqa: T201
+    assert took < 2
+    panels[1].open("ann")
+    expect(panels[1].text).to_contain_text("half")
+    lab.tell("ann", "more")
+    expect(panels[1].text).to_contain_text("half more")
+
+    other = open_notebook(browser, url.format("second"))
+    second = view(other)
+    expect(second.row("bob")).to_contain_text("from the other view")
+    second.ask("ann", "from the second page")
+    lab.tell("ann", ".")
+    for panel in (*panels, second):
+        expect(panel.row("ann")).to_contain_text("from the second page")
+    other.page.context.close()
+    panels[0].open("ann")
+    panels[0].button("Stop").click()
+    expect(panels[1].row("ann")).to_contain_text("stopped")
+    assert [text for text in notebook.complaints if "wnb" in text or "whisper" in text.lower()] == []
+    notebook.shut_down()
+    notebook.page.context.close()
+
+
+CELLS = """() => {
+    const notebook = jupyterapp.shell.currentWidget.content;
+    const cells = [...notebook.model.cells].map(cell => [cell.type, cell.sharedModel.source, cell.executionCount]);
+    return JSON.stringify([notebook.activeCellIndex, cells]);
+}"""
+
+
+def test_the_panel_is_used_without_a_mouse(desk: Desk) -> None:
+    panel, (ann, bob, cleo) = desk.panel, desk.hire("ann", "bob", "cleo")
+    press = panel.page.keyboard.press
+    desk.give(ann, "first", "second", "third")
+    expect(panel.row(ann)).to_contain_text("#3")
+    panel.root.get_by_label("Filter agents").focus()
+    for _ in range(12):
+        press("Tab")
+        if panel.row(ann).evaluate("row => row === document.activeElement"):
+            break
+    expect(panel.row(ann)).to_be_focused()
+    for key, agent in (("ArrowDown", bob), ("ArrowDown", cleo), ("ArrowUp", bob), ("End", cleo), ("Home", ann)):
+        press(key)
+        expect(panel.row(agent)).to_be_focused()
+    press("Enter")
+    expect(panel.details).to_contain_text(ann)
+    expect(panel.queue).to_have_count(2)
+
+    # The focus stays where it is, whatever happens around it.
+    up = panel.button(f"Move up {ann}#3")
+    up.focus()
+    desk.lab.tell(ann, "some", "words")
+    expect(panel.text).to_contain_text("some words")
+    desk.give(ann, "fourth")
+    expect(panel.queue).to_have_count(3)
+    expect(up).to_be_focused()
+    press("Enter")
+    expect(panel.queue).to_contain_text(["third", "second", "fourth"])
+    assert panel.details.evaluate("details => details.contains(document.activeElement)")
+    panel.button(f"Cancel {ann}#2").focus()
+    desk.lab.tell(ann, ".")
+    expect(panel.queue).to_contain_text(["second", "fourth"])
+    expect(panel.button(f"Cancel {ann}#2")).to_be_focused()
+    press("Enter")
+    expect(panel.queue).to_contain_text(["fourth"])
+    assert panel.details.evaluate("details => details.contains(document.activeElement)")
+    press("Escape")
+    expect(panel.details).to_be_hidden()
+    expect(panel.row(ann)).to_be_focused()
+
+
+def test_keys_in_the_panel_do_nothing_to_the_notebook(lab: Lab, open_notebook: Callable[[str], Notebook]) -> None:
+    lab.write("keys.ipynb", TEAM, "hire('ann'); [rt['ann'].submit(str(n)) for n in range(2)]", "%agents", "'last'")
+    notebook = open_notebook("keys.ipynb")
+    notebook.command("notebook:run-all-cells")
+    notebook.wait_until_idle()
+    panel = view(notebook)
+    panel.open("ann")
+    expect(panel.queue).to_have_count(1)
+    before = notebook.page.evaluate(CELLS)
+    cancel, search = panel.button("Cancel ann#2"), panel.root.get_by_label("Filter agents")
+    for place in (panel.row("ann"), cancel, panel.text, search, panel.button("Pause"), panel.details):
+        place.focus()
+        for key in ("a", "b", "m", "y", "x", "d", "d", "z", "c", "v", "0", "0", "Shift+M", "ArrowDown", "ArrowUp"):
+            notebook.page.keyboard.press(key)
+        assert notebook.page.evaluate(CELLS) == before
+    expect(notebook.page.get_by_role("dialog")).to_have_count(0)  # 0, 0 restarts a kernel
+    prompt = panel.prompt
+    prompt.press_sequentially("dd x a b")
+    expect(prompt).to_have_value("dd x a b")
+    assert notebook.page.evaluate(CELLS) == before
+    notebook.shut_down()
+
+
+#: Set the width of the panel's place.
+WIDTH = "(root, width) => { root.parentElement.style.width = width ? `${width}px` : '' }"
+
+
+@pytest.fixture
+def sized(desk: Desk) -> Iterator[Callable[[int], None]]:
+    """Give the panel so many pixels."""
+    page = desk.page
+    page.set_viewport_size({"width": 2000, "height": 1600})
+
+    def size(width: int) -> None:
+        desk.panel.root.evaluate(WIDTH, width)
+        page.wait_for_function(
+            "([root, width]) => Math.abs(root.getBoundingClientRect().width - width) < 2",
+            arg=[desk.panel.root.element_handle(), width],
+        )
+
+    yield size
+    desk.panel.root.evaluate(WIDTH, 0)
+    page.set_viewport_size({"width": 1280, "height": 1600})
+
+
+@pytest.mark.parametrize("width", [320, 600, 900, 1400])
+def test_everything_is_within_reach_at_every_width(desk: Desk, sized: Callable[[int], None], width: int) -> None:
+    panel, (ann, _) = desk.panel, desk.hire("ann", "bob")
+    desk.give(ann, "a prompt of many words that needs more room than there is " * 3, "second", "third")
+    sized(width)
+    panel.open(ann)
+    desk.lab.tell(ann, "averylongword" * 40)
+    expect(panel.text).to_contain_text("averylongword")
+    expect(panel.queue).to_have_count(2)
+    for part in (panel.root, panel.details, panel.root.locator("form")):
+        inside, outside = part.evaluate("part => [part.scrollWidth, part.clientWidth]")
+        assert inside <= outside
+    controls = panel.root.locator("button:not([aria-disabled=true]):visible, select:visible, input:visible, textarea:visible")
+    for control in controls.all():
+        control.click(trial=True, timeout=2000)  # scrolled into view, and hit where its middle is
+
+
+#: Record, in every frame from now on, where in the panel these elements are.
+RECORD = """(root, parts) => {
+    const boxes = window.wnbBoxes = parts.map(() => new Set());
+    const look = () => {
+        if (window.wnbBoxes !== boxes) return;
+        const from = root.getBoundingClientRect();
+        parts.forEach((part, at) => {
+            const box = part.getBoundingClientRect();
+            const numbers = [box.x - from.x, box.y - from.y, box.width, box.height];
+            boxes[at].add(numbers.map(number => number.toFixed(1)).join(' '));
+        });
+        requestAnimationFrame(look);
+    };
+    look();
+}"""
+
+
+@pytest.mark.parametrize("width", [600, 1100])
+@pytest.mark.parametrize("opened", [False, True])
+def test_nothing_moves_while_agents_work(desk: Desk, sized: Callable[[int], None], width: int, opened: bool) -> None:
+    panel, (ann, bob) = desk.panel, desk.hire("ann", "bob")
+    sized(width)
+    desk.give(ann, "first", "second", "third")
+    if opened:
+        panel.open(ann)
+        expect(panel.queue).to_have_count(2)
+    expect(panel.row(ann)).to_contain_text("#3")
+    parts = {
+        "filter": panel.root.get_by_label("Filter agents"),
+        "grid": panel.root.get_by_role("grid"),
+        "form": panel.root.locator("form"),
+    }
+    panel.root.evaluate(RECORD, [part.element_handle() for part in parts.values()])
+    for number in range(30):
+        desk.lab.tell(ann, f"word-{number}", "and a longer piece of text after it, as models write it.")
+        if opened:
+            expect(panel.text).to_contain_text(f"word-{number}")
+    desk.lab.tell(ann, ".")
+    desk.give(bob, "first")
+    expect(panel.row(ann)).to_contain_text("second")
+    desk.lab.tell(ann, "!no more")
+    desk.lab.tell(bob, ".")
+    expect(panel.row(ann)).to_contain_text("third")
+    expect(panel.row(bob)).to_contain_text("idle")
+    desk.lab.tell(ann, ".")
+    expect(panel.row(ann)).to_contain_text("idle")
+    boxes = panel.page.evaluate(
+        "() => { const boxes = wnbBoxes; window.wnbBoxes = null; return boxes.map(one => [...one]) }"
+    )
+    assert {name: where for name, where in zip(parts, boxes, strict=True) if len(where) > 1} == {}
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
+def test_axe_finds_nothing_serious(desk: Desk, theme: str) -> None:
+    panel, (ann, bob) = desk.panel, desk.hire("ann", "bob")
+    set_theme(panel.page, theme)
+    desk.give(ann, "zero", "first", "second", "third")
+    desk.give(bob, "fails")
+    desk.lab.tell(ann, ".", "words")
+    desk.lab.tell(bob, "!no more")
+    panel.open(ann)
+    expect(panel.text).to_contain_text("words")
+    expect(panel.row(bob)).to_contain_text("no more")
+    found = serious(panel.root)
+    set_theme(panel.page, "JupyterLab Light")
+    assert found == []
+
+
+def test_a_saved_notebook_tells_of_the_team_without_a_script(lab: Lab, browser: Browser) -> None:
+    lab.write("static.ipynb", TEAM, "hire('ann', 'bob'); rt['ann'].submit('first')", "%agents", "print('after')")
+    notebook = open_notebook(browser, f"{lab.url}/lab/tree/static.ipynb?reset&token={lab.token}")
+    notebook.command("notebook:run-all-cells")
+    notebook.wait_until_idle()
+    panel, static = view(notebook), notebook.output("%agents").locator("details")
+    expect(static).to_be_visible()
+    expect(static.get_by_role("table")).to_be_hidden()  # folded: the widget is there
+    expect(panel.row("ann")).to_contain_text("running")
+    lab.tell("ann", "!the provider is down")
+    expect(static).to_contain_text("the provider is down")  # once the team rests
+    expect(static.get_by_role("table")).to_be_hidden()
+    static.locator("summary").click()
+    expect(static.get_by_role("table")).to_contain_text("the provider is down")
+    notebook.save()
+    saved = lab.read("static.ipynb")
+    (cell,) = [cell for cell in saved.cells if cell.source == "%agents"]
+    assert len(cell.outputs) == 2
+    assert "the provider is down" in cell.outputs[1].data["text/html"]
+    assert "<details" in cell.outputs[1].data["text/html"]
+    assert "the provider is down" in cell.outputs[1].data["text/plain"]
+    notebook.shut_down()
+    notebook.page.context.close()
+
+    page = browser.new_context(java_script_enabled=False, offline=True).new_page()
+    html, _ = HTMLExporter().from_notebook_node(saved)
+    page.set_content(html, wait_until="domcontentloaded")
+    expect(page.get_by_role("table").filter(has_text="the provider is down")).to_be_visible()
+    page.context.close()
