@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help demo test quick check kernel notebooks-test package browser chromium notebooks lab bench lock clean
+.PHONY: help demo test quick check kernel notebooks-test package browser chromium notebooks screenshots lab bench lock clean
 UNIT := not kernel and not browser and not package
 
 help:  ## list the targets
@@ -55,6 +55,9 @@ chromium:  # installs it where it can; without it the browser tests fail in CI, 
 notebooks: $(STAMP)  ## run the notebooks and store their outputs
 	cd notebooks && WHISPER_MODEL= ../$(BIN)/jupyter nbconvert --log-level ERROR --to notebook --execute --inplace \
 		--ExecutePreprocessor.record_timing=False --ExecutePreprocessor.store_widget_state=False *.ipynb
+
+screenshots: $(STAMP) chromium  ## take the pictures of panel and form anew
+	$(BIN)/python tests/browser/screenshots.py
 
 lab: $(STAMP)  ## open the quickstart in JupyterLab
 	$(BIN)/jupyter lab notebooks/01_quickstart.ipynb

@@ -176,6 +176,11 @@ class Kernel:
         async with asyncio.timeout(TIMEOUT_S):
             return await answer
 
+    def tell(self, comm: str, content: dict[str, Any]) -> None:
+        """What a widget's page sends to its kernel."""
+        data = {"method": "custom", "content": content}
+        self.client.shell_channel.send(self._message("comm_msg", {"comm_id": comm, "data": data}))
+
     async def interrupt(self) -> None:
         """What the stop button does."""
         await self.manager.interrupt_kernel()

@@ -140,6 +140,9 @@ async def test_hostile_text_is_shown_as_text(kernel: Kernel) -> None:
 async def test_the_list_of_agents(kernel: Kernel) -> None:
     await kernel.run("%%agent bob -o ans\nhello")
     await kernel.run("await ans")
-    (shown,) = (await kernel.run("%agents")).contents("display_data")
-    assert "bob" in shown["data"]["text/html"]
-    assert "bob" in shown["data"]["text/plain"]
+    widget, beside = (await kernel.run("%agents")).contents("display_data")
+    assert widget["data"]["text/plain"] == "<panel of the team>"
+    assert "application/vnd.jupyter.widget-view+json" in widget["data"]
+    assert "application/vnd.jupyter.widget-view+json" not in beside["data"]
+    assert "bob" in beside["data"]["text/html"]
+    assert "bob" in beside["data"]["text/plain"]

@@ -22,6 +22,20 @@ async def test_cells_queued_behind_a_wait_are_answered_in_order_after_it(kernel:
     assert printed == [cell.id for cell in (wait, *behind)]
 
 
+async def test_a_click_in_the_panel_is_heard_while_a_cell_waits_and_cells_keep_their_order(kernel: Kernel) -> None:
+    await kernel.run("%%agent bob -o ans\nforever")
+    panel = await kernel.value("rt.panel().model_id")
+    wait = kernel.send("%agent wait")
+    behind = [kernel.send(f"print('cell', {n}, ans.status)") for n in range(5)]
+    await wait.until(lambda: wait.contents("execute_input") != [])
+    kernel.tell(panel, {"do": "cancel", "run": "bob#1", "view": "abcd", "id": 1})
+    behind += [kernel.send(f"print('cell', {n}, ans.status)") for n in range(5, 8)]
+    assert (await wait.ok()).text == "1 cancelled (bob#1)\n"
+    assert [(await cell.ok()).text for cell in behind] == [f"cell {n} cancelled\n" for n in range(8)]
+    order = [message.parent for message in kernel.messages if message.type == "execute_input"][-9:]
+    assert order == [cell.id for cell in (wait, *behind)]
+
+
 async def test_run_all_of_launches_and_waits_answers_every_cell(kernel: Kernel) -> None:
     codes = [
         "%agent new amy",
