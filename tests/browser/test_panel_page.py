@@ -410,7 +410,9 @@ def test_everything_is_within_reach_at_every_width(desk: Desk, sized: Callable[[
     for part in (panel.root, panel.details, panel.root.locator("form")):
         inside, outside = part.evaluate("part => [part.scrollWidth, part.clientWidth]")
         assert inside <= outside
-    controls = panel.root.locator("button:not([aria-disabled=true]):visible, select:visible, input:visible, textarea:visible")
+    controls = panel.root.locator(
+        "button:not([aria-disabled=true]):visible, select:visible, input:visible, textarea:visible"
+    )
     for control in controls.all():
         control.click(trial=True, timeout=2000)  # scrolled into view, and hit where its middle is
 

@@ -8,7 +8,7 @@ import pytest
 from inprocess import Notebook
 from IPython.core.interactiveshell import InteractiveShell
 
-from whisper_nb import RunFailed, Runtime
+from whisper_nb import Agent, RunFailed, Runtime
 from whisper_nb.home import Home
 from whisper_nb.notebook import magics
 from whisper_nb.notebook.commands import COMMANDS, overview
@@ -587,3 +587,10 @@ async def test_two_launches_of_one_execution_both_stay(notebook: Notebook) -> No
     notebook.run("%agent pause bob")
     assert "cancelled" not in front.run("e1", "%agent ask bob one\n%agent ask bob two", cellId="a")
     assert [run.status for run in notebook.runtime["bob"].unfinished] == ["submitted", "submitted"]
+
+
+async def test_show_prints_nothing_that_a_terminal_obeys(notebook: Notebook) -> None:
+    notebook.runtime.create(Agent(name="amy", config="offline/test", title="\x1b[2J", system_prompt="\ud800 \x1b[2J"))
+    said = notebook.run("%agent show amy")
+    assert "\x1b" not in said
+    said.encode()

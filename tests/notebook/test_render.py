@@ -38,6 +38,7 @@ from whisper_nb.notebook.render import (
     safe_markdown,
     session_rows,
     status_line,
+    step_line,
     table_html,
     table_text,
     tool_lines,
@@ -463,3 +464,9 @@ def test_a_history_reads_like_a_conversation() -> None:
         "rows gives 3",
         "assistant: Three.",
     ]
+
+
+def test_a_tool_call_in_one_line_is_printable_whatever_a_model_says() -> None:
+    call = ToolCall("1", "x\x1b[2J", '{"\\ud800": 1, "a": "\\u001b"}')
+    assert step_line(call, None) == '… x\N{REPLACEMENT CHARACTER}[2J(\N{REPLACEMENT CHARACTER}=1, a="\\u001b")'
+    assert step_line(ToolCall("1", "\ud800", "[\x1b]"), None).isprintable()

@@ -24,7 +24,7 @@ from ..session import Session
 from .board import Board
 from .explain import config_rows, model_rows, trust_lines
 from .grammar import CELL, ORDER, SET, Argument, Arguments, Command, Function, arg, order, setting, settings
-from .render import history_lines, log_line, one_line, session_rows, status_line, table_bundle
+from .render import history_lines, log_line, one_line, printable, session_rows, status_line, table_bundle
 from .snapshot import snapshot
 from .team import Team, function_in, outcome
 
@@ -165,7 +165,7 @@ def show(team: Team, args: Arguments) -> None:
         "revision": str(session.revision),
         "history": f"{len(session.history)} messages",
     }
-    print(f"{session.name}\n" + "\n".join(f"  {key:14} {value}" for key, value in facts.items() if value))  # noqa: T201
+    print(printable("\n".join([session.name, *(f"  {key:14} {value}" for key, value in facts.items() if value)])))  # noqa: T201
     for run in dict.fromkeys([*session.queue, *session.runs[-5:]]):
         print(f"  {status_line(run)}")  # noqa: T201
 

@@ -160,9 +160,8 @@ class Panel(anywidget.AnyWidget):
             seen = dict.fromkeys(name for view in self._views.values() for name in view.names)
             details = self._board.details()
             size = len(json.dumps(details)) if details else 0
-            rows, more = self._board.changes(
-                seen, max(self._allowance - size, BURST / 4)
-            )  # an open agent starves no row
+            # An agent that is open must not starve the rows.
+            rows, more = self._board.changes(seen, max(self._allowance - size, BURST / 4))
             self._allowance -= size + more
             if rows or details:
                 self._tell("update", rows=rows, details=details)
@@ -178,7 +177,10 @@ class Panel(anywidget.AnyWidget):
         if kind in ("whole", "update"):
             self._number += 1
             content["number"] = self._number
-        self.send({"kind": kind, "now": round(time.time(), 2), **content})
+        try:
+            self.send({"kind": kind, "now": round(time.time(), 2), **content})
+        except Exception:  # of a text that no message can hold, say: the next ones shall be sent all the same
+            _log.exception("the panel cannot send %s", kind)
 
     def _at_hand(self) -> list[Facts]:
         """The agents that files describe and that nobody has given work yet."""

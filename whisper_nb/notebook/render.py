@@ -339,8 +339,9 @@ def call_line(call: ToolCall) -> str:
     except (ValueError, RecursionError):
         arguments = None
     if not isinstance(arguments, dict):
-        return f"{call.name}({clip(call.arguments, 60)})"
-    return f"{call.name}({', '.join(f'{key}={clip(json.dumps(value), 40)}' for key, value in arguments.items())})"
+        return printable(f"{call.name}({clip(call.arguments, 60)})")
+    said = ", ".join(f"{key}={clip(json.dumps(value), 40)}" for key, value in arguments.items())
+    return printable(f"{call.name}({said})")
 
 
 def clip(text: str, width: int) -> str:

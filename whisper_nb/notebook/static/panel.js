@@ -429,8 +429,10 @@ function makeDetails(act, close) {
     able(parts.clear, row.queued);
     able(parts.stop, row.state !== "stopped");
     parts.text.hidden = run?.finished && !details.text?.text;
-    sections.run.hidden = !run;
+    // What was told of the agent that was open before is not this one's.
+    for (const part of Object.values(sections)) part.hidden = !details?.spec;
     if (!details?.spec) return;
+    sections.run.hidden = !run;
     say(parts.run, run?.id ?? "");
     say(parts.status, run ? runLine(run, clock) : "");
     say(parts.prompt, run?.prompt ?? "");

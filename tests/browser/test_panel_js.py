@@ -1,0 +1,369 @@
+"""The pure part of the panel's script, in a Chromium: calls of its exported functions, and what they give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from labs import PROJECT
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(60)]
+
+Facts = dict[str, Any]
+#: Gives what a JavaScript expression gives, in which `panel` is the module and the names are these values.
+Evaluate = Callable[..., Any]
+
+SCRIPT = (PROJECT / "whisper_nb" / "notebook" / "static" / "panel.js").read_text(encoding="utf-8")
+NOW = 10_000.0
+KEPT = 20_000
+LOAD = """async (source) => {
+    window.panel = await import(URL.createObjectURL(new Blob([source], {type: "text/javascript"})));
+    window.mapOf = (rows) => new Map(Object.entries(rows));
+}"""
+#: What a panel knows after these messages, and for each whether it has missed something.
+TAKE = """(() => {
+    let state = panel.nothing();
+    const missed = messages.map((message) => {
+        const taken = panel.take(state, message);
+        state = taken.state;
+        return taken.missed;
+    });
+    const [rows, details] = [state.rows, state.details].map((map) => Object.fromEntries(map));
+    return {...state, rows, details, names: [...state.rows.keys()], missed};
+})()"""
+
+
+@pytest.fixture(scope="module")
+def js(browser: Browser) -> Iterator[Evaluate]:
+    page = browser.new_page()
+    page.evaluate(LOAD, SCRIPT)
+
+    def evaluate(expression: str, **values: Any) -> Any:
+        names = ", ".join(values)
+        return page.evaluate(f"({{{names}}}) => {expression}", values)
+
+    yield evaluate
+    page.close()
+
+
+def row(**facts: Any) -> Facts:
+    """A row as the board tells it."""
+    return {
+        "title": "", "about": "", "icon": "", "color": "", "state": "idle", "since": None, "now": "", "queue": [],
+        "queued": 0, "runs": 0, "input": 0, "output": 0, "cost": 0, "model": "offline/echo", "error": "", "spans": [],
+    } | facts  # fmt: skip
+
+
+def whole(number: int = 1, rows: Facts | None = None, **said: Any) -> Facts:
+    return {"kind": "whole", "number": number, "now": NOW, "team": [], "rows": rows or {}, "details": {}, **said}
+
+
+def update(number: int, rows: Facts | None = None, details: Facts | None = None, now: float = NOW) -> Facts:
+    return {"kind": "update", "number": number, "now": now, "rows": rows or {}, "details": details or {}}
+
+
+def text(run: str, at: int, piece: str, turn: int = 1) -> Facts:
+    """A piece of a text; the kernel counts characters, and JavaScript some of them twice."""
+    return {"run": run, "turn": turn, "at": at, "to": at + len(piece), "text": piece}
+
+
+# take: what is known after messages
+
+
+def test_nothing_is_known_before_the_kernel_has_said_all(js: Evaluate) -> None:
+    known = js(TAKE, messages=[update(7, {"bob": {"state": "running"}})])
+    assert (known["known"], known["rows"], known["missed"]) == (False, {}, [False])
+
+
+def test_everything_replaces_what_was_known(js: Evaluate) -> None:
+    messages = [
+        whole(3, {"bob": row(), "al": row()}, team=[{"name": "eve"}]),
+        update(4, {"bob": {"now": "x"}}, {"bob": {"queue": []}}),
+        whole(9, {"eve": row(title="Eve")}, details={"eve": {"queue": ["a"]}}),
+    ]
+    known = js(TAKE, messages=messages)
+    assert known["names"] == ["eve"]
+    assert known["rows"]["eve"] == row(title="Eve") | {"name": "eve"}
+    assert known["details"] == {"eve": {"queue": ["a"]}}
+    assert (known["number"], known["team"], known["known"]) == (9, [], True)
+
+
+def test_an_update_changes_what_it_names_and_rows_keep_their_places(js: Evaluate) -> None:
+    rows = {"bob": row(now="a", queued=2), "al": row(), "gone": row()}
+    change = {"al": {"state": "running"}, "gone": None, "new": row(), "bob": {"now": "b"}}
+    known = js(TAKE, messages=[whole(1, rows), update(2, change)])
+    assert known["names"] == ["bob", "al", "new"]
+    assert known["rows"]["bob"] == rows["bob"] | {"name": "bob", "now": "b"}
+    assert known["rows"]["al"]["state"] == "running"
+    assert known["rows"]["new"]["name"] == "new"
+
+
+def test_who_has_gone_has_no_details_either(js: Evaluate) -> None:
+    messages = [
+        whole(1, {"bob": row()}),
+        update(2, {}, {"bob": {"queue": []}}),
+        update(3, {"bob": None, "never": None}),
+    ]
+    assert js(TAKE, messages=messages)["details"] == {}
+
+
+def test_who_is_new_has_nothing_of_a_namesake_that_has_gone(js: Evaluate) -> None:
+    old = row(now="old", error="bob#1: no", spans=[[NOW, "running"]])
+    messages = [
+        whole(1, {"bob": old}, details={"bob": {"queue": ["a"]}}),
+        update(2, {"bob": {"now": "", "first": True}}),
+    ]
+    known = js(TAKE, messages=messages)
+    assert (known["rows"]["bob"]["now"], known["rows"]["bob"]["spans"]) == ("", [])
+    assert "error" not in known["rows"]["bob"]
+    assert known["details"] == {}
+
+
+@pytest.mark.parametrize(
+    ("numbers", "missed"),
+    [((2, 3, 4), [False, False, False]), ((2, 4, 5), [False, True, False]), ((3,), [True]), ((1,), [True])],
+)
+def test_a_gap_between_numbers_means_that_updates_were_lost(
+    js: Evaluate, numbers: tuple[int, ...], missed: list[bool]
+) -> None:
+    known = js(TAKE, messages=[whole(1), *map(update, numbers)])
+    assert known["missed"] == [False, *missed]
+    assert known["number"] == numbers[-1]
+
+
+def test_a_team_and_what_is_not_meant_for_the_state_leave_rows_alone(js: Evaluate) -> None:
+    known = js(TAKE, messages=[whole(1, {"bob": row()}), {"kind": "team", "team": [{"name": "eve"}]}, {"kind": "else"}])
+    assert (known["names"], known["team"], known["number"]) == (["bob"], [{"name": "eve"}], 1)
+
+
+def test_spans_are_added_and_those_out_of_reach_let_go_but_for_the_last(js: Evaluate) -> None:
+    old = [[NOW - 900, "idle"], [NOW - 800, "running"], [NOW - 700, "waiting"], [NOW - 10, "idle"]]
+    known = js(TAKE, messages=[whole(1, {"bob": row(spans=old)}), update(2, {"bob": {"spans": [[NOW, "running"]]}})])
+    assert known["rows"]["bob"]["spans"] == [[NOW - 700, "waiting"], [NOW - 10, "idle"], [NOW, "running"]]
+
+
+def test_sections_of_details_come_one_by_one_and_text_in_pieces(js: Evaluate) -> None:
+    pieces = [
+        {"queue": ["a"], "text": text("bob#1", 0, "Once ")},
+        {"text": text("bob#1", 5, "more")},
+        {"queue": [], "runs": ["b"]},
+    ]
+    messages = [whole(1, {"bob": row()}), *(update(at, {}, {"bob": one}) for at, one in enumerate(pieces, 2))]
+    known = js(TAKE, messages=messages)
+    assert known["details"]["bob"] == {"queue": [], "runs": ["b"], "text": text("bob#1", 0, "Once more")}
+
+
+def test_names_that_objects_have_are_names_like_others(js: Evaluate) -> None:
+    names = ["constructor", "toString", "hasOwnProperty", "valueOf"]
+    rows = {name: row(now=name) for name in names}
+    messages = [whole(1, rows), update(2, {}, {name: {"queue": [name]} for name in names})]
+    known = js(TAKE, messages=messages)
+    assert known["names"] == names
+    assert {name: one["queue"] for name, one in known["details"].items()} == {name: [name] for name in names}
+    assert js("Object.keys(Object.prototype)") == []
+
+
+# joined: a text that streams
+
+
+@pytest.mark.parametrize(
+    ("before", "piece", "after"),
+    [
+        (None, text("b#1", 0, "a"), text("b#1", 0, "a")),
+        (text("b#1", 0, "a"), None, text("b#1", 0, "a")),
+        (text("b#1", 0, "ab"), text("b#1", 2, "c"), text("b#1", 0, "abc")),
+        (text("b#1", 5, "ab"), text("b#1", 7, "c"), text("b#1", 5, "abc")),
+        (text("b#1", 0, "ab"), text("b#1", 9, "c"), text("b#1", 9, "c")),  # a piece is missing in between
+        (text("b#1", 0, "ab"), text("b#1", 0, "abc"), text("b#1", 0, "abc")),  # from the beginning again
+        (text("b#1", 0, "ab"), text("b#2", 2, "c"), text("b#2", 2, "c")),  # another run
+        (text("b#1", 0, "ab"), text("b#1", 2, "c", turn=2), text("b#1", 2, "c", turn=2)),  # another turn
+        (text("b#1", 0, "\U0001f600"), text("b#1", 1, "c"), text("b#1", 0, "\U0001f600c")),
+        (text("b#1", 0, "ab"), text("b#1", 2, ""), text("b#1", 0, "ab")),
+    ],
+)
+def test_a_piece_is_added_where_it_follows(js: Evaluate, before: Any, piece: Any, after: Any) -> None:
+    assert js("panel.joined(before ?? undefined, piece)", before=before, piece=piece) == after
+
+
+def test_of_a_long_text_the_end_is_kept(js: Evaluate) -> None:
+    joined = js("panel.joined(before, piece)", before=text("b#1", 3, "a" * KEPT), piece=text("b#1", KEPT + 3, "bc"))
+    assert joined == text("b#1", 5, "a" * (KEPT - 2) + "bc")
+    assert js("panel.joined(undefined, piece)", piece=text("b#1", 0, "a" * KEPT + "z")) == text(
+        "b#1", 1, "a" * (KEPT - 1) + "z"
+    )
+
+
+# The timeline
+
+
+@pytest.mark.parametrize(
+    ("spans", "found"),
+    [
+        ([], []),
+        ([[-100, "idle"]], []),
+        ([[-150, "running"]], [("running", 0.5, 0.5, 1)]),
+        ([[-900, "running"]], [("running", 0, 1, 1)]),  # since before the timeline begins
+        ([[-900, "running"], [-600, "idle"]], []),
+        ([[-300, "running"], [-150, "waiting"], [-75, "idle"]], [("running", 0, 0.5, 1), ("waiting", 0.5, 0.25, 0.6)]),
+        ([[-150, "running"], [-150, "idle"]], [("running", 0.5, 0.004, 1)]),  # too short to be seen
+        ([[-150, "paused"], [-75, "sleeping"]], [("paused", 0.5, 0.25, 0.35), ("sleeping", 0.75, 0.25, 0.35)]),
+        ([[-75, "stopped"]], [("stopped", 0.75, 0.25, 0.2)]),
+        ([[-150, "running"], [+60, "idle"]], [("running", 0.5, 0.5, 1)]),  # a clock that goes ahead
+        ([[+60, "running"]], []),
+        ([[-75, "<b>"]], []),
+    ],
+)
+def test_bars_of_the_timeline(js: Evaluate, spans: list[Any], found: list[tuple[Any, ...]]) -> None:
+    bars = js("panel.bars(spans, now)", spans=[[NOW + when, state] for when, state in spans], now=NOW)
+    assert [(bar["state"], *(pytest.approx(bar[one]) for one in ("x", "width", "level"))) for bar in bars] == found
+
+
+@pytest.mark.parametrize(
+    ("spans", "said"),
+    [
+        ([], "last 5 minutes: idle"),
+        ([[-9000, "running"]], "last 5 minutes: running 5 min"),
+        ([[-90, "running"], [-60, "waiting"], [-50, "running"]], "last 5 minutes: running 1 min, waiting 10 s"),
+    ],
+)
+def test_what_a_timeline_says(js: Evaluate, spans: list[Any], said: str) -> None:
+    assert js("panel.told(spans, now)", spans=[[NOW + when, state] for when, state in spans], now=NOW) == said
+
+
+# Rows: which, in what order, and together
+
+TEAM = {
+    "bob": row(state="idle", queued=1, input=5, output=5, cost=0.5, model="b"),
+    "Al": row(state="running", now="x", queued=0, input=1, output=1, cost=None, model="c"),
+    "cy": row(state="stopped", error="cy#1: no", queued=7, input=50, output=0, cost=0, model="a"),
+    "dee": row(state="waiting", now="y", queued=3, cost=0.25, model="d"),
+}
+
+
+@pytest.mark.parametrize(
+    ("sort", "names"),
+    [
+        (None, "bob Al cy dee"),
+        ({"by": "timeline"}, "bob Al cy dee"),
+        ({"by": "agent"}, "Al bob cy dee"),
+        ({"by": "agent", "down": True}, "dee cy bob Al"),
+        ({"by": "state"}, "Al dee bob cy"),
+        ({"by": "now"}, "cy Al dee bob"),  # what failed, what works, the rest
+        ({"by": "queue"}, "cy dee bob Al"),
+        ({"by": "queue", "down": True}, "Al bob dee cy"),
+        ({"by": "tokens"}, "cy bob Al dee"),
+        ({"by": "cost"}, "Al bob dee cy"),  # unknown may be the most
+        ({"by": "model"}, "cy bob Al dee"),
+    ],
+)
+def test_rows_in_the_order_of_a_column(js: Evaluate, sort: Any, names: str) -> None:
+    rows = {name: one | {"name": name} for name, one in TEAM.items()}
+    assert js("panel.ordered(mapOf(rows), sort)", rows=rows, sort=sort) == names.split()
+
+
+@pytest.mark.parametrize(
+    ("order", "rows", "after"),
+    [("", "a b", "a b"), ("b a", "a b", "b a"), ("c b a", "a c", "c a"), ("b a", "a b d c", "b a d c"), ("a", "", "")],
+)
+def test_an_order_is_kept_while_rows_come_and_go(js: Evaluate, order: str, rows: str, after: str) -> None:
+    kept = js("panel.kept(order, mapOf(rows))", order=order.split(), rows=dict.fromkeys(rows.split(), ""))
+    assert kept == after.split()
+
+
+@pytest.mark.parametrize(
+    ("words", "state", "is_wanted"),
+    [
+        ("", "", True),
+        ("BOB", "", True),
+        ("builder roof", "", True),  # every word, wherever it is
+        ("builder  \t roof", "", True),
+        ("builder cellar", "", False),
+        ("gpt", "", True),
+        ("boom", "", True),
+        ("paused", "", True),
+        ("", "running", True),
+        ("", "paused", False),  # it finishes first
+        ("", "failed", True),
+        ("nobody", "running", False),
+        (".*", "", False),
+        ("<img", "", False),
+    ],
+)
+def test_which_rows_are_wanted(js: Evaluate, words: str, state: str, is_wanted: bool) -> None:
+    bob = row(
+        name="bob", title="The Builder", about="houses", now="a roof", model="openai/gpt-4o", error="bob#1: boom",
+        state="running (paused)",
+    )  # fmt: skip
+    assert js("panel.wanted(row, words, state)", row=bob, words=words, state=state) is is_wanted
+
+
+def test_a_row_without_an_error_has_not_failed(js: Evaluate) -> None:
+    assert js("panel.wanted(row, '', 'failed')", row=row(name="bob")) is False
+
+
+def test_all_rows_together(js: Evaluate) -> None:
+    known = {name: one for name, one in TEAM.items() if one["cost"] is not None}
+    states = {"idle": 1, "stopped": 1, "waiting": 1}
+    rest = {"queued": 11, "input": 55, "output": 5, "failed": 1}
+    assert js("panel.total(mapOf(rows))", rows=known) == {"states": states, "cost": 0.75, **rest}
+    assert js("panel.total(mapOf(rows))", rows={}) == {
+        "states": {}, "queued": 0, "input": 0, "output": 0, "cost": 0, "failed": 0,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("names", [("bob", "Al", "dee"), ("Al", "bob"), ("bob", "Al")])
+def test_one_unknown_cost_makes_the_sum_unknown(js: Evaluate, names: tuple[str, ...]) -> None:
+    assert js("panel.total(mapOf(rows)).cost", rows={name: TEAM[name] for name in names}) is None
+
+
+@pytest.mark.parametrize(
+    ("top", "height", "rows", "seen"),
+    [
+        (0, 360, 1000, [0, 13]),
+        (3600, 360, 1000, [97, 113]),
+        (3601, 358, 1000, [97, 113]),
+        (35_640, 360, 1000, [987, 1000]),
+        (0, 360, 4, [0, 4]),
+        (0, 360, 0, [0, 0]),
+        (99_999, 360, 10, [10, 10]),  # the list has become shorter
+    ],
+)
+def test_which_rows_are_in_view(js: Evaluate, top: int, height: int, rows: int, seen: list[int]) -> None:
+    assert js("panel.inView(top, height, 36, rows)", top=top, height=height, rows=rows) == seen
+
+
+# Words
+
+SAID: dict[str, dict[Any, str]] = {
+    "ago": {
+        -5: "0 s", 0.4: "0 s", 0.6: "1 s", 59.4: "59 s", 59.6: "1 min", 3599: "59 min", 3600: "1 h", 172_799: "47 h",
+        172_800: "2 d", 1e6: "11 d",
+    },
+    "count": {
+        0: "0", 9_999: "9999", 10_000: "10.0k", 99_940: "99.9k", 100_000: "100k", 999_499: "999k", 1_000_000: "1.0M",
+        12_345_678: "12.3M",
+    },
+    "dollars": {None: "unknown", 0: "$0", 0.00001234: "$0.000012", 0.0001: "$0.0001", 0.12344: "$0.1234", 12: "$12.0000"},
+}  # fmt: skip
+COLORS = ("#2F7DE1", "#abc", "teal", "RebeccaPurple")
+NO_COLORS = (
+    "", "red;background:url(http://wnb-hit.invalid/)", "url(x)", "var(--x)", "rgb(1,2,3)", "#12", "#1234567", "red blue",
+    "red\n", " red", "expression(1)", "x" * 21, "re\u0501", "red/**/",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("function", "value", "words"),
+    [(name, value, said) for name, cases in SAID.items() for value, said in cases.items()],
+)
+def test_numbers_as_people_read_them(js: Evaluate, function: str, value: float | None, words: str) -> None:
+    assert js("panel[name](value)", name=function, value=value) == words
+
+
+def test_a_color_is_one_of_plain_words_or_none(js: Evaluate) -> None:
+    assert [js("panel.color(text)", text=one) for one in COLORS] == list(COLORS)
+    assert [js("panel.color(text)", text=one) for one in NO_COLORS] == [""] * len(NO_COLORS)
