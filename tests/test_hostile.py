@@ -217,9 +217,9 @@ def test_a_hostile_file_is_a_located_error_within_a_second(tmp_path: Path, name:
     content, line, words = YAML[name]
     put(tmp_path, path, content)
     project = Project(tmp_path, TrustFile(tmp_path / "home"))
-    began = time.perf_counter()
+    began = time.process_time()  # not the clock: others may be at work here
     project.refresh()
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
     place = f"{path}:{line}" if line else path
     assert any(problem.place == place and re.search(words, problem.text) for problem in project.found.problems)
     assert project.found.main is None or project.found.main.layer is None
@@ -239,9 +239,9 @@ LARGE = {
 def test_the_largest_files_that_are_right_are_read_within_a_second(tmp_path: Path, name: str, path: str) -> None:
     put(tmp_path, path, LARGE[name])
     project = Project(tmp_path)
-    began = time.perf_counter()
+    began = time.process_time()  # not the clock: others may be at work here
     project.refresh()
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
     assert (project.found.problems, bool(project.used)) == ((), True)
 
 

@@ -196,17 +196,15 @@ class Run:
             self._session.home.call(self._session.cancel_run, self)
 
     def move(self, *, priority: Priority | None = None, before: Run | None = None) -> None:
-        """Give it another priority, behind all others of it, or the place before another run. Only while it is queued.
+        """Give it another priority, behind all others of it, or the place before another run of its agent.
 
         Raises:
             ConfigError: an unknown priority; or both are said, or neither.
-            SessionError: it is not queued (any more), or the other one is not, at the same agent.
+            SessionError: one of the two is not queued (any more).
         """
         for run in (self, before or self):
             if run not in self._session.queue:
-                raise SessionError(
-                    f"{run.id} is not in the queue of {self._session.name}: only what waits can be moved"
-                )
+                raise SessionError(f"{run.id} is not in the queue of {self._session.name}: only what waits is moved")
         if (priority is None) == (before is None) or before is self:
             raise ConfigError(f"{self.id}: say either its priority, or which other run it comes before")
         priority = checked_priority(before.priority if before else priority)
@@ -268,7 +266,7 @@ class Run:
                 if model.startswith("offline/"):
                     self.cost = 0.0
             case ModelReplied(message, usage, cost):
-                first = sum(isinstance(past.event, ModelReplied) for past in self.events) == 1
+                first = self._replies == 1
                 self._chunks = [message.text]
                 self._priceless = False
                 self.usage = _total(self.usage, usage, first)
@@ -276,7 +274,7 @@ class Run:
             case RunFinished(outcome):
                 if self._priceless and not isinstance(self.error, ConfigError):
                     self.usage = self.cost = None  # the provider may bill what it had begun: never understated
-                elif self._priceless and not any(isinstance(past.event, ModelReplied) for past in self.events):
+                elif (self._priceless or self.started_at is None) and not self._replies:
                     self.usage, self.cost = Usage(), 0.0  # nothing was sent
                 self._settle(outcome)
             case _:
@@ -302,6 +300,10 @@ class Run:
     def on_done(self, call: Callable[[], object]) -> None:
         """Call when its fate is final, on the thread that sealed it; at once if it is."""
         self._done.add_done_callback(lambda _: call())
+
+    @property
+    def _replies(self) -> int:
+        return sum(isinstance(past.event, ModelReplied) for past in self.events)
 
     def _settle(self, outcome: Outcome) -> None:
         self._outcome = outcome
@@ -377,11 +379,7 @@ def checked_parts(prompt: str | Run | Sequence[str | Run], priority: str, timeou
 
 
 def checked_priority(priority: str | None) -> Priority:
-    """The priority.
-
-    Raises:
-        ConfigError: there is none of that name.
-    """
+    """The priority. ConfigError: there is none of that name."""
     if priority not in PRIORITIES:
         raise ConfigError(f"unknown priority {priority!r}; allowed are {', '.join(PRIORITIES)}")
     return priority

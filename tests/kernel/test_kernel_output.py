@@ -141,7 +141,9 @@ async def test_the_list_of_agents(kernel: Kernel) -> None:
     await kernel.run("%%agent bob -o ans\nhello")
     await kernel.run("await ans")
     widget, beside = (await kernel.run("%agents")).contents("display_data")
-    assert widget["data"]["text/plain"] == "<panel of the team>"
+    assert (
+        widget["data"]["text/plain"] == "The team's live panel needs a running kernel. Below stands how the team was."
+    )
     assert "application/vnd.jupyter.widget-view+json" in widget["data"]
     assert "application/vnd.jupyter.widget-view+json" not in beside["data"]
     assert "bob" in beside["data"]["text/html"]

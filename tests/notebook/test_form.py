@@ -136,7 +136,7 @@ def test_a_message_stands_below_its_field_until_the_field_is_right(form: AgentFo
 
 
 def test_it_has_a_name_that_no_output_changes(form: AgentForm) -> None:
-    assert repr(form) == form._repr_mimebundle_()["text/plain"] == "<form of a new agent>"
+    assert repr(form) == form._repr_mimebundle_()["text/plain"] == "The form for a new agent needs a running kernel."
 
 
 def test_everything_has_a_label(form: AgentForm) -> None:

@@ -316,5 +316,5 @@ async def test_after_the_end_there_is_another_panel(runtime: NotebookRuntime) ->
     first.close()
     second = runtime.panel()
     assert second is not first
-    assert repr(second) == "<panel of the team>"
+    assert repr(second) == "The team's live panel needs a running kernel. Below stands how the team was."
     second.close()

@@ -69,7 +69,9 @@ async def test_text_and_html_say_the_same(runtime: Runtime) -> None:
     bundle = snapshot(runtime, board)
     head, _, *rows = bundle["text/plain"].splitlines()
     assert head.startswith("2 agents · 1 running, 1 paused · 10 queued · 0 + 0 tokens · cost $0 · as of ")
-    assert html.escape(head) in bundle["text/html"]
+    facts, _, clock = head.rpartition(" · ")
+    assert f"<summary>The team as text, {clock}</summary>" in bundle["text/html"]
+    assert html.escape(facts) in bundle["text/html"]
     for number, row in enumerate(rows):
         said = cells_of(bundle["text/html"])[number * 9 : number * 9 + 9]
         assert row.split() == " ".join(said).split()
@@ -124,7 +126,9 @@ async def test_in_a_kernel_it_is_the_panel_and_beside_it_the_static_form(cells: 
     assert cells.run("%agents") == ""
     widget, form = cells.shown
     assert widget["data"]["application/vnd.jupyter.widget-view+json"]["model_id"] == cells.runtime.panel().model_id
-    assert widget["data"]["text/plain"] == "<panel of the team>"
+    assert (
+        widget["data"]["text/plain"] == "The team's live panel needs a running kernel. Below stands how the team was."
+    )
     assert form["data"]["text/plain"].startswith("1 agent · 1 idle")
     assert [anew for _, anew, _ in forms(cells)] == [False]
 

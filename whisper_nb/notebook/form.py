@@ -118,7 +118,7 @@ class AgentForm(ipywidgets.VBox):  # type: ignore[misc]
         self._check()
 
     def __repr__(self) -> str:
-        return "<form of a new agent>"
+        return "The form for a new agent needs a running kernel."
 
     def _listen(self) -> None:
         for field in self.fields.values():
@@ -155,6 +155,8 @@ class AgentForm(ipywidgets.VBox):  # type: ignore[misc]
         notes = {path: "\n".join(texts) for path, texts in wrong.items()}
         if not wrong.keys() & {MODEL, *_PLACE}:
             notes[MODEL] = self._who_answers()
+        if NAME not in wrong and self._runtime.get(self.fields[NAME].text.strip()):
+            notes[NAME] = "is at work already: Create gives it this spec instead, and keeps its history"
         for path, field in self.fields.items():
             color = _ERROR if path in wrong and field.text else _QUIET
             field.message.value = _line(notes.get(path, ""), f"{color};padding-left:calc({_LABEL} + 8px)")

@@ -119,7 +119,7 @@ class Panel(anywidget.AnyWidget):
         self._board = Board(runtime, self._changed)
 
     def __repr__(self) -> str:
-        return "<panel of the team>"
+        return "The team's live panel needs a running kernel. Below stands how the team was."
 
     def close(self) -> None:
         """Take it out of every page. Agents go on."""

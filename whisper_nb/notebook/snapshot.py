@@ -33,13 +33,15 @@ def snapshot(runtime: Runtime, board: Board) -> dict[str, str]:
     facts = {session.name: board.row(session) for session in runtime.sessions}
     now = time.time()
     rows = [_row(name, row, now) for name, row in list(facts.items())[:ROWS]]
-    head = f"{_total(facts)} · as of {time.strftime('%H:%M:%S')}"
+    clock = f"as of {time.strftime('%H:%M:%S')}"
+    head = f"{_total(facts)} · {clock}"
     more = f"and {len(facts) - ROWS} more" if len(facts) > ROWS else ""
     text = "\n".join(line for line in (head, table_text(rows, _EMPTY), more) if line)
     markup = f"{table_html(rows, _EMPTY)}<small>{html.escape(more)}</small>"
     return {
         "text/plain": text,
-        "text/html": f'<details class="wnb-snapshot" open><summary>{html.escape(head)}</summary>{markup}</details>',
+        "text/html": '<details class="wnb-snapshot" open><summary>The team as text, '
+        f"{clock}</summary><div>{html.escape(_total(facts))}</div>{markup}</details>",
     }
 
 

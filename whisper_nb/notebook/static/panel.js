@@ -156,7 +156,8 @@ export function dollars(cost) {
 }
 
 /** A color that only the agent's own file or a person can have written, and only of CSS's plain words. */
-export const color = (text) => (/^(#[0-9a-f]{3}|#[0-9a-f]{6}|[a-z]{3,20})$/i.test(text) ? text : "");
+export const color = (text) =>
+  /^(#[0-9a-f]{3}|#[0-9a-f]{6}|[a-z]{3,20})$/i.test(text) && CSS.supports("color", text) ? text : "";
 
 // ── Drawing ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -313,12 +314,12 @@ function makeRow() {
   const part = (what, attributes) => h(what, attributes);
   const row = h("div.wnb-row", { role: "row", tabindex: "-1" });
   const parts = {
-    icon: part("span.wnb-icon", { "aria-hidden": "true" }), name: part("span.wnb-name"), dot: part("span.wnb-dot", { "aria-hidden": "true" }),
+    icon: part("span.wnb-icon", { "aria-hidden": "true" }), name: part("span.wnb-name"), mark: part("span.wnb-mark", { role: "img" }), title: part("span.wnb-quiet"), dot: part("span.wnb-dot", { "aria-hidden": "true" }),
     state: part("span.wnb-word"), since: part("span.wnb-since"), now: part("span"), chips: part("span.wnb-chips"), line: timeline(),
     tokens: part("span"), cost: part("span"), model: part("span"),
   };
   row.append(
-    cell("agent", parts.icon, parts.name), cell("state", parts.dot, parts.state, parts.since), cell("now", parts.now),
+    cell("agent", parts.icon, parts.name, parts.mark, parts.title), cell("state", parts.dot, parts.state, parts.since), cell("now", parts.now),
     cell("queue", parts.chips), cell("timeline", parts.line), cell("tokens", parts.tokens), cell("cost", parts.cost), cell("model", parts.model),
   );
   row.parts = parts;
@@ -334,13 +335,17 @@ function drawRow(element, row, clock) {
   const { parts } = element;
   drawIcon(parts.icon, row);
   say(parts.name, row.name);
-  mark(parts.name, "title", row.title || row.about || null);
+  mark(parts.name, "title", row.about || row.title || null);
+  say(parts.mark, row.error ? "!" : "");
+  mark(parts.mark, "aria-label", row.error ? `its last run failed: ${row.error}` : null);
+  mark(parts.mark, "title", row.error || null);
+  say(parts.title, row.title);
   mark(element, "data-state", row.state.split(" ")[0]);
   say(parts.state, row.state);
   say(parts.since, row.since === null ? "" : ago(clock - row.since));
   const failed = !row.now && row.error;
-  say(parts.now, row.now || row.error || row.about);
-  mark(parts.now, "class", failed ? "wnb-error" : row.now ? "" : "wnb-quiet");
+  say(parts.now, row.now || row.error);
+  mark(parts.now, "class", failed ? "wnb-error" : "");
   mark(parts.now, "title", row.now || row.error || null);
   drawChips(parts.chips, row);
   drawTimeline(parts.line, row.spans, clock);
@@ -444,8 +449,9 @@ function makeDetails(act, close) {
     });
     drawText(details.text);
     drawQueue(details.queue, clock);
-    keyed(parts.runs, details.runs, (one) => one.id, makeDone, (item, one) => item.draw(one, clock));
-    sections.runs.hidden = !details.runs.length;
+    const others = details.runs.filter((one) => one.id !== run?.id);
+    keyed(parts.runs, others, (one) => one.id, makeDone, (item, one) => item.draw(one, clock));
+    sections.runs.hidden = !others.length;
     keyed(parts.config, details.config, (one) => one.field, () => h("tr", {}, h("th", { scope: "row" }), h("td"), h("td.wnb-quiet")), (line, one) => {
       [one.field, one.value, one.from].forEach((value, at) => say(line.children[at], value));
     });
@@ -519,7 +525,7 @@ function makeBar(look) {
     agents: h("strong"), states: h("span.wnb-states"), queued: h("span"), tokens: h("span"), cost: h("span"),
     filter: h("input.wnb-input", { type: "search", placeholder: "Filter", "aria-label": "Filter agents", oninput: look }),
     state: h("select.wnb-select", { "aria-label": "Show agents in state", onchange: look },
-      ...[["", "all states"], ...["running", "waiting", "idle", "paused", "sleeping", "stopped", "failed"].map((one) => [one, one])]
+      ...[["", "all states"], ...["running", "waiting", "idle", "paused", "sleeping", "stopped"].map((one) => [one, one]), ["failed", "failed last"]]
         .map(([value, name]) => h("option", { value }, name))),
   };
   const element = h("div.wnb-top", {}, h("div.wnb-total", {}, parts.agents, parts.states, parts.queued, parts.tokens, parts.cost),
@@ -527,13 +533,13 @@ function makeBar(look) {
   element.draw = (rows) => {
     const sum = total(rows);
     say(parts.agents, `${rows.size} agent${rows.size === 1 ? "" : "s"}`);
-    const states = [...Object.entries(sum.states).sort(([a], [b]) => rank(a) - rank(b)), ...(sum.failed ? [["failed", sum.failed]] : [])];
+    const states = [...Object.entries(sum.states).sort(([a], [b]) => rank(a) - rank(b)), ...(sum.failed ? [["failed last", sum.failed]] : [])];
     keyed(parts.states, states, ([state]) => state, () => h("span.wnb-count", {}, h("span.wnb-dot", { "aria-hidden": "true" }), h("span")), (item, [state, number]) => {
       mark(item, "data-state", state.split(" ")[0]);
       say(item.lastChild, `${number} ${state}`);
     });
     say(parts.queued, `${sum.queued} queued`);
-    say(parts.tokens, `${count(sum.input)} + ${count(sum.output)} tokens`);
+    say(parts.tokens, `${count(sum.input)} tokens in, ${count(sum.output)} out`);
     say(parts.cost, sum.cost === null ? "cost unknown" : dollars(sum.cost));
   };
   return { element, parts };
@@ -581,9 +587,9 @@ function makeAsk(act) {
 
 function render({ model, el }) {
   let state = nothing();
-  let order = [], sort = null, shown = [], open = "", focus = "", offset = -Infinity, frame = 0, looked = "", lookTimer = 0, folded = null;
+  let order = [], sort = null, shown = [], open = "", focus = "", offset = -Infinity, frame = 0, looked = "", lookTimer = 0, folded = null, still = null;
   const rows = new Map(); // name → the element of a row that is drawn
-  const clock = () => Date.now() / 1000 + offset;
+  const clock = () => still ?? Date.now() / 1000 + offset; // it stands still with the agents
   const link = wire(model, hear);
   const act = (content, done) => link.ask(content, (answer) => {
     notify(answer.say, answer.ok ? "done" : "error");
@@ -607,7 +613,7 @@ function render({ model, el }) {
   const details = makeDetails(act, () => openRow(""));
   const main = h("div.wnb-main", {}, grid, empty, details);
   const ask = makeAsk(act);
-  const root = h("div.wnb", { role: "region", "aria-label": "Team of agents", }, top, main, ask, foot);
+  const root = h("div.wnb", { role: "region", "aria-label": "Team of agents", }, top, foot, main, ask);
   root.hidden = true;
   el.append(root);
 
@@ -621,8 +627,11 @@ function render({ model, el }) {
         ? "No kernel answers. Where it was restarted, run %agents again."
         : "The kernel is busy with a cell: agents stand still until it ends or awaits. What you ask for is done then.";
       root.hidden = false;
+      still ??= clock();
+      paintSoon();
       return notify(why, message.gone ? "gone" : "busy");
     }
+    still = null;
     if (["busy", "gone"].includes(root.dataset.notice)) notify("", "");
     if (message.kind === "alive") return undefined;
     if (message.now) offset = Math.max(message.kind === "whole" ? -Infinity : offset, message.now - Date.now() / 1000);
@@ -662,13 +671,17 @@ function render({ model, el }) {
     if (open && !state.rows.has(open)) openRow("");
     if (open) details.draw(state.rows.get(open), state.details.get(open), clock());
     ask.draw(order, state.rows.size);
-    for (const part of [ask, stopAll, hint, bar.filter, bar.state]) part.hidden = !state.rows.size;
+    for (const part of [ask, hint, bar.filter, bar.state]) part.hidden = !state.rows.size;
+    const all = [...state.rows.values()].every((row) => row.state.startsWith("stopped"));
+    stopAll.hidden = !state.rows.size || all;
+    resumeAll.hidden = !state.rows.size || !all;
   }
 
   function paintRows() {
     const height = rowHeight(), now = clock();
     space.style.height = `${shown.length * height}px`;
     scroll.style.height = `${Math.min(shown.length, 12) * height}px`;
+    mark(grid, "data-scrolls", shown.length > 12 || null);
     mark(grid, "aria-rowcount", shown.length + 1);
     const [first, end] = inView(scroll.scrollTop, scroll.clientHeight || 12 * height, height, shown.length);
     const drawn = new Set(shown.slice(first, end));
@@ -696,7 +709,7 @@ function render({ model, el }) {
     grid.hidden = !state.rows.size;
     empty.hidden = !none;
     if (!none) return;
-    if (state.rows.size) return empty.replaceChildren(h("p", {}, "No agent is like that."));
+    if (state.rows.size) return empty.replaceChildren(h("p", {}, "No agent matches the filter."));
     if (empty.wnbTeam === state.team) return;
     empty.wnbTeam = state.team;
     empty.replaceChildren(
@@ -769,10 +782,12 @@ function render({ model, el }) {
     say(stopAll, really ? "Stop all" : "Really stop all?");
     if (really) act({ do: "stop", agent: "*" });
   });
+  const resumeAll = h("button.wnb-button", { type: "button", onclick: () => act({ do: "resume", agent: "*" }) }, "Resume all");
+  top.append(resumeAll);
   const sizes = new ResizeObserver(() => {
-    for (const [element, wide, medium] of [[grid, 820, 540], [root, 980, 540]]) {
+    for (const [element, names] of [[grid, { wide: 920, broad: 800, medium: 540, narrow: 1 }], [root, { wide: 980, medium: 540, narrow: 1 }]]) {
       const { width } = element.getBoundingClientRect();
-      if (width) mark(element, "data-width", width >= wide ? "wide" : width >= medium ? "medium" : "narrow");
+      if (width) mark(element, "data-width", Object.keys(names).find((name) => width >= names[name]));
     }
     paintSoon();
   });
