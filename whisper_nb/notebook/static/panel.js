@@ -319,7 +319,7 @@ function makeRow() {
     tokens: part("span"), cost: part("span"), model: part("span"),
   };
   row.append(
-    cell("agent", parts.icon, parts.name, parts.mark, parts.title), cell("state", parts.dot, parts.state, parts.since), cell("now", parts.now),
+    cell("agent", parts.icon, parts.name, parts.title), cell("state", parts.dot, parts.state, parts.mark, parts.since), cell("now", parts.now),
     cell("queue", parts.chips), cell("timeline", parts.line), cell("tokens", parts.tokens), cell("cost", parts.cost), cell("model", parts.model),
   );
   row.parts = parts;
