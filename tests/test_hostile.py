@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -211,15 +213,25 @@ def test_a_hostile_repository_that_was_trusted_still_gets_nothing_that_may_not_b
         assert "evil" not in visit["usable"]
 
 
+def seconds_of(call: Callable[[], object]) -> float:
+    """What a call takes of the processor, whatever else the machine does, and whatever other tests have left to collect."""
+    gc.collect()
+    gc.disable()
+    try:
+        began = time.process_time()
+        call()
+        return time.process_time() - began
+    finally:
+        gc.enable()
+
+
 @pytest.mark.parametrize("path", ["agents/x.yaml", "config/main.yaml"])
 @pytest.mark.parametrize("name", YAML)
 def test_a_hostile_file_is_a_located_error_within_a_second(tmp_path: Path, name: str, path: str) -> None:
     content, line, words = YAML[name]
     put(tmp_path, path, content)
     project = Project(tmp_path, TrustFile(tmp_path / "home"))
-    began = time.process_time()  # not the clock: others may be at work here
-    project.refresh()
-    assert time.process_time() - began < 1
+    assert seconds_of(project.refresh) < 1
     place = f"{path}:{line}" if line else path
     assert any(problem.place == place and re.search(words, problem.text) for problem in project.found.problems)
     assert project.found.main is None or project.found.main.layer is None
@@ -239,9 +251,7 @@ LARGE = {
 def test_the_largest_files_that_are_right_are_read_within_a_second(tmp_path: Path, name: str, path: str) -> None:
     put(tmp_path, path, LARGE[name])
     project = Project(tmp_path)
-    began = time.process_time()  # not the clock: others may be at work here
-    project.refresh()
-    assert time.process_time() - began < 1
+    assert seconds_of(project.refresh) < 1
     assert (project.found.problems, bool(project.used)) == ((), True)
 
 
