@@ -34,6 +34,7 @@ from whisper_nb.events import (
     Priority,
     Record,
     RunFinished,
+    RunMoved,
     RunQueued,
     RunStarted,
     StateChanged,
@@ -1194,3 +1195,16 @@ async def test_what_is_told_last_of_its_state_is_its_state(runtime: Runtime) -> 
     assert heard[-1].event == StateChanged(bob.state) == StateChanged(State("waiting", "paused"))
     run.cancel()
     await settled(run)
+
+
+async def test_a_run_that_started_before_its_move_is_told_stays_where_it_is(runtime: Runtime) -> None:
+    bob = hire(runtime, model := HeldModel())
+    run = bob.submit("hello")
+    call = await model.arrived()
+    moved = asyncio.ensure_future(told(runtime, RunMoved))
+    await asyncio.sleep(0)
+    bob.move_run(run, "high", None)  # as another thread may, which saw it in the queue
+    await moved
+    call.release()
+    assert await run == "partial and done"
+    assert run.priority == "normal"

@@ -1,4 +1,4 @@
-"""The order of work in one session: by priority, first in first out among equals unless one was moved. Pure."""
+"""The order of work in one session: by priority, first in first out among equals. Pure."""
 
 from __future__ import annotations
 

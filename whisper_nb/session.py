@@ -358,7 +358,7 @@ class Session:
         match record.event, run:
             case events.RunQueued(), Run():
                 insort(self._queue, run, key=start_order)
-            case events.RunMoved(priority, before), Run():
+            case events.RunMoved(priority, before), Run() if run in self._queue:  # it may have started meanwhile
                 move(self._queue, run, priority, before)
             case events.RunStarted(prompt), _:
                 self._draft = [UserMessage(prompt)]

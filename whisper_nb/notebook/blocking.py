@@ -59,7 +59,7 @@ def _hearing_widgets() -> Iterator[None]:
     def route(message: list[Any]) -> object:
         _, frames = kernel.session.feed_identities(message, copy=False)
         header = kernel.session.deserialize(frames, content=False, copy=False)["header"]
-        return kernel.shell_main(None, message) if header["msg_type"] == "comm_msg" else before(message)
+        return kernel.shell_main(None, message) if header["msg_type"].startswith("comm_") else before(message)
 
     stream.on_recv(route, copy=False)
     try:

@@ -7,6 +7,8 @@
 export const TIMELINE_S = 300;
 /** Characters of a streaming text that are kept. */
 const TEXT_KEPT = 20_000;
+/** Changes of state that a timeline holds, as in the kernel. */
+const SPANS = 120;
 export const PRIORITIES = ["urgent", "high", "normal", "low"];
 const LEVEL = { running: 1, waiting: 0.6, paused: 0.35, sleeping: 0.35, stopped: 0.2 };
 
@@ -36,7 +38,7 @@ export function take(state, message) {
     if (change.first) state.details.delete(name); // it is new; one of that name may have been before
     const row = (!change.first && state.rows.get(name)) || { name, spans: [] };
     const spans = change.spans ? [...row.spans, ...change.spans] : row.spans;
-    state.rows.set(name, Object.assign(row, change, { spans: recent(spans, message.now) }));
+    state.rows.set(name, Object.assign(row, change, { spans: recent(spans, message.now).slice(-SPANS) }));
   }
   for (const [name, change] of Object.entries(message.details)) {
     const before = state.details.get(name) ?? {};
@@ -551,13 +553,17 @@ function makeAsk(act) {
   const send = h("button.wnb-button.wnb-main-button", { type: "submit" }, "Send");
   const element = h("form.wnb-ask", {}, to, prompt, priority, send);
   priority.value = "normal";
-  let names = "";
+  let names = "", open = "", lost = false; // who was chosen has gone: nobody is, until somebody chooses
   const name = () => say(send, to.value === "*" ? `Send to all ${to.wnbCount}` : "Send");
   element.addEventListener("submit", (event) => {
     event.preventDefault();
-    if (!prompt.value.trim() || !to.value) return prompt.focus();
-    const asked = prompt.value;
-    return act({ do: "ask", agent: to.value, prompt: asked, priority: priority.value }, (done) => { if (done.ok && prompt.value === asked) prompt.value = ""; });
+    if (!to.value) return to.focus();
+    if (!prompt.value.trim() || prompt.value === open) return prompt.focus(); // once is enough while nobody has answered
+    const asked = (open = prompt.value);
+    return act({ do: "ask", agent: to.value, prompt: asked, priority: priority.value }, (done) => {
+      open = "";
+      if (done.ok && prompt.value === asked) prompt.value = "";
+    });
   });
   prompt.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
@@ -565,7 +571,8 @@ function makeAsk(act) {
       element.requestSubmit();
     }
   });
-  to.addEventListener("change", name);
+  prompt.addEventListener("input", () => { open = ""; });
+  to.addEventListener("change", () => { lost = false; name(); });
   element.draw = (order, size) => {
     const shown = order.slice(0, 200);
     const now = `${size} ${shown.join(" ")}`;
@@ -573,13 +580,19 @@ function makeAsk(act) {
     names = now;
     to.wnbCount = size;
     const chosen = to.value;
+    if (order.includes(chosen) && !shown.includes(chosen)) shown.push(chosen);
     to.replaceChildren(...shown.map((one) => h("option", { value: one }, one)), ...(size > 1 ? [h("option", { value: "*" }, `all ${size} agents`)] : []));
-    if ([...to.options].some((one) => one.value === chosen)) to.value = chosen;
+    if (chosen === "*" ? size > 1 : order.includes(chosen)) to.value = chosen;
+    else if (chosen || lost) {
+      lost = true;
+      to.selectedIndex = -1;
+    }
     name();
   };
   element.choose = (agent) => {
     if (![...to.options].some((one) => one.value === agent)) to.prepend(h("option", { value: agent }, agent));
     to.value = agent;
+    lost = false;
     name();
   };
   return element;
@@ -709,6 +722,7 @@ function render({ model, el }) {
     grid.hidden = !state.rows.size;
     empty.hidden = !none;
     if (!none) return;
+    if (state.rows.size) empty.wnbTeam = null;
     if (state.rows.size) return empty.replaceChildren(h("p", {}, "No agent matches the filter."));
     if (empty.wnbTeam === state.team) return;
     empty.wnbTeam = state.team;
