@@ -167,3 +167,35 @@ async def test_an_idle_kernel_is_woken_by_a_thread_that_submits(kernel: Kernel) 
         "threading.Timer(0.2, work).start()"
     )
     await cell.until(lambda: any("said: heard: from a thread" in str(m.content) for m in kernel.messages))
+
+
+async def test_what_a_thread_prints_stays_in_the_cell_that_waits_after_a_click(kernel: Kernel) -> None:
+    await kernel.run("%%agent bob -o ans\nforever")
+    panel = await kernel.value("rt.panel().model_id")
+    cell = kernel.send(
+        "import threading, time\n"
+        "def talk():\n"
+        "    for number in range(10):\n"
+        "        print(number)\n"
+        "        time.sleep(0.05)\n"
+        "thread = threading.Thread(target=talk)\n"
+        "thread.start()\n"
+        "ans.wait()\n"
+        "thread.join()"
+    )
+    await cell.says("0")
+    for number, command in enumerate(({"do": "ping"}, {"do": "cancel", "run": "bob#1"})):
+        kernel.tell(panel, {**command, "view": "abcd", "id": number})
+    assert (await cell.ok()).text.split() == [str(number) for number in range(10)]
+
+
+async def test_a_panel_that_a_front_end_closed_is_made_anew(kernel: Kernel) -> None:
+    first = await kernel.value("rt.panel().model_id")
+    kernel.client.shell_channel.send(kernel.client.session.msg("comm_close", {"comm_id": first, "data": {}}))
+    second = await kernel.value("rt.panel().model_id")
+    assert second != first
+    await kernel.run("%%agent bob -o ans\nforever")
+    wait = kernel.send("%agent wait")
+    await wait.until(lambda: wait.contents("execute_input") != [])
+    kernel.tell(second, {"do": "cancel", "run": "bob#1", "view": "abcd", "id": 1})
+    assert (await wait.ok()).text == "1 cancelled (bob#1)\n"

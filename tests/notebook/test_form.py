@@ -18,7 +18,7 @@ from traitlets import TraitError
 
 from whisper_nb import Agent, AIConfig, ConfigError
 from whisper_nb.home import Home
-from whisper_nb.notebook.form import AgentForm
+from whisper_nb.notebook.form import KEY, AgentForm
 from whisper_nb.notebook.runtime import NotebookRuntime
 from whisper_nb.notebook.team import function_in
 from whisper_nb.project import Project
@@ -462,3 +462,15 @@ def test_a_key_that_is_typed_out_is_nowhere_but_in_its_field(form: AgentForm) ->
         str(widget.get_state()) for widget in widgets(form) if widget is not form.fields[("config", "api_key")].input
     ]
     assert [state for state in shown if CANARY[:12] in state] == []
+
+
+def test_a_key_that_is_typed_does_not_stay_in_the_field(form: AgentForm) -> None:
+    for text in ("o", "os.environ/", "os.environ/MINE", "${MINE}", ""):
+        fill(form, api_key=text)
+        assert form.fields[KEY].text == text
+        assert message(form, *KEY) == "" or text in ("o", "os.environ/")
+    fill(form, name="bob", api_key="sk-0123456789abcdef")
+    assert message(form, *KEY).startswith("what was typed here is no os.environ/NAME, and was taken out")
+    assert "sk-0123456789abcdef" not in str([widget.get_state() for widget in widgets(form)])
+    fill(form, api_key="os.environ/MINE")
+    assert "taken out" not in message(form, *KEY)

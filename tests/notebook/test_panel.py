@@ -318,3 +318,9 @@ async def test_after_the_end_there_is_another_panel(runtime: NotebookRuntime) ->
     assert second is not first
     assert repr(second) == "The team's live panel needs a running kernel. Below stands how the team was."
     second.close()
+
+
+async def test_a_runtime_that_closes_takes_its_panel_along(runtime: NotebookRuntime) -> None:
+    panel = runtime.panel()
+    await runtime.aclose()
+    assert panel.comm is None

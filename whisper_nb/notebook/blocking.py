@@ -52,14 +52,20 @@ def _hearing_widgets() -> Iterator[None]:
     try:
         stream = kernel.shell_channel_thread.manager._shell_channel_to_main.to_stream
         before = stream._recv_callback
+        ident, parent = kernel._get_shell_context_var(kernel._shell_parent_ident), kernel.get_parent("shell")
     except AttributeError:
         yield
         return
 
+    async def hear(message: list[Any]) -> None:
+        # What it finds it restores, also for the cell's threads, whose output belongs to the cell.
+        kernel.set_parent(ident, parent, channel="shell")
+        await kernel.shell_main(None, message)
+
     def route(message: list[Any]) -> object:
         _, frames = kernel.session.feed_identities(message, copy=False)
         header = kernel.session.deserialize(frames, content=False, copy=False)["header"]
-        return kernel.shell_main(None, message) if header["msg_type"].startswith("comm_") else before(message)
+        return hear(message) if header["msg_type"].startswith("comm_") else before(message)
 
     stream.on_recv(route, copy=False)
     try:

@@ -22,8 +22,8 @@ from ..states import State
 from .details import LINE, RESULT, Details, Facts
 from .render import clip, printable
 
-#: Seconds of the timeline, and the changes of state that it holds; of these, how many are told at once.
-TIMELINE_S, SPANS, FRESH = 300.0, 120, 40
+#: Seconds of the timeline, and the changes of state that it holds; of these, how many are told at once, and of all agents.
+TIMELINE_S, SPANS, FRESH, TOLD = 300.0, 120, 40, 20_000
 #: Queued runs in a row.
 CHIPS = 8
 
@@ -159,12 +159,13 @@ class Board:
         self._dirty.clear()
         self._sent.clear()
         rows, reached = {}, time.time() - TIMELINE_S
+        most = max(CHIPS, TOLD // max(1, len(self._runtime.sessions)))
         for session in self._runtime.sessions:
             lane = self._lane(session)
             lane.fresh.clear()
             lane.agent = None
             first = next((at for at, (when, _) in enumerate(lane.spans) if when > reached), len(lane.spans))
-            spans = list(islice(lane.spans, max(0, first - 1), None))
+            spans = list(islice(lane.spans, max(0, first - 1, len(lane.spans) - most), None))
             rows[session.name] = {**(self._change(session.name) or {}), "spans": spans}
         self._open = {name: Details() for name in self._open if self._runtime.get(name)}
         return rows

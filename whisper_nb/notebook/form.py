@@ -36,7 +36,8 @@ Takes = Callable[[str], frozenset[str] | None]
 MODEL, PROMPT = ("config", "model"), ("system_prompt",)
 _WHO: tuple[Path, ...] = (NAME, ("title",), ("role",), ("description",), ("icon",), ("color",))
 _LIMITS: tuple[Path, ...] = (TOOLS, ("max_turns",), ("timeout_s",))
-_PLACE: tuple[Path, ...] = (("config", "api_base"), ("config", "api_key"))
+KEY: Path = ("config", "api_key")
+_PLACE: tuple[Path, ...] = (("config", "api_base"), KEY)
 #: What an offline model has no use for.
 _PARAMS = tuple(path for path in FIELDS if path[0] == "config" and path != MODEL)
 #: The first of them to be offered; the others are folded up.
@@ -85,6 +86,7 @@ class AgentForm(ipywidgets.VBox):  # type: ignore[misc]
         self._lookup = _Lookup(runtime.home, takes, self._hear) if takes else None
         self._taken: frozenset[str] | None = None
         self._agent: Agent | None = None  # what the fields say; None while something is wrong
+        self._put_away = False  # what was typed for a key
         self._in_doubt: Agent | None = None  # whose file is overwritten if a person says so
         looks = _Looks()
         paths = (*_WHO, MODEL, *_PARAMS, PROMPT, *_LIMITS)
@@ -140,6 +142,8 @@ class AgentForm(ipywidgets.VBox):  # type: ignore[misc]
 
     def _check(self) -> None:
         """Say beside each field what is wrong with it, and show what would be made."""
+        if self._put_away_key():
+            return  # it is checked again
         self._show_params()
         before, problems = self._agent, tuple[Problem, ...]()
         try:
@@ -157,13 +161,29 @@ class AgentForm(ipywidgets.VBox):  # type: ignore[misc]
             notes[MODEL] = self._who_answers()
         if NAME not in wrong and self._runtime.get(self.fields[NAME].text.strip()):
             notes[NAME] = "is at work already: Create gives it this spec instead, and keeps its history"
+        if self._put_away:
+            wrong[KEY] = []
+            notes[KEY] = (
+                f"what was typed here is no {FIELDS[KEY].allowed}, and was taken out: a key is never kept in a notebook"
+            )
         for path, field in self.fields.items():
-            color = _ERROR if path in wrong and field.text else _QUIET
+            color = _ERROR if path in wrong and (field.text or path == KEY) else _QUIET
             field.message.value = _line(notes.get(path, ""), f"{color};padding-left:calc({_LABEL} + 8px)")
         self.create.disabled = self.save.disabled = agent is None
         missing = "\n".join(one.text for one in problems)
         self.yaml.value = _preview("YAML", yaml_of(agent) if agent else missing)
         self.python.value = _preview("Python", python_of(agent) if agent else missing)
+
+    def _put_away_key(self) -> bool:
+        """Empty the field for the key of what can be no reference: a notebook may save the state of its widgets."""
+        field = self.fields[KEY]
+        if not field.text:
+            return False
+        typed, begin = field.text.strip(), ("os.environ/", "${")
+        self._put_away = not any(typed.startswith(one) or one.startswith(typed) for one in begin)
+        if self._put_away:
+            field.input.value = ""
+        return self._put_away
 
     def _build(self) -> Agent:
         return Draft(self._typed(self.fields)).build(self._find_tool)

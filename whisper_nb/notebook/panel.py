@@ -31,6 +31,8 @@ from .runtime import NotebookRuntime
 
 #: Seconds between two updates, bytes a second over time, bytes at once, and the share of a core that they may cost.
 TICK_S, BYTES_PER_S, BURST, SHARE = 0.1, 80_000, 8_000, 0.02
+#: Seconds between two tellings of everything, which is in no budget.
+WHOLE_S = 1.0
 #: Updates that nobody has acknowledged before they come more slowly, and how slowly at most.
 UNSEEN, SLOWEST_S = 60, 2.0
 #: Views that are remembered, agents in view of each, and bytes of a command.
@@ -114,8 +116,9 @@ class Panel(anywidget.AnyWidget):
         self._timer: asyncio.TimerHandle | None = None
         self._next = 0.0  # when the next update may be
         self._allowance, self._counted = float(BURST), 0.0  # bytes that may be sent, as of then
-        self._whole = False  # a view wants everything
+        self._whole, self._whole_next = False, 0.0  # a view wants everything; when that may be told again
         super().__init__()
+        self.comm.on_close(lambda _: self.close())  # by a front end: the next `%agents` makes another one
         self._board = Board(runtime, self._changed)
 
     def __repr__(self) -> str:
@@ -149,12 +152,13 @@ class Panel(anywidget.AnyWidget):
 
     def _tick(self) -> None:
         self._timer, loop, start = None, self._runtime.home.loop, time.perf_counter()
-        now, whole = loop.time(), self._whole
+        now = loop.time()
+        whole = self._whole and now >= self._whole_next
         self._next = now + TICK_S
         self._allowance = min(BURST, self._allowance + (now - self._counted) * BYTES_PER_S)
         self._counted = now
         if whole:
-            self._whole = False
+            self._whole, self._whole_next = False, now + WHOLE_S
             self._tell("whole", rows=self._board.whole(), team=self._at_hand(), details=self._board.details())
         elif self._allowance > 0:
             seen = dict.fromkeys(name for view in self._views.values() for name in view.names)
@@ -168,7 +172,7 @@ class Panel(anywidget.AnyWidget):
         unseen = self._number - self._seen
         pace = max(TICK_S, min(TICK_S * unseen / UNSEEN, SLOWEST_S), -self._allowance / BYTES_PER_S)
         self._next = now + max(pace, 0.0 if whole else (time.perf_counter() - start) / SHARE)
-        if self._board.dirty:
+        if self._board.dirty or self._whole:
             self._changed()
         else:
             self._settled()

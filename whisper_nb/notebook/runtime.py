@@ -71,6 +71,12 @@ class NotebookRuntime(Runtime):
 
         return fields_taken(model)
 
+    async def aclose(self) -> None:
+        """Stop everything and let go of it, as a Runtime does; the panel goes, too."""
+        if self._panel is not None:
+            self._panel.close()
+        await super().aclose()
+
     def settle(self, *_: object) -> None:
         """After each cell: show what it changed, a config say, which is no event."""
         if self._panel is not None:

@@ -313,12 +313,11 @@ function drawTimeline(svg, spans, now) {
 
 function makeRow() {
   const cell = (name, ...children) => h(`div.wnb-cell.wnb-${name}`, { role: "gridcell" }, ...children);
-  const part = (what, attributes) => h(what, attributes);
   const row = h("div.wnb-row", { role: "row", tabindex: "-1" });
   const parts = {
-    icon: part("span.wnb-icon", { "aria-hidden": "true" }), name: part("span.wnb-name"), mark: part("span.wnb-mark", { role: "img" }), title: part("span.wnb-quiet"), dot: part("span.wnb-dot", { "aria-hidden": "true" }),
-    state: part("span.wnb-word"), since: part("span.wnb-since"), now: part("span"), chips: part("span.wnb-chips"), line: timeline(),
-    tokens: part("span"), cost: part("span"), model: part("span"),
+    icon: h("span.wnb-icon", { "aria-hidden": "true" }), name: h("span.wnb-name"), mark: h("span.wnb-mark", { role: "img" }), title: h("span.wnb-quiet"), dot: h("span.wnb-dot", { "aria-hidden": "true" }),
+    state: h("span.wnb-word"), since: h("span.wnb-since"), now: h("span"), chips: h("span.wnb-chips"), line: timeline(),
+    tokens: h("span"), cost: h("span"), model: h("span"),
   };
   row.append(
     cell("agent", parts.icon, parts.name, parts.title), cell("state", parts.dot, parts.state, parts.mark, parts.since), cell("now", parts.now),
@@ -626,7 +625,7 @@ function render({ model, el }) {
   const details = makeDetails(act, () => openRow(""));
   const main = h("div.wnb-main", {}, grid, empty, details);
   const ask = makeAsk(act);
-  const root = h("div.wnb", { role: "region", "aria-label": "Team of agents", }, top, foot, main, ask);
+  const root = h("div.wnb", { role: "region", "aria-label": "Team of agents" }, top, foot, main, ask);
   root.hidden = true;
   el.append(root);
 
@@ -744,7 +743,6 @@ function render({ model, el }) {
   function openRow(name) {
     const before = open;
     open = name;
-    mark(root, "data-open", Boolean(name));
     details.hidden = !name;
     if (name) ask.choose(name);
     else if (before) rows.get(before)?.focus();
@@ -812,7 +810,7 @@ function render({ model, el }) {
   link.tell({ do: "hello" });
   const late = setTimeout(() => { if (!state.known) hear({ kind: "silent", gone: !link.busy() }); }, 1500);
   return () => {
-    for (const timer of [seconds]) clearInterval(timer);
+    clearInterval(seconds);
     for (const timer of [late, lookTimer, sure]) clearTimeout(timer);
     cancelAnimationFrame(frame);
     sizes.disconnect();
