@@ -363,7 +363,7 @@ async def test_the_list_is_a_table_and_text(notebook: Notebook, line: str) -> No
     await notebook["ans"]
     notebook.run(line)
     data = notebook.shown[-1]["data"]
-    assert re.search(r"agent +state +now +queued +done +tokens +cost +model\nbob +idle ", data["text/plain"])
+    assert re.search(r"agent +state +now +queue +done +tokens +cost +model +last error\nbob +idle ", data["text/plain"])
     assert "<table>" in data["text/html"]
     assert "offline/test" in data["text/html"]
 

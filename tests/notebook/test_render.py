@@ -36,13 +36,13 @@ from whisper_nb.notebook.render import (
     run_html,
     run_text,
     safe_markdown,
-    session_rows,
     status_line,
     step_line,
     table_html,
     table_text,
     tool_lines,
 )
+from whisper_nb.notebook.snapshot import team_rows
 from whisper_nb.states import State
 
 MARKDOWN_TAGS = {
@@ -232,7 +232,7 @@ async def test_nothing_that_a_run_shows_is_markup_of_others(runtime: Runtime, pa
     for run in (good, bad):
         page = assert_safe(run_bundle(run)["text/html"], MARKDOWN_TAGS | OUR_TAGS)
         assert run.status in page.text
-        row = assert_safe(table_html(session_rows([run.session]), ""), MARKDOWN_TAGS)
+        row = assert_safe(table_html(team_rows(runtime), ""), MARKDOWN_TAGS)
         assert "bob" in row.text
     assert_safe(table_html([{payload: payload}], ""), MARKDOWN_TAGS)
     assert_safe(table_html([], payload), MARKDOWN_TAGS)
@@ -315,22 +315,22 @@ async def test_the_status_line_of_a_run_that_waits_or_never_ran_says_nothing_of_
 
 async def test_an_unknown_cost_is_never_zero_in_the_table(runtime: Runtime) -> None:
     bob = runtime.create(Agent(name="bob", config="offline/test"))
-    assert session_rows([bob])[0]["cost"] == "$0", "nothing was sent, so this is known"
+    assert team_rows(runtime)[0]["cost"] == "$0", "nothing was sent, so this is known"
     gate = asyncio.Event()
     runtime.models["offline/test"] = Held(["a", "b"], gate, Usage(3, 4), 0.25)
     run = bob.submit("first")
     async for record in run.stream():
         if getattr(record.event, "text", ""):
             break
-    assert (session_rows([bob])[0]["done"], session_rows([bob])[0]["cost"]) == ("0", "$0"), "of the runs that are done"
+    assert (team_rows(runtime)[0]["done"], team_rows(runtime)[0]["cost"]) == ("0", "$0"), "of the runs that are done"
     gate.set()
     await run
-    assert session_rows([bob])[0]["cost"] == "$0.2500"
+    assert team_rows(runtime)[0]["cost"] == "$0.2500"
     runtime.models["offline/test"] = spent(None, None)
     await bob.submit("second")
-    assert session_rows([bob])[0]["cost"] == "unknown", "a sum with an unknown part"
+    assert team_rows(runtime)[0]["cost"] == "unknown", "a sum with an unknown part"
     bob.submit("third").cancel()
-    assert session_rows([bob])[0]["tokens"] == "3 + 4"
+    assert team_rows(runtime)[0]["tokens"] == "3 + 4"
 
 
 async def test_text_plain_says_the_same(runtime: Runtime) -> None:
@@ -410,7 +410,7 @@ async def test_an_emoji_that_came_in_two_halves_is_one_and_a_lone_half_does_no_h
 
 async def test_control_characters_reach_no_terminal(runtime: Runtime) -> None:
     run = await ran(runtime, Rule("", "a\x1b[2Jb\x07\r\tc\n"), prompt="\x1b]0;owned\x07")
-    for text in (*run_bundle(run).values(), table_text(session_rows([run.session]), "")):
+    for text in (*run_bundle(run).values(), table_text(team_rows(runtime), "")):
         assert not set("\x1b\x07\r") & set(text)
     assert "\tc" in run_bundle(run)["text/plain"]
 

@@ -24,8 +24,8 @@ from ..session import Session
 from .board import Board
 from .explain import config_rows, model_rows, trust_lines
 from .grammar import CELL, ORDER, SET, Argument, Arguments, Command, Function, arg, order, setting, settings
-from .render import history_lines, log_line, one_line, printable, session_rows, status_line, table_bundle
-from .snapshot import snapshot
+from .render import history_lines, log_line, one_line, printable, status_line, table_bundle
+from .snapshot import snapshot, team_rows
 from .team import Team, function_in, outcome
 
 COMMANDS: dict[str, Command] = {}
@@ -125,7 +125,7 @@ def list_(team: Team, args: Arguments) -> None:
 
     empty = f"no agents yet: %{team.root} new NAME makes one"
     waiting = [name for name, entry in team.runtime.team.items() if entry.agent and team.runtime.get(name) is None]
-    bundle = table_bundle(session_rows(team.runtime.sessions), empty)
+    bundle = table_bundle(team_rows(team.runtime), empty)
     also = f"at hand: {', '.join(waiting)} (%%{team.root} NAME gives one work)" if waiting else ""
     if also:
         bundle["text/plain"] += f"\n{also}"

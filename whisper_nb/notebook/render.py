@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, assert_never
 
-from ..errors import ConfigError
 from ..events import (
     AgentRevised,
     CallRetried,
@@ -35,7 +34,6 @@ from ..events import (
 )
 from ..messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, Usage, UserMessage
 from ..runs import Run
-from ..session import Session
 
 #: The most of a text that a cell shows; all of it is in `run.text`.
 SHOWN = 50_000
@@ -182,40 +180,6 @@ def step_line(what: ToolCall | CallRetried | Noticed, result: ToolMessage | None
     if result is None:
         return f"… {call_line(what)}"
     return f"{'✗' if result.is_error else '✓'} {call_line(what)} → {clip(result.text, width)}"
-
-
-def session_rows(sessions: Iterable[Session]) -> list[dict[str, str]]:
-    """One row of facts for each session."""
-    rows: list[dict[str, str]] = []
-    for session in sessions:
-        spent = session.spent
-        rows.append(
-            {
-                "agent": session.name,
-                "state": session.state.label,
-                "now": _now(session),
-                "queued": str(len(session.queue)),
-                "done": str(spent.runs),
-                "tokens": f"{spent.usage.input_tokens} + {spent.usage.output_tokens}",
-                "cost": dollars(spent.cost),
-                "model": _model(session),
-            }
-        )
-    return rows
-
-
-def _model(session: Session) -> str:
-    try:
-        return session.config.model or ""
-    except ConfigError:  # of all agents' config: a list must not fail for it
-        return "config is wrong"
-
-
-def _now(session: Session) -> str:
-    if session.current is not None:
-        return clip(session.current.prompt, 40)
-    needs = [need.id for run in session.queue[:1] for need in run.needs if not need.done]
-    return f"needs {', '.join(needs)}" if needs else ""
 
 
 def log_line(record: Record) -> str:

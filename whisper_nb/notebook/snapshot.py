@@ -12,7 +12,9 @@ import html
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 from uuid import uuid4
 
@@ -32,7 +34,7 @@ def snapshot(runtime: Runtime, board: Board) -> dict[str, str]:
     """The team as it is now: text/plain and text/html, every value escaped."""
     facts = {session.name: board.row(session) for session in runtime.sessions}
     now = time.time()
-    rows = [_row(name, row, now) for name, row in list(facts.items())[:ROWS]]
+    rows = [_row(name, row, now) for name, row in islice(facts.items(), ROWS)]
     clock = f"as of {time.strftime('%H:%M:%S')}"
     head = f"{_total(facts)} · {clock}"
     more = f"and {len(facts) - ROWS} more" if len(facts) > ROWS else ""
@@ -43,6 +45,13 @@ def snapshot(runtime: Runtime, board: Board) -> dict[str, str]:
         "text/html": '<details class="wnb-snapshot" open><summary>The team as text, '
         f"{clock}</summary><div>{html.escape(_total(facts))}</div>{markup}</details>",
     }
+
+
+def team_rows(runtime: Runtime) -> list[dict[str, str]]:
+    """A row of facts, as people read them, for each agent."""
+    now = time.time()
+    with closing(Board(runtime)) as board:
+        return [_row(session.name, board.row(session), now) for session in runtime.sessions]
 
 
 def _total(facts: dict[str, Facts]) -> str:
