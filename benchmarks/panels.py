@@ -179,7 +179,7 @@ PAGE = """async ([source, agents]) => {
     const rows = Object.fromEntries([...Array(agents).keys()].map((number) => [`agent-${number}`, row(number)]));
     const start = performance.now();
     widget.render({ model, el: document.getElementById("here") });
-    hear({ kind: "whole", number: 1, now: now(), rows, team: [] });
+    hear({ kind: "whole", number: 1, now: now(), rows, team: [], details: {} });
     while (!document.querySelectorAll(".wnb-row").length) await frame();
     await frame();
     const first = performance.now() - start;

@@ -8,7 +8,8 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import cache
 from itertools import chain, islice
 
 from ..agents import Agent
@@ -18,7 +19,7 @@ from ..events import AgentRevised, ModelReplied, Record, RunFinished, RunStarted
 from ..runs import Run
 from ..runtimes import Runtime
 from ..session import Session
-from ..states import State
+from ..states import Activity, Gate, State
 from .details import LINE, RESULT, Details, Facts
 from .render import clip, printable
 
@@ -31,13 +32,19 @@ CHIPS = 8
 Span = tuple[float, str]
 
 
+@cache
+def _state(activity: Activity, gate: Gate) -> State:
+    """There are a dozen, and thousands are asked for a second."""
+    return State(activity, gate)
+
+
 @dataclass(slots=True)
 class Lane:
     """One agent's line through time: a fold of its records."""
 
     since: float
     """When it came into its state."""
-    state: State = field(default_factory=State)
+    state: State = field(default_factory=lambda: _state("idle", "open"))
     spans: deque[Span] = field(default_factory=lambda: deque(maxlen=SPANS))
     fresh: deque[Span] = field(default_factory=lambda: deque(maxlen=FRESH))
     """Those of the spans that no panel was told of."""
@@ -55,24 +62,25 @@ class Lane:
         match record.event:
             case RunStarted():
                 self.run, self.replied = record.run, False
-                self._enter(replace(self.state, activity="running"), record.time)
+                self._enter("running", self.state.gate, record.time)
             case ModelReplied():
                 self.replied = True
-            case StateChanged(state):
-                # A run that has not said that it started may still end without a word.
-                self._enter(state if self.run else replace(state, activity="idle"), record.time)
             case RunFinished(outcome, error):
                 if record.run == self.run:
                     self.run = None
-                    self._enter(replace(self.state, activity="idle"), record.time)
+                    self._enter("idle", self.state.gate, record.time)
                 if outcome != "cancelled":
                     self.error = printable(f"{record.run}: {clip(error or '', RESULT)}") if outcome == "failed" else ""
+            case StateChanged(state):
+                # A run that has not said that it started may still end without a word.
+                self._enter(state.activity if self.run else "idle", state.gate, record.time)
 
-    def _enter(self, state: State, when: float) -> None:
-        if state == self.state:
+    def _enter(self, activity: Activity, gate: Gate, when: float) -> None:
+        state = _state(activity, gate)
+        if state is self.state:
             return
         self.state, self.since = state, round(when, 2)
-        span = (self.since, state.gate if state.activity == "idle" and not state.is_open() else state.activity)
+        span = (self.since, gate if activity == "idle" and gate != "open" else activity)
         self.spans.append(span)
         self.fresh.append(span)
 
@@ -130,7 +138,8 @@ class Board:
             self._lane(session).take(record)
             if kind is AgentRevised:
                 self._models.pop(name, None)
-            self._touch(name)
+            self._dirty.setdefault(name)
+            self.version += 1
             if kind is RunFinished and self._needy:
                 needy, self._needy = self._needy, set()
                 for one in needy:
