@@ -9,7 +9,7 @@ from typing import Any
 
 from whisper_nb import Agent, AIConfig, Run, RunCancelled, RunFailed, Runtime, Session
 from whisper_nb.events import Event, Record
-from whisper_nb.messages import Delta, Finish, Message, TextDelta, Usage
+from whisper_nb.messages import Delta, Finish, Message, TextDelta, ToolSchema, Usage
 from whisper_nb.models import Model, Request
 from whisper_nb.models.offline import count_words
 from whisper_nb.store import MemoryStore
@@ -25,8 +25,11 @@ class FunctionModel:
         self.context_tokens = context_tokens
         self.closed = 0
 
-    def count_tokens(self, messages: Sequence[Message]) -> int:
+    def count_tokens(self, messages: Sequence[Message], tools: Sequence[ToolSchema] = ()) -> int:
         return count_words(messages)
+
+    async def prepare(self) -> None:
+        pass
 
     async def aclose(self) -> None:
         self.closed += 1

@@ -50,7 +50,8 @@ async def rt(provider: Provider) -> AsyncIterator[Runtime]:
 
 
 def hire(rt: Runtime, provider: Provider, model: str = ROUTES[0], name: str = "bob", **fields: Any) -> Session:
-    config = AIConfig(model=model, api_base=provider.url, **fields.pop("config", {}))
+    given = {"transport": "litellm", "retries": 0, **fields.pop("config", {})}
+    config = AIConfig(model=model, api_base=provider.url, **given)
     return rt.create(Agent(name=name, config=config, **fields))
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from .errors import ConfigError, Problem, sealed
-from .fields import Address, Extra, KeyReference, Kind, Model, Number, Params, Words, problem_with, shown
+from .fields import Address, Choice, Extra, Flag, KeyReference, Kind, Model, Number, Params, Words, problem_with, shown
 from .formats import Reading, over, read_config
 from .keys import Keys, is_literal
 from .providers import PROVIDERS
@@ -57,6 +57,10 @@ class AIConfig:
     """Seconds from one token to the next, and to the first."""
     retries: int | None = _field(Number(0, 10, whole=True))
     """How often a call that failed for a passing reason, before a token came, is made again; 0 to 10."""
+    stream: bool | None = _field(Flag())
+    """Whether a reply comes token by token; false asks for it whole, where a server cannot stream."""
+    transport: str | None = _field(Choice(("wire", "litellm")))
+    """How the provider is reached: over the `wire` in OpenAI's format, or through `litellm`; unset: as the provider's format has it."""
     extra: Params | None = _field(Extra())  # noqa: RUF009
     """Parameters of the provider's own, sent as they are. A mapping becomes an immutable one."""
     cleared: tuple[str, ...] = ()

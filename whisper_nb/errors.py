@@ -5,6 +5,8 @@
     ├── SessionError         the session cannot do this now (full, illegal transition, a wait that would never end)
     │   └── SessionClosed    it was stopped
     ├── ModelError           a model call failed, or its reply cannot be trusted
+    │   ├── LengthExceeded   the reply, or the prompt, is longer than the model allows
+    │   └── ContentFiltered  the provider's content filter stopped the reply
     ├── TurnLimitExceeded    a run took more turns than its agent allows
     ├── RunFailed            raised to whoever awaits a run that failed
     └── RunCancelled         raised to whoever awaits a run that was cancelled
@@ -86,12 +88,40 @@ class ModelError(WhisperError):
     Attributes:
         model: the model string, as `provider/model`.
         retryable: whether the same call may succeed later (a rate limit, a dropped connection).
+        status: the HTTP status by which the provider refused the call; None where it did not.
+        retry_after_s: seconds that the provider asks to wait; None where it does not say.
+        unsent: the provider was never reached, so that nothing can have been billed.
     """
 
-    def __init__(self, message: str, *, model: str, retryable: bool = False) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        model: str,
+        retryable: bool = False,
+        status: int | None = None,
+        retry_after_s: float | None = None,
+        unsent: bool = False,
+    ) -> None:
         super().__init__(message)
         self.model = model
         self.retryable = retryable
+        self.status = status
+        self.retry_after_s = retry_after_s
+        self.unsent = unsent
+
+    @property
+    def free(self) -> bool:
+        """Whether the call cost nothing: it did not reach the provider, or was refused before a reply began."""
+        return self.unsent or self.status is not None
+
+
+class LengthExceeded(ModelError):
+    """The reply hit its limit of tokens and is not whole; or the prompt is longer than the model's context."""
+
+
+class ContentFiltered(ModelError):
+    """The provider's content filter stopped the reply."""
 
 
 class TurnLimitExceeded(WhisperError):

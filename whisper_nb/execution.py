@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
 from collections.abc import Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, assert_never
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, assert_never
 from .agents import Agent
 from .config import AIConfig
 from .deadlines import Deadline
-from .errors import ModelError, RunFailed, TurnLimitExceeded, said
+from .errors import ConfigError, LengthExceeded, ModelError, RunFailed, TurnLimitExceeded, said
 from .events import (
     CallRetried,
     HistoryTrimmed,
@@ -22,8 +23,9 @@ from .events import (
     ToolFinished,
     ToolStarted,
 )
-from .messages import AssistantMessage, Finish, Message, SystemMessage, ToolCall, ToolSchema
+from .messages import AssistantMessage, Finish, Message, SystemMessage, ToolCall, ToolSchema, most_tokens
 from .models import Model, Request
+from .permits import PAUSE_MOST_S, lane_of
 from .runs import Run, current_run
 from .tools import Tool, call_tool, in_thread
 from .turns import CallModel, CallTools, Done, Reply, next_step, trim
@@ -100,8 +102,9 @@ async def _take_turns(session: Session, run: Run, agent: Agent, config: AIConfig
 
 async def _call_model(session: Session, run: Run, agent: Agent, config: AIConfig, tools: Sequence[ToolSchema]) -> None:
     model = session.ports.open_model(config)
+    await model.prepare()
     everything: list[Message] = [SystemMessage(agent.instructions), *session.messages]
-    messages = _fitting(model, everything, config)
+    messages = await _fitting(model, everything, tools, config)
     if len(messages) < len(everything):
         await session.publish(HistoryTrimmed(len(everything) - len(messages)), run)
     request = Request(messages, tools, config)
@@ -110,39 +113,54 @@ async def _call_model(session: Session, run: Run, agent: Agent, config: AIConfig
             message, finish = await _reply_to(session, run, model, request)
             break
         except ModelError as error:
-            if not error.retryable or run.text or attempt >= (config.retries or 0):
+            after_s = _pause(error, attempt)
+            if not error.retryable or run.text or attempt >= (config.retries or 0) or after_s > PAUSE_MOST_S:
                 raise
-            reason, after_s = str(error), RETRY_S * 2**attempt
+            reason = str(error)
         await session.publish(CallRetried(reason, after_s), run)
         await asyncio.sleep(after_s)
     await session.publish(ModelReplied(message, finish.usage, finish.cost_usd), run)
 
 
+def _pause(error: ModelError, attempt: int) -> float:
+    """Seconds before the next attempt: twice as long each time, not all at the same moment, and not before the provider allows."""
+    backoff = RETRY_S * 2**attempt * random.uniform(0.5, 1.0)  # noqa: S311
+    return backoff if error.retry_after_s is None else error.retry_after_s + random.uniform(0.0, backoff / 4)  # noqa: S311
+
+
 async def _reply_to(session: Session, run: Run, model: Model, request: Request) -> tuple[AssistantMessage, Finish]:
     """One model call, under a permit."""
     config = request.config
-    reply, timed_out = Reply(config.model or ""), False
-    run.begin_turn()
-    permits = session.ports.permits
-    waits = permits.locked()
+    lane, permits = lane_of(config), session.ports.permits
+    waits = not permits.free(lane)
     if waits:
         await session.shift("wait", run)
-    async with permits:
+    async with permits.hold(lane):
         if waits:
             await session.shift("proceed", run)
-        deadline = Deadline(config.timeout_s, config.token_timeout_s)
+        run.begin_turn()
         try:
-            async with deadline, aclosing(model.stream(request)) as deltas:
-                async for delta in deltas:
-                    deadline.touch()
-                    if text := reply.add(delta):
-                        await session.publish(TextStreamed(text), run)
-                    _obey_cancellation()
-        except TimeoutError:
-            if deadline.expired is None:
-                raise
-            timed_out = True
-    if timed_out:
+            return await _stream(session, run, model, request)
+        except (ConfigError, ModelError) as error:
+            if isinstance(error, ConfigError) or error.free:
+                run.call_was_free()
+            raise
+
+
+async def _stream(session: Session, run: Run, model: Model, request: Request) -> tuple[AssistantMessage, Finish]:
+    config = request.config
+    reply, deadline = Reply(config.model or ""), Deadline(config.timeout_s, config.token_timeout_s)
+    try:
+        async with deadline, aclosing(model.stream(request)) as deltas:
+            async for delta in deltas:
+                deadline.touch()
+                if text := reply.add(delta):
+                    await session.publish(TextStreamed(text), run)
+                _obey_cancellation()
+    except TimeoutError:
+        if deadline.expired is None:
+            raise
+    if deadline.expired is not None:  # out here, so that the error does not carry along the one that it replaces
         raise ModelError(
             f"{config.model}: {deadline.expired}; the call was closed", model=config.model or "", retryable=True
         )
@@ -155,24 +173,32 @@ def _obey_cancellation() -> None:
         raise asyncio.CancelledError
 
 
-def _fitting(model: Model, messages: list[Message], config: AIConfig) -> list[Message]:
+async def _fitting(
+    model: Model, messages: list[Message], tools: Sequence[ToolSchema], config: AIConfig
+) -> list[Message]:
     """The messages that fit into the model's context.
 
     Raises:
-        ModelError: what cannot be left out is too long alone. Nothing was sent.
+        LengthExceeded: what cannot be left out is too long alone. Nothing was sent.
     """
     if model.context_tokens is None:
         return messages
     limit = model.context_tokens - (config.max_tokens or 0)
-    # A token is at least one byte, so most requests need no counting, which is slow.
-    if sum(len(repr(message).encode()) for message in messages) < limit:
+    # Most requests need no counting, which is slow.
+    if sum(map(most_tokens, messages)) + sum(len(repr(tool)) for tool in tools) < limit:
         return messages
-    kept = trim(messages, limit, model.count_tokens)
-    if (size := model.count_tokens(kept)) > limit:
-        raise ModelError(
+
+    def fit() -> tuple[list[Message], int]:
+        kept = trim(messages, limit, lambda some: model.count_tokens(some, tools))
+        return kept, model.count_tokens(kept, tools)
+
+    kept, size = await in_thread(fit)
+    if size > limit:
+        raise LengthExceeded(
             f"{config.model}: the prompt has {size:,} tokens and only {limit:,} fit, even without the history. "
             "Nothing was sent: shorten the prompt, or choose a model with a larger context.",
             model=config.model or "",
+            unsent=True,
         )
     return kept
 

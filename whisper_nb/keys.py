@@ -137,6 +137,10 @@ class Keys:
         found = self._files.get(name)
         return found[0].reveal() if found else ""
 
+    def environment(self, name: str) -> str:
+        """The value of a variable of the process's own environment, for what no file may say: where a key is sent."""
+        return self._lookup(name)
+
     def source(self, name: str) -> str:
         """Where a variable that is set was found: `env NAME`, or `.env:3`."""
         return f"env {name}" if self._lookup(name) or name not in self._files else self._files[name][1]

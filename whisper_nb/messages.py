@@ -88,6 +88,13 @@ class TextDelta:
 
 
 @dataclass(frozen=True, slots=True)
+class ReasoningDelta:
+    """The next piece of what the model thinks before it replies: a sign of life, and no part of the reply."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class CallDelta:
     """The next piece of a tool call: pieces of one `index` are joined."""
 
@@ -109,7 +116,7 @@ class Finish:
     """None when nobody knows the price: unknown, not zero."""
 
 
-Delta = TextDelta | CallDelta | Finish
+Delta = TextDelta | ReasoningDelta | CallDelta | Finish
 
 
 def whole(text: str) -> str:
@@ -130,6 +137,15 @@ class ToolSchema:
     description: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """JSON Schema of the arguments, an object."""
+
+
+def most_tokens(message: Message) -> int:
+    """No fewer tokens than any model would count: each has a byte at least, and a message a few of its own."""
+    text = message.text
+    size = 16 + (len(text) if text.isascii() else len(text.encode("utf-8", "replace")))
+    for call in message.tool_calls if isinstance(message, AssistantMessage) else ():
+        size += 32 + len(call.id) + len(call.name) + len(call.arguments.encode("utf-8", "replace"))
+    return size
 
 
 def to_openai(message: Message) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import threading
 from collections import Counter
@@ -15,6 +14,7 @@ from .config import AIConfig
 from .errors import SessionError
 from .home import Home
 from .models import Model
+from .permits import Permits
 from .store import Observers, Store
 
 if TYPE_CHECKING:
@@ -62,8 +62,8 @@ class Ports:
     home: Home
     store: Store
     observers: Observers
-    permits: asyncio.Semaphore
-    """One per model call in flight. First come, first served, and a session asks for one at a time: fair."""
+    permits: Permits
+    """One per model call in flight. A session asks for one at a time: fair."""
     open_model: Callable[[AIConfig], Model]
     renew: Callable[[Session], Sequence[str]]
     """Take up what files say by now, before a run; what people should be told, a line each."""

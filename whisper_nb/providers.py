@@ -17,19 +17,25 @@ class Provider:
     """Where a server of this kind listens on one's own machine."""
     needs_key: bool = True
     """Whether it cannot be reached without one; some also sign in by role."""
+    wire: str | None = None
+    """Where it speaks OpenAI's format, empty where only the user knows; None where it does not speak it."""
 
 
 #: Providers with a model come first, in the order of preference where several keys are set.
 PROVIDERS: dict[str, Provider] = {
-    "openrouter": Provider(("OPENROUTER_API_KEY",), "openrouter/openai/gpt-4o-mini"),
+    "openrouter": Provider(
+        ("OPENROUTER_API_KEY",), "openrouter/openai/gpt-4o-mini", wire="https://openrouter.ai/api/v1"
+    ),
     "anthropic": Provider(("ANTHROPIC_API_KEY",), "anthropic/claude-haiku-4-5"),
-    "openai": Provider(("OPENAI_API_KEY",), "openai/gpt-4o-mini"),
+    "openai": Provider(("OPENAI_API_KEY",), "openai/gpt-4o-mini", wire="https://api.openai.com/v1"),
     "gemini": Provider(("GEMINI_API_KEY", "GOOGLE_API_KEY"), "gemini/gemini-flash-latest"),
-    "mistral": Provider(("MISTRAL_API_KEY",), "mistral/mistral-small-latest"),
-    "groq": Provider(("GROQ_API_KEY",), "groq/openai/gpt-oss-20b"),
-    "deepseek": Provider(("DEEPSEEK_API_KEY",), "deepseek/deepseek-flash"),
-    "xai": Provider(("XAI_API_KEY",), "xai/grok-4.3-latest"),
-    "together_ai": Provider(("TOGETHERAI_API_KEY",), "together_ai/openai/gpt-oss-120b"),
+    "mistral": Provider(("MISTRAL_API_KEY",), "mistral/mistral-small-latest", wire="https://api.mistral.ai/v1"),
+    "groq": Provider(("GROQ_API_KEY",), "groq/openai/gpt-oss-20b", wire="https://api.groq.com/openai/v1"),
+    "deepseek": Provider(("DEEPSEEK_API_KEY",), "deepseek/deepseek-flash", wire="https://api.deepseek.com/v1"),
+    "xai": Provider(("XAI_API_KEY",), "xai/grok-4.3-latest", wire="https://api.x.ai/v1"),
+    "together_ai": Provider(
+        ("TOGETHERAI_API_KEY",), "together_ai/openai/gpt-oss-120b", wire="https://api.together.xyz/v1"
+    ),
     "cerebras": Provider(("CEREBRAS_API_KEY",)),
     "cohere": Provider(("COHERE_API_KEY",)),
     "dashscope": Provider(("DASHSCOPE_API_KEY",)),
@@ -42,11 +48,11 @@ PROVIDERS: dict[str, Provider] = {
     "perplexity": Provider(("PERPLEXITYAI_API_KEY",)),
     "replicate": Provider(("REPLICATE_API_KEY",)),
     "azure": Provider(("AZURE_API_KEY",), needs_key=False),
-    "ollama": Provider(address="http://localhost:11434"),
-    "ollama_chat": Provider(address="http://localhost:11434"),
-    "lm_studio": Provider(address="http://localhost:1234/v1"),
-    "llamafile": Provider(address="http://localhost:8080/v1"),
-    "hosted_vllm": Provider(),
+    "ollama": Provider(address="http://localhost:11434", wire="http://localhost:11434/v1"),
+    "ollama_chat": Provider(address="http://localhost:11434", wire="http://localhost:11434/v1"),
+    "lm_studio": Provider(address="http://localhost:1234/v1", wire="http://localhost:1234/v1"),
+    "llamafile": Provider(address="http://localhost:8080/v1", wire="http://localhost:8080/v1"),
+    "hosted_vllm": Provider(("HOSTED_VLLM_API_KEY",), needs_key=False, wire=""),
     "offline": Provider(),
 }
 

@@ -38,7 +38,7 @@ class Run:
     """
 
     __slots__ = (
-        "__weakref__", "_chunks", "_done", "_observers", "_outcome", "_priceless", "_session", "accepted",
+        "__weakref__", "_chunks", "_done", "_observers", "_outcome", "_priceless", "_session", "_unpaid", "accepted",
         "awaiting", "cancelling", "config", "context", "cost", "error", "events", "finished_at", "model",
         "number", "parts", "place", "priority", "started_at", "submitted_at", "timeout_s", "turn", "usage",
     )  # fmt: skip
@@ -60,8 +60,7 @@ class Run:
         """What this one call sets of its config."""
         self.context: contextvars.Context | None = contextvars.copy_context()
         """Where output belongs: the cell that submitted. Let go of at the end."""
-        self.accepted = self.cancelling = False
-        """Whether its end was asked for."""
+        self.accepted = self.cancelling = False  # whether its end was asked for
         self.model: str | None = None
         """The model that answers; known once the run has started."""
         self.turn = 0
@@ -80,7 +79,9 @@ class Run:
         self.awaiting: list[Run] = []
         """The runs that this one's task and tools await, for finding deadlocks."""
         self._chunks: list[str] = []
-        self._priceless = False  # a model call is out, and nobody has said yet what it cost
+        self._unpaid = self._priceless = (
+            False  # a call is out, whose cost nobody has told yet; nobody ever will, of one
+        )
         self._outcome: Outcome | None = None
         self._observers: Observers | None = None
         self._done: Future[None] = Future()
@@ -268,14 +269,14 @@ class Run:
             case ModelReplied(message, usage, cost):
                 first = self._replies == 1
                 self._chunks = [message.text]
-                self._priceless = False
+                self._unpaid = False
                 self.usage = _total(self.usage, usage, first)
                 self.cost = _total(self.cost, cost, first)
             case RunFinished(outcome):
-                if self._priceless and not isinstance(self.error, ConfigError):
+                if self._priceless or self._unpaid:
                     self.usage = self.cost = None  # the provider may bill what it had begun: never understated
-                elif (self._priceless or self.started_at is None) and not self._replies:
-                    self.usage, self.cost = Usage(), 0.0  # nothing was sent
+                elif not self._replies:
+                    self.usage, self.cost = Usage(), 0.0  # nothing was sent, or nothing taken
                 self._settle(outcome)
             case _:
                 self.accepted = True
@@ -295,7 +296,12 @@ class Run:
         """The text of the turn before gives way to that of the next."""
         self.turn += 1
         self._chunks = []
-        self._priceless = not (self.model or "").startswith("offline/")
+        self._priceless = self._priceless or self._unpaid
+        self._unpaid = not (self.model or "").startswith("offline/")
+
+    def call_was_free(self) -> None:
+        """The model call that is out was refused, or reached nobody."""
+        self._unpaid = False
 
     def on_done(self, call: Callable[[], object]) -> None:
         """Call when its fate is final, on the thread that sealed it; at once if it is."""

@@ -21,6 +21,7 @@ from .errors import ConfigError, SessionClosed, nearest, sealed
 from .home import Home, running_loop
 from .keys import Keys
 from .models import Models
+from .permits import Permits
 from .ports import Admission, Ports
 from .project import Project, Said, defaults, package
 from .prompts import Prompts
@@ -92,7 +93,7 @@ class Runtime:
             home=self.home,
             store=self.store,
             observers=self._observers,
-            permits=asyncio.Semaphore(max_concurrent_calls or DEFAULT_CALLS),
+            permits=Permits(max_concurrent_calls or DEFAULT_CALLS),
             open_model=self.models.open,
             renew=self._renew,
             resolve=self.resolve,
@@ -351,8 +352,7 @@ class Runtime:
         self._applied = self.project.used
         main = self.project.used.main
         settings = main.settings if main else {}
-        limit = self._limit or settings.get("max_concurrent_calls", DEFAULT_CALLS)
-        self._ports.permits = asyncio.Semaphore(limit)  # calls in flight keep the permits that they have
+        self._ports.permits.limit = self._limit or settings.get("max_concurrent_calls", DEFAULT_CALLS)
         self._ports.admission.limit = settings.get("max_queued_runs", DEFAULT_QUEUE)
         try:
             self.keys.read(*self.project.env())

@@ -12,13 +12,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
-from .errors import ModelError
+from .errors import ContentFiltered, LengthExceeded, ModelError
 from .messages import (
     AssistantMessage,
     CallDelta,
     Delta,
     Finish,
     Message,
+    ReasoningDelta,
     SystemMessage,
     TextDelta,
     ToolCall,
@@ -103,6 +104,8 @@ class Reply:
             case CallDelta(index, id_, name, arguments):
                 call = self._calls.get(index) or ToolCall("", "", "")
                 self._calls[index] = ToolCall(call.id or id_, call.name or name, call.arguments + arguments)
+            case ReasoningDelta():
+                pass
             case Finish():
                 self._finish = delta
             case _:
@@ -113,6 +116,7 @@ class Reply:
         """The whole message and how it ended.
 
         Raises:
+            LengthExceeded, ContentFiltered: it ended early, for this reason.
             ModelError: the stream ended without a finish reason (cut off), or with one that means that the
                 reply is not whole. Half a tool call is never handed on.
         """
@@ -125,13 +129,13 @@ class Reply:
                 retryable=True,
             )
         if finish.reason == "length":
-            raise ModelError(
+            raise LengthExceeded(
                 f"{self._model}: the reply hit the token limit and is not whole (finish_reason=length). "
                 "The text so far is in run.text; raise max_tokens, or ask for less.",
                 model=self._model,
             )
         if finish.reason == "content_filter":
-            raise ModelError(f"{self._model}: the provider's content filter stopped the reply.", model=self._model)
+            raise ContentFiltered(f"{self._model}: the provider's content filter stopped the reply.", model=self._model)
         return AssistantMessage("".join(self._text) + whole(self._half), self._unique_calls()), finish
 
     def _unique_calls(self) -> tuple[ToolCall, ...]:

@@ -53,7 +53,7 @@ class Hostile:
     def __init__(self, text):
         self.text, self.turn, self.streams = text, 0, asyncio.Event()
 
-    def count_tokens(self, messages):
+    def count_tokens(self, messages, tools=()):
         return 1
 
     async def stream(self, request):

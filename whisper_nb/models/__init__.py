@@ -10,6 +10,8 @@ from ..config import AIConfig
 from ..errors import ConfigError
 from ..keys import Keys
 from ..messages import Delta, Message, ToolSchema
+from ..providers import PROVIDERS
+from .connections import Connections
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +30,18 @@ class Model(Protocol):
     def context_tokens(self) -> int | None:
         """The most tokens that a request may hold; None where nobody knows."""
 
-    def count_tokens(self, messages: Sequence[Message]) -> int:
-        """The tokens of these messages, as exactly as can be told without asking the provider."""
+    def count_tokens(self, messages: Sequence[Message], tools: Sequence[ToolSchema] = ()) -> int:
+        """The tokens of messages and tools, as exactly as can be told without asking the provider.
+
+        Called in a thread: it may take long.
+        """
+
+    async def prepare(self) -> None:
+        """Get ready for a call: look up, import and load what it needs. Called before each, quick when all is there.
+
+        Raises:
+            ConfigError: the call cannot be made, for example without a key.
+        """
 
     def stream(self, request: Request) -> AsyncGenerator[Delta, None]:
         """The reply, delta by delta, closed by one Finish.
@@ -53,6 +65,7 @@ class Models:
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
+        self._connections = Connections()
         self._named: dict[str, Model] = {}
         self._opened: dict[AIConfig, Model] = {}
 
@@ -71,22 +84,23 @@ class Models:
         if named := self._named.get(config.model):
             return named
         # Parameters travel with each request; what makes a model is where it is.
-        place = AIConfig(model=config.model, api_base=config.api_base, api_key=config.api_key)
+        place = AIConfig(
+            model=config.model, api_base=config.api_base, api_key=config.api_key, transport=config.transport
+        )
         if place not in self._opened:
             self._opened[place] = self._make(place)
         return self._opened[place]
 
     async def aclose(self) -> None:
-        """Close every model that the pool opened."""
+        """Close every model that the pool opened, and all connections. Afterwards it opens them anew."""
         while self._opened:
             _, model = self._opened.popitem()
             await model.aclose()
+        await self._connections.aclose()
 
     def _make(self, place: AIConfig) -> Model:
         if place.provider != "offline":
-            from .lite import LiteLLMModel
-
-            return LiteLLMModel(place, self._keys)
+            return self._reach(place)
         from .offline import EchoModel, ScriptedModel
 
         kind, _, path = (place.model or "").removeprefix("offline/").partition(":")
@@ -96,3 +110,15 @@ class Models:
             return ScriptedModel.load(path)
         known = ", ".join(["offline/echo", "offline/script:RULES.yaml", *self._named])
         raise ConfigError(f"no offline model {place.model!r}; there are {known}")
+
+    def _reach(self, place: AIConfig) -> Model:
+        """The model of a real provider: over the wire where it speaks OpenAI's format, else through LiteLLM."""
+        known = PROVIDERS.get(place.provider)
+        transport = place.transport or ("wire" if known and known.wire is not None else "litellm")
+        if transport == "wire":
+            from .wire import OpenAIWireModel
+
+            return OpenAIWireModel(place, self._keys, self._connections)
+        from .lite import LiteLLMModel
+
+        return LiteLLMModel(place, self._keys)

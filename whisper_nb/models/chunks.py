@@ -10,10 +10,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterable, Iterator, Mapping
 from typing import Any, Self
 
-from ..messages import CallDelta, Delta, Finish, TextDelta, Usage
-
-#: What some providers give as the reason when they failed in the middle of a reply.
-_FAILURES = frozenset({"error", "network_error"})
+from ..messages import Delta, ReasoningDelta, TextDelta
+from .reading import Reading
 
 
 async def provider_chunks(stream: Any) -> AsyncGenerator[Any, None]:
@@ -49,15 +47,13 @@ async def _opened(stream: Any) -> _Source | None:
     return source
 
 
-class Reading:
-    """One reply as far as it has come."""
+class LiteReading(Reading):
+    """One reply, from litellm's chunks."""
 
-    __slots__ = ("_over", "_reason", "_speaks", "spent")
+    __slots__ = ("_over", "_speaks")
 
     def __init__(self) -> None:
-        self.spent: dict[str, Any] = {}
-        """What the provider said of tokens and cost, in OpenAI's words; empty while it said nothing."""
-        self._reason: str | None = None
+        super().__init__()
         self._speaks = False  # in litellm's generic form
         self._over = False
 
@@ -65,24 +61,19 @@ class Reading:
         """What one chunk adds. Many say nothing."""
         return self._read_generic(chunk) if isinstance(chunk, Mapping) else self._read_openai(chunk)
 
-    def finish(self) -> Finish | None:
-        """How the reply ended, the cost left open; None when the provider did not say, for then it was cut off."""
-        if self._reason is None or self._reason in _FAILURES:
-            return None
-        input_tokens, output_tokens = self.spent.get("prompt_tokens", 0), self.spent.get("completion_tokens", 0)
-        return Finish(self._reason, Usage(input_tokens, output_tokens) if input_tokens or output_tokens else None)
-
     def _read_openai(self, chunk: Any) -> Iterator[Delta]:
         self._count(getattr(chunk, "usage", None))
         for choice in (chunk.choices or ())[:1]:
             if self._over:
                 raise ValueError("LiteLLM took a piece of text with [DONE] in it for the end of the reply, and lost it")
             self._reason = choice.finish_reason or self._reason
+            if thought := getattr(choice.delta, "reasoning_content", None) or getattr(choice.delta, "reasoning", None):
+                yield ReasoningDelta(str(thought))
             if choice.delta.content:
                 yield TextDelta(choice.delta.content)
             for call in choice.delta.tool_calls or ():
                 function = call.function
-                yield CallDelta(call.index, call.id or "", function.name or "", function.arguments or "")
+                yield self._call(call.index, call.id or "", function.name or "", function.arguments)
 
     def _read_generic(self, chunk: Mapping[str, Any]) -> Iterator[Delta]:
         """The form of litellm's own: of a few providers, and what litellm makes of `[DONE]` from all others."""
@@ -91,18 +82,12 @@ class Reading:
             yield TextDelta(text)
         if call := chunk.get("tool_use"):
             function = call["function"]
-            yield CallDelta(call["index"], call["id"] or "", function["name"] or "", function["arguments"] or "")
+            yield self._call(call["index"], call["id"] or "", function["name"] or "", function["arguments"])
         self._speaks = self._speaks or bool(text or call)
         if chunk["is_finished"] and self._speaks:
             self._reason = chunk["finish_reason"] or "stop"
         elif chunk["is_finished"]:
             self._over = True  # `[DONE]`: the end of the stream, and no reason
-
-    def _count(self, usage: Any) -> None:
-        if usage is not None:
-            said = usage if isinstance(usage, Mapping) else usage.model_dump()
-            # Some say the input at the start and the output at the end: zero means not yet, except for the cost.
-            self.spent |= {name: value for name, value in said.items() if value or (name, value) == ("cost", 0)}
 
 
 class _Source:

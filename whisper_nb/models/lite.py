@@ -22,9 +22,12 @@ from ..errors import ConfigError, ModelError
 from ..keys import Key, Keys
 from ..messages import Delta, Message, ToolSchema, to_openai
 from ..providers import PROVIDERS
+from ..tools import in_thread
 from . import Request
-from .chunks import Reading, provider_chunks
-from .prices import Listed, listed
+from .chunks import LiteReading, provider_chunks
+from .failures import Failures, no_key, retry_after
+from .parameters import PARAMETERS, THINKING, parameters, tools_of
+from .prices import Listed, listed, told_cost
 
 #: Set for good before the import, since litellm loads parts of itself later: nothing is fetched (prices, headers), and
 #: no `.env` of the folder is loaded, which could send the user's key to a stranger's server.
@@ -39,19 +42,9 @@ _KEYLESS = frozenset(
 )
 #: Time limits are the caller's. The same for all calls, because litellm keeps one client per timeout.
 _TIMEOUT_S = 86_400.0
-_MESSAGE_LIMIT = 300
-#: How much of what litellm says is looked at: all that may be shown, and what is cut away from before it.
-_READ = 2_000
 _PREFIX = re.compile(r"^(?:(?:litellm\.)?\w* ?(?:Error|Exception|Timeout)(?:: | - ))+")
 #: What helps nobody in what litellm and aiohttp say.
 _NOISE = re.compile(r" ssl:<[^>]*>| ssl:default| ?\.? Handle with `litellm\.\w+`\.?")
-#: HTTP errors that may pass by themselves, besides the provider's own.
-_PASSING = (408, 409, 429)
-#: Fields that go to litellm by their own names.
-_PARAMETERS = ("temperature", "top_p", "max_tokens", "frequency_penalty", "presence_penalty", "seed")
-#: Providers that take a budget of tokens for thinking, as litellm says it for all of them.
-_THINKING = frozenset({"anthropic", "bedrock", "gemini", "vertex_ai", "deepseek"})
-
 #: litellm keeps its connections per process: whoever closes last closes them.
 _in_use: WeakSet[LiteLLMModel] = WeakSet()
 
@@ -75,16 +68,25 @@ class LiteLLMModel:
 
     @property
     def context_tokens(self) -> int | None:
-        """What litellm's price map says; None for a model that it does not list, and before the first call."""
+        """What litellm's price map says; None for a model that it does not list, and before `prepare`."""
         limit = self._listed().get("max_input_tokens")
         return limit if isinstance(limit, int) else None
 
-    def count_tokens(self, messages: Sequence[Message]) -> int:
-        """As litellm counts for this model; before the first call a rough estimate, one for every 4 characters."""
-        wire = [to_openai(message) for message in messages]
-        if self._litellm is None:
-            return sum(len(str(message)) for message in wire) // 4
-        return int(self._litellm.token_counter(model=self._model, messages=wire))
+    def count_tokens(self, messages: Sequence[Message], tools: Sequence[ToolSchema] = ()) -> int:
+        """As litellm counts for this model; may take long: for a thread."""
+        return count_tokens(self._model, messages, tools)
+
+    async def prepare(self) -> None:
+        """Look up the key and, the first time, import litellm in a thread.
+
+        Raises:
+            ConfigError: no key, or a provider that litellm does not know.
+        """
+        self._key()
+        async with self._preparing:
+            if self._litellm is None:
+                self._litellm = await in_thread(self._load)
+        _in_use.add(self)
 
     async def stream(self, request: Request) -> AsyncGenerator[Delta, None]:
         """The reply, delta by delta, and a Finish if and only if the provider gave a finish reason.
@@ -95,10 +97,10 @@ class LiteLLMModel:
             ConfigError: no key, or a provider that litellm does not know. Nothing was sent.
             ModelError: whatever else went wrong. It holds neither the key nor an exception that does.
         """
+        await self.prepare()
         key = self._key()
-        await self._prepare()
         arguments = self._arguments(request)
-        reading = Reading()
+        reading = LiteReading()
         begun = False
         failure: ModelError | None = None
         try:
@@ -138,18 +140,12 @@ class LiteLLMModel:
         """
         place = self._place
         if missing := missing_key(place, self._keys):
-            raise _no_key(place, missing)
+            raise no_key(place, missing)
         if key := self._keys.key(place.provider, place.api_key):
             return key
         # A server of one's own may want no key, but the SDK does; and without one litellm would send some other
         # provider's that it finds in the environment.
         return Key("", "none" if place.api_base else "")
-
-    async def _prepare(self) -> None:
-        async with self._preparing:
-            if self._litellm is None:
-                self._litellm = await asyncio.to_thread(self._load)
-        _in_use.add(self)
 
     def _load(self) -> Any:
         """Import litellm and check what only litellm can tell; in a thread, because either may block.
@@ -157,7 +153,7 @@ class LiteLLMModel:
         Raises:
             ConfigError: an unknown provider, or one whose key is missing.
         """
-        litellm = _import_litellm()
+        litellm = import_litellm()
         place = self._place
         if place.provider not in litellm.provider_list:
             raise ConfigError(
@@ -166,19 +162,13 @@ class LiteLLMModel:
             )
         asked = not (place.api_key or place.api_base or place.provider in _KEYLESS or place.provider in PROVIDERS)
         if asked and (missing := litellm.validate_environment(self._model)["missing_keys"]):
-            raise _no_key(place, *missing)
+            raise no_key(place, *missing)
         return litellm
 
     def _arguments(self, request: Request) -> dict[str, Any]:
         """What acompletion is given besides the key. A parameter that is not set is not sent."""
         config = request.config
-        optional = {
-            "api_base": self._place.api_base,
-            "tools": [_to_openai_tool(tool) for tool in request.tools] or None,
-            **{name: getattr(config, name) for name in _PARAMETERS},
-            "stop": config.stop and list(config.stop),
-            **_thinking(config),
-        }
+        optional = {"api_base": self._place.api_base, "tools": tools_of(request.tools) or None}
         return {
             "model": self._model,
             "messages": [to_openai(message) for message in request.messages],
@@ -190,6 +180,7 @@ class LiteLLMModel:
             "no-log": True,  # spares the work for logging callbacks
             "_skip_mcp_handler": True,  # else tools make it import mcp, a package that it does not depend on
             **{name: value for name, value in optional.items() if value is not None},
+            **parameters(config),
             **(config.extra or {}),
             # What it does not expect of a model, such as `user`, litellm would leave out without a word.
             "allowed_openai_params": list(config.extra or ()),
@@ -203,10 +194,8 @@ class LiteLLMModel:
 
     def _cost(self, spent: Mapping[str, Any]) -> float | None:
         """US dollars: the provider's own figure, else by litellm's price map, else unknown."""
-        told = spent.get("cost")
-        told = told.get("total_cost") if isinstance(told, Mapping) else told
-        if isinstance(told, int | float):
-            return float(told)
+        if (told := told_cost(spent)) is not None:
+            return told
         listed = self._listed()
         if not spent or not (listed.get("input_cost_per_token") or listed.get("output_cost_per_token")):
             return None
@@ -217,38 +206,32 @@ class LiteLLMModel:
             return None
 
     def _failure(self, error: Exception, key: Key, begun: bool) -> ModelError:
-        """The one place where what litellm raises becomes an error of ours."""
+        failures = Failures(self._place, self._keys, key)
+        text = _NOISE.sub("", _PREFIX.sub("", str(error).partition("Traceback (most")[0]))
         status = getattr(error, "status_code", None)
-        text = _PREFIX.sub(
-            "", " ".join(self._keys.redact(str(error)[:_READ], key).partition("Traceback (most")[0].split())
-        )
-        text = _NOISE.sub("", text)
-        text = text if len(text) <= _MESSAGE_LIMIT else text[: _MESSAGE_LIMIT - 1] + "…"
-        raised = isinstance(error, self._litellm.APIConnectionError | self._litellm.Timeout)
         # litellm says 500 too where nobody answered at all.
         unreached = any(
             isinstance(cause, OSError) or "ConnectError" in type(cause).__name__ for cause in _causes(error)
         )
-        network = raised or unreached or (begun and status is None)
-        retryable = network or (isinstance(status, int) and (status in _PASSING or status >= 500))
-        if status in (401, 403):
-            # What the provider says may echo the key, whole or in part.
-            what = f"the provider refused {f'the key from {key.variable}' if key.variable else 'access'} ({status})"
-            what += ". Check that the key is complete and may use this model; it is read anew at each call."
-        elif network:
-            where = self._place.api_base or "the provider"
-            what = (
-                f"the connection to {where} failed or broke off. Check the network, then submit again. Reason: {text}"
-            )
-        elif status == 404:
-            what = f"no such model or address (404). Check the model's name and api_base. Reason: {text}"
-        elif status == 429:
-            what = f"too many requests, or no credit left (429). Submit again later. Reason: {text}"
-        elif retryable:
-            what = f"the provider failed ({status}). Submit again. Reason: {text}"
-        else:
-            what = f"the call was refused ({status or type(error).__name__}). Reason: {text}"
-        return ModelError(f"{self._model}: {what}", model=self._model, retryable=retryable)
+        network = unreached or isinstance(error, self._litellm.APIConnectionError | self._litellm.Timeout)
+        if network or (begun and not isinstance(status, int)):
+            return failures.unreached(text, sent=begun or not unreached)
+        if not isinstance(status, int):
+            return failures.broken(text or type(error).__name__)
+        if begun:
+            return failures.told(text, status)
+        headers = getattr(getattr(error, "response", None), "headers", None) or {}
+        return failures.refused(status, text, retry_after(headers))
+
+
+def count_tokens(model: str, messages: Sequence[Message], tools: Sequence[ToolSchema] = ()) -> int:
+    """As litellm's tokenizers count for a model. Imports litellm, which takes seconds: for a thread."""
+    wire = [to_openai(message) for message in messages]
+    # Not the size of an image by its pixels, for which litellm would have to decode it.
+    counted = import_litellm().token_counter(
+        model=model, messages=wire, tools=tools_of(tools) or None, use_default_image_token_count=True
+    )
+    return int(counted)
 
 
 def fields_taken(model: str) -> frozenset[str] | None:
@@ -256,7 +239,7 @@ def fields_taken(model: str) -> frozenset[str] | None:
 
     Imports LiteLLM, which takes seconds: call it in a thread.
     """
-    litellm = _import_litellm()
+    litellm = import_litellm()
     provider, _, name = model.partition("/")
     try:
         taken = litellm.get_supported_openai_params(model=name, custom_llm_provider=provider)
@@ -264,9 +247,9 @@ def fields_taken(model: str) -> frozenset[str] | None:
         taken = None
     if not taken:
         return None
-    fields = {field for field in (*_PARAMETERS, "stop") if field in taken}
+    fields = {field for field in (*PARAMETERS, "stop") if field in taken}
     fields |= {"max_tokens"} if "max_completion_tokens" in taken else set()
-    thinks = provider == "openrouter" or (provider in _THINKING and {"thinking", "reasoning_effort"} & {*taken})
+    thinks = provider == "openrouter" or (provider in THINKING and {"thinking", "reasoning_effort"} & {*taken})
     return frozenset(fields | ({"max_reasoning_tokens"} if thinks else set()))
 
 
@@ -277,39 +260,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _thinking(config: AIConfig) -> dict[str, Any]:
-    """`max_reasoning_tokens` in the words of the provider.
-
-    Raises:
-        ConfigError: a provider that has no word for it. Nothing was sent.
-    """
-    limit = config.max_reasoning_tokens
-    if limit is None:
-        return {}
-    if config.provider == "openrouter":
-        return {"reasoning": {"max_tokens": limit} if limit else {"enabled": False}}
-    if config.provider in _THINKING:
-        return {"thinking": {"type": "enabled", "budget_tokens": limit} if limit else {"type": "disabled"}}
-    raise ConfigError(
-        f"max_reasoning_tokens: {config.provider} has no limit in tokens; set what it has under extra, such as "
-        "extra: {reasoning_effort: low}. Nothing was sent."
-    )
-
-
-def _no_key(place: AIConfig, *variables: str) -> ConfigError:
-    return ConfigError(
-        f"{place.model} needs a key: set {' and '.join(variables)}, in a cell by "
-        f'os.environ["{variables[-1]}"] = getpass.getpass(); or write api_key: os.environ/NAME into config/main.yaml, '
-        f"under {place.provider}: beside its model, with the variable that holds it. Nothing was sent."
-    )
-
-
-def _to_openai_tool(tool: ToolSchema) -> dict[str, Any]:
-    function = {"name": tool.name, "description": tool.description, "parameters": dict(tool.parameters)}
-    return {"type": "function", "function": function}
-
-
-def _import_litellm() -> Any:
+def import_litellm() -> Any:
     """litellm, silent."""
     os.environ.update(_ENVIRONMENT)
     # Agents never print, and what it logs may quote what was sent.

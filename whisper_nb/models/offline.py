@@ -11,7 +11,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import ConfigError, ModelError
-from ..messages import AssistantMessage, CallDelta, Delta, Finish, Message, SystemMessage, TextDelta, ToolMessage, Usage
+from ..messages import (
+    AssistantMessage,
+    CallDelta,
+    Delta,
+    Finish,
+    Message,
+    SystemMessage,
+    TextDelta,
+    ToolMessage,
+    ToolSchema,
+    Usage,
+)
 from ..providers import PROVIDERS
 from ..yamlfile import load_yaml
 from . import Request
@@ -33,7 +44,7 @@ class EchoModel:
     context_tokens: int | None = 100_000
     """In words."""
 
-    def count_tokens(self, messages: Sequence[Message]) -> int:
+    def count_tokens(self, messages: Sequence[Message], tools: Sequence[ToolSchema] = ()) -> int:
         """Words, which is what this model's tokens are."""
         return count_words(messages)
 
@@ -51,6 +62,9 @@ class EchoModel:
                 await asyncio.sleep(1 / self.tokens_per_second)
             yield TextDelta(word)
         yield Finish("stop", Usage(count_words(request.messages), len(words)), 0.0)
+
+    async def prepare(self) -> None:
+        """Nothing to get ready."""
 
     async def aclose(self) -> None:
         """Nothing to let go of."""
@@ -155,7 +169,7 @@ class ScriptedModel:
                 raise ConfigError(f"{path}: rule {number}: {error}") from None
         return cls(rules)
 
-    def count_tokens(self, messages: Sequence[Message]) -> int:
+    def count_tokens(self, messages: Sequence[Message], tools: Sequence[ToolSchema] = ()) -> int:
         """Words, which is what this model's tokens are."""
         return count_words(messages)
 
@@ -184,6 +198,9 @@ class ScriptedModel:
             yield CallDelta(index, f"call_{len(self.requests)}_{index}", _expand(match, str(call["name"])), arguments)
         natural = "tool_calls" if rule.calls else "stop"
         yield Finish(rule.finish or natural, Usage(count_words(request.messages), len(words)), 0.0)
+
+    async def prepare(self) -> None:
+        """Nothing to get ready."""
 
     async def aclose(self) -> None:
         """Nothing to let go of."""

@@ -1,15 +1,21 @@
-"""What models cost, by the list that comes with litellm, which need not be imported for it."""
+"""What models cost and hold, by the list that comes with litellm, which need not be imported for it."""
 
 from __future__ import annotations
 
 import json
+import math
+import re
 import sys
 from collections.abc import Mapping
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 _FILE = "model_prices_and_context_window_backup.json"
+_ABOVE = re.compile(r"input_cost_per_token_above_(\d+)k_tokens")
+#: What a provider calls the service that the list's plain prices are for.
+_PLAIN_TIERS = (None, "auto", "default", "on_demand", "standard")
 
 Listed = Mapping[str, Any]
 
@@ -19,11 +25,20 @@ def price_list() -> Mapping[str, Listed]:
     if "litellm" in sys.modules:
         prices: Mapping[str, Listed] = sys.modules["litellm"].model_cost
         return prices
-    spec = find_spec("litellm")
-    assert spec is not None
-    assert spec.origin is not None
-    listed: Mapping[str, Listed] = json.loads(Path(spec.origin).with_name(_FILE).read_bytes())
+    listed: Mapping[str, Listed] = json.loads(_path().read_bytes())
     return listed
+
+
+@cache
+def entry(model: str) -> Listed:
+    """A model's entry, read from the file without taking all of it in, which costs 20 MB; blocks for some milliseconds."""
+    text = _path().read_text(encoding="utf-8")
+    found: dict[str, Listed] = {}
+    for name in {model, model.partition("/")[2]}:
+        start = text.find(f"\n    {json.dumps(name)}: {{")  # just so far in: a model, not a part of one
+        if start >= 0:
+            found[name], _ = json.JSONDecoder().raw_decode(text, text.index("{", start))
+    return listed(model, found)
 
 
 def listed(model: str, prices: Mapping[str, Listed]) -> Listed:
@@ -44,3 +59,43 @@ def price(entry: Listed) -> str:
     costs = [entry.get(f"{way}put_cost_per_token") for way in ("in", "out")]
     told = [cost * 1e6 for cost in costs if isinstance(cost, int | float)]
     return f"${told[0]:,.2f} in, ${told[1]:,.2f} out" if len(told) == 2 and any(told) else "unknown"
+
+
+def told_cost(spent: Mapping[str, Any]) -> float | None:
+    """US dollars by the provider's own figure; None where it gave none that can be one."""
+    told = spent.get("cost")
+    told = told.get("total_cost") if isinstance(told, Mapping) else told
+    if isinstance(told, bool) or not isinstance(told, int | float) or not math.isfinite(told) or told < 0:
+        return None
+    return float(told)
+
+
+def listed_cost(spent: Mapping[str, Any], entry: Listed) -> float | None:
+    """US dollars by a model's entry; None where that, or what was spent, does not say enough.
+
+    Args:
+        spent: `usage` as OpenAI's format has it; what was read from a cache is a part of `prompt_tokens`.
+        entry: the model's.
+    """
+    sent, received = spent.get("prompt_tokens"), spent.get("completion_tokens")
+    if not isinstance(sent, int) or not isinstance(received, int) or spent.get("service_tier") not in _PLAIN_TIERS:
+        return None
+    above = [int(found[1]) for name in entry if (found := _ABOVE.fullmatch(name)) and sent > int(found[1]) * 1000]
+    suffix = f"_above_{max(above)}k_tokens" if above else ""
+    per_sent, per_received, per_cached = (
+        entry.get(name + suffix, entry.get(name))
+        for name in ("input_cost_per_token", "output_cost_per_token", "cache_read_input_token_cost")
+    )
+    if not (per_sent or per_received) or per_sent is None or per_received is None:
+        return None  # a price of 0 is litellm's word for one that it does not know
+    details = spent.get("prompt_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, Mapping) else spent.get("prompt_cache_hit_tokens")
+    cached = min(cached, sent) if isinstance(cached, int) and per_cached is not None else 0
+    return float((sent - cached) * per_sent + cached * (per_cached or 0.0) + received * per_received)
+
+
+def _path() -> Path:
+    spec = find_spec("litellm")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).with_name(_FILE)

@@ -1,0 +1,72 @@
+"""The connections of a pool's models, shared by all of them (aiohttp)."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..tools import in_thread
+
+if TYPE_CHECKING:
+    import aiohttp
+
+#: How long a connection that nobody uses stays open.
+KEPT_S = 30.0
+
+
+class Connections:
+    """Connections to providers, opened as calls need them, used again, and closed when nobody has for half a minute.
+
+    How many there are is for permits to say; how long a call takes, for deadlines.
+    """
+
+    __slots__ = ("_opening", "_session")
+
+    def __init__(self) -> None:
+        self._session: aiohttp.ClientSession | None = None
+        self._opening: asyncio.Lock | None = None
+
+    async def open(self) -> None:
+        """Get ready: aiohttp and the certificates are loaded in a thread, at the first call."""
+        if self._session is not None:
+            return
+        self._opening = self._opening or asyncio.Lock()
+        async with self._opening:
+            if self._session is None:
+                context = await in_thread(_load)
+                import aiohttp
+
+                connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEPT_S, ssl=context)
+                self._session = aiohttp.ClientSession(
+                    connector=connector, timeout=aiohttp.ClientTimeout(total=None), cookie_jar=aiohttp.DummyCookieJar()
+                )
+
+    async def post(
+        self, url: Any, body: bytes, headers: Mapping[str, str], proxy: str | None
+    ) -> aiohttp.ClientResponse:
+        """Send, and give the response once its headers are here; whoever asked closes it.
+
+        A redirect is not followed: it would carry the key elsewhere.
+
+        Raises:
+            aiohttp.ClientError, OSError: there was no connection, or it broke.
+        """
+        assert self._session is not None
+        return await self._session.post(url, data=body, headers=headers, proxy=proxy, allow_redirects=False)
+
+    async def aclose(self) -> None:
+        """Close all."""
+        session, self._session, self._opening = self._session, None, None
+        if session is not None:
+            await session.close()
+
+
+def _load() -> ssl.SSLContext:
+    import aiohttp  # noqa: F401
+    import certifi
+
+    context = ssl.create_default_context()
+    context.load_verify_locations(certifi.where())  # the system may have none, as Python on a Mac has
+    return context

@@ -1,0 +1,52 @@
+"""What every reply is read for, whoever brings it: tokens and cost, the reason of its end, whose call a piece belongs to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ..messages import CallDelta, Finish, Usage
+
+#: What some providers give as the reason when they failed in the middle of a reply.
+_FAILURES = frozenset({"error", "network_error"})
+
+
+class Reading:
+    """One reply as far as it has come."""
+
+    __slots__ = ("_calls", "_reason", "spent")
+
+    def __init__(self) -> None:
+        self.spent: dict[str, Any] = {}
+        """What the provider said of tokens and cost, in OpenAI's words; empty while it said nothing."""
+        self._reason: str | None = None
+        self._calls: list[tuple[Any, str]] = []  # what the provider calls each call: its index, its id
+
+    def finish(self) -> Finish | None:
+        """How the reply ended, the cost left open; None when the provider did not say, for then it was cut off."""
+        if self._reason is None or self._reason in _FAILURES:
+            return None
+        sent, received = (_tokens(self.spent.get(name)) for name in ("prompt_tokens", "completion_tokens"))
+        return Finish(self._reason, Usage(sent, received) if sent or received else None)
+
+    def _count(self, usage: Any) -> None:
+        if usage is not None:
+            said = usage if isinstance(usage, Mapping) else usage.model_dump()
+            # Some say the input at the start and the output at the end: zero means not yet, except for the cost.
+            self.spent |= {name: value for name, value in said.items() if value or (name, value) == ("cost", 0)}
+
+    def _call(self, index: Any, id_: str, name: str, arguments: Any) -> CallDelta:
+        """A piece of a call. Some providers number all calls 0 and tell them apart by id; some do not number them."""
+        place = next((n for n, known in enumerate(self._calls) if known == (index, id_)), None)
+        if place is None and not id_:
+            place = next((n for n, (known, _) in reversed([*enumerate(self._calls)]) if index in (None, known)), None)
+        if place is None:
+            place = len(self._calls)
+            self._calls.append((index, id_))
+        text = arguments if isinstance(arguments, str) else json.dumps(arguments) if arguments else ""
+        return CallDelta(place, id_, name, text)
+
+
+def _tokens(count: Any) -> int:
+    return count if isinstance(count, int) and not isinstance(count, bool) and count > 0 else 0

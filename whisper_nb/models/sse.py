@@ -1,0 +1,70 @@
+"""Server-sent events, parsed as their bytes come: https://html.spec.whatwg.org/multipage/server-sent-events.html."""
+
+from __future__ import annotations
+
+_BOM = b"\xef\xbb\xbf"
+
+
+class Events:
+    """The events of one stream so far.
+
+    Args:
+        limit: the most bytes that one event may have.
+    """
+
+    __slots__ = ("_data", "_limit", "_pieces", "_size", "_started")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._started = False
+        self._pieces: list[bytes] = []  # of a line that is not complete
+        self._data: list[bytes] = []  # of an event that is not complete
+        self._size = 0  # of both
+
+    def feed(self, received: bytes) -> list[str]:
+        """The data of each event that is complete now. Comments, and fields other than data, say nothing.
+
+        Raises:
+            UnicodeDecodeError: an event is not UTF-8. The specification would put � there, and nobody would know.
+            ValueError: an event is larger than the limit.
+        """
+        if not self._started:
+            self._started = True
+            received = received.removeprefix(_BOM)
+        if self._quick(received):
+            return [received[6:-2].decode()]
+        self._size += len(received)
+        if self._size > self._limit:
+            raise ValueError(f"one event is larger than {self._limit:,} bytes")
+        if b"\n" not in received and b"\r" not in received and not self._ends_in_cr:
+            self._pieces.append(received)  # put together once: a line may come in thousands of pieces
+            return []
+        lines = b"".join([*self._pieces, received]).splitlines(keepends=True)
+        # A \r at the end may be the first half of a \r\n.
+        self._pieces = [lines.pop()] if lines and not lines[-1].endswith(b"\n") else []
+        return [event for line in lines if (event := self._take(line.rstrip(b"\r\n"))) is not None]
+
+    @property
+    def _ends_in_cr(self) -> bool:
+        return bool(self._pieces) and self._pieces[-1].endswith(b"\r")
+
+    def _quick(self, received: bytes) -> bool:
+        """Whether just one event has arrived, as it mostly does."""
+        return (
+            received.startswith(b"data: ")
+            and received.endswith(b"\n\n")
+            and received.count(b"\n") == 2
+            and b"\r" not in received
+            and not self._size
+        )
+
+    def _take(self, line: bytes) -> str | None:
+        """One line; the event that it completes."""
+        if not line:
+            data, self._data = self._data, []
+            self._size = sum(map(len, self._pieces))
+            return b"\n".join(data).decode() if data else None
+        name, _, value = line.partition(b":")
+        if name == b"data":
+            self._data.append(value.removeprefix(b" "))
+        return None

@@ -1,0 +1,332 @@
+"""OpenAI's wire format, which most providers speak, over aiohttp: a small part of what LiteLLM costs.
+
+The format: https://platform.openai.com/docs/api-reference/chat-streaming. Nothing is believed that was not said: a reply
+without a reason for its end was cut off, whatever the connection looks like.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import urllib.request
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing, suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ..config import AIConfig, missing_key
+from ..errors import ConfigError, ModelError
+from ..keys import Key, Keys
+from ..messages import Delta, Message, ReasoningDelta, TextDelta, ToolSchema, to_openai
+from ..providers import PROVIDERS
+from ..tools import in_thread
+from . import Request
+from .connections import Connections
+from .failures import Failures, no_key, retry_after
+from .lite import count_tokens
+from .parameters import parameters, tools_of
+from .prices import Listed, entry, listed_cost, told_cost
+from .reading import Reading
+from .sse import Events
+
+if TYPE_CHECKING:
+    import aiohttp
+
+#: The most bytes of one reply: far above any model's, far below what harms a notebook.
+REPLY_LIMIT = 16 * 2**20
+#: How much of a refusal is read, and for how many seconds.
+_REFUSAL_LIMIT, _REFUSAL_S = 65_536, 1.0
+#: How long the end of a body may take after `[DONE]`, so that its connection can be used again.
+_END_S = 0.1
+#: OpenAI's own name for the most tokens of a reply, by now.
+_NEW_OPENAI = re.compile(r"o\d|gpt-5")
+#: Where a provider has another word for a parameter.
+_RENAMED = {"mistral": {"seed": "random_seed"}}
+#: Says its usage unasked, and refuses to be asked.
+_UNASKED = ("mistral",)
+
+
+class OpenAIWireModel:
+    """One model of a provider that speaks OpenAI's format, for any number of sessions at once.
+
+    Args:
+        place: where the model is: `model`, `api_base` and `api_key` are read, nothing else.
+        keys: where the key is looked up, at each call, so that it may be set later; it is kept nowhere.
+        connections: shared with other models, and closed by whoever made them.
+    """
+
+    __slots__ = ("_connections", "_keys", "_listed", "_place", "_proxy", "_url")
+
+    def __init__(self, place: AIConfig, keys: Keys, connections: Connections) -> None:
+        self._place = place
+        self._keys = keys
+        self._connections = connections
+        self._url: Any = None
+        self._proxy: str | None = None
+        self._listed: Listed | None = None
+
+    @property
+    def context_tokens(self) -> int | None:
+        """What litellm's price list says; None for a model that it does not list, and before `prepare`."""
+        limit = (self._listed or {}).get("max_input_tokens")
+        return limit if isinstance(limit, int) else None
+
+    def count_tokens(self, messages: Sequence[Message], tools: Sequence[ToolSchema] = ()) -> int:
+        """As litellm counts for this model, which is imported for it: for a thread."""
+        return count_tokens(self._place.model or "", messages, tools)
+
+    async def prepare(self) -> None:
+        """Look up the key and the model's prices, and load aiohttp, the first time in a thread.
+
+        Raises:
+            ConfigError: no key, or no address.
+        """
+        self._key()
+        await self._connections.open()
+        if self._listed is None:
+            from yarl import URL
+
+            address = self._address()
+            self._listed, self._proxy = await in_thread(lambda: (entry(self._place.model or ""), _proxy(address)))
+            self._url = URL(address)
+
+    async def stream(self, request: Request) -> AsyncGenerator[Delta, None]:
+        """The reply, delta by delta, and a Finish if and only if the provider gave a finish reason.
+
+        Closing the generator, or cancelling the task that reads it, closes the connection. Nothing is retried.
+
+        Raises:
+            ConfigError: no key, no address, or a parameter that the provider has no word for. Nothing was sent.
+            ModelError: whatever else went wrong. It holds neither the key nor an exception that does.
+        """
+        await self.prepare()
+        key, body, headers = self._key(), *_message(request, self._place)
+        failures, reading = Failures(self._place, self._keys, key), WireReading()
+        response: aiohttp.ClientResponse | None = None
+        failure: ModelError | None = None
+        try:
+            response = await self._connections.post(self._url, body, headers | _authorization(key), self._proxy)
+            if response.status != 200:
+                failure = await _refusal(response, failures)
+            elif "event-stream" not in response.content_type and response.content_type in _WHOLE:
+                for delta in await _whole(response, reading):
+                    yield delta
+            else:
+                async with aclosing(_streamed(response, reading)) as pieces:
+                    async for deltas in pieces:
+                        for delta in deltas:
+                            yield delta
+        except asyncio.CancelledError as error:
+            # The frames that it came through hold the key, and a timeout keeps it as its cause.
+            error.__traceback__ = error.__context__ = None
+            raise
+        except Exception as error:
+            failure = _failure(error, failures)
+        finally:
+            if response is not None:
+                response.close()  # nothing where it was read to its end
+        if failure is not None:
+            raise failure  # not above, where the error that holds the key would become its context
+        if finish := reading.finish():
+            yield replace(finish, cost_usd=self._cost(reading.spent))
+
+    async def aclose(self) -> None:
+        """Nothing of its own to let go of."""
+
+    def _key(self) -> Key:
+        place = self._place
+        if missing := missing_key(place, self._keys):
+            raise no_key(place, missing)
+        key = self._keys.key(place.provider, place.api_key) or Key("", "")
+        if not (key.reveal().isascii() and key.reveal().isprintable()):
+            raise ConfigError(
+                f"{place.model}: the key{f' from {key.variable}' if key.variable else ''} has a character that cannot be sent: copy it anew"
+            )
+        return key
+
+    def _address(self) -> str:
+        place, known = self._place, PROVIDERS.get(self._place.provider)
+        variables = [f"{place.provider.upper()}_API_BASE", *(["OPENAI_BASE_URL"] if place.provider == "openai" else [])]
+        own = place.api_base or next(filter(None, map(self._keys.environment, variables)), "")
+        base = own or (known and known.wire) or ""
+        if not base.startswith(("http://", "https://")):
+            raise ConfigError(
+                f"{place.model} needs the address of its server: set api_base, such as http://localhost:8000/v1, "
+                f"or {variables[0]}. Nothing was sent."
+            )
+        base = base.rstrip("/").removesuffix("/chat/completions")
+        if place.provider.startswith("ollama") and not base.endswith("/v1"):
+            base += "/v1"  # beside its own format
+        return f"{base}/chat/completions"
+
+    def _cost(self, spent: Mapping[str, Any]) -> float | None:
+        told = told_cost(spent)
+        return listed_cost(spent, self._listed or {}) if told is None else told
+
+
+class WireReading(Reading):
+    """One reply, from its chunks."""
+
+    __slots__ = ()
+
+    def read(self, data: str) -> list[Delta]:
+        """What one chunk adds. Many say nothing.
+
+        Raises:
+            ValueError: it is no chunk.
+            Told: it is an error.
+        """
+        chunk = json.loads(data)
+        if not isinstance(chunk, dict):
+            raise ValueError("a piece of it is not a JSON object")
+        try:
+            return [delta for choice in self._choices(chunk) for delta in self._read(choice)]
+        except (AttributeError, TypeError, KeyError) as error:
+            raise ValueError(f"a piece of it is not in OpenAI's format ({error})") from None
+
+    def _choices(self, chunk: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        if error := chunk.get("error"):
+            raise Told(error)
+        self._count(chunk.get("usage") or (chunk.get("x_groq") or {}).get("usage"))
+        if tier := chunk.get("service_tier"):
+            self.spent["service_tier"] = tier
+        return (choice for choice in chunk.get("choices") or () if not choice.get("index"))
+
+    def _read(self, choice: dict[str, Any]) -> Iterator[Delta]:
+        self._count(choice.get("usage"))
+        if error := choice.get("error"):
+            raise Told(error)
+        if reason := choice.get("finish_reason"):
+            self._reason = str(reason)
+        delta = choice.get("delta") or choice.get("message")
+        if not delta:
+            return
+        if thought := delta.get("reasoning_content") or delta.get("reasoning"):
+            yield ReasoningDelta(str(thought))
+        if content := delta.get("content"):
+            yield TextDelta(content if isinstance(content, str) else _text_of(content))
+        if refusal := delta.get("refusal"):
+            yield TextDelta(str(refusal))
+        for call in delta.get("tool_calls") or ():
+            function = call.get("function") or {}
+            yield self._call(
+                call.get("index"), call.get("id") or "", function.get("name") or "", function.get("arguments")
+            )
+
+
+class Told(Exception):
+    """The provider said that it failed, in the middle of a reply."""
+
+    def __init__(self, error: Any) -> None:
+        said = error if isinstance(error, dict) else {"message": str(error)}
+        self.text, self.code = str(said.get("message") or said), said.get("code") or said.get("type") or "error"
+
+
+_WHOLE = ("application/json", "text/html")
+
+
+def _text_of(parts: list[Any]) -> str:
+    """The text of content that comes in parts, of which others are what the model thinks."""
+    return "".join(part["text"] for part in parts if part.get("type") == "text")
+
+
+def _message(request: Request, place: AIConfig) -> tuple[bytes, dict[str, str]]:
+    """The body and the headers of a call, without the key."""
+    config, provider = request.config, place.provider
+    extra = dict(config.extra or {})
+    headers = {"Content-Type": "application/json", "Accept-Encoding": "identity", **extra.pop("extra_headers", {})}
+    name = (place.model or "").partition("/")[2]
+    given = parameters(config)
+    renamed = _RENAMED.get(provider, {})
+    if provider == "openai" and (place.api_base is None or _NEW_OPENAI.match(name)):
+        renamed = {"max_tokens": "max_completion_tokens"}
+    body: dict[str, Any] = {"model": name, "messages": [to_openai(message) for message in request.messages]}
+    if request.tools:
+        body["tools"] = tools_of(request.tools)
+    if config.stream is not False:
+        body["stream"] = True
+        if provider not in _UNASKED:
+            body["stream_options"] = {"include_usage": True}
+    if provider == "openrouter":
+        body["usage"] = {"include": True}  # the cost, too
+    body |= {renamed.get(name, name): value for name, value in given.items()}
+    body |= extra.pop("extra_body", {}) | extra
+    return json.dumps(body).encode(), {str(name): str(value) for name, value in headers.items()}
+
+
+def _authorization(key: Key) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key.reveal()}"} if key.reveal() else {}
+
+
+def _proxy(address: str) -> str | None:
+    """The proxy that the environment names for an address."""
+    from yarl import URL
+
+    url = URL(address)
+    if not url.host or urllib.request.proxy_bypass(url.host):
+        return None
+    return urllib.request.getproxies().get(url.scheme)
+
+
+async def _streamed(response: aiohttp.ClientResponse, reading: WireReading) -> AsyncGenerator[list[Delta], None]:
+    """The deltas of a stream, as they arrive."""
+    events, size = Events(REPLY_LIMIT), 0
+    async for received in response.content.iter_any():
+        size += len(received)
+        if size > REPLY_LIMIT:
+            raise ValueError(_TOO_LARGE)
+        for data in events.feed(received):
+            if data == "[DONE]":
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_END_S):
+                        await response.content.readany()
+                return
+            yield reading.read(data)
+
+
+_TOO_LARGE = f"it is larger than {REPLY_LIMIT // 2**20} MB, and was cut off"
+
+
+async def _whole(response: aiohttp.ClientResponse, reading: WireReading) -> list[Delta]:
+    """The deltas of a reply that came in one."""
+    return reading.read((await _body(response, REPLY_LIMIT)).decode())
+
+
+async def _body(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    pieces: list[bytes] = []
+    size = 0
+    async for received in response.content.iter_any():
+        pieces.append(received)
+        size += len(received)
+        if size > limit:
+            raise ValueError(_TOO_LARGE)
+    return b"".join(pieces)
+
+
+async def _refusal(response: aiohttp.ClientResponse, failures: Failures) -> ModelError:
+    """The error that an HTTP error is."""
+    text = ""
+    with suppress(Exception):  # of a body that breaks off, drips or has no end: the status says enough
+        async with asyncio.timeout(_REFUSAL_S):
+            text = (await _body(response, _REFUSAL_LIMIT)).decode(errors="replace")
+            said = json.loads(text)
+            error = said.get("error", said) if isinstance(said, dict) else said
+            text = str(error.get("message") or error) if isinstance(error, dict) else str(error)
+    return failures.refused(response.status, text or response.reason or "", retry_after(response.headers))
+
+
+def _failure(error: Exception, failures: Failures) -> ModelError:
+    import aiohttp
+
+    match error:
+        case Told():
+            return failures.told(error.text, error.code)
+        case aiohttp.ClientConnectorError():
+            return failures.unreached(str(error.os_error) or str(error), sent=False)
+        case aiohttp.ClientConnectionError() | aiohttp.ClientPayloadError() | aiohttp.ClientResponseError() | OSError():
+            return failures.unreached(str(error) or type(error).__name__, sent=True)
+        case UnicodeDecodeError():
+            return failures.broken("it is not UTF-8")
+        case _:
+            return failures.broken(str(error) or type(error).__name__)
