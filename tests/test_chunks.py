@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from whisper_nb.messages import CallDelta, Delta, Finish, TextDelta, Usage
-from whisper_nb.models.chunks import Reading, provider_chunks
+from whisper_nb.models.chunks import LiteReading, provider_chunks
 
 
 def generic(text: str = "", finished: bool = False, **more: Any) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def openai(text: str = "", reason: str | None = None) -> Any:
 
 
 def read(chunks: Iterable[Any]) -> tuple[list[Delta], Finish | None]:
-    reading = Reading()
+    reading = LiteReading()
     return [delta for chunk in chunks for delta in reading.read(chunk)], reading.finish()
 
 
@@ -31,7 +31,7 @@ def test_the_generic_form() -> None:
     call = {"index": 1, "id": "call_1", "type": "function", "function": {"name": "add", "arguments": "{}"}}
     used = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
     deltas, finish = read([generic("Hel"), generic("lo"), generic(tool_use=call), generic(finished=True, usage=used)])
-    assert deltas == [TextDelta("Hel"), TextDelta("lo"), CallDelta(1, "call_1", "add", "{}")]
+    assert deltas == [TextDelta("Hel"), TextDelta("lo"), CallDelta(0, "call_1", "add", "{}")]
     assert finish == Finish("stop", Usage(3, 2))
 
 
@@ -45,7 +45,7 @@ def test_the_end_of_a_stream_is_no_reason() -> None:
 
 
 def test_tokens_may_be_told_in_parts() -> None:
-    reading = Reading()
+    reading = LiteReading()
     for used in ({"prompt_tokens": 7, "completion_tokens": 0}, {"prompt_tokens": 0, "completion_tokens": 2, "cost": 0}):
         assert list(reading.read(generic(usage=used))) == []
     assert reading.spent == {"prompt_tokens": 7, "completion_tokens": 2, "cost": 0}

@@ -48,6 +48,8 @@ GOOD: dict[str, st.SearchStrategy[Any]] = {
     "timeout_s": st.floats(0, exclude_min=True, allow_infinity=False),
     "token_timeout_s": st.integers(1),
     "retries": st.integers(0, 10),
+    "stream": st.booleans(),
+    "transport": st.sampled_from(["wire", "litellm"]),
     "extra": st.dictionaries(st.text("abcé: #-\n", max_size=5), JSON, max_size=3),
 }  # fmt: skip
 CONFIGS: st.SearchStrategy[AIConfig] = st.builds(
@@ -215,6 +217,8 @@ OTHERS: list[tuple[str, list[Any], list[Any]]] = [
     ("api_base", ["http://localhost:8000"], [5, "localhost", "http://a b"]),
     ("api_key", ["os.environ/A", "${A}"], [5, ["A"], ""]),
     ("stop", ["END", ["a", "b"], ("a",)], ["", [], [""], [1], 5, {"a": 1}]),
+    ("stream", [True, False], [1, "yes", []]),
+    ("transport", ["wire", "litellm"], [True, "http", ""]),
     ("extra", [{}, {"a": {"b": [None]}}], [5, ["a"], {"a": math.nan}, {1: 2}]),
 ]
 
@@ -504,6 +508,7 @@ async def test_each_value_is_told_with_its_place(tmp_path: Path) -> None:
             "max_tokens": (4, "session"),
             "timeout_s": (600, "default"),
             "token_timeout_s": (120, "default"),
+            "retries": (2, "default"),
         }
         call = AIConfig(max_tokens=5)
         resolved = rt["bob"].resolved(call)

@@ -169,8 +169,8 @@ async def test_openrouter_is_told_who_calls(rt: Runtime, provider: Provider) -> 
         "api_base": provider.url,
     }
     request = await asked(rt, provider, Agent(name="bob", config=config))  # type: ignore[arg-type]
-    assert request.headers["http-referer"] == "http://me:8000"
-    assert request.headers["x-title"] == "Mine"
+    assert request.headers["HTTP-Referer"] == "http://me:8000"
+    assert request.headers["X-Title"] == "Mine"
 
 
 async def test_a_call_is_made_again_as_often_as_was_said_and_no_more(rt: Runtime, provider: Provider) -> None:

@@ -233,7 +233,7 @@ async def test_the_arguments_of_calls_take_room_too(runtime: Runtime) -> None:
 
 async def test_one_character_may_be_several_tokens(runtime: Runtime) -> None:
     class Bytes(ScriptedModel):
-        def count_tokens(self, messages: Any) -> int:
+        def count_tokens(self, messages: Any, tools: Any = ()) -> int:
             return sum(len(message.text.encode()) for message in messages)
 
     model = Bytes([Rule(reply="noted")], context_tokens=300)
@@ -243,7 +243,7 @@ async def test_one_character_may_be_several_tokens(runtime: Runtime) -> None:
 
 async def test_most_requests_are_not_counted(runtime: Runtime) -> None:
     class Uncounted(ScriptedModel):
-        def count_tokens(self, messages: Any) -> int:
+        def count_tokens(self, messages: Any, tools: Any = ()) -> int:
             raise AssertionError("counting is slow")
 
     await hire(runtime, Uncounted([Rule(reply="ok")], context_tokens=100_000)).submit("hello")

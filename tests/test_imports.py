@@ -15,12 +15,14 @@ DATA = {
     "agentfiles", "agents", "config", "errors", "events", "fields", "files", "formats", "keys", "mainfile", "messages",
     "paths", "project", "prompts", "providers", "queues", "states", "tools", "trust", "turns", "yamlfile",
 }  # fmt: skip
-ENGINE = {"home", "deadlines", "store", "ports", "runs", "execution", "session", "runtimes", "models"}
+ENGINE = {"home", "deadlines", "store", "permits", "ports", "runs", "execution", "session", "runtimes", "models"}
 NOTEBOOK = {"notebook"}
 #: Third-party package, or one that costs time → the one module or folder that may import it.
 HOMES = {
     "litellm": "models",
     "aiohttp": "models",
+    "certifi": "models",
+    "yarl": "models",
     "httpx": "models",
     "sqlite3": "store",
     "yaml": "yamlfile",
@@ -140,4 +142,4 @@ def test_a_module_and_its_functions_can_be_read_in_one_sitting(path: Path) -> No
 
 
 def test_modules_are_few() -> None:
-    assert len([path for path in SOURCES if path.name != "__init__.py"]) <= 53
+    assert len([path for path in SOURCES if path.name != "__init__.py"]) <= 62

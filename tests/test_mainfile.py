@@ -183,11 +183,11 @@ def test_a_slip_in_a_file_of_ours_is_not_taken_for_another_programs(text: str) -
     assert "unknown config field" in " ".join(problems(text))
 
 
-def test_the_packages_own_file_limits_every_call_in_time_and_nothing_else() -> None:
+def test_the_packages_own_file_bounds_every_call_and_says_nothing_else() -> None:
     main = package().main
     assert main is not None
     assert main.layer is not None
-    assert set(main.layer.config.values()) == {"timeout_s", "token_timeout_s"}
+    assert set(main.layer.config.values()) == {"timeout_s", "token_timeout_s", "retries"}
     assert (main.problems, main.warnings) == ((), ())
 
 

@@ -156,7 +156,7 @@ async def test_a_rule_asks_for_tools() -> None:
 
 async def test_a_rule_that_fails() -> None:
     with pytest.raises(ModelError, match="rate limit") as caught:
-        await deltas_of(ScriptedModel([Rule(error="rate limit")]), ASK)
+        await deltas_of(ScriptedModel([Rule(error="rate limit", retryable=True)]), ASK)
     assert caught.value.retryable
 
 

@@ -163,7 +163,7 @@ async def test_layers_of_config(complaints: list[str]) -> None:
         assert runtime.resolve().model == "offline/echo"
         environ["OPENAI_API_KEY"] = "k"
         assert runtime.resolve(agent) == AIConfig(
-            model="openai/gpt-4o-mini", max_tokens=5, temperature=1.0, timeout_s=600.0, token_timeout_s=120.0
+            model="openai/gpt-4o-mini", max_tokens=5, temperature=1.0, timeout_s=600.0, token_timeout_s=120.0, retries=2
         )
         environ["WHISPER_MODEL"] = "groq/x"
         assert runtime.resolve(agent).model == "groq/x"

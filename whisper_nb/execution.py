@@ -149,7 +149,9 @@ async def _reply_to(session: Session, run: Run, model: Model, request: Request) 
 
 async def _stream(session: Session, run: Run, model: Model, request: Request) -> tuple[AssistantMessage, Finish]:
     config = request.config
-    reply, deadline = Reply(config.model or ""), Deadline(config.timeout_s, config.token_timeout_s)
+    # A reply that is asked for whole says nothing before its end.
+    deadline = Deadline(config.timeout_s, None if config.stream is False else config.token_timeout_s)
+    reply = Reply(config.model or "")
     try:
         async with deadline, aclosing(model.stream(request)) as deltas:
             async for delta in deltas:

@@ -85,7 +85,7 @@ class Reply:
         self._model = model
         self._text: list[str] = []
         self._half = ""  # of a character, which the next delta may complete
-        self._calls: dict[int, ToolCall] = {}
+        self._calls: dict[int, list[CallDelta]] = {}  # joined once: there may be thousands of pieces
         self._finish: Finish | None = None
 
     def add(self, delta: Delta) -> str:
@@ -101,9 +101,8 @@ class Reply:
                     text, self._half = text[:-1], text[-1]
                 self._text.append(whole(text))
                 return self._text[-1]
-            case CallDelta(index, id_, name, arguments):
-                call = self._calls.get(index) or ToolCall("", "", "")
-                self._calls[index] = ToolCall(call.id or id_, call.name or name, call.arguments + arguments)
+            case CallDelta(index):
+                self._calls.setdefault(index, []).append(delta)
             case ReasoningDelta():
                 pass
             case Finish():
@@ -122,9 +121,9 @@ class Reply:
         """
         finish = self._finish
         if finish is None:
+            kept = "The text so far is in run.text; submit" if any(self._text) else "Submit"
             raise ModelError(
-                f"{self._model}: the reply was cut off (the stream ended without a finish reason). "
-                "The text so far is in run.text; submit the prompt again.",
+                f"{self._model}: the reply was cut off (the stream ended without a finish reason). {kept} the prompt again.",
                 model=self._model,
                 retryable=True,
             )
@@ -140,15 +139,22 @@ class Reply:
 
     def _unique_calls(self) -> tuple[ToolCall, ...]:
         # Some providers send no ids, or the same one twice; a result must name its call.
-        taken = {call.id for call in self._calls.values()}
+        joined = [_joined(pieces) for _, pieces in sorted(self._calls.items())]
+        taken = {call.id for call in joined}
         fresh = (id_ for n in itertools.count() if (id_ := f"call_{n}") not in taken)
         seen = {""}
         calls: list[ToolCall] = []
-        for _, call in sorted(self._calls.items()):
+        for call in joined:
             id_ = next(fresh) if call.id in seen else call.id
             calls.append(ToolCall(id_, whole(call.name), whole(call.arguments)))
             seen.add(id_)
         return tuple(calls)
+
+
+def _joined(pieces: Sequence[CallDelta]) -> ToolCall:
+    """The call that its pieces are: the first id and name that were said, all of the arguments."""
+    id_, name = (next(filter(None, said), "") for said in zip(*((one.id, one.name) for one in pieces), strict=True))
+    return ToolCall(id_, name, "".join(one.arguments for one in pieces))
 
 
 def close_turn(draft: Sequence[Message]) -> list[Message]:

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Iterator, Mapping
 from typing import Any, Self
 
 from ..messages import Delta, ReasoningDelta, TextDelta
-from .reading import Reading
+from .reading import Distrusted, Reading, text_of
 
 
 async def provider_chunks(stream: Any) -> AsyncGenerator[Any, None]:
@@ -21,6 +21,9 @@ async def provider_chunks(stream: Any) -> AsyncGenerator[Any, None]:
         stream: litellm's CustomStreamWrapper; or the plain generator that it gives for text completions, which has to
             be believed.
     """
+    if not hasattr(stream, "aclose"):  # it came in one: a chunk whose message is its delta
+        yield stream
+        return
     try:
         source = await _opened(stream)
         if source is not None and _is_readable(await source.peek()):
@@ -65,15 +68,16 @@ class LiteReading(Reading):
         self._count(getattr(chunk, "usage", None))
         for choice in (chunk.choices or ())[:1]:
             if self._over:
-                raise ValueError("LiteLLM took a piece of text with [DONE] in it for the end of the reply, and lost it")
+                raise Distrusted("LiteLLM took a piece of text with [DONE] in it for the end of the reply, and lost it")
             self._reason = choice.finish_reason or self._reason
-            if thought := getattr(choice.delta, "reasoning_content", None) or getattr(choice.delta, "reasoning", None):
+            delta = getattr(choice, "delta", None) or choice.message
+            if thought := getattr(delta, "reasoning_content", None) or getattr(delta, "reasoning", None):
                 yield ReasoningDelta(str(thought))
-            if choice.delta.content:
-                yield TextDelta(choice.delta.content)
-            for call in choice.delta.tool_calls or ():
+            if delta.content:
+                yield TextDelta(text_of(delta.content))
+            for call in delta.tool_calls or ():
                 function = call.function
-                yield self._call(call.index, call.id or "", function.name or "", function.arguments)
+                yield self._call(getattr(call, "index", None), call.id or "", function.name or "", function.arguments)
 
     def _read_generic(self, chunk: Mapping[str, Any]) -> Iterator[Delta]:
         """The form of litellm's own: of a few providers, and what litellm makes of `[DONE]` from all others."""

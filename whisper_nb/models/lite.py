@@ -28,6 +28,7 @@ from .chunks import LiteReading, provider_chunks
 from .failures import Failures, no_key, retry_after
 from .parameters import PARAMETERS, THINKING, parameters, tools_of
 from .prices import Listed, listed, told_cost
+from .reading import Distrusted
 
 #: Set for good before the import, since litellm loads parts of itself later: nothing is fetched (prices, headers), and
 #: no `.env` of the folder is loaded, which could send the user's key to a stranger's server.
@@ -45,8 +46,11 @@ _TIMEOUT_S = 86_400.0
 _PREFIX = re.compile(r"^(?:(?:litellm\.)?\w* ?(?:Error|Exception|Timeout)(?:: | - ))+")
 #: What helps nobody in what litellm and aiohttp say.
 _NOISE = re.compile(r" ssl:<[^>]*>| ssl:default| ?\.? Handle with `litellm\.\w+`\.?")
-#: litellm keeps its connections per process: whoever closes last closes them.
+#: Providers whose calls litellm makes with the client that it is given, and not through an SDK.
+_OWN_CLIENT = frozenset({"anthropic", "cohere", "cohere_chat", "gemini", "hosted_vllm", "openrouter"})
+#: litellm keeps its connections per process: whoever closes last closes them, and the client that was given to it.
 _in_use: WeakSet[LiteLLMModel] = WeakSet()
+_client: list[Any] = []
 
 
 class LiteLLMModel:
@@ -87,6 +91,8 @@ class LiteLLMModel:
             if self._litellm is None:
                 self._litellm = await in_thread(self._load)
         _in_use.add(self)
+        if not _client:
+            _client.append(await in_thread(_make_client, self._litellm))
 
     async def stream(self, request: Request) -> AsyncGenerator[Delta, None]:
         """The reply, delta by delta, and a Finish if and only if the provider gave a finish reason.
@@ -104,9 +110,9 @@ class LiteLLMModel:
         begun = False
         failure: ModelError | None = None
         try:
-            stream = self._litellm.acompletion(**arguments, api_key=key.reveal() or None)
-            async with aclosing(provider_chunks(await stream)) as chunks:
-                begun = True
+            reply = await self._litellm.acompletion(**arguments, api_key=key.reveal() or None)
+            begun = True
+            async with aclosing(provider_chunks(reply)) as chunks:
                 async for chunk in chunks:
                     for delta in reading.read(chunk):
                         yield delta
@@ -125,6 +131,9 @@ class LiteLLMModel:
         """Close litellm's connections, once no other model in this process uses them."""
         _in_use.discard(self)
         if self._litellm is not None and not _in_use:
+            while _client:
+                await _client.pop().close()
+            self._litellm.aclient_session = None
             await self._litellm.close_litellm_async_clients()
             # A closed client that stayed in the cache would fail the next call.
             self._litellm.in_memory_llm_clients_cache.flush_cache()
@@ -172,8 +181,8 @@ class LiteLLMModel:
         return {
             "model": self._model,
             "messages": [to_openai(message) for message in request.messages],
-            "stream": True,
-            "stream_options": {"include_usage": True},
+            **({"stream": True, "stream_options": {"include_usage": True}} if config.stream is not False else {}),
+            **({"client": _client[0]} if self._place.provider in _OWN_CLIENT else {}),
             "timeout": max(_TIMEOUT_S, config.timeout_s or 0.0),
             "num_retries": 0,  # litellm's own
             "max_retries": 0,  # those of the SDK under it
@@ -208,20 +217,50 @@ class LiteLLMModel:
     def _failure(self, error: Exception, key: Key, begun: bool) -> ModelError:
         failures = Failures(self._place, self._keys, key)
         text = _NOISE.sub("", _PREFIX.sub("", str(error).partition("Traceback (most")[0]))
-        status = getattr(error, "status_code", None)
+        status, causes = getattr(error, "status_code", None), [*_causes(error)]
+        answer: Any = next((getattr(cause, "response", None) for cause in causes if _is_answered(cause)), None)
+        for cause in causes:
+            if isinstance(cause, Distrusted):
+                return failures.broken(str(cause))
+        if not begun and answer is not None:
+            return failures.refused(answer.status_code, text, retry_after(answer.headers))
+        unreached = any(isinstance(one, OSError) or "ConnectError" in type(one).__name__ for one in causes)
         # litellm says 500 too where nobody answered at all.
-        unreached = any(
-            isinstance(cause, OSError) or "ConnectError" in type(cause).__name__ for cause in _causes(error)
-        )
-        network = unreached or isinstance(error, self._litellm.APIConnectionError | self._litellm.Timeout)
-        if network or (begun and not isinstance(status, int)):
+        if (
+            unreached
+            or isinstance(error, self._litellm.APIConnectionError | self._litellm.Timeout)
+            or _is_network(causes)
+        ):
             return failures.unreached(text, sent=begun or not unreached)
-        if not isinstance(status, int):
-            return failures.broken(text or type(error).__name__)
-        if begun:
+        if begun and isinstance(status, int):
             return failures.told(text, status)
-        headers = getattr(getattr(error, "response", None), "headers", None) or {}
-        return failures.refused(status, text, retry_after(headers))
+        if not begun and isinstance(status, int) and status < 500:
+            return failures.refused(status, text)  # by litellm itself
+        return failures.broken(text or type(error).__name__)
+
+
+def _make_client(litellm: Any) -> Any:
+    """The client that litellm is given for its calls; that of SDKs is said for all. Takes its time: for a thread."""
+    from .guard import GuardedHandler
+
+    handler = GuardedHandler(_TIMEOUT_S)
+    litellm.aclient_session = handler.client
+    return handler
+
+
+def _is_answered(cause: BaseException) -> bool:
+    """Whether an HTTP response is behind an error, and not one that litellm made up."""
+    return type(cause).__name__.endswith("StatusError") or (
+        type(cause).__module__.startswith("openai") and getattr(cause, "response", None) is not None
+    )
+
+
+def _is_network(causes: Sequence[BaseException]) -> bool:
+    """Whether the connection was at fault, as httpx or aiohttp say it."""
+    import aiohttp
+    import httpx
+
+    return any(isinstance(cause, httpx.TransportError | aiohttp.ClientError) for cause in causes)
 
 
 def count_tokens(model: str, messages: Sequence[Message], tools: Sequence[ToolSchema] = ()) -> int:

@@ -102,6 +102,8 @@ class Rule:
     """0: all at once."""
     error: str = ""
     """Fail with a ModelError of this text instead of replying."""
+    retryable: bool = False
+    """Whether that failure counts as one that may pass, so that the call is made again."""
     truncate: int | None = None
     """Break the stream off after so many tokens, without a finish reason."""
     finish: str = ""
@@ -183,7 +185,7 @@ class ScriptedModel:
         rule, match = self._find(request.messages)
         await asyncio.sleep(rule.delay_s)
         if rule.error:
-            raise ModelError(rule.error, model="offline/script", retryable=True)
+            raise ModelError(rule.error, model="offline/script", retryable=rule.retryable)
         words = tokens_of(_expand(match, rule.reply))
         for number, word in enumerate(words):
             if number == rule.truncate:

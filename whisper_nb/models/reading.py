@@ -9,7 +9,14 @@ from typing import Any
 from ..messages import CallDelta, Finish, Usage
 
 #: What some providers give as the reason when they failed in the middle of a reply.
-_FAILURES = frozenset({"error", "network_error"})
+FAILURES = frozenset({"error", "network_error"})
+#: The most bytes of one reply: far above any model's, far below what harms a notebook. And of a refusal.
+REPLY_LIMIT, REFUSAL_LIMIT = 16 * 2**20, 65_536
+TOO_LARGE = f"it is larger than {REPLY_LIMIT // 2**20} MB, and was closed"
+
+
+class Distrusted(ValueError):
+    """What arrived is no reply that can be read, or trusted."""
 
 
 class Reading:
@@ -25,7 +32,7 @@ class Reading:
 
     def finish(self) -> Finish | None:
         """How the reply ended, the cost left open; None when the provider did not say, for then it was cut off."""
-        if self._reason is None or self._reason in _FAILURES:
+        if self._reason is None or self._reason in FAILURES:
             return None
         sent, received = (_tokens(self.spent.get(name)) for name in ("prompt_tokens", "completion_tokens"))
         return Finish(self._reason, Usage(sent, received) if sent or received else None)
@@ -46,6 +53,19 @@ class Reading:
             self._calls.append((index, id_))
         text = arguments if isinstance(arguments, str) else json.dumps(arguments) if arguments else ""
         return CallDelta(place, id_, name, text)
+
+
+def text_of(content: Any) -> str:
+    """The text of a message's content, which may come in parts; others of these are what the model thinks.
+
+    Raises:
+        Distrusted: it is no text.
+    """
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        raise Distrusted(f"its content is not text but {type(content).__name__}")
+    return "".join(str(part["text"]) for part in content if part.get("type") == "text")
 
 
 def _tokens(count: Any) -> int:

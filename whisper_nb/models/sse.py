@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -21,8 +23,10 @@ class Events:
         self._data: list[bytes] = []  # of an event that is not complete
         self._size = 0  # of both
 
-    def feed(self, received: bytes) -> list[str]:
-        """The data of each event that is complete now. Comments, and fields other than data, say nothing.
+    def feed(self, received: bytes) -> Iterator[str]:
+        """The data of each event that is complete now, to be taken before the next feeding.
+
+        Comments, and fields other than data, say nothing.
 
         Raises:
             UnicodeDecodeError: an event is not UTF-8. The specification would put � there, and nobody would know.
@@ -32,17 +36,20 @@ class Events:
             self._started = True
             received = received.removeprefix(_BOM)
         if self._quick(received):
-            return [received[6:-2].decode()]
+            yield received[6:-2].decode()
+            return
         self._size += len(received)
         if self._size > self._limit:
             raise ValueError(f"one event is larger than {self._limit:,} bytes")
         if b"\n" not in received and b"\r" not in received and not self._ends_in_cr:
             self._pieces.append(received)  # put together once: a line may come in thousands of pieces
-            return []
+            return
         lines = b"".join([*self._pieces, received]).splitlines(keepends=True)
         # A \r at the end may be the first half of a \r\n.
         self._pieces = [lines.pop()] if lines and not lines[-1].endswith(b"\n") else []
-        return [event for line in lines if (event := self._take(line.rstrip(b"\r\n"))) is not None]
+        for line in lines:
+            if (event := self._take(line.rstrip(b"\r\n"))) is not None:
+                yield event
 
     @property
     def _ends_in_cr(self) -> bool:

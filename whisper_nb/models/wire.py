@@ -27,16 +27,14 @@ from .failures import Failures, no_key, retry_after
 from .lite import count_tokens
 from .parameters import parameters, tools_of
 from .prices import Listed, entry, listed_cost, told_cost
-from .reading import Reading
+from .reading import REFUSAL_LIMIT, REPLY_LIMIT, TOO_LARGE, Distrusted, Reading, text_of
 from .sse import Events
 
 if TYPE_CHECKING:
     import aiohttp
 
-#: The most bytes of one reply: far above any model's, far below what harms a notebook.
-REPLY_LIMIT = 16 * 2**20
-#: How much of a refusal is read, and for how many seconds.
-_REFUSAL_LIMIT, _REFUSAL_S = 65_536, 1.0
+#: How long a refusal's body may take; its status says enough.
+_REFUSAL_S = 1.0
 #: How long the end of a body may take after `[DONE]`, so that its connection can be used again.
 _END_S = 0.1
 #: OpenAI's own name for the most tokens of a reply, by now.
@@ -107,11 +105,13 @@ class OpenAIWireModel:
         failure: ModelError | None = None
         try:
             response = await self._connections.post(self._url, body, headers | _authorization(key), self._proxy)
-            if response.status != 200:
+            if response.status >= 300:
                 failure = await _refusal(response, failures)
-            elif "event-stream" not in response.content_type and response.content_type in _WHOLE:
-                for delta in await _whole(response, reading):
+            elif response.content_type == "application/json":
+                for delta in reading.read((await _body(response, REPLY_LIMIT)).decode(), whole=True):
                     yield delta
+            elif response.status != 200 or response.content_type not in _STREAMS:
+                failure = failures.broken(f"it is {response.content_type} ({response.status}), not a stream of events")
             else:
                 async with aclosing(_streamed(response, reading)) as pieces:
                     async for deltas in pieces:
@@ -170,20 +170,20 @@ class WireReading(Reading):
 
     __slots__ = ()
 
-    def read(self, data: str) -> list[Delta]:
-        """What one chunk adds. Many say nothing.
+    def read(self, data: str, *, whole: bool = False) -> list[Delta]:
+        """What one chunk adds, or what a reply says that came in one. Many chunks say nothing.
 
         Raises:
-            ValueError: it is no chunk.
+            Distrusted: it is no chunk.
             Told: it is an error.
         """
-        chunk = json.loads(data)
-        if not isinstance(chunk, dict):
-            raise ValueError("a piece of it is not a JSON object")
         try:
-            return [delta for choice in self._choices(chunk) for delta in self._read(choice)]
-        except (AttributeError, TypeError, KeyError) as error:
-            raise ValueError(f"a piece of it is not in OpenAI's format ({error})") from None
+            chunk = json.loads(data)
+            return [delta for choice in self._choices(chunk) for delta in self._read(choice, whole)]
+        except (AttributeError, TypeError, KeyError):
+            raise Distrusted(f"{'it' if whole else 'a piece of it'} is not in OpenAI's format") from None
+        except (json.JSONDecodeError, RecursionError):
+            raise Distrusted(f"{'it' if whole else 'a piece of it'} is no JSON") from None
 
     def _choices(self, chunk: dict[str, Any]) -> Iterator[dict[str, Any]]:
         if error := chunk.get("error"):
@@ -193,19 +193,17 @@ class WireReading(Reading):
             self.spent["service_tier"] = tier
         return (choice for choice in chunk.get("choices") or () if not choice.get("index"))
 
-    def _read(self, choice: dict[str, Any]) -> Iterator[Delta]:
+    def _read(self, choice: dict[str, Any], whole: bool) -> Iterator[Delta]:
         self._count(choice.get("usage"))
         if error := choice.get("error"):
             raise Told(error)
         if reason := choice.get("finish_reason"):
             self._reason = str(reason)
-        delta = choice.get("delta") or choice.get("message")
-        if not delta:
-            return
+        delta = choice["message"] if whole else choice.get("delta") or {}
         if thought := delta.get("reasoning_content") or delta.get("reasoning"):
             yield ReasoningDelta(str(thought))
         if content := delta.get("content"):
-            yield TextDelta(content if isinstance(content, str) else _text_of(content))
+            yield TextDelta(text_of(content))
         if refusal := delta.get("refusal"):
             yield TextDelta(str(refusal))
         for call in delta.get("tool_calls") or ():
@@ -223,12 +221,8 @@ class Told(Exception):
         self.text, self.code = str(said.get("message") or said), said.get("code") or said.get("type") or "error"
 
 
-_WHOLE = ("application/json", "text/html")
-
-
-def _text_of(parts: list[Any]) -> str:
-    """The text of content that comes in parts, of which others are what the model thinks."""
-    return "".join(part["text"] for part in parts if part.get("type") == "text")
+#: What a stream of events is labelled as; some servers have no word for it.
+_STREAMS = ("text/event-stream", "text/plain", "application/octet-stream")
 
 
 def _message(request: Request, place: AIConfig) -> tuple[bytes, dict[str, str]]:
@@ -275,7 +269,7 @@ async def _streamed(response: aiohttp.ClientResponse, reading: WireReading) -> A
     async for received in response.content.iter_any():
         size += len(received)
         if size > REPLY_LIMIT:
-            raise ValueError(_TOO_LARGE)
+            raise ValueError(TOO_LARGE)
         for data in events.feed(received):
             if data == "[DONE]":
                 with suppress(TimeoutError):
@@ -285,14 +279,6 @@ async def _streamed(response: aiohttp.ClientResponse, reading: WireReading) -> A
             yield reading.read(data)
 
 
-_TOO_LARGE = f"it is larger than {REPLY_LIMIT // 2**20} MB, and was cut off"
-
-
-async def _whole(response: aiohttp.ClientResponse, reading: WireReading) -> list[Delta]:
-    """The deltas of a reply that came in one."""
-    return reading.read((await _body(response, REPLY_LIMIT)).decode())
-
-
 async def _body(response: aiohttp.ClientResponse, limit: int) -> bytes:
     pieces: list[bytes] = []
     size = 0
@@ -300,7 +286,7 @@ async def _body(response: aiohttp.ClientResponse, limit: int) -> bytes:
         pieces.append(received)
         size += len(received)
         if size > limit:
-            raise ValueError(_TOO_LARGE)
+            raise ValueError(TOO_LARGE)
     return b"".join(pieces)
 
 
@@ -309,7 +295,7 @@ async def _refusal(response: aiohttp.ClientResponse, failures: Failures) -> Mode
     text = ""
     with suppress(Exception):  # of a body that breaks off, drips or has no end: the status says enough
         async with asyncio.timeout(_REFUSAL_S):
-            text = (await _body(response, _REFUSAL_LIMIT)).decode(errors="replace")
+            text = (await _body(response, REFUSAL_LIMIT)).decode(errors="replace")
             said = json.loads(text)
             error = said.get("error", said) if isinstance(said, dict) else said
             text = str(error.get("message") or error) if isinstance(error, dict) else str(error)

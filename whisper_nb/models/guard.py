@@ -1,0 +1,150 @@
+"""A guard below litellm: reads what arrives before litellm does, and breaks off what litellm would take for a reply.
+
+litellm leaves out the pieces of a stream that are no JSON, makes � of bytes that are no UTF-8, takes a failure for a "stop",
+and reads a body of any size, in part with regular expressions. Imported with litellm, never before: httpx takes its time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import httpx
+from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
+
+from .reading import FAILURES, REFUSAL_LIMIT, REPLY_LIMIT, TOO_LARGE, Distrusted
+from .sse import Events
+
+#: So many bytes may be read in a row before the loop has its turn: what arrives all the time never makes a reader wait.
+_BITE = 2**18
+
+
+class GuardedHandler(AsyncHTTPHandler):  # type: ignore[misc]  # it is untyped
+    """litellm's client, guarded: what arrives is checked, and no call is sent twice or elsewhere."""
+
+    def __init__(self, timeout_s: float) -> None:
+        # After a redirect the key of some providers, in a header of their own, would go to a stranger.
+        super().__init__(timeout=timeout_s, event_hooks={"response": [_guard]}, follow_redirects=False)
+
+    async def single_connection_post_request(self, *args: Any, **options: Any) -> httpx.Response:
+        """What litellm does after a call without an answer: the same call again, which may be billed twice. So: nothing."""
+        error = sys.exc_info()[1]
+        assert error is not None
+        raise error
+
+
+async def _guard(response: httpx.Response) -> None:
+    """The hook for responses: have the body checked as it is read."""
+    assert isinstance(response.stream, httpx.AsyncByteStream)
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if response.status_code >= 400:
+        response.stream = _Guarded(response.stream, REFUSAL_LIMIT, _Refusal())
+        return
+    check: Callable[[bytes], None] | None = None
+    if kind == "text/event-stream":
+        check = _Stream()
+    elif kind == "application/json":
+        check = _Whole(asked_to_stream=b'"stream":true' in response.request.content.replace(b" ", b""))
+    response.stream = _Guarded(response.stream, REPLY_LIMIT, check)
+
+
+class _Guarded(httpx.AsyncByteStream):
+    """A body that ends, with an error, where it cannot be trusted."""
+
+    def __init__(self, body: httpx.AsyncByteStream, limit: int, check: Any) -> None:
+        self._body = body
+        self._limit = limit
+        self._check = check
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        size = bite = 0
+        async for received in self._body:
+            size += len(received)
+            bite += len(received)
+            if size > self._limit:
+                if isinstance(self._check, _Refusal):
+                    return  # its status says enough
+                raise Distrusted(TOO_LARGE)
+            if bite > _BITE:
+                bite = 0
+                await asyncio.sleep(0)
+            self._see(received)
+            yield received
+        self._see(b"")
+
+    def _see(self, received: bytes) -> None:
+        try:
+            if self._check is not None:
+                self._check(received)
+        except UnicodeDecodeError:
+            raise Distrusted("it is not UTF-8") from None
+
+    async def aclose(self) -> None:
+        await self._body.aclose()
+
+
+class _Refusal:
+    """The body of an HTTP error: anything."""
+
+    def __call__(self, received: bytes) -> None:
+        pass
+
+
+class _Stream:
+    """Server-sent events of JSON objects, whoever's format they are in."""
+
+    def __init__(self) -> None:
+        self._events = Events(REPLY_LIMIT)
+
+    def __call__(self, received: bytes) -> None:
+        for data in self._events.feed(received) if received else ():
+            if data.strip() != "[DONE]":
+                _check_reason(_object(data))
+
+
+class _Whole:
+    """A reply in one piece, known when it has ended."""
+
+    def __init__(self, asked_to_stream: bool) -> None:
+        self._asked_to_stream = asked_to_stream
+        self._pieces: list[bytes] = []
+
+    def __call__(self, received: bytes) -> None:
+        if received:
+            self._pieces.append(received)
+            return
+        said = _object(b"".join(self._pieces).decode())
+        if error := said.get("error"):
+            raise Distrusted(str(error.get("message") if isinstance(error, dict) else error))
+        if self._asked_to_stream:
+            raise Distrusted("it came in one where a stream was asked for: set stream: false")
+        choices = said.get("choices")
+        if isinstance(choices, list) and not any(_reason(choice) for choice in choices):
+            raise Distrusted("it has no finish reason, so that nobody knows whether it is whole")
+        if "stop_reason" in said and not said["stop_reason"]:  # Anthropic's word for it
+            raise Distrusted("it has no stop reason, so that nobody knows whether it is whole")
+        _check_reason(said)
+
+
+def _object(data: str) -> dict[str, Any]:
+    try:
+        said = json.loads(data)
+    except (ValueError, RecursionError):
+        raise Distrusted("a piece of it is no JSON") from None
+    if not isinstance(said, dict):
+        raise Distrusted("a piece of it is not a JSON object")
+    return said
+
+
+def _check_reason(said: dict[str, Any]) -> None:
+    choices = said.get("choices")
+    for choice in choices if isinstance(choices, list) else ():
+        if _reason(choice) in FAILURES and not (said.get("error") or choice.get("error")):
+            raise Distrusted(f"the provider broke it off (finish_reason={_reason(choice)})")
+
+
+def _reason(choice: Any) -> Any:
+    return choice.get("finish_reason") if isinstance(choice, dict) else None
