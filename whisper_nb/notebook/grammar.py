@@ -151,6 +151,13 @@ ORDER: tuple[Argument, ...] = (
     arg("--model", metavar="M", help="the model for this run, as provider/model"),
     SET,
     arg("--timeout", metavar="S", type=float, help="seconds for the whole run, from its start"),
+    arg(
+        "--image",
+        metavar="IMAGE",
+        action="append",
+        default=[],
+        help="a figure, an axes or a PIL image of this notebook, or the path of a file; may be given again",
+    ),
     arg("--no-interpolate", action="store_true", help="pass {{ … }} as it is"),
     arg("--dry-run", action="store_true", help="show what would be sent, and send nothing"),
 )
@@ -168,5 +175,5 @@ def order(arguments: Arguments, prompt: str) -> Order:
     return Order(
         name=arguments.name, prompt=prompt, out=arguments.out, block=arguments.block, priority=arguments.priority,
         config=settings(arguments.set, model=arguments.model), timeout_s=arguments.timeout, interpolate=not arguments.no_interpolate,
-        dry_run=arguments.dry_run,
+        dry_run=arguments.dry_run, images=tuple(arguments.image),
     )  # fmt: skip
