@@ -135,7 +135,7 @@ def _read(name: str | bytes) -> Image:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except (OSError, ValueError, RuntimeError) as error:  # a NUL in it, or no such user's home
-        raise ConfigError(f"{shown(name)} cannot be read as an image: {_reason(error)}") from None
+        raise ConfigError(f"{shown(name)} cannot be read: {getattr(error, 'strerror', None) or error}") from None
     return _recognized(data, shown(name))
 
 
