@@ -114,7 +114,7 @@ class Command:
 
 def first_word(line: str) -> tuple[str, str]:
     """The first word of a line, a `{{ … }}` and what stands in quotes being part of one, and what follows the space after it."""
-    found = re.match(r"""\s*((?:\{\{.*?\}\}|"[^"]*"|'[^']*'|\S)+)\s*""", line)
+    found = re.match(r"""\s*((?:\{\{.{,2000}?\}\}|"[^"]*"|'[^']*'|\S)+)\s*""", line)
     return (found[1], line[found.end() :]) if found else ("", "")
 
 
