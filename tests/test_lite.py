@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import sys
@@ -14,12 +15,13 @@ from typing import Any
 
 import pytest
 from doubles import told
+from pictures import PNG
 from provider import CUT, DONE, HANG, Answer, Provider, Refusal, Request, call, chunk, finish, says, text, usage
 
 from whisper_nb import Agent, AIConfig, ConfigError, ModelError, RunCancelled, RunFailed, Runtime, Session
 from whisper_nb.events import TextStreamed, ToolStarted
 from whisper_nb.keys import Keys
-from whisper_nb.messages import Finish, TextDelta, UserMessage
+from whisper_nb.messages import IMAGE_TOKENS, Finish, Image, TextDelta, UserMessage
 from whisper_nb.models import Request as ModelRequest
 from whisper_nb.models.lite import LiteLLMModel
 
@@ -363,12 +365,26 @@ async def test_tokens_are_estimated_until_litellm_is_there(provider: Provider) -
     prompt = [UserMessage("one two three four")]
     assert model.context_tokens is None
     assert 0 < model.count_tokens(prompt) < 40
+    assert model.count_tokens([UserMessage("", (Image("image/png", "A" * 100_000),))]) < 40 + IMAGE_TOKENS
 
     async with aclosing(model.stream(ModelRequest(prompt, [], AIConfig()))) as deltas:
         assert [type(delta) async for delta in deltas] == [TextDelta, TextDelta, Finish]
     assert model.context_tokens == 128_000
     assert model.count_tokens(prompt) == 11
+    seen = UserMessage(prompt[0].text, (Image("image/png", "A" * 100_000),))
+    assert model.count_tokens([seen]) == 11 + IMAGE_TOKENS
     await model.aclose()
+
+
+@pytest.mark.parametrize("model", ROUTES)
+async def test_an_image_goes_to_the_provider_as_a_part_of_the_message(
+    rt: Runtime, provider: Provider, model: str
+) -> None:
+    await hire(rt, provider, model).submit(["what is this?", PNG])
+    (request,) = provider.requests
+    text, image = request.body["messages"][-1]["content"]
+    assert text == {"type": "text", "text": "what is this? ⟨image 1⟩"}
+    assert image["image_url"]["url"] == f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
 
 
 # Leaving early, and many at once

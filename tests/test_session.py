@@ -125,8 +125,8 @@ async def test_submitting_never_waits_for_the_store_or_the_loop() -> None:
         (["", " "], {}, "an empty prompt"),
         ("hello", {"timeout_s": 0}, "timeout 0 is not more than 0 seconds"),
         ("hello", {"timeout_s": float("nan")}, "timeout nan"),
-        (5, {}, "a prompt is text, or pieces of text and runs, not int"),
-        (["hello", 5], {}, "a prompt is text, or pieces of text and runs, not int"),
+        (5, {}, "a prompt is text, or pieces of text, images and runs, not int"),
+        (["hello", 5], {}, "a prompt is text, or pieces of text, images and runs, not int"),
         ("hello", {"config": {"modle": "x"}}, "did you mean 'model'"),
     ],
 )

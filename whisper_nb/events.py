@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from .messages import AssistantMessage, ToolCall, ToolMessage, Usage
+from .messages import AssistantMessage, Image, ToolCall, ToolMessage, Usage
 from .states import Outcome, State
 
 Priority = Literal["low", "normal", "high", "urgent"]
@@ -34,6 +34,7 @@ class RunStarted:
 
     prompt: str
     model: str
+    images: tuple[Image, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ async def execute(session: Session, run: Run) -> None:
             raise RunFailed(
                 f"it needs {need.id}, which {'failed: ' + said(need.error) if need.error else 'was cancelled'}"
             )
-    await session.publish(RunStarted(run.prompt, config.model or ""), run)
+    await session.publish(RunStarted(run.prompt, config.model or "", run.images), run)
     deadline = Deadline(run.timeout_s or agent.timeout_s)
     try:
         async with deadline:

@@ -1,10 +1,36 @@
-"""What travels between a session and a model: messages, the deltas of a reply, token usage. Plain data."""
+"""What travels between a session and a model: messages, images, the deltas of a reply, token usage. Plain data."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, assert_never
+
+#: The tokens that an image is taken for: what most providers ask at most for one. Only they know exactly.
+IMAGE_TOKENS = 1_600
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Image:
+    """A picture as a model is given it; `images.as_image` makes one. Its data is in no repr, so that no log holds it."""
+
+    media_type: str
+    """`image/png`, `image/jpeg`, `image/gif` or `image/webp`."""
+    data: str
+    """The file, in base64."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return len(self.data) * 3 // 4 - self.data[-2:].count("=")
+
+    def __str__(self) -> str:
+        size = self.size
+        said = f"{size} B" if size < 1_000 else f"{size / 1e3:.0f} kB" if size < 1e6 else f"{size / 1e6:.1f} MB"
+        return f"{self.media_type} {said}"
+
+    def __repr__(self) -> str:
+        return f"<Image {self}>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +56,8 @@ class UserMessage:
     """A run's prompt."""
 
     text: str
+    """Where it says `⟨image 1⟩`, the first of the images is meant."""
+    images: tuple[Image, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +173,17 @@ def most_tokens(message: Message) -> int:
     size = 16 + (len(text) if text.isascii() else len(text.encode("utf-8", "replace")))
     for call in message.tool_calls if isinstance(message, AssistantMessage) else ():
         size += 32 + len(call.id) + len(call.name) + len(call.arguments.encode("utf-8", "replace"))
-    return size
+    return size + image_tokens([message])
+
+
+def image_tokens(messages: Sequence[Message]) -> int:
+    """About as many tokens as the images of these messages take, which are no text to be counted."""
+    return IMAGE_TOKENS * sum(len(message.images) for message in messages if isinstance(message, UserMessage))
+
+
+def without_images(messages: Sequence[Message]) -> list[Message]:
+    """The messages with their text alone."""
+    return [UserMessage(message.text) if isinstance(message, UserMessage) else message for message in messages]
 
 
 def to_openai(message: Message) -> dict[str, Any]:
@@ -153,8 +191,15 @@ def to_openai(message: Message) -> dict[str, Any]:
     match message:
         case SystemMessage(text):
             return {"role": "system", "content": text}
-        case UserMessage(text):
+        case UserMessage(text, ()):
             return {"role": "user", "content": text}
+        case UserMessage(text, images):
+            said = [{"type": "text", "text": text}] if text else []
+            urls = [f"data:{image.media_type};base64,{image.data}" for image in images]
+            return {
+                "role": "user",
+                "content": [*said, *({"type": "image_url", "image_url": {"url": url}} for url in urls)],
+            }
         case AssistantMessage(text, ()):
             return {"role": "assistant", "content": text}
         case AssistantMessage(text, calls):

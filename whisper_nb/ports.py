@@ -11,10 +11,14 @@ from typing import TYPE_CHECKING
 
 from .agents import Agent
 from .config import AIConfig
-from .errors import SessionError
+from .errors import ConfigError, SessionError
 from .home import Home
+from .images import image_of
+from .messages import Image
 from .models import Model
 from .permits import Permits
+from .queues import checked_priority
+from .runs import Run
 from .store import Observers, Store
 
 if TYPE_CHECKING:
@@ -53,6 +57,27 @@ class Admission:
         """A run starts, or will never start."""
         with self._lock:
             self._inside[name] -= 1
+
+
+def checked_parts(prompt: object, priority: str, timeout_s: float | None) -> list[str | Image | Run]:
+    """The pieces of a prompt that may be submitted, what is drawn as an image.
+
+    Raises:
+        ConfigError: there is something else among them, or nothing to send; or a bad priority or timeout.
+    """
+    checked_priority(priority)
+    if timeout_s is not None and not timeout_s > 0:
+        raise ConfigError(f"timeout {timeout_s!r} is not more than 0 seconds")
+    pieces = list(prompt) if isinstance(prompt, Sequence) and not isinstance(prompt, str | bytes) else [prompt]
+    parts: list[str | Image | Run] = []
+    for piece in pieces:
+        part = piece if isinstance(piece, str | Run) else image_of(piece)
+        if part is None:
+            raise ConfigError(f"a prompt is text, or pieces of text, images and runs, not {type(piece).__name__}")
+        parts.append(part)
+    if not any(part.strip() if isinstance(part, str) else part for part in parts):
+        raise ConfigError("an empty prompt: nothing to send")
+    return parts
 
 
 @dataclass(slots=True)

@@ -6,6 +6,7 @@ from bisect import insort
 from collections.abc import Iterable
 from typing import Protocol, TypeVar
 
+from .errors import ConfigError
 from .events import Priority
 
 #: In the order of starting.
@@ -74,3 +75,10 @@ def move(queue: list[R], run: R, priority: Priority, before: str | None) -> None
     for one, place in zip([*peers[:at], run, *peers[at:]], places, strict=True):
         one.place = place
     insort(queue, run, key=start_order)
+
+
+def checked_priority(priority: str | None) -> Priority:
+    """The priority. ConfigError: there is none of that name."""
+    if priority not in PRIORITIES:
+        raise ConfigError(f"unknown priority {priority!r}; allowed are {', '.join(PRIORITIES)}")
+    return priority

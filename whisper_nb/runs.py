@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from .config import AIConfig
 from .errors import ConfigError, RunCancelled, RunFailed, SessionError, said
 from .events import ModelReplied, Priority, Record, RunFinished, RunStarted, TextStreamed
-from .messages import Usage
-from .queues import PRIORITIES, held_back_by
+from .messages import Image, Usage
+from .queues import checked_priority, held_back_by
 from .states import Outcome
 from .store import Observers
 
@@ -44,7 +44,7 @@ class Run:
     )  # fmt: skip
 
     def __init__(
-        self, session: Session, number: int, parts: Sequence[str | Run], *,
+        self, session: Session, number: int, parts: Sequence[str | Image | Run], *,
         priority: Priority, timeout_s: float | None, config: AIConfig,
     ) -> None:  # fmt: skip
         self._session = session
@@ -53,7 +53,7 @@ class Run:
         self.place = number
         """Among the queued runs of its priority; see `move`."""
         self.parts = tuple(parts)
-        """The prompt: text, and runs whose text will stand in their place."""
+        """The prompt: text, images, and runs whose text will stand in their place."""
         self.priority = priority
         self.timeout_s = timeout_s
         self.config = config
@@ -102,10 +102,16 @@ class Run:
 
     @property
     def prompt(self) -> str:
-        """The prompt, with the text of each run that it depends on, or that run's name while it has none."""
-        return "".join(
-            part if isinstance(part, str) else (part.text if part.done else f"⟨{part.id}⟩") for part in self.parts
-        )
+        """The prompt, with the text of each run that it depends on, or that run's name while it has none.
+
+        An image is there by its number, `⟨image 1⟩`; see `images`.
+        """
+        return prompt_of(self.parts)
+
+    @property
+    def images(self) -> tuple[Image, ...]:
+        """The images of the prompt."""
+        return tuple(part for part in self.parts if isinstance(part, Image))
 
     @property
     def needs(self) -> tuple[Run, ...]:
@@ -366,29 +372,18 @@ class Run:
         return (*self.needs, *((current,) if current else ()), *held_back_by(self._session.queue, self))
 
 
-def checked_parts(prompt: str | Run | Sequence[str | Run], priority: str, timeout_s: float | None) -> list[str | Run]:
-    """The pieces of a prompt that may be submitted.
-
-    Raises:
-        ConfigError: there is something else among them, or nothing to send; or a bad priority or timeout.
-    """
-    checked_priority(priority)
-    if timeout_s is not None and not timeout_s > 0:
-        raise ConfigError(f"timeout {timeout_s!r} is not more than 0 seconds")
-    parts = list(prompt) if isinstance(prompt, Sequence) and not isinstance(prompt, str) else [prompt]
+def prompt_of(parts: Sequence[str | Image | Run]) -> str:
+    """The text of a prompt, as `Run.prompt`."""
+    text, images = "", 0
     for part in parts:
-        if not isinstance(part, str | Run):
-            raise ConfigError(f"a prompt is text, or pieces of text and runs, not {type(part).__name__}")
-    if not any(isinstance(part, Run) or part.strip() for part in parts):
-        raise ConfigError("an empty prompt: nothing to send")
-    return parts
-
-
-def checked_priority(priority: str | None) -> Priority:
-    """The priority. ConfigError: there is none of that name."""
-    if priority not in PRIORITIES:
-        raise ConfigError(f"unknown priority {priority!r}; allowed are {', '.join(PRIORITIES)}")
-    return priority
+        if isinstance(part, str):
+            text += part
+        elif isinstance(part, Image):
+            images += 1
+            text += f"{'' if text[-1:].isspace() or not text else ' '}⟨image {images}⟩"
+        else:
+            text += part.text if part.done else f"⟨{part.id}⟩"
+    return text
 
 
 def _waiter() -> Run | None:

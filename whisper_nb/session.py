@@ -24,10 +24,10 @@ from .errors import ConfigError, SessionClosed, let_go_of_frames, sealed
 from .events import Event, Priority, Record
 from .execution import execute
 from .home import Home
-from .messages import Message, Spent, UserMessage
-from .ports import Ports
+from .messages import Image, Message, Spent, UserMessage
+from .ports import Ports, checked_parts
 from .queues import move, next_to_start, start_order
-from .runs import Run, checked_parts
+from .runs import Run
 from .states import State, Trigger, transition
 from .turns import close_turn, in_call_order
 
@@ -122,7 +122,7 @@ class Session:
     @sealed
     def submit(
         self,
-        prompt: str | Run | Sequence[str | Run],
+        prompt: str | Run | Image | Sequence[object],
         *,
         priority: Priority = "normal",
         timeout_s: float | None = None,
@@ -131,7 +131,8 @@ class Session:
         """Give it work. Returns at once, never blocks, thread-safe.
 
         Args:
-            prompt: text; or pieces of text and runs, whose outputs will stand there: it waits for them, and fails if one does.
+            prompt: text; or pieces of text, images (figures, PIL images, paths, bytes) and runs, whose outputs will stand
+                there: it waits for them, and fails if one does.
             priority: urgent, high, normal or low. First in, first out among equals; none overtakes the running one.
             timeout_s: seconds for the whole run, from its start; by default the agent's.
             config: what this one run sets of its config, in any form.
@@ -226,8 +227,7 @@ class Session:
         Of a run that was given up while something of it did not let itself be cancelled, nothing is published any
         more: whoever tries is cancelled again.
         """
-        if self._order is None:
-            self._order = asyncio.Lock()
+        self._order = self._order or asyncio.Lock()
         async with self._order:
             if run is not None and run.done:
                 raise asyncio.CancelledError
@@ -256,8 +256,7 @@ class Session:
     # On the loop's thread: what was asked
 
     def _accept(self, run: Run) -> None:
-        if self._runs is None:
-            self._runs = deque(maxlen=RUNS_KEPT)
+        self._runs = self._runs or deque(maxlen=RUNS_KEPT)
         self._runs.append(run)
         for need in run.needs:
             need.on_done(partial(self._need_done, run, need))
@@ -360,8 +359,8 @@ class Session:
                 insort(self._queue, run, key=start_order)
             case events.RunMoved(priority, before), Run() if run in self._queue:  # it may have started meanwhile
                 move(self._queue, run, priority, before)
-            case events.RunStarted(prompt), _:
-                self._draft = [UserMessage(prompt)]
+            case events.RunStarted(prompt, _, images), _:
+                self._draft = [UserMessage(prompt, images)]
             case ((events.ModelReplied(message) | events.ToolFinished(message)), _):
                 self._draft.append(message)
             case events.HistoryReset(), _:

@@ -20,7 +20,7 @@ from weakref import WeakSet
 from ..config import AIConfig, missing_key
 from ..errors import ConfigError, ModelError
 from ..keys import Key, Keys
-from ..messages import Delta, Message, ToolSchema, to_openai
+from ..messages import Delta, Message, ToolSchema, image_tokens, to_openai, without_images
 from ..providers import PROVIDERS
 from ..tools import in_thread
 from . import Request
@@ -265,12 +265,9 @@ def _is_network(causes: Sequence[BaseException]) -> bool:
 
 def count_tokens(model: str, messages: Sequence[Message], tools: Sequence[ToolSchema] = ()) -> int:
     """As litellm's tokenizers count for a model. Imports litellm, which takes seconds: for a thread."""
-    wire = [to_openai(message) for message in messages]
-    # Not the size of an image by its pixels, for which litellm would have to decode it.
-    counted = import_litellm().token_counter(
-        model=model, messages=wire, tools=tools_of(tools) or None, use_default_image_token_count=True
-    )
-    return int(counted)
+    wire = [to_openai(message) for message in without_images(messages)]
+    counted = import_litellm().token_counter(model=model, messages=wire, tools=tools_of(tools) or None)
+    return int(counted) + image_tokens(messages)
 
 
 def fields_taken(model: str) -> frozenset[str] | None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
 from IPython.core.interactiveshell import InteractiveShell
 
+from ..images import is_picture
 from ..runs import Run
 from .commands import COMMANDS, known_models
 from .grammar import CELL, Command
@@ -68,6 +69,10 @@ def _values(team: Team, command: Command, flag: str) -> list[str]:
         case "--tools":
             user = team.shell.user_ns.items()
             return [name for name, value in user if inspect.isroutine(value) and not name.startswith("_")]
+        case "--image":
+            return [
+                name for name, value in team.shell.user_ns.items() if is_picture(value) and not name.startswith("_")
+            ]
         case _:
             return [
                 value for flags, options in command.arguments if flag in flags for value in options.get("choices", ())

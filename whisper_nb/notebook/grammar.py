@@ -113,8 +113,8 @@ class Command:
 
 
 def first_word(line: str) -> tuple[str, str]:
-    """The first word of a line, a `{{ … }}` being one, and what follows the space after it."""
-    found = re.match(r"\s*(\{\{.*?\}\}\S*|\S+)\s*", line)
+    """The first word of a line, a `{{ … }}` and what stands in quotes being part of one, and what follows the space after it."""
+    found = re.match(r"""\s*((?:\{\{.{,2000}?\}\}|"[^"]*"|'[^']*'|\S)+)\s*""", line)
     return (found[1], line[found.end() :]) if found else ("", "")
 
 
@@ -151,6 +151,13 @@ ORDER: tuple[Argument, ...] = (
     arg("--model", metavar="M", help="the model for this run, as provider/model"),
     SET,
     arg("--timeout", metavar="S", type=float, help="seconds for the whole run, from its start"),
+    arg(
+        "--image",
+        metavar="IMAGE",
+        action="append",
+        default=[],
+        help="a figure, an axes or a PIL image of this notebook, or the path of a file; may be given again",
+    ),
     arg("--no-interpolate", action="store_true", help="pass {{ … }} as it is"),
     arg("--dry-run", action="store_true", help="show what would be sent, and send nothing"),
 )
@@ -168,5 +175,5 @@ def order(arguments: Arguments, prompt: str) -> Order:
     return Order(
         name=arguments.name, prompt=prompt, out=arguments.out, block=arguments.block, priority=arguments.priority,
         config=settings(arguments.set, model=arguments.model), timeout_s=arguments.timeout, interpolate=not arguments.no_interpolate,
-        dry_run=arguments.dry_run,
+        dry_run=arguments.dry_run, images=tuple(arguments.image),
     )  # fmt: skip

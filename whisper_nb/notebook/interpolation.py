@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..errors import ConfigError
+from ..images import as_image, is_picture
+from ..messages import Image
 from ..runs import Run
 
 #: How far from `{{` its `}}` may be, and how deep brackets may nest: what is more is text, and large prompts stay quick.
@@ -25,16 +27,17 @@ _TOKEN = re.compile(
 _MARK = "\ue000"  # private use: stands for a value while the line is split
 
 
-def interpolate(text: str, namespace: Mapping[str, Any]) -> list[str | Run]:
+def interpolate(text: str, namespace: Mapping[str, Any]) -> list[str | Image | Run]:
     """The text in pieces, each `{{ … }}` that parses as a Python expression replaced by its value.
 
-    A Run stays a Run: the prompt will wait for it. Anything else becomes `str(value)`. JSON, LaTeX and every other
-    use of braces that is not `{{ expression }}` passes untouched, and what a value contains is not looked at again.
+    A Run stays a Run: the prompt will wait for it. A figure and a PIL image become an Image. Anything else becomes
+    `str(value)`. JSON, LaTeX and every other use of braces that is not `{{ expression }}` passes untouched, and what a
+    value contains is not looked at again.
 
     Raises:
         ConfigError: an expression fails, a name is undefined, say. Nothing has been sent.
     """
-    parts: list[str | Run] = []
+    parts: list[str | Image | Run] = []
     end = 0
     for start, stop, source, code in expressions(text):
         parts += [text[end:start], _value(source, code, namespace)]
@@ -46,7 +49,7 @@ def words(line: str, namespace: Mapping[str, Any]) -> list[str]:
     """The words of a line, split as a shell does; the value of a `{{ … }}` stays within its word.
 
     Raises:
-        ConfigError: an expression fails, gives a run that has no text yet, or a quote is not closed.
+        ConfigError: an expression fails, gives an image or a run that has no text yet, or a quote is not closed.
     """
     values: list[str] = []
     marked, end = "", 0
@@ -54,6 +57,8 @@ def words(line: str, namespace: Mapping[str, Any]) -> list[str]:
         value = _value(source, code, namespace)
         if isinstance(value, Run) and value.status != "succeeded":
             raise ConfigError(f"{{{{ {source} }}}} is {value.id}, which is {value.status}: wait for it first")
+        if isinstance(value, Image):
+            raise ConfigError(f"{{{{ {source} }}}} is an image: write --image {source}, without braces")
         marked += f"{line[end:start]}{_MARK}{len(values)}{_MARK}"
         values.append(str(value))
         end = stop
@@ -102,10 +107,32 @@ def _end_of_expression(text: str, start: int) -> int | None:
     return None
 
 
-def _value(source: str, code: ast.Expression, namespace: Mapping[str, Any]) -> str | Run:
+def image(word: str, namespace: Mapping[str, Any]) -> Image:
+    """The image that a word means: as an expression, or else as the path of a file.
+
+    Raises:
+        ConfigError: it means none.
+    """
     try:
-        value = eval(compile(code, "{{ }}", "eval"), dict(namespace))  # noqa: S307 - the user's cell, the user's kernel
-        return value if isinstance(value, Run) else str(value)
+        value = _evaluate(ast.parse(f"({word}\n)", mode="eval"), namespace)
+    except Exception as error:
+        failed = f"{type(error).__name__}: {error}"
+    else:
+        return as_image(value)
+    try:
+        return as_image(word)
+    except ConfigError as error:
+        raise ConfigError(f"--image {word}: as an expression {failed}; as a file: {error}") from None
+
+
+def _evaluate(code: ast.Expression, namespace: Mapping[str, Any]) -> Any:
+    return eval(compile(code, "{{ }}", "eval"), dict(namespace))  # noqa: S307 - the user's cell, the user's kernel
+
+
+def _value(source: str, code: ast.Expression, namespace: Mapping[str, Any]) -> str | Image | Run:
+    try:
+        value = _evaluate(code, namespace)
+        return value if isinstance(value, Run) else as_image(value) if is_picture(value) else str(value)
     except Exception as error:
         raise ConfigError(
             f"{{{{ {source} }}}} failed: {type(error).__name__}: {error}. "

@@ -17,10 +17,10 @@ from IPython.core.interactiveshell import InteractiveShell
 from ..config import AIConfig
 from ..errors import ConfigError, SessionError
 from ..events import Priority
-from ..messages import to_openai
-from ..runs import Run
+from ..messages import Image, to_openai, without_images
+from ..runs import Run, prompt_of
 from ..session import Session
-from .interpolation import interpolate, words
+from .interpolation import image, interpolate, words
 from .output import Outputs
 from .render import one_line
 from .runtime import NotebookRuntime
@@ -42,6 +42,8 @@ class Order:
     timeout_s: float | None = None
     interpolate: bool = True
     dry_run: bool = False
+    images: Sequence[str] = ()
+    """Words that mean images."""
 
 
 @dataclass(slots=True)
@@ -75,6 +77,7 @@ class Team:
             raise ConfigError(f"-o {order.out!r} is not a variable name")
         config = AIConfig.of(order.config)
         parts = self.parts(order.prompt, local_ns) if order.interpolate else [order.prompt]
+        parts = [*parts, *(image(word, {**self.shell.user_ns, **(local_ns or {})}) for word in order.images)]
         if order.dry_run:
             print(_preview(session, parts, config))  # noqa: T201
             return None
@@ -117,7 +120,7 @@ class Team:
         done.result()
         return found[0]
 
-    def parts(self, text: str, local_ns: Mapping[str, Any] | None = None) -> list[str | Run]:
+    def parts(self, text: str, local_ns: Mapping[str, Any] | None = None) -> list[str | Image | Run]:
         """The text with its `{{ … }}` evaluated in the user's namespace."""
         return interpolate(text, {**self.shell.user_ns, **(local_ns or {})})
 
@@ -227,16 +230,17 @@ def function_in(namespace: Mapping[str, Any], name: str) -> Callable[..., Any]:
     return cast(Callable[..., Any], function)
 
 
-def _preview(session: Session, parts: Sequence[str | Run], config: AIConfig) -> str:
+def _preview(session: Session, parts: Sequence[str | Image | Run], config: AIConfig) -> str:
     resolved = session.resolved(config)
-    prompt = "".join(part if isinstance(part, str) else str(part) if part.done else f"⟨{part.id}⟩" for part in parts)
     lines = [f"dry run: {session.name} would call {resolved.model} with", f"[system] {session.agent.instructions}"]
-    for message in session.history:
+    for message in without_images(session.history):
         entry = to_openai(message)
         lines.append(
             f"[{entry['role']}] {entry['content'] or [call['function']['name'] for call in entry['tool_calls']]}"
         )
-    return "\n".join([*lines, f"[user] {prompt}", "Nothing was sent."])
+    images = [part for part in parts if isinstance(part, Image)]
+    lines += [f"[user] {prompt_of(parts)}", *(f"⟨image {number}⟩ {one}" for number, one in enumerate(images, 1))]
+    return "\n".join([*lines, "Nothing was sent."])
 
 
 def outcome(runs: Sequence[Run]) -> str:
