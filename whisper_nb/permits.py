@@ -118,7 +118,7 @@ class Permits:
         for turn, lane in list(self._waiting.items()):
             if self._in_flight >= self.limit:
                 break
-            if lane in shut:
+            if lane in shut or turn.cancelled():  # who waited has been cancelled, and will leave the line by itself
                 continue
             if not self._open(lane):
                 shut.add(lane)

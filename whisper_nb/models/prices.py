@@ -80,6 +80,10 @@ def listed_cost(spent: Mapping[str, Any], entry: Listed) -> float | None:
     sent, received = spent.get("prompt_tokens"), spent.get("completion_tokens")
     if not isinstance(sent, int) or not isinstance(received, int) or spent.get("service_tier") not in _PLAIN_TIERS:
         return None
+    if entry.get("litellm_provider") == "xai":  # counts what the model thinks beside the reply, not in it
+        details = spent.get("completion_tokens_details")
+        thought = details.get("reasoning_tokens") if isinstance(details, Mapping) else 0
+        received += thought if isinstance(thought, int) else 0
     above = [int(found[1]) for name in entry if (found := _ABOVE.fullmatch(name)) and sent > int(found[1]) * 1000]
     suffix = f"_above_{max(above)}k_tokens" if above else ""
     per_sent, per_received, per_cached = (
