@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from typing import Any
 
 from .errors import ConfigError, Problem, sealed
@@ -184,16 +185,18 @@ def layered(*layers: Layer | None) -> Layer:
     Returns:
         The config, with the place of each of its values.
     """
-    values: dict[str, Any] = {}
-    places: dict[str, str] = {}
-    for layer in layers:
-        if layer is None:
-            continue
-        said = layer.config.values()
-        values = over(values, said)
-        places |= {name: layer.place(name) for name in said}
-    config = AIConfig(**{name: value for name, value in values.items() if value is not None})
+    said = [layer for layer in layers if layer is not None]
+    config = _merged(*(layer.config for layer in said))
+    places = {name: layer.place(name) for layer in said for name in layer.config.values()}
     return Layer(config, places={name: places[name] for name in config.values()})
+
+
+@lru_cache(maxsize=1024)  # run after run has the same layers, and to check what they come to takes its time
+def _merged(*configs: AIConfig) -> AIConfig:
+    values: dict[str, Any] = {}
+    for config in configs:
+        values = over(values, config.values())
+    return AIConfig(**{name: value for name, value in values.items() if value is not None})
 
 
 def missing_key(config: AIConfig, keys: Keys) -> str:

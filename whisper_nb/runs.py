@@ -163,8 +163,18 @@ class Run:
     async def _wait(self) -> str:
         if not self.done:
             with self._awaited():
-                await asyncio.wrap_future(self._done)
+                await self._end()
         return self._output()
+
+    async def _end(self) -> None:
+        """Wait until it is done, however: on its own loop without the way that threads have to take."""
+        loop = asyncio.get_running_loop()
+        if loop is not self._session.home.loop:
+            await asyncio.wrap_future(self._done)
+            return
+        end = asyncio.Event()
+        self.on_done(end.set)
+        await end.wait()
 
     def result(self, timeout: float | None = None) -> str:
         """The output, from sync code: blocks the calling thread or cell, while agents go on.

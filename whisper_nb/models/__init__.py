@@ -67,7 +67,7 @@ class Models:
         self._keys = keys
         self._connections = Connections()
         self._named: dict[str, Model] = {}
-        self._opened: dict[AIConfig, Model] = {}
+        self._opened: dict[tuple[str | None, ...], Model] = {}
 
     def __setitem__(self, name: str, model: Model) -> None:
         """Answer every config whose `model` is `name` with this one."""
@@ -84,11 +84,12 @@ class Models:
         if named := self._named.get(config.model):
             return named
         # Parameters travel with each request; what makes a model is where it is.
-        place = AIConfig(
-            model=config.model, api_base=config.api_base, api_key=config.api_key, transport=config.transport
-        )
+        place = (config.model, config.api_base, config.api_key, config.transport)
         if place not in self._opened:
-            self._opened[place] = self._make(place)
+            model, api_base, api_key, transport = place
+            self._opened[place] = self._make(
+                AIConfig(model=model, api_base=api_base, api_key=api_key, transport=transport)
+            )
         return self._opened[place]
 
     async def aclose(self) -> None:

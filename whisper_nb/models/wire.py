@@ -80,6 +80,8 @@ class OpenAIWireModel:
         Raises:
             ConfigError: no key, or no address.
         """
+        if self._url is not None:
+            return
         self._key()
         await self._connections.open()
         if self._listed is None:
@@ -264,19 +266,36 @@ def _proxy(address: str) -> str | None:
 
 
 async def _streamed(response: aiohttp.ClientResponse, reading: WireReading) -> AsyncGenerator[list[Delta], None]:
-    """The deltas of a stream, as they arrive."""
+    """The deltas of a stream: what arrived together comes together, text as one."""
     events, size = Events(REPLY_LIMIT), 0
     async for received in response.content.iter_any():
         size += len(received)
         if size > REPLY_LIMIT:
-            raise ValueError(TOO_LARGE)
-        for data in events.feed(received):
-            if data == "[DONE]":
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(_END_S):
-                        await response.content.readany()
-                return
-            yield reading.read(data)
+            raise Distrusted(TOO_LARGE)
+        deltas: list[Delta] = []
+        done, failure = False, None
+        try:
+            for data in events.feed(received):
+                if done := data == "[DONE]":
+                    break
+                deltas += reading.read(data)
+        except (ValueError, Told) as error:  # what came before it is kept
+            failure = error
+        yield _together(deltas)
+        if failure is not None:
+            raise failure
+        if done:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_END_S):
+                    await response.content.readany()
+            return
+
+
+def _together(deltas: list[Delta]) -> list[Delta]:
+    """The deltas, all text as one where there is nothing else: each that is published costs."""
+    if len(deltas) < 2 or not all(type(delta) is TextDelta for delta in deltas):
+        return deltas
+    return [TextDelta("".join(delta.text for delta in deltas if isinstance(delta, TextDelta)))]
 
 
 async def _body(response: aiohttp.ClientResponse, limit: int) -> bytes:
@@ -286,7 +305,7 @@ async def _body(response: aiohttp.ClientResponse, limit: int) -> bytes:
         pieces.append(received)
         size += len(received)
         if size > limit:
-            raise ValueError(TOO_LARGE)
+            raise Distrusted(TOO_LARGE)
     return b"".join(pieces)
 
 
