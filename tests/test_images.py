@@ -353,7 +353,7 @@ async def test_what_is_no_piece_of_a_prompt_is_refused_before_anything_is_sent(r
 async def test_a_prompt_whose_images_do_not_fit_is_refused_before_the_call(runtime: Runtime) -> None:
     """They are counted as images: their text would be far too long, their names far too short."""
     model = ScriptedModel([Rule(reply="seen")], context_tokens=3 * IMAGE_TOKENS)
-    model.count_tokens = lambda messages: image_tokens(messages) + 10 * len(messages)  # type: ignore[method-assign]
+    model.count_tokens = lambda messages, tools=(): image_tokens(messages) + 10 * len(messages)  # type: ignore[method-assign]
     bob = hire(runtime, model)
     large = Image("image/png", "A" * 1_000_000)
     await bob.submit(["one", large])
