@@ -387,6 +387,15 @@ async def test_an_image_goes_to_the_provider_as_a_part_of_the_message(
     assert image["image_url"]["url"] == f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
 
 
+@pytest.mark.parametrize("model", ROUTES)
+async def test_a_refusal_that_quotes_the_image_does_not_show_it(rt: Runtime, provider: Provider, model: str) -> None:
+    url = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
+    provider.answers.append(Refusal(400, f"this model cannot see {url} at all"))
+    run = hire(rt, provider, model, config={"retries": 0}).submit(["what is this?", PNG])
+    with pytest.raises(RunFailed, match=r"this model cannot see \[an image\] at all"):
+        await run
+
+
 # Leaving early, and many at once
 
 

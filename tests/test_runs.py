@@ -131,7 +131,8 @@ async def test_a_call_that_broke_off_has_an_unknown_price_which_is_never_left_ou
     broken.cancel()
     await settled(broken)
     assert (broken.usage, broken.cost) == (None, None)
-    assert bob.spent == Spent(3, Usage(1, 2), None)
+    assert bob.spent == Spent(3, Usage(1, 2), 0.5, unpriced=1, uncounted=1)
+    assert bob.spent.cost is None
 
 
 async def test_a_second_call_that_broke_off_makes_the_price_of_the_first_unknown_too(runtime: Runtime) -> None:

@@ -97,15 +97,43 @@ class Spent:
     """What runs have cost together."""
 
     runs: int = 0
+    """That have ended."""
     usage: Usage = Usage()
-    """Of the calls whose tokens somebody told."""
-    cost: float | None = 0.0
-    """US dollars; None as soon as the price of one is unknown."""
+    """Of the runs whose tokens somebody told."""
+    known: float = 0.0
+    """US dollars, of the runs whose cost is known."""
+    unpriced: int = 0
+    """Runs whose cost nobody knows."""
+    uncounted: int = 0
+    """Runs whose tokens nobody told."""
+    at_work: int = 0
+    """Runs that go on: in the sums is what they have cost so far."""
+
+    @property
+    def cost(self) -> float | None:
+        """US dollars; None as soon as that of one run is unknown: never understated."""
+        return None if self.unpriced else self.known
 
     def plus(self, usage: Usage | None, cost: float | None) -> Spent:
-        """With one run more."""
-        total = None if self.cost is None or cost is None else self.cost + cost
-        return Spent(self.runs + 1, self.usage + (usage or Usage()), total)
+        """With one run more, that has ended."""
+        return Spent(
+            self.runs + 1,
+            self.usage if usage is None else self.usage + usage,
+            self.known + (cost or 0.0),
+            self.unpriced + (cost is None),
+            self.uncounted + (usage is None),
+            self.at_work,
+        )
+
+    def __add__(self, other: Spent) -> Spent:
+        return Spent(
+            self.runs + other.runs,
+            self.usage + other.usage,
+            self.known + other.known,
+            self.unpriced + other.unpriced,
+            self.uncounted + other.uncounted,
+            self.at_work + other.at_work,
+        )
 
 
 @dataclass(frozen=True, slots=True)

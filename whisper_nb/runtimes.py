@@ -10,25 +10,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 from weakref import WeakSet
 
-from .agentfiles import Entry, FindTool, read_agents
+from .agentfiles import Entry, FindTool, file_of
 from .agents import Agent
 from .config import AIConfig, Layer, from_environment, layered
 from .errors import ConfigError, SessionClosed, nearest, sealed
 from .home import Home, running_loop
 from .keys import Keys
+from .messages import Spent
 from .models import Models
 from .permits import Permits
 from .ports import Admission, Ports
 from .project import Project, Said, defaults, package
-from .prompts import Prompts
 from .session import Session
+from .spending import Ledger
 from .states import transition
 from .store import MemoryStore, Observer, Observers, Store
-from .yamlfile import dump_yaml
 
 #: Seconds that sessions have, all together, to end their work when the runtime closes.
 GRACE_S = 1.0
@@ -85,6 +84,7 @@ class Runtime:
         self._sessions: dict[str, Session] = {}
         self._closed = False
         self._removed: WeakSet[Session] = WeakSet()  # they may still be at their end
+        self._ledger = Ledger()
         self._observers = Observers()
         self._team_observers: dict[object, Callable[[Session], None]] = {}
         self.home = home or Home(running_loop())
@@ -101,9 +101,7 @@ class Runtime:
             seq=itertools.count(1),
             admission=Admission(DEFAULT_QUEUE),
         )
-        if isinstance(project, str | Path):
-            project = Project(Path(project).resolve())
-        self.project = project
+        self.project = Project(Path(project).resolve()) if isinstance(project, str | Path) else project
         """The folder whose files are used; None for none."""
         self._from_files: dict[str, Agent] = {}  # name → the agent as a file said it when its session was made
         self._applied: Said | None = None  # what its settings were last taken from
@@ -114,9 +112,7 @@ class Runtime:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
     # The team
@@ -188,6 +184,7 @@ class Runtime:
         """Stop a session and forget it. ConfigError: there is none of that name."""
         session = self[name]
         session.state = transition(session.state, "stop")  # untold: another of this name may be at work by then
+        self._ledger.close(session)
         session.cancel()
         self._removed.add(self._sessions.pop(name))
         self._from_files.pop(name, None)
@@ -234,6 +231,15 @@ class Runtime:
             A function that takes it off again.
         """
         return self._observers.add(observer)
+
+    def spent_by_agent(self) -> dict[str, Spent]:
+        """What was spent on each agent, by name: by runs of removed agents, too, and so far by those at work."""
+        return self._ledger.by_agent(self.sessions, tuple(self._removed))
+
+    @property
+    def spent(self) -> Spent:
+        """What all runs have cost together; see `spent_by_agent`."""
+        return sum(self.spent_by_agent().values(), Spent())
 
     def observe_team(self, observer: Callable[[Session], None]) -> Callable[[], object]:
         """Call `observer(session)` whenever a session was made or removed. Gives a function that takes it off again."""
@@ -338,11 +344,7 @@ class Runtime:
         if self.project is None:
             raise ConfigError("there is no project here to save in")
         agent = agent if isinstance(agent, Agent) else self[agent].agent
-        text, file = dump_yaml(agent.document()), f"{agent.name}.yaml"
-        entries = read_agents(text.encode(), file, file, Prompts()) or {}
-        if problems := [problem for entry in entries.values() for problem in entry.problems]:
-            raise ConfigError.of(problems)  # a tool of a name that no function can have, say
-        path = self.project.save(file, text, overwrite)
+        path = self.project.save(*file_of(agent), overwrite)
         self._apply()
         return path
 

@@ -21,6 +21,8 @@ _PASSING = (408, 409, 425, 429)
 _TOO_LONG = re.compile(
     r"context_length_exceeded|context length|context window|too many tokens|prompt is too long", re.I
 )
+#: What was sent, and is of no use in a message.
+_IMAGE = re.compile(r"data:image/[\w.+-]+;base64,[\w+/=]*")
 #: What a body says that is a page for people, and not a reply to a program.
 _PAGE = re.compile(r"\s*<(?:!doctype|html)", re.I)
 
@@ -95,7 +97,7 @@ class Failures:
         """What a provider said, in one line and short, without the key."""
         if _PAGE.match(text):
             return "it answered with a web page"
-        text = " ".join(self.keys.redact(text[:_READ], self.key).split())
+        text = " ".join(_IMAGE.sub("[an image]", self.keys.redact(text[:_READ], self.key)).split())
         return text if len(text) <= _MESSAGE_LIMIT else text[: _MESSAGE_LIMIT - 1] + "…"
 
     def _error(

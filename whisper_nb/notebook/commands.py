@@ -6,10 +6,7 @@ import difflib
 import html
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
-from pathlib import Path
 
-from ..agents import Agent
 from ..config import AIConfig, missing_key
 from ..errors import ConfigError, RunFailed
 from ..events import TextStreamed
@@ -22,11 +19,11 @@ from ..queues import PRIORITIES
 from ..runs import Run
 from ..session import Session
 from .board import Board
-from .explain import config_rows, model_rows, trust_lines
-from .grammar import CELL, ORDER, SET, Argument, Arguments, Command, Function, arg, order, setting, settings
+from .explain import config_rows, cost_rows, model_rows, trust_lines
+from .grammar import CELL, ORDER, SET, Argument, Arguments, Command, Function, arg, described, order, setting, settings
 from .render import history_lines, log_line, one_line, printable, status_line, table_bundle
 from .snapshot import snapshot, team_rows
-from .team import Team, function_in, outcome
+from .team import Team, outcome
 
 COMMANDS: dict[str, Command] = {}
 
@@ -84,7 +81,7 @@ def new(team: Team, args: Arguments) -> None:
     if args.name is None:
         _show_form(team, args)
         return
-    print(team.runtime.make(_described(team, args)))  # noqa: T201
+    print(team.runtime.make(described(team, args)))  # noqa: T201
     config = team.runtime[args.name].config
     if variable := missing_key(config, team.runtime.keys):
         print(f"note: {variable} is not set, and {config.model} needs it")  # noqa: T201
@@ -101,23 +98,6 @@ def _show_form(team: Team, args: Arguments) -> None:
     display(team.runtime.new_agent_form())
 
 
-def _described(team: Team, args: Arguments) -> Agent | str:
-    """The agent that the flags describe; its name where a file says all of it."""
-    prompt = _system_prompt(args)
-    config = settings(args.set, model=args.model, temperature=args.temperature, max_tokens=args.max_tokens)
-    given = {"description": args.description, "max_turns": args.max_turns, "system_prompt": prompt}
-    given = {name: value for name, value in given.items() if value is not None}
-    if args.tools is not None:
-        names = [name.strip() for name in args.tools.split(",") if name.strip()]
-        given["tools"] = tuple(function_in(team.shell.user_ns, name) for name in names)
-    if prompt is not None or args.name not in team.runtime.team:
-        return Agent(name=args.name, config=AIConfig.of(config), **given)
-    if not (given or config):
-        return str(args.name)
-    agent = team.runtime.described(args.name)
-    return replace(agent, config=AIConfig.of(agent.config, **config), **given)
-
-
 @command("List the agents: state, queue, tokens, cost, model.")
 def list_(team: Team, args: Arguments) -> None:
     """Display a table, as HTML and as text."""
@@ -131,6 +111,20 @@ def list_(team: Team, args: Arguments) -> None:
         bundle["text/plain"] += f"\n{also}"
         bundle["text/html"] += f"<div><small>{html.escape(also)}</small></div>"
     display(bundle, raw=True)
+
+
+@command(
+    "Show what agents have cost, tokens and dollars, each and all together; what nobody knows is unknown, not $0.",
+    NAMES,
+    arg("--runs", action="store_true", help="their last runs, too"),
+    LAST,
+)
+def cost(team: Team, args: Arguments) -> None:
+    """Display a table, as HTML and as text."""
+    from IPython.display import display
+
+    rows = cost_rows(team.runtime, args.names, args.n if args.runs else 0)
+    display(table_bundle(rows, f"no agents yet: %{team.root} new NAME makes one"), raw=True)
 
 
 @command("Watch and steer the team in a live panel; as text, and in a saved notebook, how it stands.")
@@ -382,14 +376,3 @@ def _each(team: Team, args: Arguments, act: Callable[[Session], None], done: str
     for session in sessions:
         act(session)
         print(f"{session.name}: {done}")  # noqa: T201
-
-
-def _system_prompt(args: Arguments) -> str | None:
-    if args.prompt_file is None:
-        return None if args.prompt is None else str(args.prompt)
-    if args.prompt is not None:
-        raise ConfigError("--prompt and --prompt-file exclude each other")
-    try:
-        return Path(args.prompt_file).expanduser().read_text(encoding="utf-8")
-    except (OSError, ValueError, RuntimeError) as error:  # no such file, no text, no such user's home
-        raise ConfigError(f"cannot read the prompt file {args.prompt_file!r}: {error}") from None

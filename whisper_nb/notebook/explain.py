@@ -1,17 +1,22 @@
-"""What `%agent config`, `models` and `trust` say: where a value came from, what can be reached, what a project wants."""
+"""What `%agent config`, `models`, `cost` and `trust` say: where a value came from, what can be reached, what was spent."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import unified_diff
 from itertools import islice
 from typing import Any
 
 from ..config import AIConfig, Layer, layered
+from ..errors import ConfigError, nearest
 from ..keys import Keys, is_literal, variable_of
+from ..messages import Spent
 from ..project import Project, package
 from ..providers import PROVIDERS
+from ..runtimes import Runtime
+from ..spending import spent_on
 from ..yamlfile import dump_yaml
+from .render import cost_line
 
 _INDENT = "  "
 #: Of a prompt that is new.
@@ -66,6 +71,50 @@ def model_rows(keys: Keys, local: Mapping[str, list[str]], price: Mapping[str, s
             found.append((model, keys.source(variable), price.get(model, "unknown")))
         found += [(model, f"{name} on this machine", "$0") for model in local.get(name, ())]
     return [dict(zip(("model", "reached by", "price per million tokens"), row, strict=True)) for row in found]
+
+
+def cost_rows(runtime: Runtime, names: Sequence[str], last: int) -> list[dict[str, str]]:
+    """What agents have cost, each and all of these together.
+
+    Args:
+        runtime: whose agents.
+        names: which of them; all, removed ones too, where there are none.
+        last: how many of the last runs of each are told, too.
+
+    Raises:
+        ConfigError: nobody has that name.
+    """
+    spent = runtime.spent_by_agent()
+    for name in names:
+        if name not in spent:
+            raise ConfigError(f"no agent named {name!r} has been at work here; {nearest(name, spent)}")
+    told = {name: spent[name] for name in names or spent}
+    rows: list[dict[str, str]] = []
+    for name, one in told.items():
+        session = runtime.get(name)
+        rows.append(_cost_row(name if session else f"{name} (removed)", _runs(one), one))
+        begun = [run for run in (session.runs if session else ()) if run.done or run.started_at is not None]
+        rows += [_cost_row(run.id, run.status, spent_on(run)) for run in begun[max(0, len(begun) - last) :]]
+    total = sum(told.values(), Spent())
+    return [*rows, _cost_row("all together", _runs(total), total)] if rows else []
+
+
+def _cost_row(who: str, runs: str, spent: Spent) -> dict[str, str]:
+    def tokens(count: int) -> str:
+        return f"{count:,}" if not spent.uncounted else f"at least {count:,}" if count else "unknown"
+
+    usage = spent.usage
+    return {
+        "agent": who,
+        "runs": runs,
+        "tokens in": tokens(usage.input_tokens),
+        "tokens out": tokens(usage.output_tokens),
+        "cost": cost_line(spent),
+    }
+
+
+def _runs(spent: Spent) -> str:
+    return f"{spent.runs} + {spent.at_work} at work" if spent.at_work else str(spent.runs)
 
 
 def trust_lines(project: Project, config: AIConfig, keys: Keys, root: str) -> Iterator[str]:

@@ -6,14 +6,16 @@ import argparse
 import difflib
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, NoReturn, get_args
 
+from ..agents import Agent
 from ..config import AIConfig
 from ..errors import ConfigError
 from ..events import Priority
 from ..yamlfile import parse_yaml
-from .team import Order, Team
+from .team import Order, Team, function_in
 
 Arguments = argparse.Namespace
 Argument = tuple[tuple[str, ...], dict[str, Any]]
@@ -177,3 +179,31 @@ def order(arguments: Arguments, prompt: str) -> Order:
         config=settings(arguments.set, model=arguments.model), timeout_s=arguments.timeout, interpolate=not arguments.no_interpolate,
         dry_run=arguments.dry_run, images=tuple(arguments.image),
     )  # fmt: skip
+
+
+def described(team: Team, args: Arguments) -> Agent | str:
+    """The agent that the flags of `new` describe; its name where a file says all of it."""
+    prompt = _system_prompt(args)
+    config = settings(args.set, model=args.model, temperature=args.temperature, max_tokens=args.max_tokens)
+    given = {"description": args.description, "max_turns": args.max_turns, "system_prompt": prompt}
+    given = {name: value for name, value in given.items() if value is not None}
+    if args.tools is not None:
+        names = [name.strip() for name in args.tools.split(",") if name.strip()]
+        given["tools"] = tuple(function_in(team.shell.user_ns, name) for name in names)
+    if prompt is not None or args.name not in team.runtime.team:
+        return Agent(name=args.name, config=AIConfig.of(config), **given)
+    if not (given or config):
+        return str(args.name)
+    agent = team.runtime.described(args.name)
+    return replace(agent, config=AIConfig.of(agent.config, **config), **given)
+
+
+def _system_prompt(args: Arguments) -> str | None:
+    if args.prompt_file is None:
+        return None if args.prompt is None else str(args.prompt)
+    if args.prompt is not None:
+        raise ConfigError("--prompt and --prompt-file exclude each other")
+    try:
+        return Path(args.prompt_file).expanduser().read_text(encoding="utf-8")
+    except (OSError, ValueError, RuntimeError) as error:  # no such file, no text, no such user's home
+        raise ConfigError(f"cannot read the prompt file {args.prompt_file!r}: {error}") from None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import html
 import json
+import math
 import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,7 +33,7 @@ from ..events import (
     ToolFinished,
     ToolStarted,
 )
-from ..messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, Usage, UserMessage
+from ..messages import AssistantMessage, Message, Spent, SystemMessage, ToolCall, ToolMessage, Usage, UserMessage
 from ..runs import Run
 
 #: The most of a text that a cell shows; all of it is in `run.text`.
@@ -291,9 +292,22 @@ def _spent(usage: Usage | None, cost: float | None) -> list[str]:
 
 def dollars(cost: float | None) -> str:
     """What people read of a cost; `unknown`, and never $0, where nobody knows it."""
-    if cost is None:
+    if cost is None or not math.isfinite(cost):
         return "unknown"
-    return "$0" if cost == 0 else f"${cost:.4f}" if cost >= 0.0001 else f"${cost:.2g}"
+    if cost == 0:
+        return "$0"
+    # Four decimals, and more where a small amount would have less than three digits.
+    more = max(4, 2 - math.floor(math.log10(abs(cost))))
+    whole, _, decimals = f"{cost:.{more}f}".partition(".")
+    return f"${whole}.{decimals[:4]}{decimals[4:].rstrip('0')}"
+
+
+def cost_line(spent: Spent) -> str:
+    """`$0.0123`; `at least $0.0123, 2 runs unknown`; `unknown`; `so far`, where runs are at work."""
+    said = dollars(spent.cost)
+    if spent.unpriced and spent.known:
+        said = f"at least {dollars(spent.known)}, {spent.unpriced} run{'s' * (spent.unpriced > 1)} unknown"
+    return f"{said} so far" if spent.at_work else said
 
 
 def call_line(call: ToolCall) -> str:

@@ -154,7 +154,9 @@ export function count(number) {
 
 export function dollars(cost) {
   if (cost === null || cost === undefined) return "unknown";
-  return cost === 0 ? "$0" : cost >= 0.0001 ? `$${cost.toFixed(4)}` : `$${cost.toPrecision(2)}`;
+  if (cost === 0) return "$0";
+  const decimals = Math.max(4, 2 - Math.floor(Math.log10(Math.abs(cost)))); // so that a small amount has three digits
+  return `$${cost.toFixed(Math.min(decimals, 100)).replace(/(\.\d{4}\d*?)0+$/, "$1")}`;
 }
 
 /** A color that only the agent's own file or a person can have written, and only of CSS's plain words. */

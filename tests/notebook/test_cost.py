@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+import pytest
+from doubles import FunctionModel, HeldModel, settled
+from inprocess import Notebook
+from IPython.core.completer import provisionalcompleter
+
+from whisper_nb import Agent
+from whisper_nb.messages import Delta, Finish, Spent, TextDelta, Usage
+from whisper_nb.models import Request
+from whisper_nb.notebook.render import cost_line, dollars
+
+USAGE = Usage(1200, 45)
+
+
+def priced(cost: float | None, usage: Usage | None = USAGE) -> FunctionModel:
+    """A model whose every call costs so much."""
+
+    async def stream(request: Request) -> AsyncGenerator[Delta, None]:
+        yield TextDelta("ok")
+        yield Finish("stop", usage, cost)
+
+    return FunctionModel(stream)
+
+
+def hire(notebook: Notebook, name: str, model: FunctionModel) -> None:
+    """An agent that is not on an offline model."""
+    notebook.runtime.models[f"openai/{name}"] = model
+    notebook.runtime.create(Agent(name=name, config=f"openai/{name}"))
+
+
+def table(notebook: Notebook, code: str) -> list[list[str]]:
+    """The rows that a command shows as text, without the head and the clock; its HTML says the same."""
+    notebook.run(code)
+    data = notebook.shown[-1]["data"]
+    head, *rows, clock = data["text/plain"].splitlines()
+    assert head.split() == ["agent", "runs", "tokens", "in", "tokens", "out", "cost"]
+    assert clock.startswith("as of ")
+    cells = [[cell for cell in row.split("  ") if cell] for row in rows]
+    for cell in (cell.strip() for row in cells for cell in row):
+        assert f">{cell}</td>" in data["text/html"]
+    return [[cell.strip() for cell in row] for row in cells]
+
+
+@pytest.fixture
+async def busy(notebook: Notebook) -> Notebook:
+    """With bob, who is offline, amy, whose calls cost little, and eve, of whom nobody knows; each has had two runs."""
+    hire(notebook, "amy", priced(0.0000617))
+    hire(notebook, "eve", priced(None, None))
+    runs = [notebook.runtime[name].submit(text) for text in ("hello", "again") for name in ("bob", "amy", "eve")]
+    await settled(*runs)
+    return notebook
+
+
+@pytest.mark.parametrize(
+    ("cost", "said"),
+    [
+        (None, "unknown"),
+        (0.0, "$0"),
+        (12.0, "$12.0000"),
+        (0.5, "$0.5000"),
+        (0.12344, "$0.1234"),
+        (0.0123, "$0.0123"),
+        (0.0021, "$0.0021"),
+        (0.00123, "$0.00123"),
+        (0.000123, "$0.000123"),
+        (0.0001, "$0.0001"),
+        (0.00001234, "$0.0000123"),
+        (1e-12, "$0.000000000001"),
+        (float("inf"), "unknown"),
+        (float("nan"), "unknown"),
+    ],
+)
+def test_a_small_amount_is_readable_and_never_rounded_to_nothing(cost: float | None, said: str) -> None:
+    assert dollars(cost) == said
+
+
+@pytest.mark.parametrize(
+    ("spent", "said"),
+    [
+        (Spent(), "$0"),
+        (Spent(3, known=0.0123), "$0.0123"),
+        (Spent(3, unpriced=3), "unknown"),
+        (Spent(3, known=0.0123, unpriced=1), "at least $0.0123, 1 run unknown"),
+        (Spent(3, known=0.0123, unpriced=2), "at least $0.0123, 2 runs unknown"),
+        (Spent(3, known=0.0123, at_work=1), "$0.0123 so far"),
+        (Spent(0, unpriced=1, at_work=1), "unknown so far"),
+        (Spent(3, known=0.0123, unpriced=1, at_work=1), "at least $0.0123, 1 run unknown so far"),
+    ],
+)
+def test_what_is_known_of_a_sum(spent: Spent, said: str) -> None:
+    assert cost_line(spent) == said
+
+
+async def test_each_agent_and_all_together(busy: Notebook) -> None:
+    assert table(busy, "%agent cost") == [
+        ["bob", "2", "39", "4", "$0"],
+        ["amy", "2", "2,400", "90", "$0.000123"],
+        ["eve", "2", "unknown", "unknown", "unknown"],
+        ["all together", "6", "at least 2,439", "at least 94", "at least $0.000123, 2 runs unknown"],
+    ]
+
+
+async def test_only_some_of_them(busy: Notebook) -> None:
+    assert table(busy, "%agent cost amy bob amy") == [
+        ["amy", "2", "2,400", "90", "$0.000123"],
+        ["bob", "2", "39", "4", "$0"],
+        ["all together", "4", "2,439", "94", "$0.000123"],
+    ]
+
+
+async def test_the_last_runs_of_each(busy: Notebook) -> None:
+    assert table(busy, "%agent cost amy eve --runs -n 1") == [
+        ["amy", "2", "2,400", "90", "$0.000123"],
+        ["amy#2", "succeeded", "1,200", "45", "$0.0000617"],
+        ["eve", "2", "unknown", "unknown", "unknown"],
+        ["eve#2", "succeeded", "unknown", "unknown", "unknown"],
+        ["all together", "4", "at least 2,400", "at least 90", "at least $0.000123, 2 runs unknown"],
+    ]
+    assert len(table(busy, "%agent cost amy --runs")) == 4
+
+
+async def test_who_was_removed_is_still_in_the_sum(busy: Notebook) -> None:
+    busy.run("%agent remove amy\n%agent remove eve")
+    assert table(busy, "%agent cost --runs -n 0") == [
+        ["bob", "2", "39", "4", "$0"],
+        ["amy (removed)", "2", "2,400", "90", "$0.000123"],
+        ["eve (removed)", "2", "unknown", "unknown", "unknown"],
+        ["all together", "6", "at least 2,439", "at least 94", "at least $0.000123, 2 runs unknown"],
+    ]
+    assert table(busy, "%agent cost amy --runs")[0][0] == "amy (removed)"
+
+
+async def test_what_is_at_work_is_told_so_far(busy: Notebook) -> None:
+    model = HeldModel()
+    hire(busy, "joe", model)
+    run = busy.runtime["joe"].submit("hello")
+    queued = busy.runtime["joe"].submit("later")
+    call = await model.arrived()
+    assert table(busy, "%agent cost joe amy --runs -n 1") == [
+        ["joe", "0 + 1 at work", "unknown", "unknown", "unknown so far"],
+        ["joe#1", "running", "unknown", "unknown", "unknown so far"],
+        ["amy", "2", "2,400", "90", "$0.000123"],
+        ["amy#2", "succeeded", "1,200", "45", "$0.0000617"],
+        ["all together", "2 + 1 at work", "at least 2,400", "at least 90", "at least $0.000123, 1 run unknown so far"],
+    ]
+    queued.cancel()
+    call.release()
+    await settled(run, queued)
+    assert table(busy, "%agent cost joe")[0] == ["joe", "2", "1", "2", "$0.5000"]
+
+
+async def test_a_name_that_nobody_has(busy: Notebook) -> None:
+    assert busy.error("%agent cost bop") == "no agent named 'bop' has been at work here; did you mean 'bob'?"
+    assert "did you mean --runs?" in busy.error("%agent cost --run")
+
+
+async def test_nobody_has_worked_yet(notebook: Notebook) -> None:
+    assert table(notebook, "%agent cost") == [["bob", "0", "0", "0", "$0"], ["all together", "0", "0", "0", "$0"]]
+    notebook.run("%agent remove bob\n%agent cost")
+    assert notebook.shown[-1]["data"]["text/plain"] == "no agents yet: %agent new NAME makes one"
+
+
+async def test_the_tab_key(busy: Notebook) -> None:
+    with provisionalcompleter():
+        found = {
+            typed: [one.text for one in busy.shell.Completer.completions(typed, len(typed))]
+            for typed in ("%agent cos", "%agent cost a", "%agent cost --")
+        }
+    assert found == {"%agent cos": ["cost"], "%agent cost a": ["amy"], "%agent cost --": ["--runs"]}
