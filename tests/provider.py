@@ -1,13 +1,15 @@
-"""A provider on 127.0.0.1 that speaks OpenAI's chat-completions wire format and does what the test says.
+"""A provider on 127.0.0.1 that speaks the wire formats of OpenAI and Anthropic and does what the test says.
 
     async with Provider() as provider:
         provider.answers.append([*text("Hel", "lo"), finish("stop"), usage(3, 2), DONE])
         ...                                   # a call to provider.url
         request = await provider.arrived()    # its headers and JSON body
 
-An answer is a list of steps, taken in order, or a `Refusal`. Where the list ends the reply ends, whether or not a
-finish reason and DONE were among the steps. `default` answers what `answers` has nothing for. With raw bytes as steps
-it speaks any other format, too: every path is answered.
+An answer is a list of steps, taken in order. Where the list ends the reply ends, whether or not a finish reason and DONE
+were among the steps. Steps are in OpenAI's words, chunk by chunk; who asks for the reply in one JSON, or at Anthropic's
+address (`/messages`), hears the same in that form. With raw bytes as steps it speaks any other format, too: every path
+is answered. A `Reply` is steps with a status and headers, a `Refusal` an HTTP error, a `Raw` whatever no decent server
+would send. `default` answers what `answers` has nothing for.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -30,13 +32,39 @@ class Pause:
 
 
 @dataclass(frozen=True)
+class Many:
+    """The same bytes many times: a reply of any size that takes up no memory here."""
+
+    piece: bytes
+    times: int
+
+
+@dataclass(frozen=True)
 class Refusal:
     """An HTTP error instead of a reply."""
 
     status: int
     message: str = "the test says no"
     echo: bool = False
-    """Say the Authorization header in the message, as some gateways do."""
+    """Say the key that was sent in the message, as some gateways do."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """Steps under a status and headers of their own."""
+
+    steps: Iterable[Step]
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """`Content-Type` is text/event-stream, or application/json for a whole reply, where they do not say it."""
+
+
+@dataclass(frozen=True)
+class Raw:
+    """What is put on the connection as it is, status line and all; after the last step the connection is closed."""
+
+    steps: Sequence[bytes | Many | Pause | object]
 
 
 DONE = b"data: [DONE]\n\n"
@@ -45,8 +73,8 @@ HANG = Pause(3600)
 CUT = object()
 
 #: A chunk's JSON, raw bytes, a pause, CUT, or an event to wait for.
-Step = dict[str, Any] | bytes | Pause | asyncio.Event | object
-Answer = Iterable[Step] | Refusal
+Step = dict[str, Any] | bytes | Many | Pause | asyncio.Event | object
+Answer = Iterable[Step] | Reply | Refusal | Raw
 
 
 def chunk(delta: dict[str, Any] | None = None, finish_reason: str | None = None, **more: Any) -> dict[str, Any]:
@@ -59,6 +87,11 @@ def chunk(delta: dict[str, Any] | None = None, finish_reason: str | None = None,
 def text(*pieces: str) -> list[dict[str, Any]]:
     """A chunk for each piece of text."""
     return [chunk({"role": "assistant", "content": piece}) for piece in pieces]
+
+
+def thought(*pieces: str, field: str = "reasoning_content") -> list[dict[str, Any]]:
+    """A chunk for each piece of reasoning."""
+    return [chunk({"role": "assistant", "content": None, field: piece}) for piece in pieces]
 
 
 def call(index: int, name: str, *arguments: str, id: str | None = None) -> list[dict[str, Any]]:
@@ -85,6 +118,11 @@ def says(*pieces: str) -> list[Step]:
     return [*text(*pieces), finish("stop"), usage(7, len(pieces)), DONE]
 
 
+def data(chunk: object) -> bytes:
+    """A chunk as an event of a stream."""
+    return b"data: " + json.dumps(chunk).encode() + b"\n\n"
+
+
 @dataclass(eq=False)
 class Request:
     """What a client sent."""
@@ -97,13 +135,25 @@ class Request:
 
     @property
     def key(self) -> str:
-        """The bearer token."""
-        return self.headers.get("Authorization", "").removeprefix("Bearer ")
+        """The bearer token, or what Anthropic has in its place."""
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        return headers.get("x-api-key") or headers.get("authorization", "").removeprefix("Bearer ")
 
     @property
     def prompt(self) -> str:
         """The text of the last message."""
-        return str(self.body["messages"][-1]["content"])
+        said = self.body["messages"][-1]["content"]
+        return str(said if isinstance(said, str) else said[-1].get("text"))
+
+    @property
+    def streams(self) -> bool:
+        """Whether the reply is asked for chunk by chunk."""
+        return bool(self.body.get("stream"))
+
+    @property
+    def anthropic(self) -> bool:
+        """Whether it speaks Anthropic's format."""
+        return self.path.endswith("/messages")
 
 
 class Provider:
@@ -116,6 +166,8 @@ class Provider:
         self.requests: list[Request] = []
         self.url = ""
         """The `api_base`."""
+        self.connections: set[asyncio.BaseTransport] = set()
+        """All that ever brought a request."""
         self._arrivals: asyncio.Queue[Request] = asyncio.Queue()
 
     async def __aenter__(self) -> Self:
@@ -139,16 +191,24 @@ class Provider:
     async def _answer(self, http: web.Request) -> web.StreamResponse:
         request = Request(http.path, dict(http.headers), await http.json())
         self.requests.append(request)
+        assert http.transport is not None
+        self.connections.add(http.transport)
         self._arrivals.put_nowait(request)
         answer = self.answers.popleft() if self.answers else self.default(request)
         if isinstance(answer, Refusal):
-            said = f"{answer.message}: {http.headers.get('Authorization')}" if answer.echo else answer.message
-            return web.json_response({"error": {"message": said, "type": "test"}}, status=answer.status)
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+            return _refused(answer, request)
+        reply = answer if isinstance(answer, Reply | Raw) else Reply(answer)
+        response = web.StreamResponse(headers={"Content-Type": _type(request)})
+        if isinstance(reply, Reply):
+            response.set_status(reply.status)
+            response.headers.update(reply.headers)
         try:
-            for step in answer:
-                await self._take(step, http, response)
-            await response.prepare(http)
+            for step in _spoken(request, reply):
+                await _take(step, http, None if isinstance(reply, Raw) else response)
+            if isinstance(reply, Raw):
+                http.transport.close()
+            else:
+                await response.prepare(http)
         except ConnectionError:
             request.gone.set()
         except asyncio.CancelledError:
@@ -156,16 +216,186 @@ class Provider:
             raise
         return response
 
-    async def _take(self, step: Step, http: web.Request, response: web.StreamResponse) -> None:
-        match step:
-            case Pause(seconds):
-                await asyncio.sleep(seconds)
-            case asyncio.Event():
-                await step.wait()
-            case bytes() | dict():
-                await response.prepare(http)  # not before: a reply may hang without headers; once is enough
-                line = step if isinstance(step, bytes) else b"data: " + json.dumps(step).encode() + b"\n\n"
-                await response.write(line)
-            case _:
-                assert http.transport is not None
-                http.transport.abort()
+
+def _refused(refusal: Refusal, request: Request) -> web.Response:
+    said = f"{refusal.message}: Bearer {request.key}" if refusal.echo else refusal.message
+    body: dict[str, Any] = {"error": {"message": said, "type": "test"}}
+    if request.anthropic:
+        body["type"] = "error"
+    return web.json_response(body, status=refusal.status, headers=refusal.headers)
+
+
+def _type(request: Request) -> str:
+    return "text/event-stream" if request.streams else "application/json"
+
+
+async def _take(step: Step, http: web.Request, response: web.StreamResponse | None) -> None:
+    match step:
+        case Pause(seconds):
+            await asyncio.sleep(seconds)
+        case asyncio.Event():
+            await step.wait()
+        case Many(piece, times):
+            for _ in range(times):
+                await _put(piece, http, response)
+        case bytes():
+            await _put(step, http, response)
+        case _:
+            assert http.transport is not None
+            http.transport.abort()
+
+
+async def _put(piece: bytes, http: web.Request, response: web.StreamResponse | None) -> None:
+    if response is not None:
+        await response.prepare(http)  # not before: a reply may hang without headers; once is enough
+        await response.write(piece)
+        return
+    assert http.transport is not None
+    http.transport.write(piece)
+    await http.protocol._drain_helper()  # what a writer of aiohttp waits for
+    if http.transport.is_closing():
+        raise ConnectionResetError
+
+
+# The other forms of what is said in OpenAI's chunks
+
+
+def _spoken(request: Request, reply: Reply | Raw) -> Iterator[Step]:
+    """The steps in the form in which the reply was asked for: no dict is left among them."""
+    steps = list(reply.steps)
+    if not any(isinstance(step, dict) for step in steps):
+        return iter(steps)
+    if not request.streams:
+        return _in_one(steps, _message if request.anthropic else _completion)
+    return _events(steps) if request.anthropic else (data(step) if isinstance(step, dict) else step for step in steps)
+
+
+def _in_one(steps: Sequence[Step], made: Callable[[Folded], dict[str, Any]]) -> Iterator[Step]:
+    """The reply in one JSON: half of it, where the steps have no end."""
+    folded = Folded(step for step in steps if isinstance(step, dict))
+    body = json.dumps(made(folded)).encode()
+    if folded.reason is None and DONE not in steps:
+        body = body[: len(body) // 2]
+    sent = False
+    for step in steps:
+        if isinstance(step, dict | bytes):
+            continue
+        if step is CUT:
+            yield body
+            sent = True
+        yield step
+    if not sent:
+        yield body
+
+
+class Folded:
+    """What chunks say together."""
+
+    def __init__(self, chunks: Iterable[dict[str, Any]]) -> None:
+        self.text = ""
+        self.thoughts: dict[str, str] = {}
+        self.calls: dict[int, dict[str, Any]] = {}
+        self.reason: str | None = None
+        self.usage: dict[str, Any] | None = None
+        self.error: Any = None
+        for one in chunks:
+            self.usage = one.get("usage") or self.usage
+            self.error = one.get("error") or self.error
+            for choice in one["choices"]:
+                self.reason = choice["finish_reason"] or self.reason
+                self._add(choice["delta"])
+
+    def _add(self, delta: dict[str, Any]) -> None:
+        self.text += delta.get("content") or ""
+        for name in ("reasoning_content", "reasoning"):
+            if name in delta:
+                self.thoughts[name] = self.thoughts.get(name, "") + delta[name]
+        for piece in delta.get("tool_calls", ()):
+            made = self.calls.setdefault(piece.get("index", len(self.calls)), {"function": {"name": "", "arguments": ""}})
+            function = piece["function"]
+            made |= {name: piece[name] for name in ("id", "type") if name in piece}
+            made["function"]["name"] += function.get("name") or ""
+            made["function"]["arguments"] += function.get("arguments") or ""
+
+
+def _completion(folded: Folded) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": folded.text or None, **folded.thoughts}
+    if folded.calls:
+        message["tool_calls"] = list(folded.calls.values())
+    body = {
+        "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "test-model",
+        "choices": [{"index": 0, "message": message, "finish_reason": folded.reason}],
+    }  # fmt: skip
+    return {**body, **({"usage": folded.usage} if folded.usage else {}), **({"error": folded.error} if folded.error else {})}
+
+
+_REASONS = {"stop": "end_turn", "tool_calls": "tool_use", "length": "max_tokens", "content_filter": "refusal"}
+
+
+def _message(folded: Folded) -> dict[str, Any]:
+    content: list[dict[str, Any]] = [
+        {"type": "thinking", "thinking": thinks, "signature": "sig"} for thinks in folded.thoughts.values()
+    ]
+    content += [{"type": "text", "text": folded.text}] if folded.text else []
+    for made in folded.calls.values():
+        function = made["function"]
+        arguments = json.loads(function["arguments"] or "{}")
+        content.append({"type": "tool_use", "id": made["id"], "name": function["name"], "input": arguments})
+    return _envelope(folded.usage, content=content, stop_reason=_REASONS.get(folded.reason or "", folded.reason))
+
+
+def _envelope(used: Mapping[str, Any] | None, **fields: Any) -> dict[str, Any]:
+    used = used or {}
+    tokens = {"input_tokens": used.get("prompt_tokens", 0), "output_tokens": used.get("completion_tokens", 0)}
+    head = {"id": "msg_1", "type": "message", "role": "assistant", "model": "test-model", "content": []}
+    return {**head, "stop_reason": None, "stop_sequence": None, "usage": tokens, **fields}
+
+
+def event(kind: str, **fields: Any) -> bytes:
+    """One of Anthropic's events."""
+    return f"event: {kind}\ndata: {json.dumps({'type': kind, **fields})}\n\n".encode()
+
+
+def _events(steps: Sequence[Step]) -> Iterator[Step]:
+    """A stream in Anthropic's words: blocks one after the other, the tokens with the reason."""
+    used = Folded(step for step in steps if isinstance(step, dict)).usage
+    tokens = {"input_tokens": (used or {}).get("prompt_tokens", 0), "output_tokens": 1 if used else 0}
+    begun, number, kind = False, -1, ""
+    for step in steps:
+        if not isinstance(step, dict):
+            yield event("message_stop") if step == DONE else step
+            continue
+        if not begun:
+            yield event("message_start", message=_envelope(None, usage=tokens))
+            yield event("ping")
+            begun = True
+        for reason, block, opening, delta in _blocks(step):
+            if block != kind:
+                if number >= 0:
+                    yield event("content_block_stop", index=number)
+                kind = block
+                if block:
+                    number += 1
+                    yield event("content_block_start", index=number, content_block=opening)
+            if delta:
+                yield event("content_block_delta", index=number, delta=delta)
+            if reason:
+                out = {"output_tokens": used["completion_tokens"]} if used else {}
+                yield event("message_delta", delta={"stop_reason": _REASONS.get(reason, reason)}, usage=out)
+
+
+def _blocks(chunk: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any], dict[str, Any]]]:
+    """What a chunk adds: a reason to end, the block that it is of, how that begins, the delta."""
+    for choice in chunk["choices"]:
+        delta = choice["delta"]
+        if thinks := delta.get("reasoning_content"):
+            yield "", "thinking", {"type": "thinking", "thinking": ""}, {"type": "thinking_delta", "thinking": thinks}
+        if piece := delta.get("content"):
+            yield "", "text", {"type": "text", "text": ""}, {"type": "text_delta", "text": piece}
+        for one in delta.get("tool_calls", ()):
+            opening = {"type": "tool_use", "id": one.get("id"), "name": one["function"].get("name"), "input": {}}
+            pieces = one["function"].get("arguments")
+            said = {"type": "input_json_delta", "partial_json": pieces} if pieces else {}
+            yield "", f"tool {one['index']}", opening, said
+        if choice["finish_reason"]:
+            yield choice["finish_reason"], "", {}, {}
