@@ -311,7 +311,9 @@ class Folded:
             if name in delta:
                 self.thoughts[name] = self.thoughts.get(name, "") + delta[name]
         for piece in delta.get("tool_calls", ()):
-            made = self.calls.setdefault(piece.get("index", len(self.calls)), {"function": {"name": "", "arguments": ""}})
+            made = self.calls.setdefault(
+                piece.get("index", len(self.calls)), {"function": {"name": "", "arguments": ""}}
+            )
             function = piece["function"]
             made |= {name: piece[name] for name in ("id", "type") if name in piece}
             made["function"]["name"] += function.get("name") or ""
@@ -326,7 +328,11 @@ def _completion(folded: Folded) -> dict[str, Any]:
         "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "test-model",
         "choices": [{"index": 0, "message": message, "finish_reason": folded.reason}],
     }  # fmt: skip
-    return {**body, **({"usage": folded.usage} if folded.usage else {}), **({"error": folded.error} if folded.error else {})}
+    return {
+        **body,
+        **({"usage": folded.usage} if folded.usage else {}),
+        **({"error": folded.error} if folded.error else {}),
+    }
 
 
 _REASONS = {"stop": "end_turn", "tool_calls": "tool_use", "length": "max_tokens", "content_filter": "refusal"}

@@ -12,10 +12,22 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "whisper_nb"
 DATA = {
-    "agentfiles", "agents", "config", "errors", "events", "fields", "files", "formats", "images", "keys", "mainfile", "messages",
+    "agentfiles", "agents", "bills", "config", "errors", "events", "fields", "files", "formats", "images", "keys", "mainfile", "messages",
     "paths", "project", "prompts", "providers", "queues", "states", "tools", "trust", "turns", "yamlfile",
 }  # fmt: skip
-ENGINE = {"home", "deadlines", "store", "permits", "ports", "runs", "execution", "session", "runtimes", "models"}
+ENGINE = {
+    "home",
+    "deadlines",
+    "store",
+    "permits",
+    "ports",
+    "runs",
+    "execution",
+    "session",
+    "spending",
+    "runtimes",
+    "models",
+}
 NOTEBOOK = {"notebook"}
 #: Third-party package, or one that costs time → the one module or folder that may import it.
 HOMES = {

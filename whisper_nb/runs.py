@@ -8,8 +8,9 @@ import time
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
+from .bills import Bill
 from .config import AIConfig
 from .errors import ConfigError, RunCancelled, RunFailed, SessionError, said
 from .events import ModelReplied, Priority, Record, RunFinished, RunStarted, TextStreamed
@@ -20,8 +21,6 @@ from .store import Observers
 
 if TYPE_CHECKING:
     from .session import Session
-
-T = TypeVar("T", Usage, float)
 
 #: The run whose task is executing, so that a blocking wait inside an agent can be told from one in a cell.
 current_run: contextvars.ContextVar[Run | None] = contextvars.ContextVar("whisper_nb_current_run", default=None)
@@ -38,9 +37,9 @@ class Run:
     """
 
     __slots__ = (
-        "__weakref__", "_chunks", "_done", "_observers", "_outcome", "_priceless", "_session", "_unpaid", "accepted",
-        "awaiting", "cancelling", "config", "context", "cost", "error", "events", "finished_at", "model",
-        "number", "parts", "place", "priority", "started_at", "submitted_at", "timeout_s", "turn", "usage",
+        "__weakref__", "_bill", "_chunks", "_done", "_observers", "_outcome", "_session", "accepted",
+        "awaiting", "cancelling", "config", "context", "error", "events", "finished_at", "model",
+        "number", "parts", "place", "priority", "started_at", "submitted_at", "timeout_s", "turn",
     )  # fmt: skip
 
     def __init__(
@@ -65,10 +64,6 @@ class Run:
         """The model that answers; known once the run has started."""
         self.turn = 0
         """Model calls that were begun; `text` is what the last of them said."""
-        self.usage: Usage | None = None
-        """Tokens of all its model calls; None while, or where, nobody said."""
-        self.cost: float | None = None
-        """US dollars; None is unknown, never zero."""
         self.error: BaseException | None = None
         """Why it failed."""
         self.events: list[Record] = []
@@ -79,9 +74,7 @@ class Run:
         self.awaiting: list[Run] = []
         """The runs that this one's task and tools await, for finding deadlocks."""
         self._chunks: list[str] = []
-        self._unpaid = self._priceless = (
-            False  # a call is out, whose cost nobody has told yet; nobody ever will, of one
-        )
+        self._bill = Bill()
         self._outcome: Outcome | None = None
         self._observers: Observers | None = None
         self._done: Future[None] = Future()
@@ -141,6 +134,16 @@ class Run:
     def text(self) -> str:
         """The text of its last turn, as far as it has come; kept when the run fails or is cancelled."""
         return "".join(self._chunks)
+
+    @property
+    def usage(self) -> Usage | None:
+        """Tokens of all its model calls; None while, or where, nobody said."""
+        return self._bill.usage
+
+    @property
+    def cost(self) -> float | None:
+        """US dollars; None is unknown, never zero."""
+        return self._bill.cost
 
     @property
     def seconds(self) -> float | None:
@@ -281,18 +284,12 @@ class Run:
                 self.model = model
                 self.started_at = record.time
                 if model.startswith("offline/"):
-                    self.cost = 0.0
+                    self._bill.cost = 0.0
             case ModelReplied(message, usage, cost):
-                first = self._replies == 1
                 self._chunks = [message.text]
-                self._unpaid = False
-                self.usage = _total(self.usage, usage, first)
-                self.cost = _total(self.cost, cost, first)
+                self._bill.pay(usage, cost)
             case RunFinished(outcome):
-                if self._priceless or self._unpaid:
-                    self.usage = self.cost = None  # the provider may bill what it had begun: never understated
-                elif not self._replies:
-                    self.usage, self.cost = Usage(), 0.0  # nothing was sent, or nothing taken
+                self._bill.close()
                 self._settle(outcome)
             case _:
                 self.accepted = True
@@ -312,20 +309,16 @@ class Run:
         """The text of the turn before gives way to that of the next."""
         self.turn += 1
         self._chunks = []
-        self._priceless = self._priceless or self._unpaid
-        self._unpaid = not (self.model or "").startswith("offline/")
+        if not (self.model or "").startswith("offline/"):
+            self._bill.open()
 
     def call_was_free(self) -> None:
         """The model call that is out was refused, or reached nobody."""
-        self._unpaid = False
+        self._bill.spare()
 
     def on_done(self, call: Callable[[], object]) -> None:
         """Call when its fate is final, on the thread that sealed it; at once if it is."""
         self._done.add_done_callback(lambda _: call())
-
-    @property
-    def _replies(self) -> int:
-        return sum(isinstance(past.event, ModelReplied) for past in self.events)
 
     def _settle(self, outcome: Outcome) -> None:
         self._outcome = outcome
@@ -400,10 +393,3 @@ def _waiter() -> Run | None:
     # What a tool leaves running in the background goes on in the run's context when that has long been done.
     run = current_run.get()
     return None if run is None or run.done else run
-
-
-def _total(so_far: T | None, more: T | None, first: bool) -> T | None:
-    # One unknown part makes the sum unknown: a cost is never understated.
-    if first:
-        return more
-    return None if so_far is None or more is None else so_far + more
