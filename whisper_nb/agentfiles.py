@@ -20,7 +20,7 @@ from .fields import Words, problem_with, shown
 from .formats import Path, Reading, read_config
 from .prompts import Prompts
 from .tools import Tool
-from .yamlfile import Document, parse_yaml
+from .yamlfile import Document, dump_yaml, parse_yaml
 
 FindTool = Callable[[str], Tool | Callable[..., Any]]
 
@@ -104,6 +104,19 @@ class Entry:
         if problems:
             raise ConfigError.of(problems)
         return replace(self.agent, tools=tuple(tools))
+
+
+def file_of(agent: Agent) -> tuple[str, str]:
+    """The name of an agent's file, and its text, which loads to the identical Agent.
+
+    Raises:
+        ConfigError: no file can say this agent: a tool has a name that no function can have, say.
+    """
+    name, text = f"{agent.name}.yaml", dump_yaml(agent.document())
+    entries = read_agents(text.encode(), name, name, Prompts()) or {}
+    if problems := [problem for entry in entries.values() for problem in entry.problems]:
+        raise ConfigError.of(problems)
+    return name, text
 
 
 def read_agents(data: bytes, path: str, name: str, prompts: Prompts) -> dict[str, Entry] | None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from .agents import Agent
 from .config import AIConfig
 from .errors import SessionError
+from .events import Record
 from .home import Home
 from .models import Model
 from .store import Observers, Store
@@ -61,7 +62,7 @@ class Ports:
 
     home: Home
     store: Store
-    observers: Observers
+    observers: Observers[Record]
     permits: asyncio.Semaphore
     """One per model call in flight. First come, first served, and a session asks for one at a time: fair."""
     open_model: Callable[[AIConfig], Model]

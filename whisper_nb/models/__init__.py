@@ -76,6 +76,11 @@ class Models:
             self._opened[place] = self._make(place)
         return self._opened[place]
 
+    @property
+    def opened(self) -> bool:
+        """Whether any is open."""
+        return bool(self._opened)
+
     async def aclose(self) -> None:
         """Close every model that the pool opened."""
         while self._opened:
