@@ -179,7 +179,6 @@ def _fitting(model: Model, messages: list[Message], config: AIConfig) -> list[Me
 
 async def _call_tools(session: Session, run: Run, tools: dict[str, Tool], pending: Sequence[ToolCall]) -> None:
     """Run the calls at once; each result is published as it comes."""
-
     main = session.home if session.home.visits_main else None
 
     async def one(call: ToolCall) -> None:

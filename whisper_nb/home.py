@@ -265,7 +265,12 @@ class Home:
         await asyncio.sleep(0)
         if self._guests:
             await asyncio.wait(self._guests, timeout=PATIENCE_S)
-        self._own.end()
+        self.end()
+
+    def end(self) -> None:
+        """End the thread, if there is one, and whatever is left on its loop."""
+        if self._own is not None:
+            self._own.end()
 
     def _change(self, own: _OwnLoop | None, leave: Callable[[], None]) -> None:
         leave()

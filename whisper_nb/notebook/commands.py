@@ -137,15 +137,19 @@ def list_(team: Team, args: Arguments) -> None:
 def panel(team: Team, args: Arguments) -> None:
     """Display the panel and, as an output of its own, its static form."""
     if not team.is_kernel:
-        with closing(Board(team.runtime)) as board:
-            print(snapshot(team.runtime, board)["text/plain"])  # noqa: T201
+        print(team.runtime.home.do(_as_text, team))  # noqa: T201
         return
     from IPython.display import display
 
     panel = team.runtime.panel()
-    panel.recheck()
+    team.runtime.home.do(panel.recheck)
     display(panel)
     team.runtime.snapshots.show(panel.board)
+
+
+def _as_text(team: Team) -> str:
+    with closing(Board(team.runtime)) as board:
+        return snapshot(team.runtime, board)["text/plain"]
 
 
 @command("Show one agent: its spec, config, queue and last runs.", NAME)
@@ -316,7 +320,7 @@ def trust(team: Team, args: Arguments) -> None:
     if project is None:
         raise ConfigError("there is no project here to trust")
     if args.revoke:
-        project.distrust()
+        team.runtime.home.do(project.distrust)
         print(f"{project.root}: nothing of it is used from the next run on")  # noqa: T201
     elif args.code:
         team.runtime.trust(args.code)

@@ -11,7 +11,6 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from typing import Any
 
 import ipywidgets
@@ -19,7 +18,7 @@ import ipywidgets
 from ..agentfiles import FindTool
 from ..agents import Agent
 from ..config import missing_key
-from ..errors import ConfigError, Problem, SessionError, WhisperError
+from ..errors import ConfigError, Problem, WhisperError
 from ..fields import problem_with
 from ..files import AGENTS
 from ..home import Home
@@ -132,11 +131,8 @@ class AgentForm(ipywidgets.VBox):  # type: ignore[misc]
         self.keep.on_click(lambda _: self._on_loop(self._ask, None))
 
     def _on_loop(self, function: Callable[..., None], *args: Any) -> None:
-        """Call where agents live: some kernels hear of a click in another thread."""
-        try:
-            self._runtime.home.call(function, *args)
-        except SessionError as error:
-            self._say(str(error), _ERROR)
+        """Call on the notebook's own loop: some kernels hear of a click in another thread."""
+        self._runtime.home.call_main(function, *args)
 
     # What the fields say
 
@@ -344,8 +340,7 @@ class _Lookup:
             taken = self._takes(model)
         except Exception:  # whatever a library of models stumbles over: nobody knows, and every field is offered
             taken = None
-        with suppress(RuntimeError):  # the loop is closed
-            self._home.loop.call_soon_threadsafe(self._heard, model, taken)
+        self._home.call_main(self._heard, model, taken)
 
     def _heard(self, model: str, taken: frozenset[str] | None) -> None:
         self._busy = False

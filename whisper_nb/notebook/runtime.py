@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..agents import Agent
 from ..config import AIConfig, missing_key
+from ..home import at_home
 from ..runtimes import Runtime
 from .snapshot import Snapshots
 
@@ -33,6 +34,7 @@ class NotebookRuntime(Runtime):
             self._panel = Panel(self, self.snapshots.rest)
         return self._panel
 
+    @at_home
     def make(self, agent: Agent | str) -> str:
         """Make an agent's session as `create` does, or give it the new spec.
 
@@ -80,5 +82,5 @@ class NotebookRuntime(Runtime):
     def settle(self, *_: object) -> None:
         """After each cell: show what it changed, a config say, which is no event."""
         if self._panel is not None:
-            self._panel.recheck()
-            self.snapshots.settle()
+            self.home.do(self._panel.recheck)
+            self.home.do(self.snapshots.settle)
