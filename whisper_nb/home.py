@@ -98,11 +98,11 @@ class Home:
             SessionError: the loop is closed, so nothing can reach its agents any more.
         """
         if self.here:
-            self._check_open()
+            _check_open(self.loop)
             function(*args)
             return
         with self._lock:
-            self._check_open()
+            _check_open(self.loop)
             self.loop.call_soon_threadsafe(self.call, function, *args)  # once more: agents may move meanwhile
 
     def do(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
@@ -120,10 +120,15 @@ class Home:
         return done.result()
 
     def call_main(self, function: Callable[..., object], *args: Any) -> None:
-        """Call on the main loop's thread: at once if that is this one, else as soon as the main loop turns."""
+        """Call on the main loop's thread: at once if that is this one, else as soon as the main loop turns.
+
+        Raises:
+            SessionError: the main loop is closed.
+        """
+        _check_open(self.main)
         if self.on_main:
             function(*args)
-        elif not self.main.is_closed():
+        else:
             self.main.call_soon_threadsafe(function, *args)
 
     async def turn(self) -> None:
@@ -137,7 +142,7 @@ class Home:
 
     def finish(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Run a coroutine on the loop; what it gives. Whoever is given the future owns the work: cancelling it ends that."""
-        self._check_open()
+        _check_open(self.loop)
         return asyncio.run_coroutine_threadsafe(work, self.loop)
 
     def wait(self, done: Future[Any], timeout: float | None) -> None:
@@ -149,7 +154,7 @@ class Home:
         """
         if done.done():
             return
-        self._check_open()
+        _check_open(self.loop)
         if self.on_main and self._block is not None:
             self._block(self.main, done, timeout)  # also for agents elsewhere: their tools may need this thread
         elif self.here:
@@ -287,10 +292,6 @@ class Home:
             old.remove_reader(end)
             loop.call_soon_threadsafe(loop.add_reader, end, function)
 
-    def _check_open(self) -> None:
-        if self.loop.is_closed():
-            raise SessionError("the loop of these agents is closed; make a new Runtime")
-
 
 class _OwnLoop:
     """A loop in a daemon thread of its own."""
@@ -329,6 +330,11 @@ class _OwnLoop:
             self.loop.run_until_complete(asyncio.wait(left, timeout=PATIENCE_S / 2))
         self.loop.run_until_complete(self.loop.shutdown_asyncgens())
         self.loop.close()
+
+
+def _check_open(loop: asyncio.AbstractEventLoop) -> None:
+    if loop.is_closed():
+        raise SessionError("the loop of these agents is closed; make a new Runtime")
 
 
 class Housed(Protocol):

@@ -11,6 +11,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 import ipywidgets
@@ -18,7 +19,7 @@ import ipywidgets
 from ..agentfiles import FindTool
 from ..agents import Agent
 from ..config import missing_key
-from ..errors import ConfigError, Problem, WhisperError
+from ..errors import ConfigError, Problem, SessionError, WhisperError
 from ..fields import problem_with
 from ..files import AGENTS
 from ..home import Home
@@ -132,7 +133,10 @@ class AgentForm(ipywidgets.VBox):  # type: ignore[misc]
 
     def _on_loop(self, function: Callable[..., None], *args: Any) -> None:
         """Call on the notebook's own loop: some kernels hear of a click in another thread."""
-        self._runtime.home.call_main(function, *args)
+        try:
+            self._runtime.home.call_main(function, *args)
+        except SessionError as error:
+            self._say(str(error), _ERROR)
 
     # What the fields say
 
@@ -340,7 +344,8 @@ class _Lookup:
             taken = self._takes(model)
         except Exception:  # whatever a library of models stumbles over: nobody knows, and every field is offered
             taken = None
-        self._home.call_main(self._heard, model, taken)
+        with suppress(SessionError):  # the loop is closed
+            self._home.call_main(self._heard, model, taken)
 
     def _heard(self, model: str, taken: frozenset[str] | None) -> None:
         self._busy = False

@@ -148,10 +148,11 @@ class Panel(anywidget.AnyWidget):
 
     def _changed(self) -> None:
         if self._views and self._timer is None:
-            self._timer = self._runtime.home.later(max(0.0, self._next - time.monotonic()), self._tick)
+            home = self._runtime.home
+            self._timer = home.later(max(0.0, self._next - home.loop.time()), self._tick)
 
     def _tick(self) -> None:
-        self._timer, now, start = None, time.monotonic(), time.perf_counter()
+        self._timer, now, start = None, self._runtime.home.loop.time(), time.perf_counter()
         whole = self._whole and now >= self._whole_next
         self._next = now + TICK_S
         self._allowance = min(BURST, self._allowance + (now - self._counted) * BYTES_PER_S)
