@@ -5,14 +5,14 @@ from __future__ import annotations
 import difflib
 import html
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
+from typing import get_args
 
 from ..agents import Agent
 from ..config import AIConfig, missing_key
 from ..errors import ConfigError, RunFailed
 from ..events import TextStreamed
+from ..home import Where
 from ..keys import is_literal
 from ..models.local import local_models
 from ..models.prices import listed, price_list
@@ -21,11 +21,10 @@ from ..providers import PROVIDERS
 from ..queues import PRIORITIES
 from ..runs import Run
 from ..session import Session
-from .board import Board
 from .explain import config_rows, model_rows, trust_lines
-from .grammar import CELL, ORDER, SET, Argument, Arguments, Command, Function, arg, order, setting, settings
+from .grammar import CELL, ORDER, SET, Argument, Arguments, Command, Function, arg, order, prompt_of, setting, settings
 from .render import history_lines, log_line, one_line, printable, status_line, table_bundle
-from .snapshot import snapshot, team_rows
+from .snapshot import team_rows, team_text
 from .team import Team, function_in, outcome
 
 COMMANDS: dict[str, Command] = {}
@@ -103,7 +102,7 @@ def _show_form(team: Team, args: Arguments) -> None:
 
 def _described(team: Team, args: Arguments) -> Agent | str:
     """The agent that the flags describe; its name where a file says all of it."""
-    prompt = _system_prompt(args)
+    prompt = prompt_of(args)
     config = settings(args.set, model=args.model, temperature=args.temperature, max_tokens=args.max_tokens)
     given = {"description": args.description, "max_turns": args.max_turns, "system_prompt": prompt}
     given = {name: value for name, value in given.items() if value is not None}
@@ -137,7 +136,7 @@ def list_(team: Team, args: Arguments) -> None:
 def panel(team: Team, args: Arguments) -> None:
     """Display the panel and, as an output of its own, its static form."""
     if not team.is_kernel:
-        print(team.runtime.home.do(_as_text, team))  # noqa: T201
+        print(team_text(team.runtime))  # noqa: T201
         return
     from IPython.display import display
 
@@ -145,11 +144,6 @@ def panel(team: Team, args: Arguments) -> None:
     team.runtime.home.do(panel.recheck)
     display(panel)
     team.runtime.snapshots.show(panel.board)
-
-
-def _as_text(team: Team) -> str:
-    with closing(Board(team.runtime)) as board:
-        return snapshot(team.runtime, board)["text/plain"]
 
 
 @command("Show one agent: its spec, config, queue and last runs.", NAME)
@@ -240,6 +234,16 @@ def resume(team: Team, args: Arguments) -> None:
 def stop(team: Team, args: Arguments) -> None:
     """Stop sessions."""
     _each(team, args, Session.stop, "stopped")
+
+
+@command(
+    "Say which loop agents live on, or move them: on one in a thread of their own they go on while a cell blocks.",
+    arg("where", choices=get_args(Where), nargs="?", help="the notebook's own (the default), or one in a thread"),
+)
+def loop(team: Team, args: Arguments) -> None:
+    """Move agents, where that is said."""
+    where = "the notebook's own loop" if team.runtime.loop(args.where) == "notebook" else "a loop in their own thread"
+    print(f"agents live on {where}")  # noqa: T201
 
 
 @command("Let agents forget their history.", NAMES, ALL)
@@ -386,14 +390,3 @@ def _each(team: Team, args: Arguments, act: Callable[[Session], None], done: str
     for session in sessions:
         act(session)
         print(f"{session.name}: {done}")  # noqa: T201
-
-
-def _system_prompt(args: Arguments) -> str | None:
-    if args.prompt_file is None:
-        return None if args.prompt is None else str(args.prompt)
-    if args.prompt is not None:
-        raise ConfigError("--prompt and --prompt-file exclude each other")
-    try:
-        return Path(args.prompt_file).expanduser().read_text(encoding="utf-8")
-    except (OSError, ValueError, RuntimeError) as error:  # no such file, no text, no such user's home
-        raise ConfigError(f"cannot read the prompt file {args.prompt_file!r}: {error}") from None

@@ -7,6 +7,7 @@ import difflib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn, get_args
 
 from ..config import AIConfig
@@ -170,3 +171,15 @@ def order(arguments: Arguments, prompt: str) -> Order:
         config=settings(arguments.set, model=arguments.model), timeout_s=arguments.timeout, interpolate=not arguments.no_interpolate,
         dry_run=arguments.dry_run,
     )  # fmt: skip
+
+
+def prompt_of(args: Arguments) -> str | None:
+    """What `--prompt` or `--prompt-file` says; None for neither. ConfigError: both, or a file that cannot be read."""
+    if args.prompt_file is None:
+        return None if args.prompt is None else str(args.prompt)
+    if args.prompt is not None:
+        raise ConfigError("--prompt and --prompt-file exclude each other")
+    try:
+        return Path(args.prompt_file).expanduser().read_text(encoding="utf-8")
+    except (OSError, ValueError, RuntimeError) as error:  # no such file, no text, no such user's home
+        raise ConfigError(f"cannot read the prompt file {args.prompt_file!r}: {error}") from None

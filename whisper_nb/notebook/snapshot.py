@@ -58,6 +58,16 @@ def team_rows(runtime: Runtime) -> list[dict[str, str]]:
     return runtime.home.do(rows)
 
 
+def team_text(runtime: Runtime) -> str:
+    """The team as it is now, as text."""
+
+    def text() -> str:
+        with closing(Board(runtime)) as board:
+            return snapshot(runtime, board)["text/plain"]
+
+    return runtime.home.do(text)
+
+
 def _total(facts: dict[str, Facts]) -> str:
     """All agents together, as the panel adds them up."""
     rows = facts.values()
