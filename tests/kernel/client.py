@@ -118,6 +118,7 @@ class Kernel:
             **os.environ,
             "PYTHONPATH": self._path,
             "IPYTHONDIR": str(self._folder / "ipython"),
+            "XDG_RUNTIME_DIR": self._sockets.name,
             "PYDEVD_DISABLE_FILE_VALIDATION": "1",
         }
         self._log = self.stderr.open("wb")

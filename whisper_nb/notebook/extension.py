@@ -17,10 +17,11 @@ from IPython.core.getipython import get_ipython
 from IPython.core.interactiveshell import InteractiveShell
 
 from ..config import MODEL_VARIABLE, AIConfig
+from ..control import Control
 from ..errors import ConfigError, WhisperError, sealed
 from ..home import Home
 from ..models.offline import EchoModel
-from ..paths import packaged, project_root, user_folder
+from ..paths import packaged, project_root, sockets_folder, user_folder
 from ..project import Project
 from ..runs import Run
 from ..runtimes import GRACE_S
@@ -45,6 +46,7 @@ def runtime() -> NotebookRuntime:
     if get_ipython() is None:
         raise ConfigError("no notebook here: in a script, use `async with whisper_nb.Runtime() as rt`")
     rt = NotebookRuntime(home=Home(_loop(), block, interruptible), project=_project(), find_tool=_function)
+    rt.control = Control(rt, sockets_folder())
     rt.models["offline/echo"] = EchoModel(tokens_per_second=25)  # so that one sees it stream
     atexit.register(_close, rt)
     return rt

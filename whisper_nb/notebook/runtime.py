@@ -12,6 +12,7 @@ from ..runtimes import Runtime
 from .snapshot import Snapshots
 
 if TYPE_CHECKING:
+    from ..control import Control
     from .form import AgentForm
     from .panel import Panel
 
@@ -20,6 +21,8 @@ class NotebookRuntime(Runtime):
     """A Runtime that can be seen and steered in a notebook."""
 
     _panel: Panel | None = None
+    control: Control | None = None
+    """By which a terminal reaches its agents."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -77,6 +80,8 @@ class NotebookRuntime(Runtime):
         """Stop everything and let go of it, as a Runtime does; the panel goes, too."""
         if self._panel is not None:
             self._panel.close()
+        if self.control is not None:
+            self.control.close()
         await super().aclose()
 
     def settle(self, *_: object) -> None:
