@@ -18,11 +18,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .events import Record, RunQueued
-from .runs import Run
-from .runtimes import Runtime
+
+if TYPE_CHECKING:  # the command itself needs neither, and shall be quick
+    from .runs import Run
+    from .runtimes import Runtime
 
 #: Seconds after which a kernel that has not heard is busy, and one that has heard should have done it.
 HEARD_S, DONE_S = 1.0, 2.0
@@ -98,13 +100,13 @@ class Control:
     def _hear(self, end: socket.socket) -> None:
         try:
             asked = json.loads(end.recv(_REQUEST))
-            names = asked["names"]
+            names = None if asked["names"] is None else frozenset(map(str, asked["names"]))
             act = {"stop": self._stop, "list": self._list}[asked["do"]]
         except (OSError, ValueError, TypeError, KeyError):  # nothing of ours
             self._end(end)
             return
         self._runtime.home.unlisten(end)
-        act(end, None if names is None else frozenset(map(str, names)))
+        act(end, names)
 
     def _list(self, end: socket.socket, names: frozenset[str] | None) -> None:
         agents = {one.name: [one.state.label, len(one.unfinished)] for one in self._runtime.sessions}

@@ -8,7 +8,7 @@ import functools
 import logging
 import socket
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import AbstractContextManager, nullcontext
@@ -58,7 +58,7 @@ class Home:
         self._guard = guard
         self._main_thread = self._thread = threading.get_ident()
         self._own: _OwnLoop | None = None
-        self._lock = threading.Lock()  # between a move, and those who call from other threads
+        self._lock = threading.RLock()  # between a move, and those who call from other threads
         self._turns = asyncio.Semaphore(TURNS)
         self._timers: dict[object, tuple[asyncio.TimerHandle, Callable[[], object]]] = {}
         self._readers: dict[socket.socket, Callable[[], object]] = {}
@@ -145,6 +145,19 @@ class Home:
         _check_open(self.loop)
         return asyncio.run_coroutine_threadsafe(work, self.loop)
 
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the loop, and wait for it here; what it gives.
+
+        Raises:
+            SessionError: this thread runs the loop, and nothing here can run it from inside.
+        """
+        if self.here and self._block is None:
+            work.close()
+            raise SessionError("this cannot wait here for what is open on this loop: say Runtime(loop=…) at the start")
+        done = self.finish(work)
+        self.wait(done, None)
+        return done.result()
+
     def wait(self, done: Future[Any], timeout: float | None) -> None:
         """Block the calling thread until `done`. Interrupting or timing out leaves the work alone.
 
@@ -208,9 +221,19 @@ class Home:
         self.main.call_soon_threadsafe(begin)
         return await asyncio.wrap_future(done)
 
-    async def await_main(self, work: Awaitable[T]) -> T:
-        """Await on the main loop, in this context; what that gives. Cancelling ends the wait at once, and cancels the work."""
-        value, error = await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._host(work), self.main))
+    async def await_main(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the main loop, in this context; what it gives.
+
+        Cancelling ends the wait at once, and cancels the work; what has not begun by then never does.
+        """
+        wanted = threading.Event()
+        wanted.set()
+        try:
+            done = asyncio.run_coroutine_threadsafe(self._host(work, wanted), self.main)
+            value, error = await asyncio.wrap_future(done)
+        except asyncio.CancelledError:
+            wanted.clear()
+            raise
         if error is not None:
             raise error
         return value  # type: ignore[return-value]
@@ -219,12 +242,17 @@ class Home:
         with self._guard():
             return function(*args)
 
-    async def _host(self, work: Awaitable[T]) -> tuple[T | None, BaseException | None]:
+    async def _host(
+        self, work: Coroutine[Any, Any, T], wanted: threading.Event
+    ) -> tuple[T | None, BaseException | None]:
         task = asyncio.current_task()
         assert task is not None
         self._guests.add(task)
         task.add_done_callback(self._guests.discard)
         try:
+            if not wanted.is_set():
+                work.close()
+                return None, None
             return await work, None
         except (KeyboardInterrupt, SystemExit, GeneratorExit) as error:  # it would end the loop of the notebook
             return None, error
@@ -260,7 +288,7 @@ class Home:
 
         A loop that something blocks longer than that many seconds is left alone.
         """
-        if self._own is None or self.here:
+        if self._own is None or self.here or self.loop.is_closed():
             await last
             return
         ended, _ = await asyncio.wait({asyncio.wrap_future(self.finish(last))}, timeout=patience_s)

@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from .agentfiles import Entry, read_agents
 from .agents import Agent
@@ -57,9 +58,14 @@ class Said:
         )
 
     @property
+    def settings(self) -> Mapping[str, Any]:
+        """What `config/main.yaml` sets beside the config."""
+        return self.main.settings if self.main else {}
+
+    @property
     def env_file(self) -> str:
         """The file of keys that is named; empty for none."""
-        return str(self.main.settings.get("env_file", "")) if self.main else ""
+        return str(self.settings.get("env_file", ""))
 
 
 def understand(files: Files, *below: Files) -> Said:

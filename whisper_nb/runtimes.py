@@ -104,8 +104,8 @@ class Runtime:
         if self.project:
             self.project.refresh()
             self._apply()
-        main = self.project.used.main if self.project else None
-        self.home.move(checked_where(loop or (main.settings if main else {}).get("loop", "notebook")))
+        settings = self.project.used.settings if self.project else {}
+        self.home.move(checked_where(loop or settings.get("loop", self.home.where)))
 
     async def __aenter__(self) -> Self:
         return self
@@ -218,7 +218,7 @@ class Runtime:
         if where is not None and checked_where(where) != self.home.where:
             self.home.do(self._roster.check_idle)
             if self.models.opened or not self._roster.at_rest:
-                self.home.wait(self.home.finish(self._pack()), None)
+                self.home.run(self._pack())
             self.home.move(checked_where(where), self._leave)
         return self.home.where
 
@@ -345,8 +345,7 @@ class Runtime:
         """What is in force of the project now: limits, keys, and agents that follow their files."""
         assert self.project is not None
         self._applied = self.project.used
-        main = self.project.used.main
-        settings = main.settings if main else {}
+        settings = self.project.used.settings
         self._calls = self._limit or settings.get("max_concurrent_calls", DEFAULT_CALLS)
         self._ports.permits = asyncio.Semaphore(self._calls)  # calls in flight keep the permits that they have
         self._ports.admission.limit = settings.get("max_queued_runs", DEFAULT_QUEUE)

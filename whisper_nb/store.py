@@ -13,7 +13,7 @@ from .events import Record
 
 T = TypeVar("T")
 Observer = Callable[[Record], None]
-_changing = threading.Lock()
+_changing = threading.RLock()  # a garbage collection may come here in the midst of it
 _log = logging.getLogger("whisper_nb")
 
 

@@ -9,7 +9,7 @@ import json
 import sys
 import threading
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from pathlib import Path
 from types import CellType
@@ -49,8 +49,8 @@ class MainThread(Protocol):
     async def ask_main(self, function: Callable[..., T], *args: Any) -> T:
         """Call it there; what it gives."""
 
-    async def await_main(self, work: Awaitable[T]) -> T:
-        """Await it there; what that gives."""
+    async def await_main(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run it there; what it gives."""
 
 
 class FunctionTool:
@@ -107,8 +107,10 @@ class FunctionTool:
             result = check(value)
         else:
             result = await (main.ask_main if main else in_thread)(check, value)
-        if inspect.isawaitable(result):
-            result = await (main.await_main(result) if main else result)
+        if main and inspect.isawaitable(result):
+            result = await main.await_main(result if inspect.iscoroutine(result) else _awaited(result))
+        elif inspect.isawaitable(result):
+            result = await result
         return _as_text(result)
 
     def _checked_arguments(self) -> Any:
@@ -152,6 +154,10 @@ def answer(done: Future[T], function: Callable[..., T], *args: Any, **kwargs: An
         done.set_exception(RuntimeError("it raised StopIteration"))
     except BaseException as error:
         done.set_exception(error)
+
+
+async def _awaited(work: Awaitable[T]) -> T:
+    return await work
 
 
 def _is_notebooks(source: Any) -> bool:

@@ -330,6 +330,8 @@ def trust(team: Team, args: Arguments) -> None:
         team.runtime.trust(args.code)
         team.take_up_edits()
         print(f"{project.root} is trusted as it is, until one byte of it changes")  # noqa: T201
+        if (where := project.used.settings.get("loop", team.runtime.loop())) != team.runtime.loop():
+            print(f"loop: {where} holds from the kernel's next start on; %{team.root} loop {where} moves agents now")  # noqa: T201
     else:
         team.runtime.refresh()  # its news are among what is shown
         for line in trust_lines(project, _now(team), team.runtime.keys, team.root):
