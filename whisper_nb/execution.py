@@ -207,10 +207,11 @@ async def _fitting(
 
 async def _call_tools(session: Session, run: Run, tools: dict[str, Tool], pending: Sequence[ToolCall]) -> None:
     """Run the calls at once; each result is published as it comes."""
+    main = session.home if session.home.visits_main else None
 
     async def one(call: ToolCall) -> None:
         await session.publish(ToolStarted(call), run)
-        await session.publish(ToolFinished(await call_tool(tools, call)), run)
+        await session.publish(ToolFinished(await call_tool(tools, call, main)), run)
 
     try:
         async with asyncio.TaskGroup() as group:

@@ -17,6 +17,7 @@ from .yamlfile import parse_yaml
 SETTINGS: Mapping[str, Kind] = {
     "max_concurrent_calls": Number(1, whole=True),
     "max_queued_runs": Number(1, whole=True),
+    "loop": Text(pattern="notebook|thread", allowed="notebook or thread"),
     "env_file": Text(allowed="the path of a file in the project", pattern=r"[^/\\~].*"),
 }
 #: What AIWhisperer calls them, under `async_agents`.
@@ -26,7 +27,8 @@ _DEAD = frozenset({"prompts", "workspace_ignore_patterns", "use_refactored_async
 _DEAD_ASYNC = frozenset({"default_check_mail_interval", "enabled"})
 #: Nobody else's words: with one of these the file is meant for us, whatever stands beside it.
 _TELLING = {"api_key", "max_reasoning_tokens", "max_tokens", "temperature", "token_timeout_s", "top_p", *SETTINGS} - {
-    "env_file"
+    "env_file",
+    "loop",
 }
 _KNOWN = (*CONFIG_KINDS, *ALIASES, "provider", "generation_params", *SETTINGS, "async_agents", *_DEAD)
 

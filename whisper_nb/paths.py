@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -45,3 +46,11 @@ def user_folder(environ: Mapping[str, str] | None = None) -> Path:
     import platformdirs
 
     return platformdirs.user_config_path("whisper_nb", appauthor=False)
+
+
+def sockets_folder() -> Path:
+    """The folder of the sockets by which this user's processes reach this user's kernels."""
+    import platformdirs
+
+    with warnings.catch_warnings(action="ignore"):  # of there being no session that says one
+        return platformdirs.user_runtime_path("whisper_nb", appauthor=False)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from .agents import Agent
 from .config import AIConfig
 from .errors import ConfigError, SessionError
+from .events import Record
 from .home import Home
 from .images import image_of
 from .messages import Image
@@ -86,7 +87,7 @@ class Ports:
 
     home: Home
     store: Store
-    observers: Observers
+    observers: Observers[Record]
     permits: Permits
     """One per model call in flight. A session asks for one at a time: fair."""
     open_model: Callable[[AIConfig], Model]

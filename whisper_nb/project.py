@@ -11,8 +11,10 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from .agentfiles import Entry, read_agents
+from .agents import Agent
 from .config import Layer
 from .errors import ConfigError, Problem, sealed
 from .files import AGENTS, MAIN, Files, Signature, read_files, signature, with_files
@@ -56,9 +58,14 @@ class Said:
         )
 
     @property
+    def settings(self) -> Mapping[str, Any]:
+        """What `config/main.yaml` sets beside the config."""
+        return self.main.settings if self.main else {}
+
+    @property
     def env_file(self) -> str:
         """The file of keys that is named; empty for none."""
-        return str(self.main.settings.get("env_file", "")) if self.main else ""
+        return str(self.settings.get("env_file", ""))
 
 
 def understand(files: Files, *below: Files) -> Said:
@@ -109,6 +116,23 @@ def defaults() -> Layer:
     if main is None or main.layer is None:
         raise ConfigError(f"{packaged()} has no {MAIN} that can be read: install whisper_nb again")
     return Layer(main.layer.config, "default")
+
+
+def layers_of(project: Project | None, agent: Agent | None, team: Mapping[str, Entry]) -> list[Layer | None]:
+    """What is said of a config but for what is said in a session: by default, by `config/main.yaml`, by the agent.
+
+    Raises:
+        ConfigError: `config/main.yaml` is wrong, and nothing is in force in its place.
+    """
+    main = project.used.main if project else None
+    if main and main.layer is None:
+        raise ConfigError.of(main.problems)
+    layers = [defaults(), main.layer if main else None]
+    if agent is None:
+        return layers
+    entry = team.get(agent.name)
+    is_files = entry is not None and entry.agent is not None and entry.agent.config == agent.config
+    return [*layers, Layer(agent.config, f"agent {agent.name}", entry.places if entry and is_files else {})]
 
 
 class Project:

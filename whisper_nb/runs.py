@@ -76,7 +76,7 @@ class Run:
         self._chunks: list[str] = []
         self._bill = Bill()
         self._outcome: Outcome | None = None
-        self._observers: Observers | None = None
+        self._observers: Observers[Record] | None = None
         self._done: Future[None] = Future()
         # A running future cannot be cancelled by whoever waits for it: waiting never owns the work.
         self._done.set_running_or_notify_cancel()
@@ -201,11 +201,11 @@ class Run:
         if self.done:
             return
         home = self._session.home
-        if home.here and _waiter() is not None:
+        if home.in_task and _waiter() is not None:
             raise SessionError(
                 f"waiting inside an agent's task would block every agent: write `await run` for {self.id}"
             )
-        if home.here and (reason := self.blocked):
+        if (home.here or home.on_main) and (reason := self.blocked):  # whoever could help may be held up just here
             raise SessionError(f"waiting for {self.id} would never end: {reason}")
         with self._awaited():
             home.wait(self._done, timeout)
@@ -241,10 +241,7 @@ class Run:
         def listen(record: Record) -> None:
             loop.call_soon_threadsafe(queue.put_nowait, record)
 
-        if self._observers is None:
-            self._observers = Observers()
-        drop = self._observers.add(listen)
-        past = tuple(self.events)
+        past, drop = self._session.home.do(self._heard_by, listen)
         try:
             for record in past:
                 yield record
@@ -290,7 +287,7 @@ class Run:
                 self._bill.pay(usage, cost)
             case RunFinished(outcome):
                 self._bill.close()
-                self._settle(outcome)
+                self._outcome, self.finished_at, self.context = outcome, time.time(), None
             case _:
                 self.accepted = True
         if self._observers is not None:
@@ -304,6 +301,12 @@ class Run:
             return RunFinished("cancelled")
         self.error = error
         return RunFinished("failed", said(error))
+
+    def seal(self) -> None:
+        """Wake whoever waits for its fate: the last that happens of it, everybody has heard of it before."""
+        # A future is a third of what a run costs in memory and garbage collection; the finished ones can share theirs.
+        done, self._done = self._done, _FINISHED
+        done.set_result(None)
 
     def begin_turn(self) -> None:
         """The text of the turn before gives way to that of the next."""
@@ -320,13 +323,10 @@ class Run:
         """Call when its fate is final, on the thread that sealed it; at once if it is."""
         self._done.add_done_callback(lambda _: call())
 
-    def _settle(self, outcome: Outcome) -> None:
-        self._outcome = outcome
-        self.finished_at = time.time()
-        self.context = None
-        # A future is a third of what a run costs in memory and garbage collection; the finished ones can share theirs.
-        done, self._done = self._done, _FINISHED
-        done.set_result(None)
+    def _heard_by(self, listen: Callable[[Record], None]) -> tuple[tuple[Record, ...], Callable[[], None]]:
+        """What is stored of it so far, and what takes `listen`, which hears the rest, off again."""
+        self._observers = self._observers or Observers()
+        return tuple(self.events), self._observers.add(listen)
 
     def _output(self) -> str:
         if self._outcome == "failed":

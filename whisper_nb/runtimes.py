@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import os
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Self
-from weakref import WeakSet
 
 from .agentfiles import Entry, FindTool, file_of
 from .agents import Agent
 from .config import AIConfig, Layer, from_environment, layered
 from .errors import ConfigError, SessionClosed, nearest, sealed
-from .home import Home, running_loop
+from .events import Record
+from .home import Home, Where, at_home, checked_where, running_loop
 from .keys import Keys
 from .messages import Spent
 from .models import Models
 from .permits import Permits
 from .ports import Admission, Ports
-from .project import Project, Said, defaults, package
+from .project import Project, Said, layers_of, package
+from .roster import Roster
 from .session import Session
 from .spending import Ledger
-from .states import transition
 from .store import MemoryStore, Observer, Observers, Store
 
 #: Seconds that sessions have, all together, to end their work when the runtime closes.
@@ -52,7 +49,7 @@ class Runtime:
         project: the folder whose `config/main.yaml` and `agents/` are used. Who names it here trusts it. In a notebook it is
             found, and used once the user trusts it.
         find_tool: the function that a file means by the name of a tool.
-
+        loop: see the method of that name; by default what the project says, else `notebook`.
     """
 
     @sealed
@@ -67,6 +64,7 @@ class Runtime:
         home: Home | None = None,
         project: Project | str | Path | None = None,
         find_tool: FindTool = _no_tools,
+        loop: str | None = None,
     ) -> None:
         if max_concurrent_calls is not None and max_concurrent_calls < 1:
             raise ConfigError(f"max_concurrent_calls {max_concurrent_calls!r} is not at least 1")
@@ -81,12 +79,10 @@ class Runtime:
         self._limit = max_concurrent_calls
         self.find_tool = find_tool
         """The function that a tool's name means."""
-        self._sessions: dict[str, Session] = {}
+        self._roster = Roster()
         self._closed = False
-        self._removed: WeakSet[Session] = WeakSet()  # they may still be at their end
         self._ledger = Ledger()
-        self._observers = Observers()
-        self._team_observers: dict[object, Callable[[Session], None]] = {}
+        self._observers = Observers[Record]()
         self.home = home or Home(running_loop())
         """Where its agents live."""
         self._ports = Ports(
@@ -108,6 +104,8 @@ class Runtime:
         if self.project:
             self.project.refresh()
             self._apply()
+        settings = self.project.used.settings if self.project else {}
+        self.home.move(checked_where(loop or settings.get("loop", self.home.where)))
 
     async def __aenter__(self) -> Self:
         return self
@@ -117,6 +115,7 @@ class Runtime:
 
     # The team
 
+    @at_home
     def create(self, agent: Agent | str) -> Session:
         """The session of an agent: new, or the one of that name.
 
@@ -138,9 +137,9 @@ class Runtime:
             self._from_files[name] = agent
         elif self._from_files.get(agent.name) != agent:
             self._from_files.pop(agent.name, None)
-        session = self._sessions.get(agent.name)
+        session = self._roster.get(agent.name)
         if session is None:
-            return self._add(Session(agent, self._ports))
+            return self._roster.add(Session(agent, self._ports))
         session.revise(agent)
         if session.state.gate == "stopped":
             session.resume()
@@ -148,11 +147,11 @@ class Runtime:
 
     def get(self, name: str) -> Session | None:
         """The session of that name, or None."""
-        return self._sessions.get(name)
+        return self._roster.get(name)
 
     def __getitem__(self, name: str) -> Session:
         """The session of that name; made now where only a file describes the agent."""
-        return self._sessions.get(name) or self.create(name)
+        return self._roster.get(name) or self.create(name)
 
     @property
     def team(self) -> Mapping[str, Entry]:
@@ -168,36 +167,25 @@ class Runtime:
         entry = self.team.get(name)
         if entry is None and self.project and self.project.held_back and name in self.project.found.team:
             raise ConfigError(f"{name} is held back with the project's files until `%agent trust`")
-        if entry is None and name in self._sessions:
+        if entry is None and name in self._roster:
             raise ConfigError(f"no file describes {name} (`%agent save {name}` writes one)")
         if entry is None:
-            hint = nearest(name, dict.fromkeys([*self._sessions, *self.team]))
+            hint = nearest(name, dict.fromkeys([*(one.name for one in self._roster), *self.team]))
             raise ConfigError(f"no agent named {name!r}; {hint} (make one with `%agent new {name}`)")
         return entry.build(self.find_tool)
 
     @property
     def sessions(self) -> tuple[Session, ...]:
         """All sessions, in the order of their making."""
-        return tuple(self._sessions.values())
+        return tuple(self._roster)
 
+    @at_home
     def remove(self, name: str) -> None:
         """Stop a session and forget it. ConfigError: there is none of that name."""
         session = self[name]
-        session.state = transition(session.state, "stop")  # untold: another of this name may be at work by then
         self._ledger.close(session)
-        session.cancel()
-        self._removed.add(self._sessions.pop(name))
+        self._roster.remove(session)
         self._from_files.pop(name, None)
-        self._tell(session)
-
-    def _add(self, session: Session) -> Session:
-        self._sessions[session.name] = session
-        self._tell(session)
-        return session
-
-    def _tell(self, session: Session) -> None:
-        for observer in tuple(self._team_observers.values()):
-            observer(session)
 
     def stop(self) -> None:
         """Stop every session. Thread-safe."""
@@ -210,17 +198,36 @@ class Runtime:
         A tool that does not let itself be cancelled within a second is named in a RuntimeWarning and abandoned.
         """
         self._closed = True
-        sessions = [*self.sessions, *self._removed]
-        ended = await asyncio.gather(*(session.aclose(GRACE_S) for session in sessions))
+        await self.home.close(self._close(), 3 * GRACE_S)
+
+    async def _close(self) -> None:
+        await self._roster.aclose(GRACE_S)
         await self.models.aclose()
         await self.store.aclose()
-        for session, in_time in zip(sessions, ended, strict=True):
-            if not in_time:
-                warnings.warn(
-                    f"{session.name} did not end within {GRACE_S:g} s of being cancelled", RuntimeWarning, stacklevel=2
-                )
 
     # What holds for all
+
+    def loop(self, where: str | None = None) -> Where:
+        """Which loop agents live on; with a word, they move there first, with all that they have.
+
+        Args:
+            where: `thread`, one in a thread of their own: they go on while a cell blocks. `notebook`, the main thread's.
+
+        Raises:
+            ConfigError: an unknown word.
+            SessionError: agents are at work; or this is not the main thread. They stay where they are.
+        """
+        if where is not None and checked_where(where) != self.home.where:
+            self.home.do(self._roster.check_idle)
+            if self.models.opened or not self._roster.at_rest:
+                self.home.run(self._pack())
+            self.home.move(checked_where(where), self._roster.check_at_rest)
+        return self.home.where
+
+    async def _pack(self) -> None:
+        """Let records be published that are on their way, and close connections: they belong to this loop."""
+        await self._roster.rest(GRACE_S)
+        await self.models.aclose()
 
     def observe(self, observer: Observer) -> Callable[[], None]:
         """Call `observer(record)` for everything that happens, on the agents' loop; it must not block.
@@ -234,7 +241,7 @@ class Runtime:
 
     def spent_by_agent(self) -> dict[str, Spent]:
         """What was spent on each agent, by name: by runs of removed agents, too, and so far by those at work."""
-        return self._ledger.by_agent(self.sessions, tuple(self._removed))
+        return self._ledger.by_agent(self.sessions, self._roster.removed)
 
     @property
     def spent(self) -> Spent:
@@ -243,9 +250,7 @@ class Runtime:
 
     def observe_team(self, observer: Callable[[Session], None]) -> Callable[[], object]:
         """Call `observer(session)` whenever a session was made or removed. Gives a function that takes it off again."""
-        place = object()
-        self._team_observers[place] = observer
-        return partial(self._team_observers.pop, place, None)
+        return self._roster.observers.add(observer)
 
     @sealed
     def configure(
@@ -296,22 +301,15 @@ class Runtime:
 
     def _layered(self, agent: Agent | None, call: AIConfig | None, session: AIConfig | None) -> Layer:
         """Call over session over `configure` over the agent's own over `config/main.yaml` over environment over default."""
-        main = self.project.used.main if self.project else None
-        if main and main.layer is None:
-            raise ConfigError.of(main.problems)
-        layers = [defaults(), main.layer if main else None, self._own(agent) if agent else None]
+        layers = layers_of(self.project, agent, self.team)
         said = ((self._config, "configure"), (session, "session"), (call, "call"))
         found = layered(*layers, *(Layer(config, source) for config, source in said if config))
         # The environment says nothing but the model, and a bad word there must not harm who does not need it.
         return found if found.config.model else layered(from_environment(self.keys, self._offline), found)
 
-    def _own(self, agent: Agent) -> Layer:
-        entry = self.team.get(agent.name)
-        is_files = entry is not None and entry.agent is not None and entry.agent.config == agent.config
-        return Layer(agent.config, f"agent {agent.name}", entry.places if entry and is_files else {})
-
     # The project
 
+    @at_home
     def refresh(self) -> list[str]:
         """Take up what has changed in the project's files, where that is trusted and right. Stats them, and reads if need be.
 
@@ -325,6 +323,7 @@ class Runtime:
             self._apply()
         return self.project.news()
 
+    @at_home
     def trust(self, code: str) -> None:
         """Trust what the project's files say now, as `Project.trust`; it holds from the next run on."""
         if self.project is None:
@@ -333,6 +332,7 @@ class Runtime:
         self._apply()
 
     @sealed
+    @at_home
     def save(self, agent: Agent | str, *, overwrite: bool = False) -> Path:
         """Write an agent, or that of a session, to `agents/NAME.yaml` of the project, so that it loads to the identical Agent.
 
@@ -352,8 +352,7 @@ class Runtime:
         """What is in force of the project now: limits, keys, and agents that follow their files."""
         assert self.project is not None
         self._applied = self.project.used
-        main = self.project.used.main
-        settings = main.settings if main else {}
+        settings = self.project.used.settings
         self._ports.permits.limit = self._limit or settings.get("max_concurrent_calls", DEFAULT_CALLS)
         self._ports.admission.limit = settings.get("max_queued_runs", DEFAULT_QUEUE)
         try:
@@ -390,11 +389,12 @@ class Runtime:
             return
         session.revise(agent)
 
+    @at_home
     def _fork(self, session: Session, name: str) -> Session:
-        if name in self._sessions:
+        if name in self._roster:
             raise ConfigError(f"an agent named {name!r} exists already; fork under another name")
         fork = Session(replace(session.agent, name=name), self._ports, session.history)
         fork.configure(session.configured)
         if self._follows(session):
             self._from_files[name] = fork.agent
-        return self._add(fork)
+        return self._roster.add(fork)

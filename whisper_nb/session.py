@@ -2,7 +2,7 @@
 
 One task, the worker, owns the session while there is work: it stores what was posted, starts the next run in a
 task of its own, and ends when nothing is left, so that an idle session costs no task and no timer. Everything but
-the admission in `submit` happens on the loop's thread; what other threads may ask for comes through `Home.call`.
+the admission in `submit` happens on the loop's thread; what other threads ask for comes through `Home`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .config import UNSET, AIConfig
 from .errors import ConfigError, SessionClosed, let_go_of_frames, sealed
 from .events import Event, Priority, Record
 from .execution import execute
-from .home import Home
+from .home import Home, at_home
 from .messages import Image, Message, Spent, UserMessage
 from .ports import Ports, checked_parts
 from .queues import move, next_to_start, start_order
@@ -43,15 +43,14 @@ class Session:
 
     __slots__ = (
         "__weakref__", "_bell", "_draft", "_history", "_opened", "_order", "_outbox",
-        "_queue", "_runs", "_task", "_worker", "agent", "configured", "created_at", "current", "ports", "revision", "spent", "state",
+        "_queue", "_runs", "_task", "agent", "configured", "created_at", "current", "ports", "revision", "spent", "state", "worker",
     )  # fmt: skip
 
     def __init__(self, agent: Agent, ports: Ports, history: Sequence[Message] = ()) -> None:
         self.agent = agent
         self.ports = ports
         self.configured = UNSET  # by `configure`
-        self.revision = 1
-        """How many specs this session has had."""
+        self.revision = 1  # how many specs it has had
         self.state = State()
         self.created_at = time.time()
         self.spent = Spent()
@@ -64,7 +63,7 @@ class Session:
         self._runs: deque[Run] | None = None
         self._outbox: deque[tuple[Event, Run | None]] | None = None  # posted, not yet stored
         self._order: asyncio.Lock | None = None
-        self._worker: asyncio.Task[None] | None = None
+        self.worker: asyncio.Task[None] | None = None  # while there is work
         self._task: asyncio.Task[None] | None = None
         self._bell: asyncio.Event | None = None
         self._opened: asyncio.Event | None = None
@@ -104,7 +103,7 @@ class Session:
     @property
     def unfinished(self) -> tuple[Run, ...]:
         """The runs whose fate is open, in the order of submission."""
-        runs = {self.current, *self._queue, *(run for _, run in self._outbox or ())}
+        runs = {self.current, *self._queue, *(run for _, run in tuple(self._outbox or ()))}
         return tuple(sorted((run for run in runs if run is not None and not run.done), key=lambda run: run.number))
 
     @property
@@ -168,18 +167,21 @@ class Session:
         """Give one of its runs another place in the queue; see `Run.move`."""
         self._post(events.RunMoved(priority, before), run)
 
+    @at_home
     def pause(self) -> None:
         """Start nothing more. The current run goes on to the end of its turn, then waits."""
         self._move("pause")
 
+    @at_home
     def resume(self) -> None:
         """Go on after pause, sleep or stop."""
         self._move("resume")
 
     def stop(self) -> None:
         """Cancel everything and take no more work until `resume`. Thread-safe."""
-        self.home.call(self._stop)
+        (self.home.call if self.home.where == "notebook" else self.home.do)(self._stop)
 
+    @at_home
     def reset(self) -> None:
         """Forget the history, at once. A run in progress keeps its own turns."""
         self._history = ()
@@ -197,6 +199,7 @@ class Session:
         """A new session, of the same spec under another name (ConfigError: bad or taken), with a copy of this history."""
         return self.ports.fork(self, name)
 
+    @at_home
     def revise(self, agent: Agent) -> None:
         """Go on with another spec of the same name, history kept; the current run ends with the old one."""
         if agent.name != self.name:
@@ -212,7 +215,7 @@ class Session:
         What did not is abandoned, and its runs count as cancelled.
         """
         self._stop()
-        worker = self._worker
+        worker = self.worker
         if worker is None or (await asyncio.wait({worker}, timeout=grace_s))[0]:
             return True
         worker.cancel()
@@ -287,8 +290,7 @@ class Session:
 
     def _post(self, event: Event, run: Run | None = None) -> None:
         """Have the worker publish an event, in the order of posting."""
-        if self._outbox is None:
-            self._outbox = deque()
+        self._outbox = self._outbox or deque()
         self._outbox.append((event, run))
         self._wake()
 
@@ -297,28 +299,25 @@ class Session:
             self._bell.set()
         elif self._outbox or self._queue:
             self._bell = asyncio.Event()
-            self._worker = self.home.loop.create_task(self._work(self._bell), name=f"whisper_nb {self.name}")
+            self.worker = self.home.loop.create_task(self._work(self._bell), name=f"whisper_nb {self.name}")
 
     # The worker
 
     async def _work(self, bell: asyncio.Event) -> None:
         try:
-            await self._turn()
-            while await self._advance():
-                await bell.wait()
+            going = True
+            while going:
                 bell.clear()
-                await self._turn()
+                if self.state.gate != "stopped":  # to end work is never put off
+                    await self.home.turn()
+                going = await self._advance() and await bell.wait()
         except BaseException as error:
             self._abandon(error)
             if not isinstance(error, Exception):
                 raise
             _log.exception("%s lost its store; its runs have failed", self.name)
         finally:
-            self._bell = self._worker = self._outbox = None
-
-    async def _turn(self) -> None:
-        if self.state.gate != "stopped":  # to end work is never put off
-            await self.home.turn()
+            self._bell = self.worker = self._outbox = self._order = self._opened = None  # the next loop may be another
 
     async def _advance(self) -> bool:
         """Publish what was posted, reap what ended, start what is next. False when nothing is left to wait for."""
@@ -372,6 +371,8 @@ class Session:
             if run.done:  # one that never began cost nothing
                 self.spent = self.spent.plus(run.usage, 0.0 if run.started_at is None else run.cost)
         self.ports.observers.notify(record)
+        if run is not None and run.done:
+            run.seal()
 
     def _let_go(self, run: Run) -> None:
         if run is self.current:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from functools import partial
+from typing import Generic, Protocol, TypeVar
 
 from .events import Record
 
+T = TypeVar("T")
 Observer = Callable[[Record], None]
+_changing = threading.RLock()  # a garbage collection may come here in the midst of it
 _log = logging.getLogger("whisper_nb")
 
 
@@ -40,7 +44,7 @@ class MemoryStore:
         """What is kept, oldest first, of one agent or one run."""
         return [
             record
-            for record in self._records
+            for record in tuple(self._records)  # which another thread may add to
             if (agent is None or record.agent == agent) and (run is None or record.run == run)
         ]
 
@@ -48,33 +52,35 @@ class MemoryStore:
         """Nothing to let go of."""
 
 
-class Observers:
-    """Who hears of records. An observer that fails is logged and dropped: it never harms an agent."""
+class Observers(Generic[T]):
+    """Who hears of records, or of whatever else. One that fails is logged and dropped: it never harms an agent."""
 
     __slots__ = ("_observers",)
 
     def __init__(self) -> None:
-        self._observers: dict[object, Observer] = {}
+        self._observers: dict[object, Callable[[T], None]] = {}  # another one after each change: threads may look
 
-    def add(self, observer: Observer) -> Callable[[], None]:
-        """Call `observer` with every record from now on, on the agents' loop; it must not block.
+    def add(self, observer: Callable[[T], None]) -> Callable[[], None]:
+        """Call `observer` with everything from now on, on the agents' loop; it must not block. From any thread.
 
         Returns:
             A function that takes it off again; calling it twice does no harm.
         """
         place = object()
-        self._observers[place] = observer
+        with _changing:
+            self._observers = {**self._observers, place: observer}
+        return partial(self._drop, place)
 
-        def drop() -> None:
-            self._observers.pop(place, None)
-
-        return drop
-
-    def notify(self, record: Record) -> None:
+    def notify(self, what: T) -> None:
         """Tell everybody."""
-        for place, observer in tuple(self._observers.items()):
+        for place, observer in self._observers.items():
             try:
-                observer(record)
+                observer(what)
             except BaseException:  # even sys.exit(): this is called from a task, and would end the loop
-                _log.exception("observer %r failed and was dropped, at %s", observer, type(record.event).__name__)
-                self._observers.pop(place, None)
+                event = getattr(what, "event", what)
+                _log.exception("observer %r failed and was dropped, at %s", observer, type(event).__name__)
+                self._drop(place)
+
+    def _drop(self, place: object) -> None:
+        with _changing:
+            self._observers = {one: observer for one, observer in self._observers.items() if one is not place}

@@ -6,9 +6,10 @@ import asyncio
 import contextvars
 import inspect
 import json
+import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from pathlib import Path
 from types import CellType
@@ -42,10 +43,22 @@ class Tool(Protocol):
         """
 
 
+class MainThread(Protocol):
+    """Where functions run that touch a notebook's variables, while agents live elsewhere."""
+
+    async def ask_main(self, function: Callable[..., T], *args: Any) -> T:
+        """Call it there; what it gives."""
+
+    async def await_main(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run it there; what it gives."""
+
+
 class FunctionTool:
     """A Python function as a tool: its name, docstring and annotations are the schema.
 
-    A coroutine function runs on the agents' loop; a plain function runs in a thread, so that it cannot block them.
+    A coroutine function runs on the agents' loop; a plain function runs in a thread, so that it cannot block them. While
+    agents live in a thread of their own, what is defined in the notebook, or is a method of an object, runs on the main
+    thread instead, between cells.
     """
 
     __slots__ = ("_adapter", "_function", "_schema")
@@ -78,7 +91,12 @@ class FunctionTool:
             self._schema = ToolSchema(self.name, inspect.getdoc(self._function) or "", parameters)
         return self._schema
 
-    async def __call__(self, arguments: dict[str, Any]) -> str:
+    @property
+    def touches_notebook(self) -> bool:
+        """Whether what it does may be to the notebook's variables."""
+        return _is_notebooks(self._function)
+
+    async def __call__(self, arguments: dict[str, Any], main: MainThread | None = None) -> str:
         """Check the arguments against the annotations, call the function, and return its result as text."""
         from pydantic_core import ArgsKwargs
 
@@ -88,8 +106,12 @@ class FunctionTool:
         if inspect.iscoroutinefunction(self._function):
             result = check(value)
         else:
-            result = await in_thread(check, value)
-        return _as_text(await result if inspect.isawaitable(result) else result)
+            result = await (main.ask_main if main else in_thread)(check, value)
+        if main and inspect.isawaitable(result):
+            result = await main.await_main(result if inspect.iscoroutine(result) else _awaited(result))
+        elif inspect.isawaitable(result):
+            result = await result
+        return _as_text(result)
 
     def _checked_arguments(self) -> Any:
         if self._adapter is None:
@@ -118,17 +140,40 @@ async def in_thread(function: Callable[..., T], *args: object) -> T:
     done: Future[T] = Future()
     done.set_running_or_notify_cancel()
     context = contextvars.copy_context()
-
-    def call() -> None:
-        try:
-            done.set_result(context.run(function, *args))
-        except StopIteration:  # before Python 3.12 no future of asyncio takes it, and its awaiter waits for ever
-            done.set_exception(RuntimeError("it raised StopIteration"))
-        except BaseException as error:
-            done.set_exception(error)
-
-    threading.Thread(target=call, name="whisper_nb tool", daemon=True).start()
+    threading.Thread(
+        target=answer, args=(done, context.run, function, *args), name="whisper_nb tool", daemon=True
+    ).start()
     return await asyncio.wrap_future(done)
+
+
+def answer(done: Future[T], function: Callable[..., T], *args: Any, **kwargs: Any) -> None:
+    """Call, and have the future say what came of it."""
+    try:
+        done.set_result(function(*args, **kwargs))
+    except StopIteration:  # before Python 3.12 no future of asyncio takes it, and its awaiter waits for ever
+        done.set_exception(RuntimeError("it raised StopIteration"))
+    except BaseException as error:
+        done.set_exception(error)
+
+
+async def _awaited(work: Awaitable[T]) -> T:
+    return await work
+
+
+def _is_notebooks(source: Any) -> bool:
+    """Whether it was defined in a cell, or belongs to an object that a cell holds."""
+    owner = getattr(source, "__self__", None)
+    cells = sys.modules["__main__"].__dict__
+    mine = source.__module__ == "__main__" or getattr(inspect.unwrap(source), "__globals__", None) is cells
+    return mine or not (owner is None or inspect.ismodule(owner))
+
+
+async def _run(tool: Tool, arguments: dict[str, Any], main: MainThread | None) -> str:
+    if isinstance(tool, FunctionTool):
+        return await tool(arguments, main if tool.touches_notebook else None)
+    if main is not None and _is_notebooks(type(tool)):
+        return await main.await_main(tool(arguments))
+    return await tool(arguments)
 
 
 def _as_text(result: object) -> str:
@@ -189,8 +234,14 @@ def _place(error: BaseException) -> str:
     return f" ({Path(frames[-1].filename).name}:{frames[-1].lineno}, in {frames[-1].name})"
 
 
-async def call_tool(tools: dict[str, Tool], call: ToolCall) -> ToolMessage:
-    """Run one tool call. Every failure but cancellation becomes a result that the model can read and act on."""
+async def call_tool(tools: dict[str, Tool], call: ToolCall, main: MainThread | None = None) -> ToolMessage:
+    """Run one tool call. Every failure but cancellation becomes a result that the model can read and act on.
+
+    Args:
+        tools: by name.
+        call: what the model asks for.
+        main: where what touches a notebook's variables runs; None: just as everything else.
+    """
     tool = tools.get(call.name)
     if tool is None:
         known = ", ".join(tools) or "none"
@@ -199,7 +250,7 @@ async def call_tool(tools: dict[str, Tool], call: ToolCall) -> ToolMessage:
         arguments = json.loads(call.arguments or "{}")
         if not isinstance(arguments, dict):
             raise TypeError(f"arguments must be a JSON object, not {type(arguments).__name__}")
-        return ToolMessage(call.id, call.name, _capped(whole(await tool(arguments))))
+        return ToolMessage(call.id, call.name, _capped(whole(await _run(tool, arguments, main))))
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task is not None and task.cancelling():

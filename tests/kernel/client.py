@@ -108,6 +108,7 @@ class Kernel:
     async def __aenter__(self) -> Self:
         # Short, because the name of a Unix socket has 107 characters at most.
         self._sockets = tempfile.TemporaryDirectory(prefix="k")
+        self.runtime_dir = self._sockets.name
         self.manager = AsyncKernelManager(
             kernel_name="python3",
             transport="ipc",
@@ -118,6 +119,7 @@ class Kernel:
             **os.environ,
             "PYTHONPATH": self._path,
             "IPYTHONDIR": str(self._folder / "ipython"),
+            "XDG_RUNTIME_DIR": self.runtime_dir,
             "PYDEVD_DISABLE_FILE_VALIDATION": "1",
         }
         self._log = self.stderr.open("wb")

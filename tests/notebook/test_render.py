@@ -284,7 +284,7 @@ def spent(usage: Usage | None, cost: float | None) -> Held:
     [
         (Usage(120, 45), 0.0021, "120 + 45 tokens · $0.0021"),
         (Usage(1, 1), 0.0, "1 + 1 tokens · $0"),
-        (Usage(1, 1), 0.000012, "1 + 1 tokens · $1.2e-05"),
+        (Usage(1, 1), 0.000012, "1 + 1 tokens · $0.000012"),
         (Usage(1, 1), None, "1 + 1 tokens · cost unknown"),
         (None, None, "tokens unknown · cost unknown"),
         (None, 0.5, "tokens unknown · $0.5000"),

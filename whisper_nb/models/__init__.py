@@ -92,6 +92,11 @@ class Models:
             )
         return self._opened[place]
 
+    @property
+    def opened(self) -> bool:
+        """Whether any is open."""
+        return bool(self._opened)
+
     async def aclose(self) -> None:
         """Close every model that the pool opened, and all connections. Afterwards it opens them anew."""
         while self._opened:

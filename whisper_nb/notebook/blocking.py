@@ -113,6 +113,19 @@ def _drain(reader: socket.socket) -> None:
         reader.recv(4096)
 
 
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let an interrupt reach what runs on the main thread between cells, a tool: ipykernel ignores it there."""
+    if not _in_main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 class Interrupts:
     """Our SIGINT handler, there while at least one wait is.
 

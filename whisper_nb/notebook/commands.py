@@ -5,11 +5,12 @@ from __future__ import annotations
 import difflib
 import html
 from collections.abc import Callable
-from contextlib import closing
+from typing import get_args
 
 from ..config import AIConfig, missing_key
 from ..errors import ConfigError, RunFailed
 from ..events import TextStreamed
+from ..home import Where
 from ..keys import is_literal
 from ..models.local import local_models
 from ..models.prices import listed, price_list
@@ -18,11 +19,10 @@ from ..providers import PROVIDERS
 from ..queues import PRIORITIES
 from ..runs import Run
 from ..session import Session
-from .board import Board
 from .explain import config_rows, cost_rows, model_rows, trust_lines
 from .grammar import CELL, ORDER, SET, Argument, Arguments, Command, Function, arg, described, order, setting, settings
 from .render import history_lines, log_line, one_line, printable, status_line, table_bundle
-from .snapshot import snapshot, team_rows
+from .snapshot import team_rows, team_text
 from .team import Team, outcome
 
 COMMANDS: dict[str, Command] = {}
@@ -131,13 +131,12 @@ def cost(team: Team, args: Arguments) -> None:
 def panel(team: Team, args: Arguments) -> None:
     """Display the panel and, as an output of its own, its static form."""
     if not team.is_kernel:
-        with closing(Board(team.runtime)) as board:
-            print(snapshot(team.runtime, board)["text/plain"])  # noqa: T201
+        print(team_text(team.runtime))  # noqa: T201
         return
     from IPython.display import display
 
     panel = team.runtime.panel()
-    panel.recheck()
+    team.runtime.home.do(panel.recheck)
     display(panel)
     team.runtime.snapshots.show(panel.board)
 
@@ -232,6 +231,16 @@ def stop(team: Team, args: Arguments) -> None:
     _each(team, args, Session.stop, "stopped")
 
 
+@command(
+    "Say which loop agents live on, or move them: on one in a thread of their own they go on while a cell blocks.",
+    arg("where", choices=get_args(Where), nargs="?", help="the notebook's own (the default), or one in a thread"),
+)
+def loop(team: Team, args: Arguments) -> None:
+    """Move agents, where that is said."""
+    where = "the notebook's own loop" if team.runtime.loop(args.where) == "notebook" else "a loop in their own thread"
+    print(f"agents live on {where}")  # noqa: T201
+
+
 @command("Let agents forget their history.", NAMES, ALL)
 def reset(team: Team, args: Arguments) -> None:
     """Clear histories."""
@@ -310,12 +319,14 @@ def trust(team: Team, args: Arguments) -> None:
     if project is None:
         raise ConfigError("there is no project here to trust")
     if args.revoke:
-        project.distrust()
+        team.runtime.home.do(project.distrust)
         print(f"{project.root}: nothing of it is used from the next run on")  # noqa: T201
     elif args.code:
         team.runtime.trust(args.code)
         team.take_up_edits()
         print(f"{project.root} is trusted as it is, until one byte of it changes")  # noqa: T201
+        if (where := project.used.settings.get("loop", team.runtime.loop())) != team.runtime.loop():
+            print(f"loop: {where} holds from the kernel's next start on; %{team.root} loop {where} moves agents now")  # noqa: T201
     else:
         team.runtime.refresh()  # its news are among what is shown
         for line in trust_lines(project, _now(team), team.runtime.keys, team.root):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Sequence
+from typing import get_args
 
 from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
 from IPython.core.interactiveshell import InteractiveShell
 
+from ..home import Where
 from ..images import is_picture
 from ..runs import Run
 from .commands import COMMANDS, known_models
@@ -91,6 +93,8 @@ def _named(team: Team, command: Command, given: Sequence[str]) -> list[str]:
                 name for name, value in team.shell.user_ns.items() if isinstance(value, Run) and name[0] != "_"
             ]
             return [*agents, *unfinished, *variables]
+        case "where":
+            return [] if given else [*get_args(Where)]
         case "topic":
             return [] if given else list(COMMANDS)
         case "name" | "target":

@@ -6,7 +6,8 @@ import asyncio
 import atexit
 import functools
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -16,15 +17,17 @@ from IPython.core.getipython import get_ipython
 from IPython.core.interactiveshell import InteractiveShell
 
 from ..config import MODEL_VARIABLE, AIConfig
-from ..errors import ConfigError, sealed
+from ..control import Control
+from ..errors import ConfigError, WhisperError, sealed
 from ..home import Home
 from ..models.offline import EchoModel
-from ..paths import packaged, project_root, user_folder
+from ..paths import packaged, project_root, sockets_folder, user_folder
 from ..project import Project
 from ..runs import Run
+from ..runtimes import GRACE_S
 from ..trust import TrustFile
 from . import completion, magics, questions
-from .blocking import block, note_interrupts, waking, warn_of_old_nest_asyncio
+from .blocking import block, interruptible, note_interrupts, waking, warn_of_old_nest_asyncio
 from .output import Outputs
 from .runtime import NotebookRuntime
 from .team import Team, function_in
@@ -42,7 +45,8 @@ def runtime() -> NotebookRuntime:
     """
     if get_ipython() is None:
         raise ConfigError("no notebook here: in a script, use `async with whisper_nb.Runtime() as rt`")
-    rt = NotebookRuntime(home=Home(_loop(), block), project=_project(), find_tool=_function)
+    rt = NotebookRuntime(home=Home(_loop(), block, interruptible), project=_project(), find_tool=_function)
+    rt.control = Control(rt, sockets_folder())
     rt.models["offline/echo"] = EchoModel(tokens_per_second=25)  # so that one sees it stream
     atexit.register(_close, rt)
     return rt
@@ -63,7 +67,7 @@ def load(shell: InteractiveShell) -> None:
     formatter = shell.display_formatter.ipython_display_formatter
     with ExitStack() as undo:
         if _is_kernel(shell):
-            undo.enter_context(waking(team.runtime.home.loop))
+            undo.enter_context(waking(team.runtime.home.main))
             shell.events.register("pre_run_cell", note_interrupts)
             undo.callback(shell.events.unregister, "pre_run_cell", note_interrupts)
         elif not shell.active_eventloop and not getattr(shell, "simple_prompt", True):
@@ -132,6 +136,10 @@ def _loop() -> asyncio.AbstractEventLoop:
 
 def _close(rt: NotebookRuntime) -> None:
     # A bonus, so that no task is destroyed pending: a kernel may also be killed without a word.
-    loop = rt.home.loop
+    loop = rt.home.main
     if not loop.is_closed() and not loop.is_running():
         loop.run_until_complete(rt.aclose())
+    elif not rt.home.here:  # a cell waits to its end, but agents live elsewhere
+        with suppress(FutureTimeout, WhisperError):
+            rt.home.finish(rt.aclose()).result(GRACE_S)
+        rt.home.end()

@@ -132,9 +132,9 @@ class AgentForm(ipywidgets.VBox):  # type: ignore[misc]
         self.keep.on_click(lambda _: self._on_loop(self._ask, None))
 
     def _on_loop(self, function: Callable[..., None], *args: Any) -> None:
-        """Call where agents live: some kernels hear of a click in another thread."""
+        """Call on the notebook's own loop: some kernels hear of a click in another thread."""
         try:
-            self._runtime.home.call(function, *args)
+            self._runtime.home.call_main(function, *args)
         except SessionError as error:
             self._say(str(error), _ERROR)
 
@@ -344,8 +344,8 @@ class _Lookup:
             taken = self._takes(model)
         except Exception:  # whatever a library of models stumbles over: nobody knows, and every field is offered
             taken = None
-        with suppress(RuntimeError):  # the loop is closed
-            self._home.loop.call_soon_threadsafe(self._heard, model, taken)
+        with suppress(SessionError):  # the loop is closed
+            self._home.call_main(self._heard, model, taken)
 
     def _heard(self, model: str, taken: frozenset[str] | None) -> None:
         self._busy = False

@@ -1,4 +1,7 @@
-"""What a run shows, in the cell that launched it: streaming while it works, its final state whatever front end saves."""
+"""What a run shows, in the cell that launched it: streaming while it works, its final state whatever front end saves.
+
+All of it happens on the agents' loop, in the context of the cell where the output belongs, whichever thread that is.
+"""
 
 from __future__ import annotations
 
@@ -45,6 +48,9 @@ class Outputs:
 
     def show(self, run: Run) -> None:
         """Show the run in the current cell, until it is done; in a terminal, which cannot repaint, as it is now."""
+        self._home.do(self._show, run)
+
+    def _show(self, run: Run) -> None:
         view = View(run)
         if not run.done:
             self._views.setdefault(run.id, []).append(view)
@@ -56,7 +62,7 @@ class Outputs:
     def answer(self, run: Run) -> None:
         """The run is done, and its cell waited for it: a terminal prints it now."""
         if not self._live:
-            self._views.pop(run.id, None)
+            self._home.do(self._views.pop, run.id, None)
             self.show(run)
 
     def observe(self, record: Record) -> None:
@@ -64,14 +70,16 @@ class Outputs:
         for view in self._views.get(record.run or "", ()):
             self._dirty[view] = None
         if self._dirty and self._live and self._timer is None:
-            # In a context of its own: that of the cell is busy as long as the cell is.
-            self._timer = self._home.loop.call_later(TICK_S, self._tick, context=contextvars.Context())
+            self._timer = self._home.later(TICK_S, self._tick)
 
     def settle(self, *_: object) -> None:
         """Show again, from the cell that has just run, what changed in the background since the last one.
 
         nbclient, papermill and nbval save only what the running cell sends. In a terminal: say which runs are done.
         """
+        self._home.do(self._settle)
+
+    def _settle(self) -> None:
         changed = {**self._stale, **self._dirty}
         self._stale.clear()
         self._dirty.clear()
@@ -90,7 +98,7 @@ class Outputs:
             self._stale[view] = None
             view.context.run(_display, view, update=True)
         if self._dirty:
-            self._timer = self._home.loop.call_later(TICK_S, self._tick, context=contextvars.Context())
+            self._timer = self._home.later(TICK_S, self._tick)
 
 
 def _display(view: View, update: bool = False) -> None:

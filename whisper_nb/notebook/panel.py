@@ -7,7 +7,6 @@ dropped and counted. No synced trait has authority: what a front end says of one
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import json
 import logging
 import time
@@ -119,7 +118,7 @@ class Panel(anywidget.AnyWidget):
         self._whole, self._whole_next = False, 0.0  # a view wants everything; when that may be told again
         super().__init__()
         self.comm.on_close(lambda _: self.close())  # by a front end: the next `%agents` makes another one
-        self._board = Board(runtime, self._changed)
+        self._board = runtime.home.do(Board, runtime, self._changed)
 
     def __repr__(self) -> str:
         return "The team's live panel needs a running kernel. Below stands how the team was."
@@ -127,11 +126,14 @@ class Panel(anywidget.AnyWidget):
     def close(self) -> None:
         """Take it out of every page. Agents go on."""
         if hasattr(self, "_board"):  # also where making it has failed
-            self._board.close()
-            self._views.clear()
-            if self._timer is not None:
-                self._timer.cancel()
+            self._runtime.home.do(self._hear_no_more)
         super().close()
+
+    def _hear_no_more(self) -> None:
+        self._board.close()
+        self._views.clear()
+        if self._timer is not None:
+            self._timer.cancel()
 
     @property
     def board(self) -> Board:
@@ -146,13 +148,11 @@ class Panel(anywidget.AnyWidget):
 
     def _changed(self) -> None:
         if self._views and self._timer is None:
-            loop = self._runtime.home.loop
-            # In a context of its own: that of the cell is busy as long as the cell is.
-            self._timer = loop.call_at(max(self._next, loop.time()), self._tick, context=contextvars.Context())
+            home = self._runtime.home
+            self._timer = home.later(max(0.0, self._next - home.loop.time()), self._tick)
 
     def _tick(self) -> None:
-        self._timer, loop, start = None, self._runtime.home.loop, time.perf_counter()
-        now = loop.time()
+        self._timer, now, start = None, self._runtime.home.loop.time(), time.perf_counter()
         whole = self._whole and now >= self._whole_next
         self._next = now + TICK_S
         self._allowance = min(BURST, self._allowance + (now - self._counted) * BYTES_PER_S)

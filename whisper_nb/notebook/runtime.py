@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..agents import Agent
 from ..config import AIConfig, missing_key
+from ..home import at_home
 from ..runtimes import Runtime
 from .snapshot import Snapshots
 
 if TYPE_CHECKING:
+    from ..control import Control
     from .form import AgentForm
     from .panel import Panel
 
@@ -19,6 +21,8 @@ class NotebookRuntime(Runtime):
     """A Runtime that can be seen and steered in a notebook."""
 
     _panel: Panel | None = None
+    control: Control | None = None
+    """By which a terminal reaches its agents."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -33,6 +37,7 @@ class NotebookRuntime(Runtime):
             self._panel = Panel(self, self.snapshots.rest)
         return self._panel
 
+    @at_home
     def make(self, agent: Agent | str) -> str:
         """Make an agent's session as `create` does, or give it the new spec.
 
@@ -75,10 +80,12 @@ class NotebookRuntime(Runtime):
         """Stop everything and let go of it, as a Runtime does; the panel goes, too."""
         if self._panel is not None:
             self._panel.close()
+        if self.control is not None:
+            self.control.close()
         await super().aclose()
 
     def settle(self, *_: object) -> None:
         """After each cell: show what it changed, a config say, which is no event."""
         if self._panel is not None:
-            self._panel.recheck()
-            self.snapshots.settle()
+            self.home.do(self._panel.recheck)
+            self.home.do(self.snapshots.settle)

@@ -49,9 +49,23 @@ def snapshot(runtime: Runtime, board: Board) -> dict[str, str]:
 
 def team_rows(runtime: Runtime) -> list[dict[str, str]]:
     """A row of facts, as people read them, for each agent."""
-    now = time.time()
-    with closing(Board(runtime)) as board:
-        return [_row(session.name, board.row(session), now) for session in runtime.sessions]
+
+    def rows() -> list[dict[str, str]]:
+        now = time.time()
+        with closing(Board(runtime)) as board:
+            return [_row(session.name, board.row(session), now) for session in runtime.sessions]
+
+    return runtime.home.do(rows)
+
+
+def team_text(runtime: Runtime) -> str:
+    """The team as it is now, as text."""
+
+    def text() -> str:
+        with closing(Board(runtime)) as board:
+            return snapshot(runtime, board)["text/plain"]
+
+    return runtime.home.do(text)
 
 
 def _total(facts: dict[str, Facts]) -> str:
@@ -117,6 +131,9 @@ class Snapshots:
 
     def show(self, board: Board) -> None:
         """Show the team as it is now in the current cell."""
+        self._runtime.home.do(self._show, board)
+
+    def _show(self, board: Board) -> None:
         self._board = board
         self._places.append(place := Place(uuid4().hex, contextvars.copy_context()))
         self._emit(place, update=False)
@@ -132,7 +149,7 @@ class Snapshots:
     def rest(self) -> None:
         """The panel has told everything. If the team then rests, the forms are emitted anew where they are."""
         if self._timer is None and any(self._board and self._board.version != place.shown for place in self._places):
-            self._timer = self._runtime.home.loop.call_later(REST_S, self._rested, context=contextvars.Context())
+            self._timer = self._runtime.home.later(REST_S, self._rested)
 
     def _rested(self) -> None:
         self._timer = None

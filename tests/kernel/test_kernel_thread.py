@@ -1,0 +1,319 @@
+"""`%agent loop thread` in a real kernel: agents go on while a cell blocks, and everything else is as it was."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from client import TIMEOUT_S, Cell, Kernel
+from provider import HANG, Provider, text
+from test_kernel_endings import NAP, NOISE, OURS, WORK, noise
+
+pytestmark = pytest.mark.kernel
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+async def kernel(kernel: Kernel) -> AsyncIterator[Kernel]:
+    """One whose agents live in a thread."""
+    cell = await kernel.run("%agent loop thread\nfrom whisper_nb.events import TextStreamed, ToolStarted")
+    assert cell.text == "agents live on a loop in their own thread\n"
+    yield kernel
+    assert noise(kernel.stderr.read_text(), OURS) == []
+
+
+def last(kernel: Kernel, cell: Cell) -> str:
+    """What the display of a cell's run shows now."""
+    return str(kernel.shown(cell.displays[0])[-1].content["data"]["text/plain"])
+
+
+async def command(kernel: Kernel, *words: str) -> tuple[int | None, str]:
+    """Run `python -m whisper_nb` in a terminal of the kernel's user; its exit code, and what it says."""
+    env = {**os.environ, "XDG_RUNTIME_DIR": kernel.runtime_dir, "PYTHONPATH": str(ROOT)}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "whisper_nb", *words, env=env, stdout=asyncio.subprocess.PIPE, start_new_session=True
+    )
+    said, _ = await process.communicate()
+    return process.returncode, said.decode()
+
+
+CHUNKS = (
+    "from whisper_nb import Rule, ScriptedModel\n"
+    "rt.models['offline/chunks'] = ScriptedModel([Rule('', 'word ' * 20, tokens_per_second=8)])\n"
+    "%agent new bob --model offline/chunks\n"
+    "heard = []\n"
+    "drop = rt.observe(lambda r: heard.append(time.monotonic()) if isinstance(r.event, TextStreamed) else None)"
+)
+
+
+@pytest.mark.parametrize(
+    "blocking", ["time.sleep(3)", "while time.monotonic() < start + 3: pass", "sum(i * i for i in range(10**9) if time.monotonic() > start + 3 and 1 / 0)"]
+)  # fmt: skip
+async def test_twenty_chunks_arrive_while_a_cell_blocks(kernel: Kernel, blocking: str) -> None:
+    await kernel.run(CHUNKS)
+    launch = kernel.send("%%agent bob -o ans\nhello")
+    cell = kernel.send(
+        f"start = time.monotonic()\ntry:\n    {blocking}\nexcept ZeroDivisionError: pass\nend = time.monotonic()"
+    )
+    shown = time.monotonic() + 2
+    await launch.until(lambda: bool(launch.displays) and last(kernel, launch).count("word") > 3)
+    assert time.monotonic() < shown  # it is painted, too, while the cell blocks
+    await cell.ok()
+    assert await kernel.value("[len(heard), sum(start < at < end for at in heard) >= 16]") == [20, True]
+    assert (await kernel.run("%agent wait\nprint(ans.status)")).text == "1 succeeded\nsucceeded\n"
+
+
+async def test_what_a_run_shows_lands_in_the_cell_that_launched_it(kernel: Kernel) -> None:
+    await kernel.run(
+        "def libs(*functions):\n"
+        "    for function in functions: function.__module__ = 'lib'\n"
+        "async def talk() -> str:\n    'Talk.'\n    print('spoken')\n    return 'ok'\n"
+        "%agent new eve --tools talk"
+    )
+    launch = await kernel.run("%%agent eve -o ans\ntool talk")
+    blocked = kernel.send("time.sleep(0.5)")
+    await blocked.ok()
+    wait = await kernel.run("%agent wait")
+    assert wait.text == "1 succeeded\n"
+    await launch.says("spoken")
+    assert "spoken" not in blocked.text + wait.text
+    updates = kernel.shown(launch.displays[0])
+    assert {message.parent for message in updates} <= {launch.id, blocked.id, wait.id}
+    assert "it said: ok" in str(updates[-1].content)
+    assert updates[-1].parent == wait.id  # a headless front end saves this one
+
+
+async def test_a_tool_that_touches_the_notebook_waits_for_the_main_thread(kernel: Kernel) -> None:
+    await kernel.run(
+        "import threading\n"
+        "rows = 1\n"
+        "def count() -> str:\n    'Count.'\n    global rows\n    rows += 1\n"
+        "    return f'{rows} {threading.current_thread() is threading.main_thread()}'\n"
+        "%agent new eve --tools count"
+    )
+    await kernel.run("%%agent eve -o ans\ntool count")
+    cell = await kernel.run("time.sleep(0.5)\nprint(rows, ans.status, type(ans.events[-1].event).__name__)")
+    assert cell.text == "1 running ToolStarted\n"
+    assert (await kernel.run("%agent wait\nprint(rows, ans)")).text == "1 succeeded\n2 it said: 2 True\n"
+
+
+async def test_tools_that_wait_for_agents_whose_tools_need_the_main_thread(kernel: Kernel) -> None:
+    await kernel.run(
+        "def inner() -> str:\n    'Inner.'\n    return 'from inside'\n"
+        "def outer() -> str:\n    'Outer.'\n    return rt['eve'].submit('tool inner').result()\n"
+        "async def around() -> str:\n    'Around.'\n    return await rt['eve'].submit('tool inner')\n"
+        "async def peek() -> str:\n    'Peek.'\n    return rt['eve'].submit('hello').result()\n"
+        "%agent new eve --tools inner\n%agent new bob --tools outer,around,peek"
+    )
+    for name in ("outer", "around"):
+        cell = await kernel.run(f"print(rt['bob'].submit('tool {name}').result())")
+        assert cell.text == "it said: it said: from inside\n"
+    assert "write `await run` for" in (await kernel.run("print(await rt['bob'].submit('tool peek'))")).text
+
+
+async def test_cancelling_a_run_whose_tool_waits_for_a_cell_to_end(kernel: Kernel) -> None:
+    await kernel.run(
+        "called = []\ndef touch() -> str:\n    'Touch.'\n    called.append(1)\n    return 'done'\n%agent new eve --tools touch"
+    )
+    await kernel.run(
+        "ans = rt['eve'].submit('tool touch')\n"
+        "while not any(isinstance(one.event, ToolStarted) for one in ans.events): time.sleep(0.01)\n"
+        "ans.cancel()\n"
+        "start = time.monotonic()\n"
+        "while not ans.done: time.sleep(0.001)\n"
+        "took = time.monotonic() - start"
+    )
+    assert await kernel.value("[ans.status, took < 1, called]") == ["cancelled", True, []]
+
+
+async def test_an_interrupt_reaches_a_tool_on_the_main_thread_and_nothing_else(kernel: Kernel) -> None:
+    await kernel.run(
+        "def hang() -> str:\n    'Hang.'\n    print('begun', flush=True)\n    time.sleep(60)\n    return 'done'\n%agent new eve --tools hang"
+    )
+    launch = await kernel.run("%%agent eve -o ans\ntool hang")
+    await launch.says("begun")
+    await kernel.interrupt()
+    assert "error: KeyboardInterrupt" in (await kernel.run("print(await ans)")).text
+
+
+async def test_a_wait_that_is_interrupted_leaves_agents_at_work(kernel: Kernel) -> None:
+    await kernel.run("%%agent bob -o ans\nlong")
+    wait = kernel.send("print('begun', flush=True)\n%agent wait")
+    await wait.says("begun")
+    await kernel.interrupt()
+    assert "stopped waiting (interrupted); still at work: bob#1" in await wait.error()
+    sleep = kernel.send("print('begun', flush=True)\ntime.sleep(60)")
+    await sleep.says("begun")
+    await kernel.interrupt()
+    assert "KeyboardInterrupt" in await sleep.error()
+    assert await kernel.value("ans.status") == "running"
+    assert (await kernel.run("%agent wait")).text == "1 succeeded\n"
+    assert await kernel.value("ans.text.split() == ['word'] * 150")
+
+
+async def test_a_click_is_heard_while_a_cell_waits(kernel: Kernel) -> None:
+    await kernel.run("%%agent bob -o ans\nforever")
+    panel = await kernel.value("rt.panel().model_id")
+    await kernel.run("%agents")
+    wait = kernel.send("%agent wait")
+    behind = [kernel.send(f"print('cell', {n}, ans.status)") for n in range(3)]
+    await wait.until(lambda: wait.contents("execute_input") != [])
+    for number, asked in enumerate(({"do": "hello"}, {"do": "cancel", "run": "bob#1"})):
+        kernel.tell(panel, {**asked, "view": "abcd", "id": number})
+    assert (await wait.ok()).text == "1 cancelled (bob#1)\n"
+    assert [(await cell.ok()).text for cell in behind] == [f"cell {n} cancelled\n" for n in range(3)]
+    kinds = [
+        message.content["data"]["content"]["kind"]
+        for message in kernel.messages
+        if message.type == "comm_msg" and message.content["data"].get("method") == "custom"
+    ]
+    assert {"whole", "done"} <= set(kinds)
+
+
+async def test_a_panel_is_told_while_a_cell_blocks(kernel: Kernel) -> None:
+    panel = await kernel.value("rt.panel().model_id")
+    kernel.tell(panel, {"do": "hello", "view": "abcd", "id": 1})
+    await kernel.run("%%agent bob\nlong")
+    cell = kernel.send("print('begun', flush=True)\ntime.sleep(1.5)\nprint('over')")
+    await cell.says("begun")
+    seen = len(kernel.messages)
+    await cell.ok()
+    during = [message for message in kernel.messages[seen:] if message.type == "comm_msg"]
+    assert len(during) >= 3 or "running" in str(during)
+
+
+async def test_run_all_of_launches_waits_and_moves_answers_every_cell(kernel: Kernel) -> None:
+    codes = [
+        "%agent new amy",
+        "%%agent bob -o one\nslow",
+        "time.sleep(0.2)",
+        "%%agent amy -o two --block\nslow {{ one }}",
+        "one.result()",
+        "await two",
+        "%agent wait",
+        "%agents",
+        "%agent list",
+        "%agent loop notebook",
+        "print(await rt['bob'].submit('again'))",
+        "%agent loop thread",
+        "print(rt['bob'].submit('again').result(), len(rt['bob'].history))",
+        "print(one.text, two.text)",
+    ]
+    cells = [kernel.send(code, f"cell-{n}") for n, code in enumerate(codes)]
+    for cell in cells:
+        await cell.ok()
+    assert cells[-1].text == "a slow answer a slow answer\n"
+    assert [cells[n].text for n in (9, 10, 11, 12)] == [
+        "agents live on the notebook's own loop\n",
+        "heard: again\n",
+        "agents live on a loop in their own thread\n",
+        "heard: again 6\n",
+    ]
+
+
+async def test_agents_at_work_do_not_move(kernel: Kernel) -> None:
+    await kernel.run("%%agent bob -o ans\nforever")
+    said = await kernel.send("%agent loop notebook").error()
+    assert "bob is at work, and agents move to another loop at rest: wait for their runs (%agent wait)" in said
+    assert (await kernel.run("%agent loop")).text == "agents live on a loop in their own thread\n"
+    assert "invalid choice: 'mars'" in await kernel.send("%agent loop mars").error()
+    await kernel.run("%agent cancel\n%agent wait\n%agent loop notebook")
+
+
+async def test_a_project_that_is_trusted_may_choose_the_thread(tmp_path: Path) -> None:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/main.yaml").write_text("loop: thread\n")
+    home = tmp_path / "home"
+    load = f"import os\nos.environ['WHISPER_NB_HOME'] = {str(home)!r}\n%load_ext whisper_nb\n%agent loop"
+    async with Kernel(tmp_path, python_path=(ROOT,)) as kernel:
+        assert "the notebook's own loop" in (await kernel.run(load)).text
+        code = await kernel.value("__import__('whisper_nb').runtime().project.code")
+        assert "loop: thread" in (await kernel.run("%agent trust")).text
+        said = (await kernel.run(f"%agent trust {code}")).text
+        assert "loop: thread holds from the kernel's next start on; %agent loop thread moves agents now" in said
+        await kernel.restart()
+        assert "a loop in their own thread" in (await kernel.run(load)).text
+
+
+@pytest.mark.parametrize("before", ["", "%agent wait --timeout 0.1", "await asyncio.wait_for(one, 0.1)"])
+async def test_shutting_down_while_agents_work_is_quiet(kernel: Kernel, before: str) -> None:
+    await kernel.run(NAP)
+    await kernel.run(WORK.replace("\nawait held.arrived()", ""))
+    if before:
+        await kernel.send(before).error()
+    start = time.monotonic()
+    assert noise(await kernel.shutdown(), NOISE) == []
+    assert time.monotonic() - start < 5
+
+
+async def test_shutting_down_while_a_cell_waits_is_quiet(kernel: Kernel) -> None:
+    await kernel.run("%%agent bob\nforever")
+    cell = kernel.send("print('begun', flush=True)\n%agent wait")
+    await cell.says("begun")
+    assert noise(await kernel.shutdown(), OURS) == []
+
+
+async def test_loading_anew_changes_nothing(kernel: Kernel) -> None:
+    launch = await kernel.run("%%agent bob -o ans\nslow")
+    cell = await kernel.run("%reload_ext whisper_nb\n%agent loop\n%agent wait")
+    assert cell.text.endswith("agents live on a loop in their own thread\n1 succeeded\n")
+    assert "a slow answer" in last(kernel, launch)
+
+
+# From a terminal
+
+
+async def test_a_terminal_ends_model_calls_within_a_second_even_while_a_cell_spins(kernel: Kernel) -> None:
+    async with Provider(lambda _: [*text("Hel", "lo"), HANG]) as provider:
+        await kernel.run(
+            f"%agent new eve --model openai/test --set api_base={provider.url} --set api_key=os.environ/EVES_KEY\n"
+            "import os\nos.environ['EVES_KEY'] = 'x'"
+        )
+        await kernel.run("import sys\nsys.addaudithook.__name__")
+        launch = await kernel.run("%%agent eve -o ans\nhello")
+        async with asyncio.timeout(25):
+            request = await provider.arrived()
+        await launch.until(lambda: "Hello" in last(kernel, launch), TIMEOUT_S)
+        cell = kernel.send(
+            "print('begun', flush=True)\nstart = time.monotonic()\nwhile time.monotonic() < start + 6: pass"
+        )
+        await cell.says("begun")
+        start = time.monotonic()
+        stopping = asyncio.create_task(command(kernel, "stop", "--all"))
+        async with asyncio.timeout(5):
+            await request.gone.wait()
+        gone = time.monotonic() - start
+        code, said = await stopping
+    assert code == 0
+    assert "stopped bob, eve; ended eve#1" in said
+    assert not cell.answered.done()
+    assert gone < 1
+    await cell.ok()
+    assert await kernel.value("ans.status") == "cancelled"
+
+
+async def test_a_kernel_whose_agents_live_on_its_own_loop_is_said_to_be_busy(kernel: Kernel) -> None:
+    await kernel.run("%agent loop notebook")
+    await kernel.run("%%agent bob -o ans\nforever")
+    cell = kernel.send("print('begun', flush=True)\ntime.sleep(4)\nprint(ans.status)")
+    await cell.says("begun")
+    code, said = await command(kernel, "stop", "--all")
+    assert (code, said.partition(" is ")[2]) == (1, "busy: done when its cell ends\n")
+    assert (await cell.ok()).text == "begun\nrunning\n"
+    await kernel.run("await asyncio.wait_for(asyncio.gather(ans, return_exceptions=True), 2)")
+    assert await kernel.value("ans.status") == "cancelled"
+
+
+async def test_an_ended_kernel_leaves_no_socket(kernel: Kernel) -> None:
+    sockets = Path(kernel.runtime_dir) / "whisper_nb"
+    assert not sockets.exists()
+    await kernel.run("%%agent bob --block\nhello")
+    assert len(list(sockets.iterdir())) == 1
+    assert noise(await kernel.shutdown()) == []
+    assert list(sockets.iterdir()) == []

@@ -1,0 +1,241 @@
+"""`python -m whisper_nb`: the agents of a user's kernels, reached from a terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from doubles import hire
+
+from whisper_nb import Rule, RunCancelled, Runtime, ScriptedModel, Session
+from whisper_nb.__main__ import main
+from whisper_nb.control import Control, listed, stop
+from whisper_nb.paths import sockets_folder
+
+PID = os.getpid()
+RULES = [Rule("^forever", "never", delay_s=3600), Rule(reply="fine")]
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Short, because the name of a Unix socket has 107 characters at most."""
+    with tempfile.TemporaryDirectory(prefix="w") as name:
+        yield Path(name) / "run" / "whisper_nb"
+
+
+@pytest.fixture
+async def runtime(folder: Path, complaints: list[str]) -> AsyncIterator[Runtime]:
+    """Agents in a thread, so that they hear what this very thread asks them, and waits for."""
+    async with Runtime(environ={}, loop="thread") as rt:
+        control = Control(rt, folder)
+        yield rt
+        control.close()
+        assert list(folder.parent.glob("*/*")) == []
+
+
+@pytest.fixture
+def bob(runtime: Runtime) -> Session:
+    return hire(runtime, ScriptedModel(RULES))
+
+
+def here(said: str) -> str:
+    """A line about this process, told without its number and folder."""
+    return said.replace(f"kernel {PID} in {os.getcwd()!r}", "this one").replace(f"kernel {PID}", "this one")
+
+
+def told(folder: Path, *names: str) -> tuple[list[str], bool]:
+    lines, done = stop(folder, names or None)
+    return [here(line) for line in lines], done
+
+
+async def test_no_socket_before_the_first_run(folder: Path, bob: Session) -> None:
+    assert not folder.exists()
+    assert told(folder) == (["no kernel of yours has had work for agents"], True)
+    await bob.submit("hello")
+    assert [path.name for path in folder.iterdir()] == [f"{PID}.socket"]
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+async def test_stop_says_what_it_stopped_once_that_has_ended(folder: Path, runtime: Runtime, bob: Session) -> None:
+    amy = hire(runtime, ScriptedModel(RULES), "amy")
+    runs = [bob.submit("forever"), amy.submit("forever"), bob.submit("forever")]
+    await asyncio.to_thread(lambda: None)
+    assert told(folder) == (["this one: stopped bob, amy; ended bob#1, amy#1, bob#2"], True)
+    assert {run.status for run in runs} == {"cancelled"}
+    assert {session.state.label for session in runtime.sessions} == {"stopped"}
+    assert told(folder) == (["this one: stopped bob, amy; ended nothing"], True)
+
+
+async def test_stop_by_name(folder: Path, runtime: Runtime, bob: Session) -> None:
+    amy = hire(runtime, ScriptedModel(RULES), "amy")
+    going, run = bob.submit("forever"), amy.submit("forever")
+    assert told(folder, "amy") == (["this one: stopped amy; ended amy#1"], True)
+    assert told(folder, "amy", "eve") == (
+        ["this one: stopped amy; ended nothing", "no kernel has an agent named eve"],
+        False,
+    )
+    assert told(folder, "eve") == (["no kernel has an agent named eve"], False)
+    assert (run.status, going.done) == ("cancelled", False)
+
+
+async def test_list(folder: Path, runtime: Runtime, bob: Session) -> None:
+    hire(runtime, ScriptedModel(RULES), "amy")
+    run = bob.submit("forever")
+    async for record in run.stream():
+        if record.event.__class__.__name__ == "RunStarted":
+            break
+    lines, done = listed(folder)
+    assert ([here(line) for line in lines], done) == (
+        ["this one: bob running, 1 unfinished; amy idle, 0 unfinished"],
+        True,
+    )
+
+
+async def test_it_hears_also_after_a_move_and_there_and_back(folder: Path, runtime: Runtime, bob: Session) -> None:
+    await bob.submit("hello")
+    for where in ("notebook", "thread"):
+        runtime.loop(where)
+        told_ = await asyncio.to_thread(told, folder)
+        assert told_ == (["this one: stopped bob; ended nothing"], True)
+
+
+async def test_what_blocks_the_loop_is_said_and_it_is_done_afterwards(folder: Path, complaints: list[str]) -> None:
+    async with Runtime(environ={}) as rt:
+        control = Control(rt, folder)
+        run = hire(rt, ScriptedModel(RULES)).submit("forever")
+        async for _ in run.stream():
+            break
+        start = time.monotonic()
+        assert told(folder) == (["this one is busy: done when its cell ends"], False)
+        assert 0.9 < time.monotonic() - start < 1.5
+        assert listed(folder)[1] is False
+        assert not run.done
+        with pytest.raises(RunCancelled):
+            await run
+        assert rt["bob"].state.gate == "stopped"
+        control.close()
+
+
+async def test_a_run_that_does_not_end_is_said(folder: Path, runtime: Runtime) -> None:
+    go_on = threading.Event()
+
+    async def stubborn() -> str:
+        "Hold on."
+        while not go_on.is_set():
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.01)
+        return "done"
+
+    rules = [Rule(role="user", calls=[{"name": "stubborn"}]), Rule(reply="fine")]
+    run = hire(runtime, ScriptedModel(rules), tools=(stubborn,)).submit("go")
+    async for record in run.stream():
+        if record.event.__class__.__name__ == "ToolStarted":
+            break
+    assert told(folder) == (["this one: stopped bob; told, but not yet ended: bob#1"], False)
+    go_on.set()
+
+
+async def test_sockets_of_dead_kernels_are_removed(folder: Path, bob: Session) -> None:
+    await bob.submit("hello")
+    dead = folder / "1.socket"
+    with socket.socket(socket.AF_UNIX) as end:
+        end.bind(str(dead))
+    assert told(folder) == (["this one: stopped bob; ended nothing"], True)
+    assert not dead.exists()
+
+
+async def test_a_socket_of_a_process_that_had_this_number_is_replaced(folder: Path, bob: Session) -> None:
+    folder.mkdir(parents=True, mode=0o700)
+    with socket.socket(socket.AF_UNIX) as end:
+        end.bind(str(folder / f"{PID}.socket"))
+    await bob.submit("hello")
+    assert told(folder) == (["this one: stopped bob; ended nothing"], True)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"", b"x", b"[]", b"null", b"{}", b'{"do": "stop"}', b'{"do": "fly", "names": null}', b'{"do": "stop", "names": 5}', b"\xff" * 99],
+)  # fmt: skip
+async def test_what_is_no_request_is_left_unanswered(folder: Path, bob: Session, sent: bytes) -> None:
+    await bob.submit("hello")
+
+    def ask() -> bytes:
+        with socket.socket(socket.AF_UNIX) as end:
+            end.settimeout(5)
+            end.connect(str(folder / f"{PID}.socket"))
+            end.sendall(sent)
+            end.shutdown(socket.SHUT_WR)
+            return end.recv(100)
+
+    assert await asyncio.to_thread(ask) == b""
+    assert bob.state.gate == "open"
+
+
+async def test_who_asks_and_goes_away_is_obeyed_all_the_same(folder: Path, bob: Session) -> None:
+    run = bob.submit("forever")
+    async for _ in run.stream():
+        break
+    with socket.socket(socket.AF_UNIX) as end:
+        end.connect(str(folder / f"{PID}.socket"))
+        end.sendall(b'{"do": "stop", "names": null}')
+    with pytest.raises(RunCancelled):
+        await run
+
+
+async def test_a_folder_that_others_may_enter_is_not_used(
+    folder: Path, runtime: Runtime, bob: Session, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder.mkdir(parents=True)
+    folder.chmod(0o755)
+    assert await bob.submit("hello") == "fine"
+    assert list(folder.iterdir()) == []
+    with pytest.raises(PermissionError, match="is not this user's alone"):
+        stop(folder, None)
+    monkeypatch.setattr("whisper_nb.__main__.sockets_folder", lambda: folder)
+    assert main(["list"]) == 1
+    assert "cannot look for kernels" in capsys.readouterr().out
+
+
+async def test_the_command(
+    folder: Path, bob: Session, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("whisper_nb.__main__.sockets_folder", lambda: folder)
+    await bob.submit("hello")
+    assert main(["list"]) == 0
+    assert main(["stop", "--all"]) == 0
+    assert main(["stop", "eve"]) == 1
+    said = [here(line) for line in capsys.readouterr().out.splitlines()]
+    assert said == [
+        "this one: bob idle, 0 unfinished",
+        "this one: stopped bob; ended nothing",
+        "no kernel has an agent named eve",
+    ]
+    for words in ([], ["stop"], ["stop", "--all", "bob"], ["fly"]):
+        with pytest.raises(SystemExit) as left:
+            main(words)
+        assert left.value.code == 2
+
+
+def test_as_a_module_with_nobody_there(folder: Path) -> None:
+    folder.parent.mkdir(mode=0o700)
+    env = {**os.environ, "XDG_RUNTIME_DIR": str(folder.parent)}
+    done = subprocess.run(
+        [sys.executable, "-m", "whisper_nb", "stop", "--all"], env=env, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "no kernel of yours has had work for agents\n", "")
+
+
+def test_the_folder_is_the_users_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    assert sockets_folder().name == "whisper_nb"  # and there is no warning where no session says where
