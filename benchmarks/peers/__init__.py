@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 MODEL = "gpt-4o-mini"
+#: LiteLLM's quickest way to a server of one's own: without the OpenAI SDK beneath it.
+LITELLM_MODEL = f"hosted_vllm/{MODEL}"
 PROMPT = "You are a member of a team. Answer briefly."
 #: What the members may call: coroutine functions, which no framework needs a thread for.
 Tools = Sequence[Callable[..., Any]]
@@ -42,15 +44,21 @@ class Client:
     """How its turns are made, where that is for its user to choose."""
 
 
-OURS = Client("whisper_nb", "ours", "over_wire", peer=False, notes="streams every reply; whole history")
-OURS_OVER_LITELLM = Client("whisper_nb over LiteLLM", "ours", "over_litellm", peer=False, notes=OURS.notes)
-RAW = Client("raw aiohttp", "raw", peer=False, notes="the limit: streams, a list of messages, no framework")
-BARE = Client("bare LiteLLM", "bare", peer=False, notes="`acompletion(stream=True)` with whisper_nb's arguments")
-CLIENTS = (
-    OURS, RAW, OURS_OVER_LITELLM, BARE,
-    Client("agno", "agno", notes="whole replies; `InMemoryDb`, all runs in the context; telemetry off"),
-    Client("autogen-agentchat", "autogen", notes="whole replies; the agent's own context"),
-    Client("openai-agents", "openai_agents", notes="whole replies; `to_input_list()`; tracing off"),
-    Client("pydantic-ai", "pydantic_ai", notes="whole replies; `all_messages()`; pieces not held back (`debounce_by=None`)"),
-    Client("langgraph", "langgraph", notes="whole replies; `create_agent`, its messages handed back to it; tracing off"),
+OURS = Client("whisper_nb", "ours", "over_wire", peer=False, notes="streams every reply; its whole history")
+RAW = Client("raw aiohttp", "raw", peer=False, notes="the limit: streams every reply, keeps a list of messages")
+OURS_OVER_LITELLM = Client(
+    "whisper_nb over LiteLLM", "ours", "over_litellm", peer=False,
+    notes=f"whole replies (`stream: false`); its whole history; `{LITELLM_MODEL}`",
 )  # fmt: skip
+BARE = Client(
+    "bare LiteLLM", "bare", peer=False,
+    notes=f"whole replies, a list of messages; `{LITELLM_MODEL}`, called with whisper_nb's arguments",
+)  # fmt: skip
+PEERS = (
+    Client("agno", "agno", notes="whole replies; `InMemoryDb`, cached sessions, of which it sends the last 3 runs"),
+    Client("autogen-agentchat", "autogen", notes="whole replies; its whole context; reflects on what tools say"),
+    Client("openai-agents", "openai_agents", notes="whole replies; its `to_input_list()` given back"),
+    Client("pydantic-ai", "pydantic_ai", notes="whole replies; its `all_messages()` given back; streams undebounced"),
+    Client("langgraph", "langgraph", notes="whole replies; `create_agent`, its messages given back"),
+)
+CLIENTS = (OURS, RAW, OURS_OVER_LITELLM, BARE, *PEERS)

@@ -42,8 +42,8 @@ async def team(api_base: str, size: int, tools: Tools) -> AsyncGenerator[Sequenc
                 db=InMemoryDb(),
                 session_id=f"session-{number}",
                 add_history_to_context=True,
-                num_history_runs=1_000,
                 telemetry=False,
+                cache_session=True,
             )
 
         yield [Conversation(agent(number)) for number in range(size)]

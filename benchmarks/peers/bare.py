@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import MODEL, PROMPT, Tools
-from .raw import answer, reply_of, schemas
+from . import LITELLM_MODEL, PROMPT, Tools
+from .raw import answer, schemas
 
 SETTINGS = {"no-log": True, "timeout": 86_400.0, "num_retries": 0, "max_retries": 0, "_skip_mcp_handler": True}
 
@@ -20,14 +20,13 @@ class Conversation:
     litellm: Any
     arguments: dict[str, Any]
     tools: Tools
-    streams: bool
     messages: list[dict[str, Any]] = field(default_factory=lambda: [{"role": "system", "content": PROMPT}])
 
     async def ask(self, text: str) -> str:
         said = {"role": "user", "content": text}
         while True:
             self.messages.append(said)
-            reply = await (reply_of(self._deltas()) if self.streams else self._reply())
+            reply = await self._reply()
             self.messages.append(reply)
             if not reply.get("tool_calls"):
                 return str(reply["content"])
@@ -57,19 +56,7 @@ class Conversation:
 
 
 @asynccontextmanager
-async def whole(api_base: str, size: int, tools: Tools) -> AsyncGenerator[Sequence[Conversation], None]:
-    async with _team(api_base, size, tools, False) as team:
-        yield team
-
-
-@asynccontextmanager
-async def streaming(api_base: str, size: int, tools: Tools) -> AsyncGenerator[Sequence[Conversation], None]:
-    async with _team(api_base, size, tools, True) as team:
-        yield team
-
-
-@asynccontextmanager
-async def _team(api_base: str, size: int, tools: Tools, streams: bool) -> AsyncGenerator[Sequence[Conversation], None]:
+async def team(api_base: str, size: int, tools: Tools) -> AsyncGenerator[Sequence[Conversation], None]:
     os.environ |= {"LITELLM_MODE": "PRODUCTION", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
     import litellm
 
@@ -77,8 +64,7 @@ async def _team(api_base: str, size: int, tools: Tools, streams: bool) -> AsyncG
     litellm.telemetry = False
     litellm.suppress_debug_info = True
     litellm.disable_streaming_logging = True
-    model = os.environ.get("ROUTE", "openai") + "/" + MODEL
-    arguments = {"model": model, "api_base": api_base, "api_key": "none", **SETTINGS, **schemas(tools)}
-    yield [Conversation(litellm, arguments, tools, streams) for _ in range(size)]
+    arguments = {"model": LITELLM_MODEL, "api_base": api_base, "api_key": "none", **SETTINGS, **schemas(tools)}
+    yield [Conversation(litellm, arguments, tools) for _ in range(size)]
     await litellm.close_litellm_async_clients()
     litellm.in_memory_llm_clients_cache.flush_cache()

@@ -24,8 +24,11 @@ from . import Client, MakeTeam, Member, Tools
 #: Agents at once, and turns of each: to see what a turn costs by itself, and what many long conversations come to.
 FEW, MANY, TURNS = 10, 200, 20
 STREAMS = 100
+#: Who has the last token of a stream this much after it was sent, at the most, keeps up.
+LATE_MS = 50
 ROOT = Path(__file__).parents[2]
-PEERS = ROOT / ".venv-peers/bin/python"
+#: The interpreter of the environment that `make bench-peers` makes.
+PEERS_PYTHON = ROOT / ".venv-peers/bin/python"
 #: What frameworks would send to somebody, or ask somebody for, while they work.
 QUIET = {
     "NO_PROXY": "*",
@@ -75,7 +78,7 @@ async def streams(make: MakeTeam, url: str) -> Figures:
     return {
         "µs/token": used / STREAMS / PACED * 1e6,
         "lag p99 ms": p99(lags_ms(ticks)),
-        "last token late ms": max(late) * 1000,
+        "late ms": max(late) * 1000,
     }
 
 
@@ -120,7 +123,15 @@ async def _read(member: Member) -> float:
 
 def run(client: Client, work: str, url: str) -> Figures:
     """Measure in a new process: by the interpreter of the peers for a peer, else by this one."""
-    command = [PEERS if client.peer else sys.executable, "-m", __name__, client.module, client.function, work, url]
+    command = [
+        PEERS_PYTHON if client.peer else sys.executable,
+        "-m",
+        __name__,
+        client.module,
+        client.function,
+        work,
+        url,
+    ]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True, env=os.environ | QUIET)
     figures: Figures = json.loads(done.stdout.splitlines()[-1])
     return figures
