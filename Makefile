@@ -3,8 +3,9 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 STAMP := .venv/.installed
+PEERS := .venv-peers
 
-.PHONY: help demo test quick check kernel notebooks-test package browser chromium notebooks screenshots lab bench lock clean
+.PHONY: help demo test quick check kernel notebooks-test package browser chromium notebooks screenshots lab bench bench-peers lock clean
 UNIT := not kernel and not browser and not package
 
 help:  ## list the targets
@@ -65,9 +66,17 @@ lab: $(STAMP)  ## open the quickstart in JupyterLab
 bench: $(STAMP)  ## measure what it costs, against its goals; reported, not gated
 	@$(BIN)/python -m benchmarks
 
+bench-peers: $(STAMP) $(PEERS)/.installed  ## the same work by other frameworks, in an environment of their own
+	@$(BIN)/python -m benchmarks.peers
+
+$(PEERS)/.installed: benchmarks/peers/requirements.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install -q --disable-pip-version-check -r $<
+	@touch $@
+
 lock: $(STAMP)  ## resolve the dependencies anew
 	$(BIN)/uv pip compile -q --upgrade --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \
 		--no-emit-find-links --python-version 3.11 --all-extras --no-emit-package whisper-nb pyproject.toml -o requirements.lock
 
 clean:  ## remove the environment and caches
-	rm -rf .venv dist .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv $(PEERS) dist .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis

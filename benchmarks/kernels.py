@@ -14,6 +14,7 @@ from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import start_new_kernel
 
 from .measure import Figure
+from .server import serving
 
 CELLS = 20
 LOAD = """
@@ -25,6 +26,23 @@ start = time.perf_counter()
 seconds = time.perf_counter() - start
 measured = dict(ms=seconds * 1000, connects=len(connected), litellm="litellm" in sys.modules)
 """
+
+
+#: Cells, the same number for an empty kernel and for one that makes a call.
+SEEN = """
+import psutil, sys, time
+tokens = []
+def hear(record):
+    if type(record.event).__name__ == "TextStreamed": tokens.append(time.monotonic())
+"""
+OBSERVED = """
+%load_ext whisper_nb
+%agent new bob --model openai/gpt-4o-mini --set api_base={api_base}
+import whisper_nb as wnb
+forget = wnb.runtime().observe(hear)
+"""
+ANSWERED = "await wnb.runtime()['bob'].runs[-1]"
+RSS = "dict(rss=psutil.Process().memory_info().rss, litellm='litellm' in sys.modules, first=tokens[:1])"
 
 
 def loading() -> list[Figure]:
@@ -57,12 +75,33 @@ def asking() -> list[Figure]:
     ]
 
 
+def wire() -> list[Figure]:
+    """A cold kernel's first call of a provider that is reached over the wire, and what it leaves in memory."""
+    with kernel() as client:
+        for code in (SEEN, "%load_ext benchmarks.empty", "pass"):
+            ask(client, code)
+        empty = evaluate(client, "pass", RSS)
+    with serving() as url, kernel() as client:
+        ask(client, SEEN)
+        ask(client, OBSERVED.format(api_base=url + "/plain"))
+        start = time.monotonic()  # one clock for all processes
+        ask(client, "%%agent bob\nhello")
+        ours = evaluate(client, ANSWERED, RSS)
+    (first,) = ours["first"]
+    name = "a cold kernel's first call over the wire: "
+    return [
+        Figure(name + "first token", (first - start) * 1000, "ms", at_most=300),
+        Figure(name + "RSS over an empty kernel", (ours["rss"] - empty["rss"]) / 1e6, "MB", at_most=40),
+        Figure(name + "litellm imported", ours["litellm"], at_most=0),
+    ]
+
+
 @contextmanager
 def kernel() -> Iterator[BlockingKernelClient]:
     """A kernel that knows no key, so that agents are offline."""
     env = {
         name: value for name, value in os.environ.items() if not name.endswith("_API_KEY") and name != "WHISPER_MODEL"
-    }
+    } | {"NO_PROXY": "*"}
     manager, client = start_new_kernel(env=env, extra_arguments=["--log-level=ERROR"])
     try:
         ask(client, "pass")
@@ -74,9 +113,14 @@ def kernel() -> Iterator[BlockingKernelClient]:
 
 def load(client: BlockingKernelClient, extension: str) -> dict[str, Any]:
     """Load an extension and say what that took."""
-    reply = execute(client, LOAD.format(extension=extension), measured="measured")
-    measured: dict[str, Any] = ast.literal_eval(reply["user_expressions"]["measured"]["data"]["text/plain"])
-    return measured
+    return evaluate(client, LOAD.format(extension=extension), "measured")
+
+
+def evaluate(client: BlockingKernelClient, code: str, expression: str) -> dict[str, Any]:
+    """Run a cell; the value of an expression after it."""
+    reply = execute(client, code, value=expression)
+    value: dict[str, Any] = ast.literal_eval(reply["user_expressions"]["value"]["data"]["text/plain"])
+    return value
 
 
 def ask(client: BlockingKernelClient, code: str) -> float:
@@ -88,7 +132,9 @@ def ask(client: BlockingKernelClient, code: str) -> float:
 
 def execute(client: BlockingKernelClient, code: str, **expressions: str) -> dict[str, Any]:
     """Run a cell; its reply's content."""
-    client.execute(code, user_expressions=expressions)
-    content: dict[str, Any] = client.get_shell_msg(timeout=60)["content"]
+    sent = client.execute(code, user_expressions=expressions)
+    while (reply := client.get_shell_msg(timeout=60))["parent_header"].get("msg_id") != sent:
+        pass  # a slow kernel was asked more than once whether it is there
+    content: dict[str, Any] = reply["content"]
     assert content["status"] == "ok", content
     return content

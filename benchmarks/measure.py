@@ -69,3 +69,20 @@ def lags_ms(ticks: Sequence[Tick], since: float = 0.0) -> list[float]:
 
 def p99(values: Sequence[float]) -> float:
     return statistics.quantiles(values, n=100)[-1]
+
+
+def line(figures: Sequence[Figure]) -> str:
+    """A row of the table, from one figure of each round."""
+    values = [figure.value for figure in figures]
+    median, figure = statistics.median(values), figures[0]
+    unit = f" {figure.unit}" if figure.unit else ""
+    goal = met = ""
+    if figure.at_most is not None:
+        goal, met = f"≤ {say(figure.at_most)}{unit}", "met" if median <= figure.at_most else "missed"
+    elif figure.at_least is not None:
+        goal, met = f"≥ {say(figure.at_least)}{unit}", "met" if median >= figure.at_least else "missed"
+    return f"| {figure.what} | {say(median)}{unit} | {say(min(values))}–{say(max(values))} | {goal} | {met} |"
+
+
+def say(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

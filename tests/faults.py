@@ -35,6 +35,9 @@ from provider import (
 #: What is sent, and what providers say back: it must be nowhere.
 KEY = "sk-canary-4f0c7d1e9b2a8365c1d0e7"
 
+#: Between two pieces that are to be read one after the other.
+READ = Pause(0.05)
+
 Place = Literal["the provider", "a closed port", "https"]
 
 
@@ -169,7 +172,7 @@ HANGS = [
     Fault("text without an end", [*text("Hel"), *[*text("."), Pause(0.02)] * 1_000], None, kept="Hel..."),
     Fault("no end after the reason", [*text("Hel"), finish("stop"), HANG], None, kept="Hel", may_say="Hel"),
     # aiohttp does not notice by itself.
-    Fault("a chunk of a wrong length", Raw([_SSE, _chunked(_HEL), Pause(0.05), b"zz\r\nxx\r\n", HANG]), None, kept="Hel"),
+    Fault("a chunk of a wrong length", Raw([_SSE, _chunked(_HEL), READ, b"zz\r\nxx\r\n", HANG]), None, kept="Hel"),
     Fault("half a tool call and then silence", [*call(0, "add", '{"a": 1'), HANG], None),
 ]  # fmt: skip
 HANGS = _each(HANGS, hangs=True)
@@ -193,7 +196,7 @@ TRUNCATIONS = [
     Fault("half a tool call and a cut", [*text("Hel"), *call(0, "add", '{"a": 1'), CUT], kept="Hel"),
     Fault("a whole tool call and the end", call(0, "add", '{"a": 1, "b": 2}')),
     Fault("a whole tool call and [DONE]", [*call(0, "add", '{"a": 1, "b": 2}'), DONE]),
-    Fault("shorter than it said", Raw([_head(Content_Type="text/event-stream", Content_Length="100000"), _HEL, Pause(0.05)]), Raw([_SIZED, b'{"id": "1"']), kept="Hel"),
+    Fault("shorter than it said", Raw([_head(Content_Type="text/event-stream", Content_Length="100000"), _HEL, READ]), Raw([_SIZED, b'{"id": "1"']), kept="Hel"),
     Fault("chunks of a wrong length", Raw([_SSE, b"zz\r\nxx\r\n"]), Raw([_head(Content_Type="application/json", Transfer_Encoding="chunked"), b"zz\r\nxx\r\n"])),
     Fault("no last chunk", Raw([_SSE, _chunked(_HEL)]), None, kept="Hel"),
     Fault("no last chunk, half a tool call", Raw([_SSE, _chunked(_HALF_TOOL)]), None),
@@ -205,7 +208,7 @@ TRUNCATIONS = [
 def _both(stream: object, whole: object) -> tuple[Answer, Answer]:
     """A chunk that is wrong, after a good one; and a body that is."""
     piece = stream if isinstance(stream, bytes) else data(stream)
-    return [*text("Hel"), piece, finish("stop"), DONE], _json(whole)
+    return [*text("Hel"), READ, piece, finish("stop"), DONE], _json(whole)
 
 
 NONSENSE = [
@@ -220,7 +223,7 @@ NONSENSE = [
     Fault("an error with a 200", _json(_ERROR, headers=_JSON)),
     Fault("an error as the first event", [data(_ERROR), DONE], None, says="upstream died"),
     Fault("an error in the middle", [*text("Hel"), data(_ERROR), DONE], None, kept="Hel", says="upstream died"),
-    Fault("a reason that is an error", [*text("Hel"), finish("error"), DONE], kept="Hel"),
+    Fault("a reason that is an error", [*text("Hel"), READ, finish("error"), DONE], kept="Hel"),
     Fault("choices are empty", [chunk(), DONE], _json({**_WHOLE, "choices": []})),
     Fault("choices are missing", [data({"id": "1", "object": "chat.completion.chunk"}), DONE], _json({"id": "1"})),
     Fault("choices are null", *_both({**chunk(), "choices": None}, {**_WHOLE, "choices": None}), kept="Hel", may_say="Hel"),
@@ -257,23 +260,31 @@ _OVERLOADED = {"type": "overloaded_error", "message": f"Overloaded, Bearer {KEY}
 
 
 def _told(*pieces: bytes) -> list[bytes]:
-    return [_START, _TEXT, *pieces]
+    return [_START, _TEXT, READ, *pieces]
 
+
+_MESSAGE = {
+    "id": "1", "type": "message", "role": "assistant", "model": "m", "content": [{"type": "text", "text": "Hello"}],
+    "stop_reason": "end_turn", "stop_sequence": None, "usage": {"input_tokens": 7, "output_tokens": 2},
+}  # fmt: skip
 
 #: Of Anthropic's format alone.
 ANTHROPIC = [
-    Fault("an error event at once", [event("error", error=_OVERLOADED)], says="Overloaded"),
-    Fault("an error event in the middle", _told(event("error", error=_OVERLOADED)), kept="Hel", says="Overloaded"),
-    Fault("a start and the end", [_START]),
-    Fault("no reason before message_stop", _told(event("message_stop")), kept="Hel"),
-    Fault("a reason that is null", _told(event("message_delta", delta={"stop_reason": None}, usage={"output_tokens": 2}), event("message_stop")), kept="Hel"),
-    Fault("an event of a wrong shape", _told(event("content_block_delta", index=0, delta=None), _END), kept="Hel"),
-    Fault("an event that is no JSON", _told(b"event: content_block_delta\ndata: {oops}\n\n", _END), kept="Hel"),
-    Fault("an event that is a list", _told(b"event: content_block_delta\ndata: [1]\n\n", _END), kept="Hel"),
-    Fault("text that is a number", _told(event("content_block_delta", index=0, delta={"type": "text_delta", "text": 42}), _END), kept="Hel"),
-    Fault("bad UTF-8 in an event", _told(_TEXT.replace(b"Hel", b"\xff\xfe"), _END), kept="Hel"),
-    Fault("OpenAI's format at Anthropic's address", [data(one) for one in [*text("Hel"), finish()]]),
-    Fault("an event that is not known", _told(event("news", news=1), _END), kept="Hel", may_say="Hel"),
+    Fault("an error event at once", [event("error", error=_OVERLOADED)], None, says="Overloaded"),
+    Fault("an error event in the middle", _told(event("error", error=_OVERLOADED)), None, kept="Hel", says="Overloaded"),
+    Fault("a start and the end", [_START], None),
+    Fault("no reason before message_stop", _told(event("message_stop")), None, kept="Hel"),
+    Fault("a reason that is null", _told(event("message_delta", delta={"stop_reason": None}, usage={"output_tokens": 2}), event("message_stop")), None, kept="Hel"),
+    Fault("an event of a wrong shape", _told(event("content_block_delta", index=0, delta=None), _END), None, kept="Hel"),
+    Fault("an event that is no JSON", _told(b"event: content_block_delta\ndata: {oops}\n\n", _END), None, kept="Hel"),
+    Fault("an event that is a list", _told(b"event: content_block_delta\ndata: [1]\n\n", _END), None, kept="Hel"),
+    Fault("text that is a number", _told(event("content_block_delta", index=0, delta={"type": "text_delta", "text": 42}), _END), None, kept="Hel"),
+    Fault("bad UTF-8 in an event", _told(_TEXT.replace(b"Hel", b"\xff\xfe"), _END), None, kept="Hel"),
+    Fault("OpenAI's format at Anthropic's address", [data(one) for one in [*text("Hel"), finish()]], None),
+    Fault("a whole reply without a reason", None, _json(_MESSAGE | {"stop_reason": None})),
+    Fault("a whole reply that is an error", None, _json({"type": "error", "error": _OVERLOADED}), says="Overloaded"),
+    Fault("content that is null", None, _json(_MESSAGE | {"content": None})),
+    Fault("an event that is not known", _told(event("news", news=1), _END), None, kept="Hel", may_say="Hel"),
 ]  # fmt: skip
 
 BIG = [

@@ -345,7 +345,10 @@ def _message(folded: Folded) -> dict[str, Any]:
     content += [{"type": "text", "text": folded.text}] if folded.text else []
     for made in folded.calls.values():
         function = made["function"]
-        arguments = json.loads(function["arguments"] or "{}")
+        try:
+            arguments = json.loads(function["arguments"] or "{}")
+        except ValueError:  # half of them
+            arguments = {}
         content.append({"type": "tool_use", "id": made["id"], "name": function["name"], "input": arguments})
     return _envelope(folded.usage, content=content, stop_reason=_REASONS.get(folded.reason or "", folded.reason))
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from doubles import hire
 
-from whisper_nb import Rule, RunCancelled, Runtime, ScriptedModel, Session
+from whisper_nb import Rule, Run, RunCancelled, Runtime, ScriptedModel, Session
 from whisper_nb.__main__ import main
 from whisper_nb.control import Control, listed, stop
 from whisper_nb.paths import sockets_folder
@@ -49,6 +49,14 @@ def bob(runtime: Runtime) -> Session:
     return hire(runtime, ScriptedModel(RULES))
 
 
+async def under_way(runtime: Runtime, *runs: Run) -> None:
+    """Wait until these have started, or are queued behind others."""
+    for run in runs:
+        async for _ in run.stream():
+            break
+    runtime.home.do(lambda: None)  # everybody has heard of it
+
+
 def here(said: str) -> str:
     """A line about this process, told without its number and folder."""
     return said.replace(f"kernel {PID} in {os.getcwd()!r}", "this one").replace(f"kernel {PID}", "this one")
@@ -70,7 +78,7 @@ async def test_no_socket_before_the_first_run(folder: Path, bob: Session) -> Non
 async def test_stop_says_what_it_stopped_once_that_has_ended(folder: Path, runtime: Runtime, bob: Session) -> None:
     amy = hire(runtime, ScriptedModel(RULES), "amy")
     runs = [bob.submit("forever"), amy.submit("forever"), bob.submit("forever")]
-    await asyncio.to_thread(lambda: None)
+    await under_way(runtime, *runs)
     assert told(folder) == (["this one: stopped bob, amy; ended bob#1, amy#1, bob#2"], True)
     assert {run.status for run in runs} == {"cancelled"}
     assert {session.state.label for session in runtime.sessions} == {"stopped"}
@@ -80,6 +88,7 @@ async def test_stop_says_what_it_stopped_once_that_has_ended(folder: Path, runti
 async def test_stop_by_name(folder: Path, runtime: Runtime, bob: Session) -> None:
     amy = hire(runtime, ScriptedModel(RULES), "amy")
     going, run = bob.submit("forever"), amy.submit("forever")
+    await under_way(runtime, going, run)
     assert told(folder, "amy") == (["this one: stopped amy; ended amy#1"], True)
     assert told(folder, "amy", "eve") == (
         ["this one: stopped amy; ended nothing", "no kernel has an agent named eve"],
@@ -114,8 +123,7 @@ async def test_what_blocks_the_loop_is_said_and_it_is_done_afterwards(folder: Pa
     async with Runtime(environ={}) as rt:
         control = Control(rt, folder)
         run = hire(rt, ScriptedModel(RULES)).submit("forever")
-        async for _ in run.stream():
-            break
+        await under_way(rt, run)
         start = time.monotonic()
         assert told(folder) == (["this one is busy: done when its cell ends"], False)
         assert 0.9 < time.monotonic() - start < 1.5
@@ -182,10 +190,9 @@ async def test_what_is_no_request_is_left_unanswered(folder: Path, bob: Session,
     assert bob.state.gate == "open"
 
 
-async def test_who_asks_and_goes_away_is_obeyed_all_the_same(folder: Path, bob: Session) -> None:
+async def test_who_asks_and_goes_away_is_obeyed_all_the_same(folder: Path, runtime: Runtime, bob: Session) -> None:
     run = bob.submit("forever")
-    async for _ in run.stream():
-        break
+    await under_way(runtime, run)
     with socket.socket(socket.AF_UNIX) as end:
         end.connect(str(folder / f"{PID}.socket"))
         end.sendall(b'{"do": "stop", "names": null}')

@@ -15,7 +15,8 @@ from typing import Any, Self
 
 from jupyter_client.manager import AsyncKernelManager
 
-OFFLINE = Path(__file__).parents[1] / "offline"
+ROOT = Path(__file__).parents[2]
+OFFLINE = ROOT / "tests" / "offline"
 TIMEOUT_S = 10.0
 
 
@@ -99,7 +100,7 @@ class Kernel:
 
     def __init__(self, folder: Path, python_path: tuple[Path, ...] = ()) -> None:
         self._folder = folder
-        self._path = os.pathsep.join(str(path) for path in (OFFLINE, *python_path))
+        self._path = os.pathsep.join(str(path) for path in (OFFLINE, ROOT, *python_path))
         self.stderr = folder / "stderr"
         self.messages: list[Message] = []
         self._cells: dict[str, Cell] = {}

@@ -1,0 +1,15 @@
+"""The client that the models of peers are given: one for a whole team, on the quicker of the SDK's two transports."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+
+@asynccontextmanager
+async def client(api_base: str) -> AsyncGenerator[Any, None]:
+    from openai import AsyncOpenAI, DefaultAioHttpClient
+
+    async with AsyncOpenAI(base_url=api_base, api_key="none", http_client=DefaultAioHttpClient()) as openai:
+        yield openai

@@ -1,0 +1,148 @@
+"""What is measured of a client, the same for all; `python -m benchmarks.peers.work MODULE FUNCTION WORK URL` says it as JSON.
+
+In a process of its own on the first core; the server has the last one. The CPU is that of this process, with all its threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+from benchmarks.measure import lags_ms, p99, pin, ticking
+from benchmarks.server import PACED, PLAIN
+
+from . import Client, MakeTeam, Member, Tools
+
+#: Agents at once, and turns of each: to see what a turn costs by itself, and what many long conversations come to.
+FEW, MANY, TURNS = 10, 200, 20
+STREAMS = 100
+#: Who has the last token of a stream this much after it was sent, at the most, keeps up.
+LATE_MS = 50
+ROOT = Path(__file__).parents[2]
+#: The interpreter of the environment that `make bench-peers` makes.
+PEERS_PYTHON = ROOT / ".venv-peers/bin/python"
+#: What frameworks would send to somebody, or ask somebody for, while they work.
+QUIET = {
+    "NO_PROXY": "*",
+    "OPENAI_API_KEY": "none",
+    "AGNO_TELEMETRY": "false",
+    "OPENAI_AGENTS_DISABLE_TRACING": "1",
+    "LANGSMITH_TRACING": "false",
+    "OTEL_SDK_DISABLED": "true",
+}
+Figures = dict[str, float]
+
+
+async def add(a: int, b: int) -> str:
+    """Add two whole numbers."""
+    return str(a + b)
+
+
+async def cost(make: MakeTeam, url: str) -> Figures:
+    """CPU in µs of a turn, and of a turn with a tool call, each the first of its conversation: few at once, without pause."""
+    return {
+        "µs/turn": await _cost(make, url + "/plain", ()),
+        "µs/tool turn": await _cost(make, url + "/tools", (add,)),
+    }
+
+
+async def busy(make: MakeTeam, url: str) -> Figures:
+    """Turns a second of many agents, each waiting for the server's latency."""
+    async with make(url + "/plain", FEW, ()) as team:
+        await _talk(team, 1)
+    async with make(url + "/late", MANY, ()) as team:
+        gc.collect()
+        start = time.monotonic()
+        await _talk(team, TURNS)
+        return {"turns/s": MANY * TURNS / (time.monotonic() - start)}
+
+
+async def streams(make: MakeTeam, url: str) -> Figures:
+    """Many slow replies at once: CPU in µs of a token, how long the loop is held up, how late the last token comes."""
+    async with make(url + "/plain", FEW, ()) as team:
+        await asyncio.gather(*(_read(member) for member in team))
+    async with make(url + "/paced", STREAMS, ()) as team:
+        gc.collect()
+        async with ticking() as ticks:
+            start = time.process_time()
+            late = await asyncio.gather(*(_read(member) for member in team))
+            used = time.process_time() - start
+    return {
+        "µs/token": used / STREAMS / PACED * 1e6,
+        "lag p99 ms": p99(lags_ms(ticks)),
+        "late ms": max(late) * 1000,
+    }
+
+
+async def _cost(make: MakeTeam, api_base: str, tools: Tools) -> float:
+    async with make(api_base, FEW * TURNS + FEW, tools) as team:
+        await _talk(team[:FEW], 1)  # imports and connects
+        gc.collect()
+        start = time.process_time()
+        await asyncio.gather(*(_in_turn(team[first::FEW][1:]) for first in range(FEW)))
+        await asyncio.sleep(0.1)  # for what is still done behind them
+        return (time.process_time() - start) / FEW / TURNS * 1e6
+
+
+async def _in_turn(team: Sequence[Member]) -> None:
+    for member in team:
+        await _ask(member, "What about it?")
+
+
+async def _talk(team: Sequence[Member], turns: int) -> None:
+    async def talk(member: Member) -> None:
+        for number in range(turns):
+            await _ask(member, f"What about {number}?")
+
+    await asyncio.gather(*(talk(member) for member in team))
+
+
+async def _ask(member: Member, text: str) -> None:
+    reply = await member.ask(text)
+    assert reply.split() == ["word"] * PLAIN, reply
+
+
+async def _read(member: Member) -> float:
+    """Read a reply; how late its last token came, where that says when it was sent."""
+    pieces, came = [], 0.0
+    async for piece in member.stream("Go on."):
+        if piece:
+            pieces.append(piece)
+            came = time.monotonic()
+    last = "".join(pieces).split()[-1]
+    return 0.0 if last == "word" else came - float(last)
+
+
+def run(client: Client, work: str, url: str) -> Figures:
+    """Measure in a new process: by the interpreter of the peers for a peer, else by this one."""
+    command = [
+        PEERS_PYTHON if client.peer else sys.executable,
+        "-m",
+        __name__,
+        client.module,
+        client.function,
+        work,
+        url,
+    ]
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True, env=os.environ | QUIET)
+    figures: Figures = json.loads(done.stdout.splitlines()[-1])
+    return figures
+
+
+def main(module: str, function: str, work: str, url: str) -> None:
+    pin(0)
+    make: MakeTeam = getattr(import_module(f"benchmarks.peers.{module}"), function)
+    measure = {"cost": cost, "busy": busy, "streams": streams}[work]
+    print(json.dumps(asyncio.run(measure(make, url))))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
