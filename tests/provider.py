@@ -148,7 +148,7 @@ class Request:
     @property
     def streams(self) -> bool:
         """Whether the reply is asked for chunk by chunk."""
-        return bool(self.body.get("stream"))
+        return bool(self.body.get("stream")) or "stream" in self.path  # Gemini says it there
 
     @property
     def anthropic(self) -> bool:

@@ -47,9 +47,11 @@ def test_bytes_that_are_not_utf8_are_an_error_and_what_came_before_is_kept() -> 
         fed([b"data: \xed\xa0\x80\n\n"])  # half of a surrogate pair
 
 
-@pytest.mark.parametrize("pieces", [[b"x" * 101], [b"x"] * 101, [b"data: " + b"x" * 100], [b"data: xxxx\n"] * 11])
+@pytest.mark.parametrize(
+    "pieces", [[b"x" * 101], [b"x"] * 101, [b"data: " + b"x" * 100], [b"data: xxxx\n"] * 11, [b": ping\n\n"] * 20]
+)
 def test_an_event_has_a_limit(pieces: list[bytes]) -> None:
-    with pytest.raises(ValueError, match="larger than 100 bytes"):
+    with pytest.raises(ValueError, match="100 bytes came"):
         fed(pieces, 100)
 
 

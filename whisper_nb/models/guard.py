@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
 
-from .reading import FAILURES, REFUSAL_LIMIT, REPLY_LIMIT, TOO_LARGE, Distrusted
+from .reading import EVENT_LIMIT, FAILURES, REFUSAL_LIMIT, REPLY_LIMIT, TOO_LARGE, Distrusted
 from .sse import Events
 
 #: So many bytes may be read in a row before the loop has its turn: what arrives all the time never makes a reader wait.
@@ -40,7 +40,7 @@ async def _guard(response: httpx.Response) -> None:
     """The hook for responses: have the body checked as it is read."""
     assert isinstance(response.stream, httpx.AsyncByteStream)
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if response.status_code >= 400:
+    if response.status_code >= 300:
         response.stream = _Guarded(response.stream, REFUSAL_LIMIT, _Refusal())
         return
     check: Callable[[bytes], None] | None = None
@@ -97,12 +97,22 @@ class _Stream:
     """Server-sent events of JSON objects, whoever's format they are in."""
 
     def __init__(self) -> None:
-        self._events = Events(REPLY_LIMIT)
+        self._events = Events(EVENT_LIMIT)
+        self._reason: Any = None  # Anthropic's
 
     def __call__(self, received: bytes) -> None:
         for data in self._events.feed(received) if received else ():
             if data.strip() != "[DONE]":
-                _check_reason(_object(data))
+                said = _object(data)
+                _check_reason(said)
+                self._check_stop(said)
+
+    def _check_stop(self, said: dict[str, Any]) -> None:
+        delta = said.get("delta")
+        if said.get("type") == "message_delta" and isinstance(delta, dict):
+            self._reason = delta.get("stop_reason") or self._reason
+        elif said.get("type") == "message_stop" and not self._reason:
+            raise Distrusted("it has no stop reason, so that nobody knows whether it is whole")
 
 
 class _Whole:

@@ -12,8 +12,9 @@ import os
 import re
 import warnings
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import replace
+from importlib import import_module
 from typing import Any
 from weakref import WeakSet
 
@@ -172,6 +173,7 @@ class LiteLLMModel:
         asked = not (place.api_key or place.api_base or place.provider in _KEYLESS or place.provider in PROVIDERS)
         if asked and (missing := litellm.validate_environment(self._model)["missing_keys"]):
             raise no_key(place, *missing)
+        _rehearse(litellm, self._model)
         return litellm
 
     def _arguments(self, request: Request) -> dict[str, Any]:
@@ -222,7 +224,7 @@ class LiteLLMModel:
         for cause in causes:
             if isinstance(cause, Distrusted):
                 return failures.broken(str(cause))
-        if not begun and answer is not None:
+        if not begun and answer is not None and answer.status_code >= 300:
             return failures.refused(answer.status_code, text, retry_after(answer.headers))
         unreached = any(isinstance(one, OSError) or "ConnectError" in type(one).__name__ for one in causes)
         # litellm says 500 too where nobody answered at all.
@@ -234,9 +236,24 @@ class LiteLLMModel:
             return failures.unreached(text, sent=begun or not unreached)
         if begun and isinstance(status, int):
             return failures.told(text, status)
-        if not begun and isinstance(status, int) and status < 500:
+        if not begun and isinstance(status, int) and 400 <= status < 500:
             return failures.refused(status, text)  # by litellm itself
         return failures.broken(text or type(error).__name__)
+
+
+def _rehearse(litellm: Any, model: str) -> None:
+    """A call that goes nowhere: the first one imports hundreds of modules, which shall not hold up the loop."""
+    with suppress(Exception):  # whatever it is, the real call will say it
+        litellm.completion(
+            model=model,
+            messages=[{"role": "user", "content": "-"}],
+            mock_response="-",
+            api_key="none",
+            **{"no-log": True},
+        )
+    with suppress(ImportError):
+        for name in ("admin", "beta", "chat"):
+            import_module(f"openai.resources.{name}")
 
 
 def _make_client(litellm: Any) -> Any:
@@ -301,6 +318,7 @@ def import_litellm() -> Any:
     os.environ.update(_ENVIRONMENT)
     # Agents never print, and what it logs may quote what was sent.
     logging.getLogger("LiteLLM").setLevel(logging.CRITICAL)
+    logging.getLogger("openai").setLevel(logging.INFO)  # below that it logs what a provider echoed, the key perhaps
     import litellm
 
     litellm.telemetry = False

@@ -10,8 +10,9 @@ from ..messages import CallDelta, Finish, Usage
 
 #: What some providers give as the reason when they failed in the middle of a reply.
 FAILURES = frozenset({"error", "network_error"})
-#: The most bytes of one reply: far above any model's, far below what harms a notebook. And of a refusal.
-REPLY_LIMIT, REFUSAL_LIMIT = 16 * 2**20, 65_536
+#: The most bytes of one reply: far above any model's, far below what harms a notebook. Of one piece of a stream, with all
+#: that says nothing before it. And of a refusal.
+REPLY_LIMIT, EVENT_LIMIT, REFUSAL_LIMIT = 16 * 2**20, 4 * 2**20, 65_536
 TOO_LARGE = f"it is larger than {REPLY_LIMIT // 2**20} MB, and was closed"
 
 

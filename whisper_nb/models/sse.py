@@ -11,7 +11,7 @@ class Events:
     """The events of one stream so far.
 
     Args:
-        limit: the most bytes that one event may have.
+        limit: the most bytes until an event is complete, comments and all that says nothing included.
     """
 
     __slots__ = ("_data", "_limit", "_pieces", "_size", "_started")
@@ -21,7 +21,7 @@ class Events:
         self._started = False
         self._pieces: list[bytes] = []  # of a line that is not complete
         self._data: list[bytes] = []  # of an event that is not complete
-        self._size = 0  # of both
+        self._size = 0  # since the last event
 
     def feed(self, received: bytes) -> Iterator[str]:
         """The data of each event that is complete now, to be taken before the next feeding.
@@ -30,7 +30,7 @@ class Events:
 
         Raises:
             UnicodeDecodeError: an event is not UTF-8. The specification would put � there, and nobody would know.
-            ValueError: an event is larger than the limit.
+            ValueError: more than the limit, and no event.
         """
         if not self._started:
             self._started = True
@@ -40,7 +40,7 @@ class Events:
             return
         self._size += len(received)
         if self._size > self._limit:
-            raise ValueError(f"one event is larger than {self._limit:,} bytes")
+            raise ValueError(f"{self._limit:,} bytes came and no event was complete")
         if b"\n" not in received and b"\r" not in received and not self._ends_in_cr:
             self._pieces.append(received)  # put together once: a line may come in thousands of pieces
             return
@@ -68,9 +68,11 @@ class Events:
     def _take(self, line: bytes) -> str | None:
         """One line; the event that it completes."""
         if not line:
+            if not self._data:
+                return None
             data, self._data = self._data, []
             self._size = sum(map(len, self._pieces))
-            return b"\n".join(data).decode() if data else None
+            return b"\n".join(data).decode()
         name, _, value = line.partition(b":")
         if name == b"data":
             self._data.append(value.removeprefix(b" "))

@@ -27,7 +27,7 @@ from .failures import Failures, no_key, retry_after
 from .lite import count_tokens
 from .parameters import parameters, tools_of
 from .prices import Listed, entry, listed_cost, told_cost
-from .reading import REFUSAL_LIMIT, REPLY_LIMIT, TOO_LARGE, Distrusted, Reading, text_of
+from .reading import EVENT_LIMIT, REFUSAL_LIMIT, REPLY_LIMIT, TOO_LARGE, Distrusted, Reading, text_of
 from .sse import Events
 
 if TYPE_CHECKING:
@@ -267,7 +267,7 @@ def _proxy(address: str) -> str | None:
 
 async def _streamed(response: aiohttp.ClientResponse, reading: WireReading) -> AsyncGenerator[list[Delta], None]:
     """The deltas of a stream: what arrived together comes together, text as one."""
-    events, size = Events(REPLY_LIMIT), 0
+    events, size = Events(EVENT_LIMIT), 0
     async for received in response.content.iter_any():
         size += len(received)
         if size > REPLY_LIMIT:
