@@ -69,7 +69,9 @@ def checked_parts(prompt: object, priority: str, timeout_s: float | None) -> lis
     checked_priority(priority)
     if timeout_s is not None and not timeout_s > 0:
         raise ConfigError(f"timeout {timeout_s!r} is not more than 0 seconds")
-    pieces = list(prompt) if isinstance(prompt, Sequence) and not isinstance(prompt, str | bytes) else [prompt]
+    pieces = (
+        list(prompt) if isinstance(prompt, Sequence) and not isinstance(prompt, str | bytes | bytearray) else [prompt]
+    )
     parts: list[str | Image | Run] = []
     for piece in pieces:
         part = piece if isinstance(piece, str | Run) else image_of(piece)
