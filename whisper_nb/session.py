@@ -231,15 +231,21 @@ class Session:
         more: whoever tries is cancelled again.
         """
         self._order = self._order or asyncio.Lock()
+        if type(event) is events.TextStreamed and not self._order.locked():  # is not stored, and overtakes nothing
+            self._apply(self._stamped(event, run), run)
+            return
         async with self._order:
-            if run is not None and run.done:
-                raise asyncio.CancelledError
             if isinstance(event, events.StateChanged):  # its gate moved when it was posted; it may wait by now
                 event = events.StateChanged(replace(event.state, activity=self.state.activity))
-            record = Record(next(self.ports.seq), time.time(), self.name, run.id if run else None, event)
+            record = self._stamped(event, run)
             if not isinstance(event, events.TextStreamed):
                 await self.ports.store.append(record)
             self._apply(record, run)
+
+    def _stamped(self, event: Event, run: Run | None) -> Record:
+        if run is not None and run.done:
+            raise asyncio.CancelledError
+        return Record(next(self.ports.seq), time.time(), self.name, run.id if run else None, event)
 
     async def shift(self, trigger: Trigger, run: Run) -> None:
         """Move the axis of activity, between running and waiting."""
@@ -354,6 +360,8 @@ class Session:
     def _apply(self, record: Record, run: Run | None) -> None:
         """What an event changes, once it is stored. Replaying the events of a session gives its state again."""
         match record.event, run:
+            case events.TextStreamed(), _:
+                pass  # first, for there are most of them
             case events.RunQueued(), Run():
                 insort(self._queue, run, key=start_order)
             case events.RunMoved(priority, before), Run() if run in self._queue:  # it may have started meanwhile
