@@ -34,7 +34,7 @@ def as_image(source: object) -> Image:
     """The image that somebody means, as `image_of`. ConfigError: it is none."""
     if image := image_of(source):
         return image
-    remedy = "; PIL.Image.fromarray makes one of an array" if hasattr(source, "__array__") else ""
+    remedy = "; PIL.Image.fromarray makes one of an array of pixels" if hasattr(source, "__array__") else ""
     raise ConfigError(f"{type(source).__name__} is no kind of image: {ALLOWED}{remedy}")
 
 
