@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, assert_never
@@ -185,6 +186,17 @@ def whole(text: str) -> str:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
+def _sendable(arguments: str) -> str:
+    """A call's arguments as every provider takes them back: what is no JSON object, or no text, would fail each later call."""
+    try:
+        read = json.loads(arguments or "{}")
+    except (ValueError, RecursionError):
+        return "{}"
+    if not isinstance(read, dict):
+        return "{}"
+    return whole(json.dumps(read, ensure_ascii=False)) if "\\u" in arguments else arguments or "{}"
+
+
 @dataclass(frozen=True, slots=True)
 class ToolSchema:
     """What a model is told of a tool."""
@@ -235,7 +247,11 @@ def to_openai(message: Message) -> dict[str, Any]:
                 "role": "assistant",
                 "content": text or None,
                 "tool_calls": [
-                    {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+                    {
+                        "id": call.id,
+                        "type": "function",
+                        "function": {"name": call.name, "arguments": _sendable(call.arguments)},
+                    }
                     for call in calls
                 ],
             }
