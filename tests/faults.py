@@ -183,8 +183,8 @@ _ZIPPED = gzip.compress(b"".join([_HEL, data(finish()), DONE]))
 
 TRUNCATIONS = [
     Fault("text and the end", text("Hel"), kept="Hel"),
-    Fault("text and [DONE]", [*text("Hel"), DONE], kept="Hel"),
-    Fault("text, tokens and [DONE]", [*text("Hel"), usage(7, 1), DONE], kept="Hel"),
+    Fault("text and [DONE]", [*text("Hel"), READ, DONE], kept="Hel"),
+    Fault("text, tokens and [DONE]", [*text("Hel"), READ, usage(7, 1), DONE], kept="Hel"),
     Fault("text and a cut", [*text("Hel"), CUT], kept="Hel"),
     Fault("[DONE] and nothing else", [DONE], None),
     Fault("tokens and nothing else", [usage(7, 0), DONE], None),

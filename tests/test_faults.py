@@ -5,23 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections import Counter
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from itertools import pairwise
 from typing import Any
 
 import pytest
 from doubles import heard_by, settled
-from faults import BY_NAME, FAMILIES, FAULTS, KEY, Fault
-from provider import DONE, Answer, Provider, Raw, Refusal, Request, call, chunk, finish, says, text, usage
-from test_secrets import hits, told
+from faults import BY_NAME, FAMILIES, KEY, Fault
+from provider import DONE, Answer, Provider, Raw, Refusal, Request, call, finish, says, text, usage
+from test_secrets import hits, kept, told
 
 from whisper_nb import Agent, AIConfig, ModelError, Run, RunFailed, Runtime, Session
 from whisper_nb.errors import ContentFiltered, LengthExceeded
-from whisper_nb.events import CallRetried, ModelReplied, Record, ToolFinished, ToolStarted
+from whisper_nb.events import CallRetried, ModelReplied, Record, TextStreamed, ToolFinished, ToolStarted
+
+pytestmark = pytest.mark.timeout(120)  # the first test of litellm imports it
 
 #: How much later than its deadline a run may end, in seconds.
 SLACK_S = 1.0
@@ -53,8 +53,20 @@ LINES = [
     for model in models
 ]
 
+#: For what does not depend on the provider.
+SOME = [LINES[0], LINES[2]]
+
 #: What is still wrong → on these lines. What is mended has to leave the list.
-KNOWN: dict[str, str] = {}
+KNOWN = {
+    # Not to be tried again, which it may be on other lines.
+    "choices are missing": "litellm-openrouter-stream",
+}
+
+
+def but(lines: list[Line], *wrong: str) -> list[Any]:
+    """Lines, of which some still do it wrong."""
+    known = pytest.mark.xfail(strict=True, reason="LiteLLM cannot send on what the model called")
+    return [pytest.param(line, marks=known) if str(line) in wrong else line for line in lines]
 
 
 @dataclass
@@ -89,7 +101,7 @@ class Site:
     def meets(self, fault: Fault, line: Line, **config: Any) -> Run:
         """A run that meets a fault."""
         if fault.hangs:
-            config = {"timeout_s": 0.5, "token_timeout_s": 0.3, **config}
+            config = {"timeout_s": 0.9, "token_timeout_s": 0.5, **config}
         return self.hire(line, fault.place, **config).submit(fault.name)
 
     def asked(self, name: str) -> list[Request]:
@@ -231,3 +243,224 @@ async def goes_on(site: Site, run: Run) -> None:
     sent = [message["role"] for message in request.body["messages"] if message["role"] != "system"]
     assert len(sent) == len(before) + 1
     assert request.prompt == "again"
+
+
+# Again
+
+
+def retries_of(run: Run) -> list[float]:
+    """The pauses before the attempts after the first, in seconds."""
+    return [record.event.after_s for record in run.events if isinstance(record.event, CallRetried)]
+
+
+@pytest.mark.parametrize("line", SOME, ids=str)
+async def test_only_what_may_pass_is_tried_again(site: Site, line: Line) -> None:
+    await ready(site, line)
+    families = ("refusals", "no answers", "truncations", "typed")
+    faults = [fault for family in families for fault in faults_of(line, family)]
+    runs = [site.meets(fault, line, retries=2) for fault in faults]
+    await asyncio.gather(*map(settled, runs))
+
+    again = [run for run in runs if isinstance(run.error, ModelError) and run.error.retryable and not run.text]
+    assert {run.prompt: len(retries_of(run)) for run in runs} == {run.prompt: 2 * (run in again) for run in runs}
+    asked = {fault.name: len(site.asked(run.session.name)) for fault, run in zip(faults, runs, strict=True)}
+    assert asked == {
+        fault.name: (1 + 2 * (run in again)) * (fault.place == "the provider")
+        for fault, run in zip(faults, runs, strict=True)
+    }
+    pauses = [retries_of(run) for run in again if run.prompt != "too many requests"]
+    assert all(0.25 <= first <= 0.5 <= second <= 1.0 for first, second in pauses)
+    assert len({first for first, _ in pauses}) > len(pauses) / 2  # not all at the same moment
+    assert len(again) > 20
+
+
+async def test_silence_is_tried_again(site: Site) -> None:
+    run = site.meets(BY_NAME["no reply"], LINES[0], retries=1)
+    await settled(run)
+    assert (len(retries_of(run)), len(site.provider.requests)) == (1, 2)
+    async with asyncio.timeout(1):
+        await asyncio.gather(*(request.gone.wait() for request in site.provider.requests))
+
+
+def moment(seconds: float) -> str:
+    """As an HTTP header says it."""
+    return format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
+
+
+#: What a provider says → how long the pause is, at least and at most.
+PAUSES = [
+    ({"Retry-After": "0.3"}, 0.3, 0.5),
+    ({"Retry-After": moment(-60)}, 0.0, 0.2),
+    ({"Retry-After": "soon"}, 0.25, 0.5),
+    ({"Retry-After": "-5"}, 0.0, 0.5),
+    ({"Retry-After": "1e300"}, 0.0, 0.5),
+    ({"Retry-After": ""}, 0.25, 0.5),
+    ({"retry-after-ms": "200"}, 0.2, 0.4),
+    ({}, 0.25, 0.5),
+]
+
+
+@pytest.mark.parametrize("line", LINES[:5], ids=str)
+async def test_a_provider_says_when_to_come_again(site: Site, line: Line) -> None:
+    await ready(site, line)
+    cases = [(status, *one) for status in (429, 503) for one in PAUSES]
+    site.provider.default = lambda request: answers[request.prompt].pop()
+    answers = {
+        f"case {n}": [says("fine"), Refusal(status, headers=headers)] for n, (status, headers, *_) in enumerate(cases)
+    }
+    runs = [site.hire(line, retries=1).submit(prompt) for prompt in answers]
+    await asyncio.gather(*map(settled, runs))
+    assert {run.text for run in runs} == {"fine"}
+    found = {run: retries_of(run) for run in runs}
+    wrong = [
+        (status, headers, found[run])
+        for (status, headers, least, most), run in zip(cases, runs, strict=True)
+        if not (len(found[run]) == 1 and least <= found[run][0] <= most)
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("line", SOME, ids=str)
+async def test_a_moment_to_come_is_waited_for(site: Site, line: Line) -> None:
+    await ready(site, line)
+    site.provider.answers.append(Refusal(429, headers={"Retry-After": moment(1.9)}))
+    run = site.hire(line, retries=1).submit("Hi")
+    assert await run == "fine"
+    [pause] = retries_of(run)
+    assert 0.3 < pause < 2.5
+
+
+@pytest.mark.parametrize("line", SOME, ids=str)
+@pytest.mark.parametrize("says", ["3600", moment(3600), "9" * 400], ids=["seconds", "moment", "digits"])
+async def test_who_asks_to_wait_too_long_is_not_waited_for(site: Site, line: Line, says: str) -> None:
+    await ready(site, line)
+    site.provider.answers.append(Refusal(429, headers={"Retry-After": says}))
+    run = site.hire(line, retries=3).submit("Hi")
+    await settled(run)
+    assert isinstance(run.error, ModelError)
+    assert (run.error.status, run.error.retryable, retries_of(run)) == (429, True, [])
+    assert len(str(run.error)) < MESSAGE_LIMIT
+
+
+@pytest.mark.parametrize("line", SOME, ids=str)
+async def test_what_tools_did_is_not_done_again(site: Site, line: Line) -> None:
+    await ready(site, line)
+    calls = [*call(0, "add", '{"a": 1, "b": 2}'), finish("tool_calls"), usage(7, 2, cost=0.25), DONE]
+    end = [*text("3"), finish(), usage(9, 1, cost=0.5), DONE]
+    site.provider.answers.extend([Refusal(503), calls, Refusal(500), end])
+    run = site.hire(line, retries=2).submit("Add")
+    assert await run == "3"
+    assert [type(record.event).__name__ for record in run.events] == [
+        "RunQueued", "RunStarted", "CallRetried", "ModelReplied", "ToolStarted", "ToolFinished", "CallRetried",
+        "ModelReplied", "RunFinished",
+    ]  # fmt: skip
+    assert run.cost == 0.75  # who refuses asks for nothing
+
+
+@pytest.mark.parametrize("line", SOME, ids=str)
+async def test_what_broke_off_may_have_been_billed(site: Site, line: Line) -> None:
+    await ready(site, line)
+    site.provider.answers.extend([[DONE], [*text("fine"), finish(), usage(7, 1, cost=0.25), DONE]])
+    run = site.hire(line, retries=1).submit("Hi")
+    assert await run == "fine"
+    assert (len(retries_of(run)), run.cost, run.usage) == (1, None, None)
+
+
+async def test_cancelling_ends_a_pause_between_attempts(site: Site) -> None:
+    site.provider.answers.append(Refusal(503, headers={"Retry-After": "50"}))
+    run = site.hire(LINES[0], retries=1).submit("Hi")
+    async for record in run.stream():
+        if isinstance(record.event, CallRetried):
+            run.cancel()
+    assert (run.status, run.cost) == ("cancelled", 0.0)
+    assert len(site.provider.requests) == 1
+
+
+# Keys
+
+
+@pytest.mark.parametrize("line", LINES, ids=str)
+async def test_no_key_and_no_prompt_follow_a_redirect(site: Site, line: Line) -> None:
+    await ready(site, line)
+    async with Provider() as stranger:
+        there = {"Location": f"{stranger.url}/chat/completions"}
+        site.provider.answers.extend(Refusal(status, headers=there) for status in (301, 302, 303, 307, 308))
+        runs = [site.hire(line).submit("my secret") for _ in range(5)]
+        await asyncio.gather(*map(settled, runs))
+    assert [type(run.error) for run in runs] == [ModelError] * 5
+    assert stranger.requests == []
+
+
+@pytest.mark.parametrize("line", LINES, ids=str)
+async def test_a_provider_that_repeats_the_key_is_not_repeated(
+    site: Site, line: Line, caplog: pytest.LogCaptureFixture
+) -> None:
+    middle = "an error in the middle" if line.provider != "anthropic" else "an error event in the middle"
+    names = ["key refused", "forbidden", "server error", middle]
+    await ready(site, line)
+    caplog.set_level(logging.DEBUG)
+    for fault in [BY_NAME[name] for name in names if BY_NAME[name].shape(line.streams)]:
+        run = site.meets(fault, line)
+        await settled(run)
+        assert hits({**told(run.error), "log": caplog.text, **kept(run=run, session=run.session)}, (KEY,)) == []
+        with pytest.raises(RunFailed) as caught:
+            await run
+        assert hits(told(caught.value), (KEY,)) == []
+
+
+# What is odd, and no fault
+
+
+@pytest.mark.parametrize("line", LINES, ids=str)
+async def test_odd_characters_arrive_and_can_be_shown(site: Site, line: Line) -> None:
+    await ready(site, line)
+    site.provider.answers.append(says("a\0b\x1b[31m", "\ud83d", "\ude00", "\udc00", "é\u2028\r\n", "\ufeff"))
+    bob = site.hire(line)
+    run = bob.submit("Hi")
+    assert await run == "a\0b\x1b[31m😀�é\u2028\r\n\ufeff"
+    assert run.text.encode().decode() == str(run)
+    pieces = [record.event.text for record in site.heard if isinstance(record.event, TextStreamed)]
+    assert "".join(pieces) == "fine" + run.text
+    assert await bob.submit("again") == "fine"  # with all of it in the history
+
+
+@pytest.mark.parametrize("line", but(LINES, "litellm-anthropic-whole"), ids=str)
+async def test_odd_characters_in_a_tool_call(site: Site, line: Line) -> None:
+    await ready(site, line)
+    calls = [*call(0, "add", '{"a": 1, "b": "\\ud800\\u0000"}'), *call(1, "a\ud800dd", "{}")]
+    site.provider.answers.append([*calls, finish("tool_calls"), DONE])
+    assert await not_run(site.hire(line).submit("Add"), 2) == "fine"
+
+
+INVALID = [
+    '{"a": 1',
+    '{"a": 1}}',
+    '{"a": "\0"}',
+    "[1]",
+    "1",
+    "null",
+    '"a"',
+    "{'a': 1}",
+    "NaN",
+    '{"a": NaN}',
+    "[" * 10_000,
+]
+
+
+@pytest.mark.parametrize("line", but([line for line in LINES if line.streams], "litellm-anthropic-stream"), ids=str)
+async def test_arguments_that_are_no_json_do_no_lasting_harm(site: Site, line: Line) -> None:
+    await ready(site, line)
+    bobs = [site.hire(line) for _ in INVALID]
+    for bob, arguments in zip(bobs, INVALID, strict=True):
+        site.provider.answers.append([*call(0, "add", arguments), finish("tool_calls"), DONE])
+        assert await not_run(bob.submit("Add"), 1) == "fine"
+        assert await bob.submit("again") == "fine"
+
+
+async def not_run(run: Run, calls: int) -> str:
+    """The output of a run none of whose tool calls can be run; the model is told so."""
+    output = await run
+    results = [record.event.message for record in run.events if isinstance(record.event, ToolFinished)]
+    assert [result.is_error for result in results] == [True] * calls
+    assert all(result.text.encode() and result.name.encode() for result in results)
+    return output

@@ -1,0 +1,479 @@
+"""The Model protocol, over every way to a provider: the wire and litellm, streaming and whole, OpenAI's format and Anthropic's."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from provider import (
+    CUT,
+    DONE,
+    HANG,
+    Pause,
+    Provider,
+    Refusal,
+    Reply,
+    Step,
+    call,
+    chunk,
+    data,
+    finish,
+    says,
+    text,
+    thought,
+    usage,
+)
+
+from whisper_nb import AIConfig, ConfigError, ModelError
+from whisper_nb.keys import Keys
+from whisper_nb.messages import (
+    AssistantMessage,
+    CallDelta,
+    Delta,
+    Finish,
+    Message,
+    ReasoningDelta,
+    SystemMessage,
+    TextDelta,
+    ToolCall,
+    ToolMessage,
+    ToolSchema,
+    Usage,
+    UserMessage,
+)
+from whisper_nb.models import Model, Models, Request
+
+pytestmark = pytest.mark.timeout(120)  # the first test of litellm imports it
+
+KEY = "sk-this-is-a-secret-0123456789"
+ADD = ToolSchema("add", "Add two numbers.", {"type": "object", "properties": {"a": {"type": "integer"}}})
+
+
+@dataclass(frozen=True)
+class Line:
+    """A way to a model."""
+
+    transport: str
+    name: str
+    streams: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.transport}-{self.name.partition('/')[0]}-{'stream' if self.streams else 'whole'}"
+
+
+OPENAI = [
+    Line(transport, model, streams)
+    for streams in (True, False)
+    for transport, models in (
+        ("wire", ("openai/test-model", "openrouter/test/model")),
+        ("litellm", ("openai/test-model", "hosted_vllm/test-model", "openrouter/test/model")),
+    )
+    for model in models
+]
+CLAUDE = [Line("litellm", "anthropic/claude-haiku-4-5", streams) for streams in (True, False)]
+LINES = [*OPENAI, *CLAUDE]
+STREAMS = [line for line in LINES if line.streams]
+
+
+@dataclass
+class Reached:
+    """A model, and the provider that it reaches."""
+
+    line: Line
+    provider: Provider
+    model: Model
+
+    def request(self, *messages: Message, tools: tuple[ToolSchema, ...] = (), **config: Any) -> Request:
+        given = AIConfig(model=self.line.name, stream=self.line.streams, **config)
+        return Request(messages or (UserMessage("Hi"),), tools, given)
+
+    async def deltas(self, *steps: Step, request: Request | None = None) -> list[Delta]:
+        """All that is said of an answer."""
+        if steps:
+            self.provider.answers.append(steps)
+        async with aclosing(self.model.stream(request or self.request())) as stream:
+            return [delta async for delta in stream]
+
+    async def broken(self, *steps: Step) -> tuple[list[Delta], ModelError]:
+        """What is said until it fails."""
+        self.provider.answers.append(steps)
+        heard: list[Delta] = []
+        with pytest.raises(ModelError) as caught:
+            async with aclosing(self.model.stream(self.request())) as stream:
+                async for delta in stream:
+                    heard.append(delta)  # noqa: PERF401  # what came before the error counts
+        return heard, caught.value
+
+
+@pytest.fixture
+async def provider(complaints: list[str], monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Provider]:
+    for name in ("OPENAI", "OPENROUTER", "HOSTED_VLLM", "ANTHROPIC"):
+        monkeypatch.setenv(f"{name}_API_KEY", KEY)
+    async with Provider() as provider:
+        yield provider
+
+
+@pytest.fixture
+async def reached(provider: Provider, request: pytest.FixtureRequest) -> AsyncIterator[Reached]:
+    line: Line = request.param
+    models = Models(Keys(os.environ))
+    model = models.open(AIConfig(model=line.name, api_base=provider.url, transport=line.transport))
+    yield Reached(line, provider, model)
+    await models.aclose()
+    assert asyncio.all_tasks() == {asyncio.current_task(), *server_tasks()}
+
+
+def server_tasks() -> set[Any]:
+    """The provider's own."""
+    return {task for task in asyncio.all_tasks() if "aiohttp/web" in repr(task.get_coro())}
+
+
+def over(lines: list[Line]) -> Any:
+    return pytest.mark.parametrize("reached", lines, ids=str, indirect=True)
+
+
+def joined(deltas: list[Delta]) -> list[Delta]:
+    """Pieces of the same that follow each other as one."""
+    found: list[Delta] = []
+    for delta in deltas:
+        match (found[-1] if found else None), delta:
+            case TextDelta(before), TextDelta(text):
+                found[-1] = TextDelta(before + text)
+            case ReasoningDelta(before), ReasoningDelta(text):
+                found[-1] = ReasoningDelta(before + text)
+            case _:
+                found.append(delta)
+    return found
+
+
+def calls_of(deltas: list[Delta]) -> list[tuple[str, str, str]]:
+    """Id, name and arguments of each call, in the order of their numbers."""
+    calls: dict[int, tuple[str, str, str]] = {}
+    for delta in deltas:
+        if isinstance(delta, CallDelta):
+            id_, name, arguments = calls.get(delta.index, ("", "", ""))
+            calls[delta.index] = (id_ or delta.id, name or delta.name, arguments + delta.arguments)
+    return [one for _, one in sorted(calls.items())]
+
+
+# What comes
+
+
+@over(LINES)
+async def test_text_then_the_reason_with_what_was_used(reached: Reached) -> None:
+    deltas = await reached.deltas(*text("Hel", "lo", " world"), finish(), usage(7, 3), DONE)
+    assert joined(deltas) == [TextDelta("Hello world"), Finish("stop", Usage(7, 3), priced(reached))]
+
+
+def priced(reached: Reached) -> float | None:
+    """What Claude costs by the price map, for 7 and 3 tokens; nobody knows of the others."""
+    return pytest.approx(7e-6 + 15e-6) if reached.line in CLAUDE else None
+
+
+@over(STREAMS)
+async def test_a_delta_comes_as_soon_as_it_is_said(reached: Reached) -> None:
+    more = asyncio.Event()
+    reached.provider.answers.append([*text("Hel"), more, *text("lo"), finish(), DONE])
+    async with aclosing(reached.model.stream(reached.request())) as stream:
+        assert await anext(stream) == TextDelta("Hel")
+        more.set()
+        assert joined([delta async for delta in stream])[0] == TextDelta("lo")
+
+
+@over(LINES)
+async def test_usage_that_nobody_tells_is_unknown(reached: Reached) -> None:
+    [*_, end] = await reached.deltas(*text("Hello"), finish(), DONE)
+    assert isinstance(end, Finish)
+    assert (end.usage, end.cost_usd) == (None, None)
+
+
+@over(OPENAI)
+@pytest.mark.parametrize(("cost", "told"), [(0.25, 0.25), (0, 0.0), (None, None)])
+async def test_the_providers_own_figure_of_the_cost(reached: Reached, cost: float | None, told: float | None) -> None:
+    [*_, end] = await reached.deltas(*text("Hello"), finish(), usage(7, 3, cost=cost), DONE)
+    assert isinstance(end, Finish)
+    assert (end.usage, end.cost_usd) == (Usage(7, 3), told)
+
+
+@over([line for line in OPENAI if line.streams])
+async def test_usage_beside_the_reason_and_in_every_chunk(reached: Reached) -> None:
+    counted = [{"prompt_tokens": 7, "completion_tokens": n, "total_tokens": 7 + n} for n in range(4)]
+    steps = [chunk({"content": "a"}, usage=counted[1]), chunk({"content": "b"}, usage=counted[2]), chunk({}, "stop", usage=counted[3])]  # fmt: skip
+    [*_, end] = await reached.deltas(*steps, DONE)
+    assert end == Finish("stop", Usage(7, 3))
+
+
+@over([line for line in OPENAI if line.streams])
+@pytest.mark.parametrize("told", [{"prompt_tokens": "7", "completion_tokens": None}, {"prompt_tokens": -7}, {}])
+async def test_usage_that_makes_no_sense_loses_no_reply(reached: Reached, told: dict[str, Any]) -> None:
+    deltas = await reached.deltas(*text("Hello"), finish(), chunk(usage=told), DONE)
+    assert [type(delta) for delta in joined(deltas)] == [TextDelta, Finish]
+    assert deltas[-1] == Finish("stop")
+
+
+@over(LINES)
+@pytest.mark.parametrize("reason", ["length", "content_filter"])
+async def test_reasons_to_end_early_have_one_name(reached: Reached, reason: str) -> None:
+    [*_, end] = await reached.deltas(*text("Hel"), finish(reason), usage(7, 1), DONE)
+    assert isinstance(end, Finish)
+    assert end.reason == reason
+
+
+@over(LINES)
+async def test_no_reason_no_finish(reached: Reached) -> None:
+    """Nothing at all is as good as an error: the run fails either way."""
+    reached.provider.answers.append([*text("Hel"), usage(7, 1), DONE])
+    heard: list[Delta] = []
+    try:
+        async with aclosing(reached.model.stream(reached.request())) as stream:
+            async for delta in stream:
+                heard.append(delta)  # noqa: PERF401
+    except ModelError as error:
+        assert error.retryable
+    assert not any(isinstance(delta, Finish) for delta in heard)
+    assert joined(heard) == [TextDelta("Hel")] * bool(heard)
+
+
+@over(STREAMS)
+async def test_text_is_kept_that_came_before_a_cut(reached: Reached) -> None:
+    heard, error = await reached.broken(*text("Hel"), Pause(0.02), CUT)
+    assert (heard, error.retryable, error.free) == ([TextDelta("Hel")], True, False)
+
+
+@over(LINES)
+async def test_thoughts_are_no_text_and_are_not_lost(reached: Reached) -> None:
+    deltas = await reached.deltas(*thought("I ", "think."), *text("Hello"), finish(), usage(7, 3), DONE)
+    assert joined(deltas)[:2] == [ReasoningDelta("I think."), TextDelta("Hello")]
+
+
+@over(OPENAI)
+async def test_thoughts_by_their_other_name(reached: Reached) -> None:
+    deltas = await reached.deltas(*thought("I ", "think.", field="reasoning"), *text("Hello"), finish(), DONE)
+    assert joined(deltas)[:2] == [ReasoningDelta("I think."), TextDelta("Hello")]
+
+
+# Tool calls
+
+
+@over(LINES)
+async def test_tool_calls(reached: Reached) -> None:
+    steps = [*text("So"), *call(0, "add", '{"a": ', "1}"), *call(1, "sub", '{"b": 2}'), finish("tool_calls"), DONE]
+    deltas = await reached.deltas(*steps, request=reached.request(tools=(ADD,)))
+    calls = [(id_, name, json.loads(arguments)) for id_, name, arguments in calls_of(deltas)]
+    assert calls == [("call_0", "add", {"a": 1}), ("call_1", "sub", {"b": 2})]
+    assert deltas[0] == TextDelta("So")
+    assert deltas[-1] == Finish("tool_calls")
+
+
+@over([line for line in OPENAI if line.streams])
+async def test_parallel_calls_in_turn(reached: Reached) -> None:
+    first, second = call(0, "add", '{"a": ', "1}"), call(1, "sub", '{"b": ', "2}")
+    mixed = [one for pair in zip(first, second, strict=True) for one in pair]
+    deltas = await reached.deltas(*mixed, finish("tool_calls"), DONE)
+    assert calls_of(deltas) == [("call_0", "add", '{"a": 1}'), ("call_1", "sub", '{"b": 2}')]
+
+
+def without(steps: list[dict[str, Any]], *names: str) -> list[dict[str, Any]]:
+    """The pieces of calls without these of their fields."""
+    for step in steps:
+        for one in step["choices"][0]["delta"]["tool_calls"]:
+            for name in names:
+                one.pop(name, None)
+    return steps
+
+
+@over([line for line in OPENAI if line.streams])
+async def test_calls_without_ids(reached: Reached) -> None:
+    steps = without([*call(0, "add", '{"a": 1}'), *call(1, "sub", '{"b": 2}')], "id")
+    deltas = await reached.deltas(*steps, finish("tool_calls"), DONE)
+    assert [(name, arguments) for _, name, arguments in calls_of(deltas)] == [("add", '{"a": 1}'), ("sub", '{"b": 2}')]
+
+
+@over([line for line in OPENAI if line.streams])
+async def test_calls_that_all_have_the_number_0(reached: Reached) -> None:
+    steps = [*call(0, "add", id="call_a"), *call(0, "sub", id="call_b")]
+    for step, arguments in zip(steps, ('{"a": 1}', '{"b": 2}'), strict=True):
+        step["choices"][0]["delta"]["tool_calls"][0]["function"]["arguments"] = arguments
+    deltas = await reached.deltas(*steps, finish("tool_calls"), DONE)
+    assert calls_of(deltas) == [("call_a", "add", '{"a": 1}'), ("call_b", "sub", '{"b": 2}')]
+
+
+@over([line for line in OPENAI if line.transport == "wire" and line.streams])
+async def test_calls_without_numbers(reached: Reached) -> None:
+    steps = without([*call(0, "add", '{"a": ', "1}"), *call(1, "sub", '{"b": 2}')], "index")
+    deltas = await reached.deltas(*steps, finish("tool_calls"), DONE)
+    assert calls_of(deltas) == [("call_0", "add", '{"a": 1}'), ("call_1", "sub", '{"b": 2}')]
+
+
+# What is sent
+
+
+@over(OPENAI)
+async def test_only_what_is_set_is_sent(reached: Reached) -> None:
+    await reached.deltas(*says("Hello"))
+    given = {"temperature": 0.0, "max_tokens": 5, "top_p": 0.5, "seed": 1, "stop": ("a",), "presence_penalty": 0.1, "frequency_penalty": 0.2}  # fmt: skip
+    await reached.deltas(*says("Hello"), request=reached.request(tools=(ADD,), **given))
+    plain, tuned = (request.body for request in reached.provider.requests)
+    assert plain["model"] == reached.line.name.partition("/")[2]
+    assert plain["messages"] == [{"role": "user", "content": "Hi"}]
+    assert plain.keys() <= {"model", "messages", "stream", "stream_options", "usage"}
+    assert plain.get("stream", False) is reached.line.streams
+    assert {name: tuned[name] for name in given} == {**given, "stop": ["a"]}
+    assert [tool["function"]["name"] for tool in tuned["tools"]] == ["add"]
+
+
+@over(LINES)
+async def test_the_key_is_sent_and_read_anew(reached: Reached, monkeypatch: pytest.MonkeyPatch) -> None:
+    variable = f"{reached.line.name.partition('/')[0].upper()}_API_KEY"
+    for key in ("sk-first", "sk-second"):
+        monkeypatch.setenv(variable, f" {key}\n")
+        await reached.deltas(*says("Hello"))
+    assert [request.key for request in reached.provider.requests] == ["sk-first", "sk-second"]
+
+
+@over([LINES[0], LINES[2], CLAUDE[0]])
+async def test_without_a_key_nothing_is_sent(reached: Reached, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(f"{reached.line.name.partition('/')[0].upper()}_API_KEY")
+    model = Models(Keys(os.environ)).open(AIConfig(model=reached.line.name, transport=reached.line.transport))
+    with pytest.raises(ConfigError, match="needs a key"):
+        await model.prepare()
+    assert reached.provider.requests == []
+
+
+@over(OPENAI)
+async def test_a_conversation_with_tools_is_sent_whole(reached: Reached) -> None:
+    asked = AssistantMessage("", (ToolCall("call_0", "add", '{"a": 1}'),))
+    told = ToolMessage("call_0", "add", "1")
+    await reached.deltas(
+        *says("1"), request=reached.request(SystemMessage("Be brief."), UserMessage("Add"), asked, told)
+    )
+    system, user, calls, result = reached.provider.requests[0].body["messages"]
+    assert (system["content"], user["content"]) == ("Be brief.", "Add")
+    assert calls["tool_calls"][0]["id"] == result["tool_call_id"] == "call_0"
+    assert result["content"] == "1"
+
+
+# Leaving, failing, many at once
+
+
+@over(LINES)
+@pytest.mark.parametrize("start", [[], text("Hel")], ids=["before the headers", "in mid-stream"])
+async def test_cancelling_closes_the_connection(reached: Reached, start: list[Any]) -> None:
+    reached.provider.answers.append([*start, HANG])
+    reading = asyncio.ensure_future(reached.deltas())
+    request = await reached.provider.arrived()
+    await asyncio.sleep(0.02 if start else 0)
+    reading.cancel()
+    async with asyncio.timeout(2):
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+        await request.gone.wait()
+
+
+@over(STREAMS)
+async def test_closing_the_generator_closes_the_connection(reached: Reached) -> None:
+    reached.provider.answers.append([*text("Hel"), HANG])
+    async with aclosing(reached.model.stream(reached.request())) as stream:
+        assert await anext(stream) == TextDelta("Hel")
+    request = await reached.provider.arrived()
+    async with asyncio.timeout(2):
+        await request.gone.wait()
+
+
+@over(LINES)
+@pytest.mark.parametrize("status", [408, 409, 429, 500, 503])
+async def test_nothing_is_tried_again(reached: Reached, status: int) -> None:
+    reached.provider.answers.append(Refusal(status))
+    with pytest.raises(ModelError) as caught:
+        await reached.deltas()
+    assert (caught.value.retryable, caught.value.free) == (True, True)
+    assert len(reached.provider.requests) == 1
+
+
+@over(LINES)
+async def test_connections_are_used_again(reached: Reached) -> None:
+    for _ in range(3):
+        await reached.deltas(*says("Hello"))
+    assert len(reached.provider.connections) == 1
+
+
+@over(LINES)
+async def test_many_at_once(reached: Reached) -> None:
+    all_here = asyncio.Event()
+
+    def answer(request: Any) -> list[Step]:
+        if len(reached.provider.requests) == 50:
+            all_here.set()
+        return [all_here, *text("I am ", request.prompt), finish(), usage(1, 2), DONE]
+
+    reached.provider.default = answer
+    replies = await asyncio.gather(
+        *(reached.deltas(request=reached.request(UserMessage(str(n)))) for n in range(50))
+    )  # fmt: skip
+    assert [joined(deltas)[0] for deltas in replies] == [TextDelta(f"I am {n}") for n in range(50)]
+
+
+@over(LINES)
+async def test_a_closed_model_can_be_opened_again(reached: Reached) -> None:
+    await reached.deltas(*says("Hello"))
+    await reached.model.aclose()
+    assert joined(await reached.deltas(*says("Hello")))[0] == TextDelta("Hello")
+
+
+# Forms of a stream
+
+
+EVENTS = [data(one) for one in [*text("Hel", "lo"), finish()]]
+FORMS = {
+    "CRLF": b"".join(EVENTS).replace(b"\n", b"\r\n") + b"data: [DONE]\r\n\r\n",
+    "no space": b"".join(EVENTS).replace(b"data: ", b"data:") + b"data:[DONE]\n\n",
+    "comments and fields": b": hello\n\nevent: message\nid: 7\nretry: 10\n".join([b"", *EVENTS]) + b": bye\n\n" + DONE,
+    "no DONE": b"".join(EVENTS),
+}
+
+
+@over([line for line in OPENAI if line.streams])
+@pytest.mark.parametrize("form", FORMS)
+async def test_forms_of_a_stream(reached: Reached, form: str) -> None:
+    deltas = await reached.deltas(FORMS[form])
+    assert joined(deltas) == [TextDelta("Hello"), Finish("stop")]
+
+
+@over([line for line in OPENAI if line.transport == "wire" and line.streams])
+@pytest.mark.parametrize("form", ["CR", "a byte-order mark", "data in two lines"])
+async def test_forms_of_a_stream_that_are_rare(reached: Reached, form: str) -> None:
+    stream = b"".join(EVENTS) + DONE
+    forms = {
+        "CR": stream.replace(b"\n", b"\r"),
+        "a byte-order mark": b"\xef\xbb\xbf" + stream,
+        "data in two lines": stream.replace(b'"object":', b'\ndata: "object":'),
+    }
+    assert joined(await reached.deltas(forms[form])) == [TextDelta("Hello"), Finish("stop")]
+
+
+@over([line for line in OPENAI if line.streams])
+async def test_characters_that_arrive_in_pieces(reached: Reached) -> None:
+    event = b"data: " + json.dumps(text("Zürich 🙂")[0], ensure_ascii=False).encode() + b"\n\n"
+    steps: list[Step] = [piece for at in range(0, len(event), 7) for piece in (event[at : at + 7], Pause(0.001))]
+    deltas = await reached.deltas(*steps, data(finish()), DONE)
+    assert joined(deltas)[0] == TextDelta("Zürich 🙂")
+
+
+@over([line for line in OPENAI if line.streams])
+async def test_a_chunk_of_another_choice_is_no_text(reached: Reached) -> None:
+    other = chunk({"content": "another"})
+    other["choices"][0]["index"] = 1
+    deltas = await reached.deltas(*text("Hello"), other, finish(), DONE)
+    assert joined(deltas) == [TextDelta("Hello"), Finish("stop")]
+
+
+@over([line for line in OPENAI if line.streams])
+async def test_a_type_of_any_name_may_hold_a_stream(reached: Reached) -> None:
+    reached.provider.answers.append(Reply(says("Hello"), headers={"Content-Type": "text/event-stream; charset=UTF-8"}))
+    assert joined(await reached.deltas())[0] == TextDelta("Hello")
