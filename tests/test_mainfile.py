@@ -108,8 +108,9 @@ def test_a_file_in_any_of_the_formats(text: str, meant: dict[str, Any]) -> None:
 
 
 def test_the_settings_of_the_team() -> None:
-    text = "max_concurrent_calls: 3\nmax_queued_runs: 7\nenv_file: keys/.env\n"
-    assert read(text).settings == {"max_concurrent_calls": 3, "max_queued_runs": 7, "env_file": "keys/.env"}
+    text = "max_concurrent_calls: 3\nmax_queued_runs: 7\nenv_file: keys/.env\nloop: thread\n"
+    settings = {"max_concurrent_calls": 3, "max_queued_runs": 7, "env_file": "keys/.env", "loop": "thread"}
+    assert read(text).settings == settings
     assert (
         read("async_agents: {max_concurrent_agents: 3}\nmax_concurrent_calls: 4\n").settings["max_concurrent_calls"]
         == 4
@@ -132,6 +133,7 @@ def test_the_settings_of_the_team() -> None:
         ("max_queued_runs: true\n", ":1: max_queued_runs True is not a whole number"),
         ("env_file: /etc/passwd\n", ":1: env_file '/etc/passwd' is not the path of a file in the project"),
         ("env_file: ~/.env\n", ":1: env_file '~/.env' is not the path of a file in the project"),
+        ("seed: 1\nloop: mars\n", ":2: loop 'mars' is not notebook or thread"),
         ("async_agents: 5\n", ":1: async_agents 5 is not a mapping"),
         ("async_agents:\n  max_concurrent_agent: 5\n", ":2: unknown key 'max_concurrent_agent'; did you mean 'max_concurrent_agents'?"),
         ("async_agents:\n  max_tasks_per_agent: 0\n", ":2: max_tasks_per_agent 0 is not a whole number of at least 1"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
-import logging
 import socket
 import threading
 from collections.abc import Callable, Coroutine
@@ -15,6 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, get_args
 
 from .errors import ConfigError, SessionError
+from .ownloop import OwnLoop
 from .tools import answer
 
 P = ParamSpec("P")
@@ -30,7 +30,6 @@ Where = Literal["notebook", "thread"]
 TURNS = 8
 #: Seconds that a thread which is told to end may take.
 PATIENCE_S = 1.0
-_log = logging.getLogger("whisper_nb")
 
 
 class Home:
@@ -57,7 +56,7 @@ class Home:
         self._block = block
         self._guard = guard
         self._main_thread = self._thread = threading.get_ident()
-        self._own: _OwnLoop | None = None
+        self._own: OwnLoop | None = None
         self._lock = threading.RLock()  # between a move, and those who call from other threads
         self._turns = asyncio.Semaphore(TURNS)
         self._timers: dict[object, tuple[asyncio.TimerHandle, Callable[[], object]]] = {}
@@ -98,11 +97,11 @@ class Home:
             SessionError: the loop is closed, so nothing can reach its agents any more.
         """
         if self.here:
-            _check_open(self.loop)
+            self._check_open()
             function(*args)
             return
         with self._lock:
-            _check_open(self.loop)
+            self._check_open()
             self.loop.call_soon_threadsafe(self.call, function, *args)  # once more: agents may move meanwhile
 
     def do(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
@@ -112,7 +111,7 @@ class Home:
         may be blocked, by a cell that waits for just this caller, say. What changes agents that live there belongs to its
         thread, and is done at once, wherever it is asked for. So is what a closed loop can no longer do.
         """
-        if self.here or self._own is None or self.loop.is_closed():
+        if self.here or self._own is None or self._own.ended:
             return function(*args, **kwargs)
         done: Future[T] = Future()
         context = contextvars.copy_context()
@@ -125,7 +124,8 @@ class Home:
         Raises:
             SessionError: the main loop is closed.
         """
-        _check_open(self.main)
+        if self.main.is_closed():
+            raise _closed()
         if self.on_main:
             function(*args)
         else:
@@ -142,7 +142,7 @@ class Home:
 
     def finish(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Run a coroutine on the loop; what it gives. Whoever is given the future owns the work: cancelling it ends that."""
-        _check_open(self.loop)
+        self._check_open()
         return asyncio.run_coroutine_threadsafe(work, self.loop)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -167,7 +167,7 @@ class Home:
         """
         if done.done():
             return
-        _check_open(self.loop)
+        self._check_open()
         if self.on_main and self._block is not None:
             self._block(self.main, done, timeout)  # also for agents elsewhere: their tools may need this thread
         elif self.here:
@@ -273,7 +273,7 @@ class Home:
             return
         if not self.on_main:
             raise SessionError("only the main thread moves agents to another loop, not a tool or another thread")
-        old, new = self._own, _OwnLoop() if where == "thread" else None
+        old, new = self._own, OwnLoop() if where == "thread" else None
         try:
             self.do(self._change, new, leave)
         except BaseException:
@@ -282,13 +282,14 @@ class Home:
         finally:
             if old is not None:
                 old.end()
+                old.join(PATIENCE_S)
 
     async def close(self, last: Coroutine[Any, Any, None], patience_s: float) -> None:
         """Run what is the last on the loop; then end the thread, if there is one.
 
         A loop that something blocks longer than that many seconds is left alone.
         """
-        if self._own is None or self.here or self.loop.is_closed():
+        if self._own is None or self.here or self._own.ended:
             await last
             return
         ended, _ = await asyncio.wait({asyncio.wrap_future(self.finish(last))}, timeout=patience_s)
@@ -298,14 +299,22 @@ class Home:
         await asyncio.sleep(0)
         if self._guests:
             await asyncio.wait(self._guests, timeout=PATIENCE_S)
-        self.end()
+        self.end(PATIENCE_S if ended else 0.0)
 
-    def end(self) -> None:
-        """End the thread, if there is one, and whatever is left on its loop."""
-        if self._own is not None:
-            self._own.end()
+    def end(self, patience_s: float = PATIENCE_S) -> None:
+        """End the thread, if there is one, and whatever is left on its loop; wait so many seconds for that at most."""
+        with self._lock:  # what was called before still happens, and nothing more is
+            own = self._own
+            if own is not None:
+                own.end()
+        if own is not None:
+            own.join(patience_s)
 
-    def _change(self, own: _OwnLoop | None, leave: Callable[[], None]) -> None:
+    def _check_open(self) -> None:
+        if self.loop.is_closed() or (self._own and self._own.ended):
+            raise _closed()
+
+    def _change(self, own: OwnLoop | None, leave: Callable[[], None]) -> None:
         leave()
         loop, thread = (own.loop, own.thread) if own else (self.main, self._main_thread)
         with self._lock:  # what was called before arrives on the old loop, and is sent on from there
@@ -321,48 +330,8 @@ class Home:
             loop.call_soon_threadsafe(loop.add_reader, end, function)
 
 
-class _OwnLoop:
-    """A loop in a daemon thread of its own."""
-
-    __slots__ = ("_thread", "loop")
-
-    def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name="whisper_nb agents", daemon=True)
-        self._thread.start()
-
-    @property
-    def thread(self) -> int:
-        """The thread's identity."""
-        return self._thread.ident or 0
-
-    def end(self) -> None:
-        """Stop the loop, and wait a second at most until its thread has ended."""
-        if not self.loop.is_closed():
-            self.loop.call_soon_threadsafe(self.loop.stop)
-        if threading.current_thread() is not self._thread:
-            self._thread.join(PATIENCE_S)
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self.loop)
-        while True:
-            try:
-                self.loop.run_forever()
-                break
-            except BaseException:  # a sys.exit() in some task: the other agents live on
-                _log.exception("the agents' loop was left by an error, and goes on")
-        left = asyncio.all_tasks(self.loop)
-        for task in left:
-            task.cancel()
-        if left:
-            self.loop.run_until_complete(asyncio.wait(left, timeout=PATIENCE_S / 2))
-        self.loop.run_until_complete(self.loop.shutdown_asyncgens())
-        self.loop.close()
-
-
-def _check_open(loop: asyncio.AbstractEventLoop) -> None:
-    if loop.is_closed():
-        raise SessionError("the loop of these agents is closed; make a new Runtime")
+def _closed() -> SessionError:
+    return SessionError("the loop of these agents is closed; make a new Runtime")
 
 
 class Housed(Protocol):

@@ -55,7 +55,7 @@ class Roster:
     async def aclose(self, grace_s: float) -> None:
         """Stop all of them. Whoever does not end within about that many seconds is named in a RuntimeWarning and abandoned."""
         sessions = [*self, *self._removed]
-        ended = await asyncio.gather(*(session.aclose(grace_s) for session in sessions))
+        ended = await asyncio.gather(*(_end(session, grace_s) for session in sessions))
         for session, in_time in zip(sessions, ended, strict=True):
             if not in_time:
                 warnings.warn(
@@ -81,6 +81,20 @@ class Roster:
         """Wait until records are published that are on their way."""
         if workers := {one.worker for one in (*self, *self._removed) if one.worker}:
             await asyncio.wait(workers, timeout=patience_s)
+
+
+async def _end(session: Session, grace_s: float) -> bool:
+    """Stop, and wait about `grace_s` seconds at most until nothing of it runs. True where everything ended in time.
+
+    What did not is abandoned, and its runs count as cancelled.
+    """
+    session.stop()
+    worker = session.worker
+    if worker is None or (await asyncio.wait({worker}, timeout=grace_s))[0]:
+        return True
+    worker.cancel()
+    await asyncio.wait({worker}, timeout=grace_s)  # at once, unless the store does not let itself be cancelled
+    return False
 
 
 def _refuse(sessions: Iterable[Session]) -> None:

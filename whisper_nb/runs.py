@@ -176,7 +176,9 @@ class Run:
             await asyncio.wrap_future(self._done)
             return
         end = asyncio.Event()
-        self.on_done(end.set)
+        home = self._session.home
+        # Agents may move meanwhile, one that is paused, say.
+        self.on_done(lambda: end.set() if home.loop is loop else loop.call_soon_threadsafe(end.set))
         await end.wait()
 
     def result(self, timeout: float | None = None) -> str:

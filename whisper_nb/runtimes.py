@@ -198,7 +198,7 @@ class Runtime:
         A tool that does not let itself be cancelled within a second is named in a RuntimeWarning and abandoned.
         """
         self._closed = True
-        await self.home.close(self._close(), 3 * GRACE_S)
+        await self.home.close(self._close(), 2.2 * GRACE_S)
 
     async def _close(self) -> None:
         await self._roster.aclose(GRACE_S)

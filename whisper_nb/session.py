@@ -96,14 +96,16 @@ class Session:
         return tuple(self._queue)
 
     @property
+    @at_home
     def runs(self) -> tuple[Run, ...]:
         """The newest runs, oldest first, 1,000 at most."""
         return tuple(self._runs or ())
 
     @property
+    @at_home
     def unfinished(self) -> tuple[Run, ...]:
         """The runs whose fate is open, in the order of submission."""
-        runs = {self.current, *self._queue, *(run for _, run in tuple(self._outbox or ()))}
+        runs = {self.current, *self._queue, *(run for _, run in self._outbox or ())}
         return tuple(sorted((run for run in runs if run is not None and not run.done), key=lambda run: run.number))
 
     @property
@@ -208,19 +210,6 @@ class Session:
             self.revision += 1
             self._post(events.AgentRevised(self.revision))
         self.agent = agent
-
-    async def aclose(self, grace_s: float) -> bool:
-        """Stop, and wait about `grace_s` seconds at most until nothing of it runs. True where everything ended in time.
-
-        What did not is abandoned, and its runs count as cancelled.
-        """
-        self._stop()
-        worker = self.worker
-        if worker is None or (await asyncio.wait({worker}, timeout=grace_s))[0]:
-            return True
-        worker.cancel()
-        await asyncio.wait({worker}, timeout=grace_s)  # at once, unless the store does not let itself be cancelled
-        return False
 
     # For the task that executes a run
 

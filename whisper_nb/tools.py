@@ -165,7 +165,7 @@ def _is_notebooks(source: Any) -> bool:
     owner = getattr(source, "__self__", None)
     cells = sys.modules["__main__"].__dict__
     mine = source.__module__ == "__main__" or getattr(inspect.unwrap(source), "__globals__", None) is cells
-    return mine or not (owner is None or inspect.ismodule(owner))
+    return mine or not (owner is None or inspect.ismodule(owner) or inspect.isclass(owner))
 
 
 async def _run(tool: Tool, arguments: dict[str, Any], main: MainThread | None) -> str:

@@ -41,6 +41,7 @@ async def notebook(notebook: Notebook) -> Notebook:
         ("%agent wait bob#", ["%agent wait bob#1"]),
         ("%agent cancel bob#1", ["%agent cancel bob#1"]),
         ("%agent cancel an", ["%agent cancel ans"]),
+        ("%agent loop t", ["%agent loop thread"]),
         ("%agent help wa", ["%agent help wait"]),
         ("%agent ask bob --m", ["%agent ask bob --model"]),
         ("%agent ask bob --priority h", ["%agent ask bob --priority high"]),

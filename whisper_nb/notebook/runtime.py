@@ -76,13 +76,12 @@ class NotebookRuntime(Runtime):
 
         return fields_taken(model)
 
-    async def aclose(self) -> None:
-        """Stop everything and let go of it, as a Runtime does; the panel goes, too."""
+    async def _close(self) -> None:
         if self._panel is not None:
             self._panel.close()
         if self.control is not None:
             self.control.close()
-        await super().aclose()
+        await super()._close()
 
     def settle(self, *_: object) -> None:
         """After each cell: show what it changed, a config say, which is no event."""

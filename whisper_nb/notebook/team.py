@@ -161,6 +161,9 @@ class Team:
         Raises:
             ConfigError: a word names none of these.
         """
+        return self.runtime.home.do(self._runs, names)
+
+    def _runs(self, names: Sequence[str]) -> list[Run]:
         found: list[Run] = []
         for name in names or [session.name for session in self.runtime.sessions]:
             run = self.run(name)

@@ -1,0 +1,116 @@
+"""A notebook whose agents live in a thread: what shows and steers them does so from there."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from inprocess import Notebook
+from IPython.core.interactiveshell import InteractiveShell
+
+from whisper_nb import Rule, ScriptedModel
+from whisper_nb.notebook.form import NAME
+from whisper_nb.notebook.panel import Panel
+from whisper_nb.notebook.runtime import NotebookRuntime
+
+
+@pytest.fixture
+async def runtime(complaints: list[str]) -> AsyncIterator[NotebookRuntime]:
+    """On the test's loop at first; nothing of it may be left when the test is over."""
+    async with NotebookRuntime(environ={}) as rt:
+        yield rt
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert [one for one in threading.enumerate() if one.name == "whisper_nb agents"] == []
+
+
+async def test_agents_move_there_and_back(notebook: Notebook) -> None:
+    assert notebook.run("%agent loop") == "agents live on the notebook's own loop\n"
+    assert notebook.run("%agent loop thread") == "agents live on a loop in their own thread\n"
+    notebook.run("%agent ask bob -o ans hello")
+    assert await notebook["ans"] == "heard: hello"
+    notebook.run("%agent pause bob\n%agent ask bob -o ans again")
+    assert notebook.run("%agent loop notebook") == "agents live on the notebook's own loop\n"
+    notebook.run("%agent resume bob")
+    assert await notebook["ans"] == "heard: again"
+    assert "invalid choice: 'mars'" in notebook.error("%agent loop mars")
+
+
+async def test_agents_at_work_stay(notebook: Notebook) -> None:
+    notebook.run("%agent loop thread\n%agent new amy")
+    notebook.runtime.models["offline/test"] = ScriptedModel([Rule(delay_s=3600)])
+    notebook.run("%agent ask bob hello\n%agent ask amy hello")
+    assert notebook.error("%agent loop notebook") == (
+        "bob, amy are at work, and agents move to another loop at rest: "
+        "wait for their runs (%agent wait), or end them (%agent cancel)"
+    )
+    notebook.run("%agent stop --all")
+
+
+async def test_what_a_run_shows_is_right_when_the_cell_has_ended(notebook: Notebook) -> None:
+    notebook.run("%agent loop thread")
+    notebook.shell.events.register("post_run_cell", notebook.team.outputs.settle)
+    notebook.run("%agent ask bob -o ans hello")
+    await notebook["ans"]
+    notebook.run("pass")
+    assert "heard: hello" in notebook.shown[-1]["data"]["text/plain"]
+    count = len(notebook.shown)
+    notebook.run("pass")
+    assert len(notebook.shown) == count
+    notebook.shell.events.unregister("post_run_cell", notebook.team.outputs.settle)
+
+
+async def test_lists_and_static_forms_are_those_of_the_agents_in_the_thread(notebook: Notebook) -> None:
+    notebook.run("%agent loop thread\n%agent pause bob\n%agent ask bob -o ans hello")
+    notebook.run("%agent list")
+    listed = notebook.shown[-1]["data"]["text/plain"]
+    assert "paused" in listed
+    assert "#1" in listed
+    assert "1 agent · 1 paused · 1 queued" in notebook.run("%agents")
+    notebook.run("%agent log bob\n%agent show bob\n%agent history bob\n%agent cost")
+
+
+async def test_the_panel_tells_and_obeys_from_the_thread(runtime: NotebookRuntime, shell: InteractiveShell) -> None:
+    sent: list[tuple[str, dict[str, Any]]] = []
+    told = threading.Event()
+
+    class Watched(Panel):
+        def send(self, content: dict[str, Any], buffers: Any = None) -> None:
+            sent.append((threading.current_thread().name, content))
+            told.set()
+
+    runtime.models["offline/test"] = ScriptedModel([Rule(reply="fine")])
+    runtime.configure(offline="offline/test")
+    runtime.loop("thread")
+    runtime.make("alice")
+    panel = Watched(runtime)
+
+    def hear(do: str, **fields: Any) -> None:
+        content = {"do": do, "view": "view1", "id": 1, **fields}
+        panel._handle_msg({"content": {"data": {"method": "custom", "content": content}}})
+
+    hear("hello")
+    assert told.wait(5)
+    hear("pause", agent="alice")
+    hear("ask", agent="alice", prompt="hello", priority="normal")
+    runtime.home.do(lambda: None)
+    assert runtime["alice"].state.label == "paused"
+    assert len(runtime["alice"].unfinished) == 1
+    assert {thread for thread, _ in sent} == {"whisper_nb agents"}
+    assert [one["say"] for _, one in sent if one["kind"] == "done"] == ["alice: paused", "alice#1 queued"]
+    assert next(one for _, one in sent if one["kind"] == "whole")["rows"].keys() == {"alice"}
+    panel.close()
+
+
+async def test_a_form_is_filled_in_on_the_main_thread(runtime: NotebookRuntime) -> None:
+    runtime.loop("thread")
+    form = runtime.new_agent_form()
+    form.fields[NAME].input.value = "bob"
+    form.create.click()
+    assert [session.name for session in runtime.sessions] == ["bob"]
+    form.fields[NAME].input.value = "amy"
+    await asyncio.to_thread(form.create.click)  # as some kernels do
+    await asyncio.sleep(0)
+    assert [session.name for session in runtime.sessions] == ["bob", "amy"]
