@@ -34,6 +34,8 @@ def busy() -> list[Figure]:
     return [
         Figure(name + "turns/s, whisper_nb over the wire", rate[OURS], "", at_least=1_500),
         Figure(name + "turns/s, raw aiohttp", rate[RAW]),
+        Figure(name + "CPU, whisper_nb over the wire", found[OURS]["µs/long turn"], "µs/turn"),
+        Figure(name + "CPU, raw aiohttp", found[RAW]["µs/long turn"], "µs/turn"),
         Figure(name + "turns/s, whisper_nb over LiteLLM", rate[OURS_OVER_LITELLM], "", at_least=260),
         Figure(name + "turns/s, bare LiteLLM", rate[BARE]),
         Figure(name + "whisper_nb over bare LiteLLM", rate[OURS_OVER_LITELLM] / rate[BARE], "×", at_least=0.9),

@@ -20,7 +20,7 @@ from . import CLIENTS, OURS, PEERS, Client
 from .work import LATE_MS, MANY, PEERS_PYTHON, STREAMS, TURNS, Figures, run
 
 ROUNDS = 3
-COLUMNS = ("µs/turn", "µs/tool turn", "turns/s", "µs/token", "lag p99 ms", "late ms")
+COLUMNS = ("µs/turn", "µs/tool turn", "turns/s", "µs/long turn", "µs/token", "lag p99 ms", "late ms")
 #: One round: client → its figures.
 Round = dict[Client, Figures]
 
@@ -37,8 +37,8 @@ def main() -> None:
     print(f"| client | {' | '.join(COLUMNS)} | how |\n|---|{'---|' * len(COLUMNS)}---|")
     for client in CLIENTS:
         print(row(client, [one[client] for one in rounds]))
-    print(f"\nµs of CPU of a first turn of {PLAIN} tokens, and of one with a tool call; turns/s of {MANY} agents × {TURNS} "
-          f"turns at {LATENCY_S * 1000:.0f} ms; CPU per token, loop lag, and how late the last token came, of {STREAMS} "
+    print(f"\nµs of CPU of a first turn of {PLAIN} tokens, and of one with a tool call; turns/s, and µs of CPU of a turn, of "
+          f"{MANY} agents × {TURNS} turns at {LATENCY_S * 1000:.0f} ms; CPU per token, loop lag, and how late the last token came, of {STREAMS} "
           f"streams × {PACE} tokens/s (up to {LATE_MS} ms: it keeps up). {versions()}\n")  # fmt: skip
     print("| what | median | min–max | goal | |\n|---|---|---|---|---|")
     for figures in zip(*(ratios(one) for one in rounds), strict=True):
@@ -77,6 +77,7 @@ def ratios(one: Round) -> list[Figure]:
         Figure("turns/s, over the best peer", ours["turns/s"] / max(all_of("turns/s")), "×", at_least=8),
         Figure("CPU of a first turn, the best peer over ours", min(all_of("µs/turn")) / ours["µs/turn"], "×"),
         Figure("CPU of a tool turn, the best peer over ours", min(all_of("µs/tool turn")) / ours["µs/tool turn"], "×"),
+        Figure("CPU of a long turn, the best peer over ours", min(all_of("µs/long turn")) / ours["µs/long turn"], "×"),
         Figure("CPU of a token, the best peer over ours", min(all_of("µs/token")) / ours["µs/token"], "×"),
     ]
 
