@@ -64,7 +64,7 @@ async def rounds(transport: str, model: str, streams: bool, number: int, big: bo
             if big:
                 for n in set(range(len(faults))) - {*small}:
                     false += await meet(n)
-        print(f"{megabytes() - before:.0f} {false} {len(faults)}")
+        sys.stdout.write(f"{megabytes() - before:.0f} {false} {len(faults)}\n")
 
 
 if __name__ == "__main__":

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -464,3 +467,17 @@ async def not_run(run: Run, calls: int) -> str:
     assert [result.is_error for result in results] == [True] * calls
     assert all(result.text.encode() and result.name.encode() for result in results)
     return output
+
+
+# All of them, again and again
+
+
+@pytest.mark.parametrize("way", ["wire openai/test-model true 4 big", "wire openai/test-model false 4 big", "litellm hosted_vllm/test-model true 2 big"])  # fmt: skip
+def test_a_process_does_not_grow(way: str) -> None:
+    soak = Path(__file__).with_name("soak.py")
+    done = subprocess.run([sys.executable, soak, *way.split()], capture_output=True, text=True, check=True)
+    grown, false, kinds = map(int, done.stdout.split())
+    assert false == 0
+    assert grown < 100
+    assert kinds >= 30
+    assert done.stderr == ""
