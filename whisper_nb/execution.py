@@ -151,7 +151,7 @@ async def _stream(session: Session, run: Run, model: Model, request: Request) ->
     config = request.config
     # A reply that is asked for whole says nothing before its end.
     deadline = Deadline(config.timeout_s, None if config.stream is False else config.token_timeout_s)
-    reply = Reply(config.model or "")
+    reply, timed_out = Reply(config.model or ""), False
     try:
         async with deadline, aclosing(model.stream(request)) as deltas:
             async for delta in deltas:
@@ -162,7 +162,8 @@ async def _stream(session: Session, run: Run, model: Model, request: Request) ->
     except TimeoutError:
         if deadline.expired is None:
             raise
-    if deadline.expired is not None:  # out here, so that the error does not carry along the one that it replaces
+        timed_out = True
+    if timed_out:  # out here, so that the error does not carry along the one that it replaces
         raise ModelError(
             f"{config.model}: {deadline.expired}; the call was closed", model=config.model or "", retryable=True
         )
