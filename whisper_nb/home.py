@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, get_args
 
 from .errors import ConfigError, SessionError
@@ -113,10 +113,21 @@ class Home:
         """
         if self.here or self._own is None or self._own.ended:
             return function(*args, **kwargs)
+        return self._asked(function, *args, **kwargs).result()
+
+    def do_within(self, patience_s: float, function: Callable[[], object]) -> None:
+        """As `do`, but wait so many seconds at most: what the loop is too busy for happens later."""
+        if self.here or self._own is None or self._own.ended:
+            function()
+            return
+        with suppress(FutureTimeout):
+            self._asked(function).result(patience_s)
+
+    def _asked(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> Future[T]:
         done: Future[T] = Future()
         context = contextvars.copy_context()
         self.call(lambda: answer(done, context.run, function, *args, **kwargs))
-        return done.result()
+        return done
 
     def call_main(self, function: Callable[..., object], *args: Any) -> None:
         """Call on the main loop's thread: at once if that is this one, else as soon as the main loop turns.

@@ -259,6 +259,25 @@ async def test_shutting_down_while_a_cell_waits_is_quiet(kernel: Kernel) -> None
     assert noise(await kernel.shutdown(), OURS) == []
 
 
+async def test_a_tool_that_blocks_the_agents_loop_holds_up_neither_an_interrupt_nor_the_end(
+    kernel: Kernel, tmp_path: Path
+) -> None:
+    (tmp_path / "lib.py").write_text(
+        "import time\nasync def stick() -> str:\n    'Stick.'\n    time.sleep(60)\n    return ''\n"
+    )
+    await kernel.run("import lib\nstick = lib.stick\n%agent new eve --tools stick\n%agent ask eve -o ans tool stick")
+    start = time.monotonic()
+    await kernel.run("1 + 1")
+    assert time.monotonic() - start < 3  # it waits a second for what runs show
+    cell = kernel.send("print('begun', flush=True)\nrt['eve'].pause()")
+    await cell.says("begun")
+    await kernel.interrupt()
+    assert "KeyboardInterrupt" in await cell.error()
+    start = time.monotonic()
+    assert noise(await kernel.shutdown(), OURS) == []
+    assert time.monotonic() - start < 5
+
+
 async def test_loading_anew_changes_nothing(kernel: Kernel) -> None:
     launch = await kernel.run("%%agent bob -o ans\nslow")
     cell = await kernel.run("%reload_ext whisper_nb\n%agent loop\n%agent wait")

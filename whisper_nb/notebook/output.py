@@ -10,6 +10,7 @@ import contextvars
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -23,6 +24,8 @@ _log = logging.getLogger("whisper_nb")
 #: Seconds between repaints of one run, and the most runs painted at once: Jupyter drops what is above 1,000 a second.
 TICK_S = 0.1
 PAINTED_AT_ONCE = 20
+#: Seconds that a cell waits for what is to be shown in it, where a tool blocks the agents' loop.
+SETTLE_S = 1.0
 
 
 @dataclass(slots=True, eq=False)
@@ -48,7 +51,7 @@ class Outputs:
 
     def show(self, run: Run) -> None:
         """Show the run in the current cell, until it is done; in a terminal, which cannot repaint, as it is now."""
-        self._home.do(self._show, run)
+        self._home.do_within(SETTLE_S, partial(self._show, run))
 
     def _show(self, run: Run) -> None:
         view = View(run)
@@ -77,7 +80,7 @@ class Outputs:
 
         nbclient, papermill and nbval save only what the running cell sends. In a terminal: say which runs are done.
         """
-        self._home.do(self._settle)
+        self._home.do_within(SETTLE_S, self._settle)
 
     def _settle(self) -> None:
         changed = {**self._stale, **self._dirty}

@@ -9,6 +9,7 @@ from ..agents import Agent
 from ..config import AIConfig, missing_key
 from ..home import at_home
 from ..runtimes import Runtime
+from .output import SETTLE_S
 from .snapshot import Snapshots
 
 if TYPE_CHECKING:
@@ -83,8 +84,12 @@ class NotebookRuntime(Runtime):
             self.control.close()
         await super()._close()
 
+    def _recheck(self) -> None:
+        if self._panel is not None:
+            self._panel.recheck()
+            self.snapshots.settle()
+
     def settle(self, *_: object) -> None:
         """After each cell: show what it changed, a config say, which is no event."""
         if self._panel is not None:
-            self.home.do(self._panel.recheck)
-            self.home.do(self.snapshots.settle)
+            self.home.do_within(SETTLE_S, self._recheck)
