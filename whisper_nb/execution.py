@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+import sys
 from collections.abc import Sequence
 from contextlib import aclosing
+from importlib import import_module
 from typing import TYPE_CHECKING, assert_never
 
 from .agents import Agent
@@ -79,8 +81,10 @@ async def execute(session: Session, run: Run) -> None:
 
 async def _take_turns(session: Session, run: Run, agent: Agent, config: AIConfig) -> None:
     tools = {tool.name: tool for tool in agent.as_tools}
-    # In a thread: the first schema imports pydantic.
-    schemas = await in_thread(lambda: [tool.schema for tool in tools.values()]) if tools else []
+    schemas = []
+    if tools and "pydantic" not in sys.modules:
+        await in_thread(import_module, "pydantic")  # which takes its time
+    schemas = [tool.schema for tool in tools.values()]
     turns = 0
     while True:
         match next_step(session.messages):

@@ -81,15 +81,18 @@ class FunctionTool:
             ConfigError: an annotation that no JSON can be checked against.
         """
         if self._schema is None:
-            from pydantic.errors import PydanticUserError
-
-            try:
-                parameters = self._checked_arguments().json_schema()
-            except (PydanticUserError, NameError) as error:
-                reason = str(error).partition(". ")[0]
-                raise ConfigError(f"tool {self.name}: a model cannot be told its arguments: {reason}") from None
-            self._schema = ToolSchema(self.name, inspect.getdoc(self._function) or "", parameters)
+            self._schema = self._of_function("schema", self._make_schema)
         return self._schema
+
+    def _make_schema(self) -> ToolSchema:
+        from pydantic.errors import PydanticUserError
+
+        try:
+            parameters = self._checked_arguments().json_schema()
+        except (PydanticUserError, NameError) as error:
+            reason = str(error).partition(". ")[0]
+            raise ConfigError(f"tool {self.name}: a model cannot be told its arguments: {reason}") from None
+        return ToolSchema(self.name, inspect.getdoc(self._function) or "", parameters)
 
     @property
     def touches_notebook(self) -> bool:
@@ -117,8 +120,18 @@ class FunctionTool:
         if self._adapter is None:
             from pydantic import TypeAdapter
 
-            self._adapter = TypeAdapter[Any](self._function)  # type: ignore[arg-type]
+            self._adapter = self._of_function("adapter", lambda: TypeAdapter[Any](self._function))  # type: ignore[arg-type]
         return self._adapter
+
+    def _of_function(self, what: str, make: Callable[[], T]) -> T:
+        """What is the same for all tools of a function, and costs a millisecond: kept on the function, and gone with it."""
+        function, name = self._function, f"__whisper_nb_{what}__"
+        owner, made = getattr(function, name, (None, None))
+        if owner is not function:  # functools.wraps has copied it, say
+            made = make()
+            if inspect.isfunction(function):
+                setattr(function, name, (function, made))
+        return made  # type: ignore[return-value]
 
     def __eq__(self, other: object) -> bool:
         # A function defined again by a rerun cell is the same tool as long as it is the same code.
