@@ -24,6 +24,12 @@ from .yamlfile import Document, dump_yaml, parse_yaml
 
 FindTool = Callable[[str], Tool | Callable[..., Any]]
 
+
+def no_tools(name: str) -> Any:
+    """Where there is no notebook: ConfigError."""
+    raise ConfigError(f"no function {name!r} for a tool: give the Runtime find_tool, or create the Agent in Python")
+
+
 #: Keys of the file → the agent's field. Where there are two, both are understood.
 _FIELDS = {name: name for name in KINDS if name not in ("name", "max_turns", "timeout_s")} | {"prompt": "system_prompt"}
 _CONFIG = ("ai_config", "config")

@@ -186,13 +186,14 @@ def layered(*layers: Layer | None) -> Layer:
         The config, with the place of each of its values.
     """
     said = [layer for layer in layers if layer is not None]
-    config = _merged(*(layer.config for layer in said))
+    config = merged(*(layer.config for layer in said))
     places = {name: layer.place(name) for layer in said for name in layer.config.values()}
     return Layer(config, places={name: places[name] for name in config.values()})
 
 
 @lru_cache(maxsize=1024)  # run after run has the same layers, and to check what they come to takes its time
-def _merged(*configs: AIConfig) -> AIConfig:
+def merged(*configs: AIConfig) -> AIConfig:
+    """The config that `layered` gives, without the places."""
     values: dict[str, Any] = {}
     for config in configs:
         values = over(values, config.values())

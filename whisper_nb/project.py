@@ -118,7 +118,7 @@ def defaults() -> Layer:
     return Layer(main.layer.config, "default")
 
 
-def layers_of(project: Project | None, agent: Agent | None, team: Mapping[str, Entry]) -> list[Layer | None]:
+def layers_of(project: Project | None, agent: Agent | None, team: Mapping[str, Entry]) -> list[Layer]:
     """What is said of a config but for what is said in a session: by default, by `config/main.yaml`, by the agent.
 
     Raises:
@@ -127,7 +127,7 @@ def layers_of(project: Project | None, agent: Agent | None, team: Mapping[str, E
     main = project.used.main if project else None
     if main and main.layer is None:
         raise ConfigError.of(main.problems)
-    layers = [defaults(), main.layer if main else None]
+    layers = [defaults(), *([main.layer] if main and main.layer else [])]
     if agent is None:
         return layers
     entry = team.get(agent.name)

@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
-from .agentfiles import Entry, FindTool, file_of
+from .agentfiles import Entry, FindTool, file_of, no_tools
 from .agents import Agent
-from .config import AIConfig, Layer, from_environment, layered
+from .config import UNSET, AIConfig, Layer, from_environment, layered, merged
 from .errors import ConfigError, SessionClosed, nearest, sealed
 from .events import Record
 from .home import Home, Where, at_home, checked_where, running_loop
@@ -30,10 +30,6 @@ from .store import MemoryStore, Observer, Observers, Store
 GRACE_S = 1.0
 #: Model calls in flight over all agents, and runs that wait for each, where nobody says.
 DEFAULT_CALLS, DEFAULT_QUEUE = 100, 100
-
-
-def _no_tools(name: str) -> Any:
-    raise ConfigError(f"no function {name!r} for a tool: give the Runtime find_tool, or create the Agent in Python")
 
 
 class Runtime:
@@ -63,7 +59,7 @@ class Runtime:
         environ: Mapping[str, str] | None = None,
         home: Home | None = None,
         project: Project | str | Path | None = None,
-        find_tool: FindTool = _no_tools,
+        find_tool: FindTool = no_tools,
         loop: str | None = None,
     ) -> None:
         if max_concurrent_calls is not None and max_concurrent_calls < 1:
@@ -283,7 +279,8 @@ class Runtime:
         Raises:
             ConfigError: `config/main.yaml` is wrong, and nothing is in force in its place.
         """
-        return self._layered(agent, call, session).config
+        config = merged(*(layer.config for layer in self._layers(agent, call, session)))
+        return config if config.model else self._layered(agent, call, session).config
 
     def explain(self, agent: Agent | str | None = None, call: AIConfig | None = None) -> Layer:
         """The config of a run, and the place where each value was said: `layer.place("temperature")`.
@@ -300,12 +297,15 @@ class Runtime:
         return self._layered(spec, call, session.configured if session else None)
 
     def _layered(self, agent: Agent | None, call: AIConfig | None, session: AIConfig | None) -> Layer:
-        """Call over session over `configure` over the agent's own over `config/main.yaml` over environment over default."""
-        layers = layers_of(self.project, agent, self.team)
-        said = ((self._config, "configure"), (session, "session"), (call, "call"))
-        found = layered(*layers, *(Layer(config, source) for config, source in said if config))
+        found = layered(*self._layers(agent, call, session))
         # The environment says nothing but the model, and a bad word there must not harm who does not need it.
         return found if found.config.model else layered(from_environment(self.keys, self._offline), found)
+
+    def _layers(self, agent: Agent | None, call: AIConfig | None, session: AIConfig | None) -> list[Layer]:
+        """Call over session over `configure` over the agent's own over `config/main.yaml` over default; the environment is below."""
+        said = ((self._config, "configure"), (session, "session"), (call, "call"))
+        own = [Layer(config, source) for config, source in said if config and config is not UNSET]
+        return [*layers_of(self.project, agent, self.team), *own]
 
     # The project
 

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 _FILE = "model_prices_and_context_window_backup.json"
+#: No prompt of fewer tokens has another price.
+_LONG = 100_000
 _ABOVE = re.compile(r"input_cost_per_token_above_(\d+)k_tokens")
 #: What a provider calls the service that the list's plain prices are for.
 _PLAIN_TIERS = (None, "auto", "default", "on_demand", "standard")
@@ -84,7 +86,9 @@ def listed_cost(spent: Mapping[str, Any], entry: Listed) -> float | None:
         details = spent.get("completion_tokens_details")
         thought = details.get("reasoning_tokens") if isinstance(details, Mapping) else 0
         received += thought if isinstance(thought, int) else 0
-    above = [int(found[1]) for name in entry if (found := _ABOVE.fullmatch(name)) and sent > int(found[1]) * 1000]
+    above = sent > _LONG and [
+        int(found[1]) for name in entry if (found := _ABOVE.fullmatch(name)) and sent > int(found[1]) * 1000
+    ]
     suffix = f"_above_{max(above)}k_tokens" if above else ""
     per_sent, per_received, per_cached = (
         entry.get(name + suffix, entry.get(name))
