@@ -12,7 +12,6 @@ from ..tools import in_thread
 if TYPE_CHECKING:
     import aiohttp
 
-#: How long a connection that nobody uses stays open.
 KEPT_S = 30.0
 
 
@@ -20,11 +19,15 @@ class Connections:
     """Connections to providers, opened as calls need them, used again, and closed when nobody has for half a minute.
 
     How many there are is for permits to say; how long a call takes, for deadlines.
+
+    Args:
+        kept_s: how long a connection that nobody uses stays open.
     """
 
-    __slots__ = ("_opening", "_session")
+    __slots__ = ("_kept_s", "_opening", "_session")
 
-    def __init__(self) -> None:
+    def __init__(self, kept_s: float = KEPT_S) -> None:
+        self._kept_s = kept_s
         self._session: aiohttp.ClientSession | None = None
         self._opening: asyncio.Lock | None = None
 
@@ -38,7 +41,7 @@ class Connections:
                 context = await in_thread(_load)
                 import aiohttp
 
-                connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEPT_S, ssl=context)
+                connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=self._kept_s, ssl=context)
                 self._session = aiohttp.ClientSession(
                     connector=connector, timeout=aiohttp.ClientTimeout(total=None), cookie_jar=aiohttp.DummyCookieJar()
                 )

@@ -1,0 +1,270 @@
+"""What is the wire's own: where calls go, in which words, over which connections, and that LiteLLM has no part in it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+from provider import CUT, DONE, Provider, chunk, finish, says, text, usage
+
+from whisper_nb import Agent, AIConfig, ConfigError, RunFailed, Runtime
+from whisper_nb.errors import LengthExceeded
+from whisper_nb.events import HistoryTrimmed
+from whisper_nb.keys import Keys
+from whisper_nb.messages import TextDelta, UserMessage
+from whisper_nb.models import Models, Request
+from whisper_nb.models.connections import Connections
+from whisper_nb.models.lite import LiteLLMModel
+from whisper_nb.models.wire import OpenAIWireModel
+from whisper_nb.providers import PROVIDERS
+
+KEYS = {"OPENAI_API_KEY": "sk-of-openai-0123456789", "MISTRAL_API_KEY": "sk-of-mistral-012345", "OPENROUTER_API_KEY": "sk-or-0123456789abc"}  # fmt: skip
+
+
+@pytest.fixture
+async def provider(complaints: list[str]) -> AsyncIterator[Provider]:
+    async with Provider() as provider:
+        yield provider
+
+
+@pytest.fixture
+async def rt(provider: Provider) -> AsyncIterator[Runtime]:
+    async with Runtime(environ=KEYS) as rt:
+        yield rt
+
+
+async def sent(rt: Runtime, provider: Provider, model: str, **config: Any) -> Any:
+    """The body that arrives for one run."""
+    config = {"api_base": provider.url, **config}
+    await rt.create(Agent(name="bob", config=AIConfig(model=model, **config))).submit("Hi")
+    return provider.requests[-1].body
+
+
+# Which way a model is reached
+
+
+@pytest.mark.parametrize("provider_name", [name for name, one in PROVIDERS.items() if name != "offline"])
+def test_providers_that_speak_the_format_are_reached_over_the_wire(provider_name: str) -> None:
+    models, config = Models(Keys({})), AIConfig(model=f"{provider_name}/x")
+    speaks = PROVIDERS[provider_name].wire is not None
+    assert isinstance(models.open(config), OpenAIWireModel if speaks else LiteLLMModel)
+
+
+def test_the_other_way_can_be_said() -> None:
+    models = Models(Keys({}))
+    assert isinstance(models.open(AIConfig(model="openai/x", transport="litellm")), LiteLLMModel)
+    assert isinstance(models.open(AIConfig(model="anthropic/x", transport="wire")), OpenAIWireModel)
+
+
+def test_one_model_for_each_place_and_one_for_all_parameters() -> None:
+    models = Models(Keys({}))
+    first = models.open(AIConfig(model="openai/x", temperature=0.1))
+    assert models.open(AIConfig(model="openai/x", temperature=0.9)) is first
+    assert models.open(AIConfig(model="openai/x", api_base="http://localhost:1/v1")) is not first
+
+
+CALL = """
+import asyncio, sys
+from whisper_nb import Agent, AIConfig, Runtime
+
+async def main():
+    async with Runtime() as rt:
+        bob = rt.create(Agent(name="bob", config=AIConfig(model="openai/gpt-4o-mini", api_base=sys.argv[1])))
+        print(await bob.submit("Hi"), bob.runs[-1].cost)
+    print([name for name in ("litellm", "httpx", "openai", "tiktoken") if name in sys.modules])
+
+asyncio.run(main())
+"""
+
+
+async def test_a_call_with_its_cost_needs_no_litellm(provider: Provider) -> None:
+    provider.answers.append([*text("Hello"), finish(), usage(1000, 100), DONE])
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-W", "error", "-c", CALL, provider.url, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        env={**os.environ, "OPENAI_API_KEY": "none"},
+    )  # fmt: skip
+    output, _ = await process.communicate()
+    assert output.decode().splitlines() == ["Hello 0.00020999999999999998", "[]"]
+
+
+# Where calls go
+
+
+@pytest.mark.parametrize(
+    ("model", "environ", "address"),
+    [
+        ("openai/x", {}, "https://api.openai.com/v1/chat/completions"),
+        ("openai/x", {"OPENAI_BASE_URL": "http://mine/v1/"}, "http://mine/v1/chat/completions"),
+        ("openai/x", {"OPENAI_API_BASE": "http://mine/v1/chat/completions"}, "http://mine/v1/chat/completions"),
+        ("ollama/llama3", {}, "http://localhost:11434/v1/chat/completions"),
+        ("ollama/llama3", {"OLLAMA_API_BASE": "http://far:11434"}, "http://far:11434/v1/chat/completions"),
+        ("lm_studio/x", {}, "http://localhost:1234/v1/chat/completions"),
+        ("hosted_vllm/x", {"HOSTED_VLLM_API_BASE": "http://gpu:8000/v1"}, "http://gpu:8000/v1/chat/completions"),
+        ("groq/x", {}, "https://api.groq.com/openai/v1/chat/completions"),
+    ],
+)
+async def test_the_address(model: str, environ: dict[str, str], address: str) -> None:
+    connections = Connections()
+    keys = Keys({"OPENAI_API_KEY": "none", "GROQ_API_KEY": "none", **environ})
+    wire = OpenAIWireModel(AIConfig(model=model), keys, connections)
+    await wire.prepare()
+    assert str(wire._url) == address
+    await connections.aclose()
+
+
+async def test_a_server_without_an_address_is_asked_for(rt: Runtime) -> None:
+    run = rt.create(Agent(name="bob", config="hosted_vllm/x")).submit("Hi")
+    with pytest.raises(RunFailed, match=r"set api_base.*or HOSTED_VLLM_API_BASE"):
+        await run
+    assert isinstance(run.error, ConfigError)
+    assert run.cost == 0.0
+
+
+async def test_a_file_of_keys_says_no_address() -> None:
+    keys = Keys({"OPENAI_API_KEY": "none"})
+    keys.read("OPENAI_API_BASE=http://stranger/v1\nOPENAI_BASE_URL=http://stranger/v1", ".env")
+    wire = OpenAIWireModel(AIConfig(model="openai/x"), keys, Connections())
+    assert wire._address() == "https://api.openai.com/v1/chat/completions"
+
+
+async def test_a_proxy_of_the_environment_is_used(
+    rt: Runtime, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", provider.url.removesuffix("/v1"))
+    monkeypatch.setenv("no_proxy", "direct.example")
+    await sent(rt, provider, "openai/x", api_base="http://far.example/v1")
+    assert provider.requests[-1].headers["Host"] == "far.example"
+
+
+# In which words
+
+
+async def test_openai_itself_has_a_new_name_for_the_most_tokens(rt: Runtime, provider: Provider) -> None:
+    assert (await sent(rt, provider, "openai/gpt-4o-mini", max_tokens=5))["max_tokens"] == 5
+    assert (await sent(rt, provider, "openai/gpt-5-mini", max_tokens=5))["max_completion_tokens"] == 5
+
+
+async def test_mistral_has_words_of_its_own(rt: Runtime, provider: Provider) -> None:
+    body = await sent(rt, provider, "mistral/x", seed=7)
+    assert body["random_seed"] == 7
+    assert {"seed", "stream_options"}.isdisjoint(body)
+
+
+async def test_openrouter_is_asked_for_the_cost_and_told_how_much_to_think(rt: Runtime, provider: Provider) -> None:
+    body = await sent(rt, provider, "openrouter/a/b", max_reasoning_tokens=100)
+    assert (body["model"], body["usage"], body["reasoning"]) == ("a/b", {"include": True}, {"max_tokens": 100})
+
+
+async def test_parameters_and_headers_of_ones_own(rt: Runtime, provider: Provider) -> None:
+    extra = {"user": "me", "extra_body": {"top_k": 3}, "extra_headers": {"X-Team": "ours"}}
+    body = await sent(rt, provider, "openai/x", extra=extra)
+    assert (body["user"], body["top_k"]) == ("me", 3)
+    assert "extra_body" not in body
+    assert provider.requests[-1].headers["X-Team"] == "ours"
+
+
+async def test_a_whole_reply_is_asked_for_without_a_stream(rt: Runtime, provider: Provider) -> None:
+    assert "stream" not in await sent(rt, provider, "openai/x", stream=False)
+
+
+@pytest.mark.parametrize("key", ["sk-ünicode-0123456789", "sk-two\nlines-0123456789"])
+async def test_a_key_that_no_header_can_hold_is_refused_without_being_told(provider: Provider, key: str) -> None:
+    async with Runtime(environ={"OPENAI_API_KEY": key}) as rt:
+        run = rt.create(Agent(name="bob", config=AIConfig(model="openai/x", api_base=provider.url))).submit("Hi")
+        with pytest.raises(RunFailed, match="has a character that cannot be sent"):
+            await run
+        assert "0123456789" not in str(run.error)
+    assert provider.requests == []
+
+
+# Tokens
+
+
+async def test_what_does_not_fit_is_trimmed_or_refused_as_litellm_counts(rt: Runtime, provider: Provider) -> None:
+    config = AIConfig(model="openai/gpt-4", api_base=provider.url)  # 8,192 tokens
+    bob = rt.create(Agent(name="bob", config=config))
+    await bob.submit("one " * 5_000)
+    trimmed = bob.submit("two " * 5_000)
+    await trimmed
+    assert [one.event.dropped for one in trimmed.events if isinstance(one.event, HistoryTrimmed)] == [2]
+    too_long = bob.submit("three " * 9_000)
+    with pytest.raises(RunFailed, match="only 8,192 fit"):
+        await too_long
+    assert isinstance(too_long.error, LengthExceeded)
+    assert (too_long.cost, len(provider.requests)) == (0.0, 2)
+
+
+# Connections
+
+
+async def test_one_connection_serves_call_after_call(rt: Runtime, provider: Provider) -> None:
+    bob = rt.create(Agent(name="bob", config=AIConfig(model="openai/x", api_base=provider.url)))
+    amy = rt.create(Agent(name="amy", config=AIConfig(model="hosted_vllm/y", api_base=provider.url)))
+    for _ in range(3):
+        await bob.submit("Hi")
+        await amy.submit("Hi")
+    assert len(provider.connections) == 1
+
+
+async def test_a_reply_whose_body_does_not_end_is_complete_all_the_same(rt: Runtime, provider: Provider) -> None:
+    forever = asyncio.Event()
+    provider.answers.append([*says("Hello"), forever])
+    bob = rt.create(Agent(name="bob", config=AIConfig(model="openai/x", api_base=provider.url)))
+    async with asyncio.timeout(5):
+        assert await bob.submit("Hi") == "Hello"
+    forever.set()
+
+
+async def test_connections_that_nobody_uses_are_closed(provider: Provider) -> None:
+    connections = Connections(kept_s=0.05)
+    wire = OpenAIWireModel(AIConfig(model="openai/x", api_base=provider.url), Keys(KEYS), connections)
+    async with aclosing(wire.stream(Request([UserMessage("Hi")], [], AIConfig(model="openai/x")))) as deltas:
+        assert [delta async for delta in deltas]
+    (connection,) = provider.connections
+    async with asyncio.timeout(5):
+        while not connection.is_closing():  # noqa: ASYNC110  # nothing tells of it
+            await asyncio.sleep(0.01)
+    await connections.aclose()
+
+
+async def test_who_reads_slowly_slows_the_provider_down(provider: Provider) -> None:
+    """What has not been read waits at the provider, and not in the notebook's memory."""
+    written = 0
+
+    def flood() -> Any:
+        nonlocal written
+        for _ in range(160):
+            written += 1
+            yield chunk({"content": "x" * 100_000})
+        yield from (finish(), DONE)
+
+    provider.answers.append(flood())
+    connections = Connections()
+    wire = OpenAIWireModel(AIConfig(model="openai/x", api_base=provider.url), Keys(KEYS), connections)
+    async with aclosing(wire.stream(Request([UserMessage("Hi")], [], AIConfig(model="openai/x")))) as deltas:
+        first = await anext(deltas)
+        for _ in range(200):
+            await asyncio.sleep(0)
+        assert isinstance(first, TextDelta)
+        assert written < 160
+        assert (
+            sum([len(delta.text) async for delta in deltas if isinstance(delta, TextDelta)], len(first.text))
+            == 16_000_000
+        )
+    await connections.aclose()
+
+
+async def test_a_broken_connection_is_not_used_again(rt: Runtime, provider: Provider) -> None:
+    bob = rt.create(Agent(name="bob", config=AIConfig(model="openai/x", api_base=provider.url, retries=0)))
+    provider.answers.append([*text("Hel"), CUT])
+    run = bob.submit("Hi")
+    with pytest.raises(RunFailed):
+        await run
+    assert await bob.submit("Hi") == "Hello world"
+    assert len(provider.connections) == 2
