@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 from doubles import DiskFull, FailingStore, FunctionModel, hire, kinds_of
+from provider import Provider
 
 from whisper_nb import (
     Agent,
+    AIConfig,
     ConfigError,
     Rule,
     Run,
@@ -491,6 +493,14 @@ async def test_connections_are_closed_where_they_were_opened(runtime: Runtime) -
     assert (await bob.submit("hello")).startswith("You said: hello")
     with pytest.raises(SessionError, match=r"say Runtime\(loop=…\) at the start"):
         runtime.loop("thread")  # nothing here can wait for what is open on the running loop
+
+
+async def test_connections_to_a_provider_belong_to_one_loop(runtime: Runtime) -> None:
+    async with Provider() as provider:
+        bob = runtime.create(Agent(name="bob", config=AIConfig(model="ollama/test", api_base=provider.url)))
+        assert await bob.submit("hello") == "Hello world"
+        runtime.loop("notebook")
+        assert await bob.submit("hello") == "Hello world"
 
 
 async def test_what_other_threads_submit_during_moves_arrives(complaints: list[str]) -> None:

@@ -290,13 +290,17 @@ async def test_loading_anew_changes_nothing(kernel: Kernel) -> None:
 
 @pytest.mark.timeout(60)
 async def test_a_terminal_ends_model_calls_within_a_second_even_while_a_cell_spins(tmp_path: Path) -> None:
-    async with Provider(lambda _: [*text("Hel", "lo"), HANG]) as provider, OnThisMachine(tmp_path) as kernel:
-        await kernel.run("%load_ext whisper_nb\n%agent loop thread\nimport os, time\nos.environ['EVES_KEY'] = 'x'")
+    async with Provider() as provider, OnThisMachine(tmp_path) as kernel:
+        await kernel.run("%load_ext whisper_nb\nimport os, time\nos.environ['EVES_KEY'] = 'x'")
         await kernel.run(
             f"%agent new eve --model openai/test --set api_base={provider.url} --set api_key=os.environ/EVES_KEY"
         )
+        for where in ("notebook", "thread", "notebook", "thread"):  # each loop with connections of its own
+            await kernel.send(f"%agent loop {where}\n%agent ask eve -b hi").ok(25)
+            await provider.arrived()
+        provider.default = lambda _: [*text("Hel", "lo"), HANG]
         launch = await kernel.run("%%agent eve -o ans\nhello")
-        async with asyncio.timeout(25):  # the first call imports LiteLLM
+        async with asyncio.timeout(5):
             request = await provider.arrived()
         await launch.until(lambda: "Hello" in last(kernel, launch))
         cell = kernel.send(
@@ -309,11 +313,12 @@ async def test_a_terminal_ends_model_calls_within_a_second_even_while_a_cell_spi
             await request.gone.wait()
         gone = time.monotonic() - start
         code, said = await stopping
-        assert (code, said.partition(": ")[2]) == (0, "stopped eve; ended eve#1\n")
+        assert (code, said.partition(": ")[2]) == (0, "stopped eve; ended eve#5\n")
         assert not cell.answered.done()
         assert gone < 1
         await cell.ok()
         assert await kernel.value("ans.status") == "cancelled"
+        assert noise(await kernel.shutdown()) == []
 
 
 async def test_a_kernel_whose_agents_live_on_its_own_loop_is_said_to_be_busy(kernel: Kernel) -> None:
