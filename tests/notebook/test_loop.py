@@ -100,7 +100,8 @@ async def test_the_panel_tells_and_obeys_from_the_thread(runtime: NotebookRuntim
     assert len(runtime["alice"].unfinished) == 1
     assert {thread for thread, _ in sent} == {"whisper_nb agents"}
     assert [one["say"] for _, one in sent if one["kind"] == "done"] == ["alice: paused", "alice#1 queued"]
-    assert next(one for _, one in sent if one["kind"] == "whole")["rows"].keys() == {"alice"}
+    whole = next(one for _, one in sent if one["kind"] == "whole")
+    assert (whole["rows"].keys(), whole["threaded"]) == ({"alice"}, True)
     panel.close()
 
 

@@ -181,6 +181,8 @@ class Panel(anywidget.AnyWidget):
         if kind in ("whole", "update"):
             self._number += 1
             content["number"] = self._number
+            if self._runtime.home.where == "thread":
+                content["threaded"] = True  # they go on while the kernel does not answer
         try:
             self.send({"kind": kind, "now": round(time.time(), 2), **content})
         except Exception:  # of a text that no message can hold, say: the next ones shall be sent all the same

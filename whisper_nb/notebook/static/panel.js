@@ -601,7 +601,7 @@ function makeAsk(act) {
 
 function render({ model, el }) {
   let state = nothing();
-  let order = [], sort = null, shown = [], open = "", focus = "", offset = -Infinity, frame = 0, looked = "", lookTimer = 0, folded = null, still = null;
+  let order = [], sort = null, shown = [], open = "", focus = "", offset = -Infinity, frame = 0, looked = "", lookTimer = 0, folded = null, still = null, threaded = false;
   const rows = new Map(); // name → the element of a row that is drawn
   const clock = () => still ?? Date.now() / 1000 + offset; // it stands still with the agents
   const link = wire(model, hear);
@@ -637,17 +637,18 @@ function render({ model, el }) {
       return undefined;
     }
     if (message.kind === "silent") {
-      const why = message.gone
-        ? "No kernel answers. Where it was restarted, run %agents again."
+      const why = message.gone ? "No kernel answers. Where it was restarted, run %agents again."
+        : threaded ? "The kernel is busy with a cell. Agents go on; what you ask for is done when it ends or awaits."
         : "The kernel is busy with a cell: agents stand still until it ends or awaits. What you ask for is done then.";
       root.hidden = false;
-      still ??= clock();
+      if (message.gone || !threaded) still ??= clock();
       paintSoon();
       return notify(why, message.gone ? "gone" : "busy");
     }
     still = null;
     if (["busy", "gone"].includes(root.dataset.notice)) notify("", "");
     if (message.kind === "alive") return undefined;
+    if (message.number) threaded = message.threaded === true;
     if (message.now) offset = Math.max(message.kind === "whole" ? -Infinity : offset, message.now - Date.now() / 1000);
     const { state: next, missed } = take(state, message);
     state = next;
