@@ -70,12 +70,6 @@ KNOWN = {
 SLOW = {"much of nothing": "litellm-hosted_vllm-stream litellm-openrouter-stream"}
 
 
-def but(lines: list[Line], *wrong: str) -> list[Any]:
-    """Lines, of which some still do it wrong."""
-    known = pytest.mark.xfail(strict=True, reason="LiteLLM cannot send on what the model called")
-    return [pytest.param(line, marks=known) if str(line) in wrong else line for line in lines]
-
-
 @dataclass
 class Site:
     """A runtime, and a provider that has faults."""
@@ -435,7 +429,7 @@ async def test_odd_characters_arrive_and_can_be_shown(site: Site, line: Line) ->
     assert await bob.submit("again") == "fine"  # with all of it in the history
 
 
-@pytest.mark.parametrize("line", but(LINES, "litellm-anthropic-whole"), ids=str)
+@pytest.mark.parametrize("line", LINES, ids=str)
 async def test_odd_characters_in_a_tool_call(site: Site, line: Line) -> None:
     await ready(site, line)
     calls = [*call(0, "add", '{"a": 1, "b": "\\ud800\\u0000"}'), *call(1, "a\ud800dd", "{}")]
@@ -458,7 +452,7 @@ INVALID = [
 ]
 
 
-@pytest.mark.parametrize("line", but([line for line in LINES if line.streams], "litellm-anthropic-stream"), ids=str)
+@pytest.mark.parametrize("line", [line for line in LINES if line.streams], ids=str)
 async def test_arguments_that_are_no_json_do_no_lasting_harm(site: Site, line: Line) -> None:
     await ready(site, line)
     bobs = [site.hire(line) for _ in INVALID]
