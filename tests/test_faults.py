@@ -166,6 +166,8 @@ def faults_of(line: Line, family: str) -> list[Fault]:
         for fault in FAMILIES[family]
         if fault.shape(line.streams) is not None and str(line) not in SLOW.get(fault.name, "")
     ]
+    if family == "big" and line.provider == "openrouter":  # takes seconds, and the same client as hosted_vllm
+        return []
     if line.provider != "anthropic":
         return [] if family == "Anthropic's" else faults
     if family in ("nonsense", "big"):
@@ -243,7 +245,10 @@ async def goes_on(site: Site, run: Run) -> None:
     before = run.session.history
     name = f"{run.session.name}-again"
     address = f"{site.provider.url}/{name}"
-    assert await run.session.submit("again", config={"api_base": address, "timeout_s": 10}) == "fine"
+    assert (
+        await run.session.submit("again", config={"api_base": address, "timeout_s": 30, "token_timeout_s": 30})
+        == "fine"
+    )
     [request] = site.asked(name)
     sent = [message["role"] for message in request.body["messages"] if message["role"] != "system"]
     assert len(sent) == len(before) + 1
@@ -474,7 +479,7 @@ async def not_run(run: Run, calls: int) -> str:
 # All of them, again and again
 
 
-@pytest.mark.parametrize("way", ["wire openai/test-model true 4 big", "wire openai/test-model false 4 big", "litellm hosted_vllm/test-model true 2 big"])  # fmt: skip
+@pytest.mark.parametrize("way", ["wire openai/test-model true 3 big", "wire openai/test-model false 3 big", "litellm hosted_vllm/test-model true 1 big"])  # fmt: skip
 def test_a_process_does_not_grow(way: str) -> None:
     soak = Path(__file__).with_name("soak.py")
     done = subprocess.run([sys.executable, soak, *way.split()], capture_output=True, text=True, check=True)
