@@ -263,7 +263,7 @@ FATES = {
     "refused": "the provider refused",
     "forbidden": "the provider refused",
     "cut": "broke off",
-    "garbage": "broke off|cut off",
+    "garbage": "broke off|cut off|cannot be read",
     "late": "nothing arrived",
     "unreached": "Check the network",
 }

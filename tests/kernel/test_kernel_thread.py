@@ -340,3 +340,24 @@ async def test_an_ended_kernel_leaves_no_socket(kernel: Kernel) -> None:
     assert len(list(sockets.iterdir())) == 1
     assert noise(await kernel.shutdown()) == []
     assert list(sockets.iterdir()) == []
+
+
+@pytest.mark.parametrize("where", ["notebook", "thread"])
+@pytest.mark.parametrize("transport", ["wire", "litellm"])
+async def test_restarting_while_calls_stream_leaves_no_sockets_and_is_quiet(
+    tmp_path: Path, transport: str, where: str
+) -> None:
+    async with Provider(lambda _: [*text("Hel"), HANG]) as provider, OnThisMachine(tmp_path) as kernel:
+        config = {"model": "openai/test-model", "api_base": provider.url, "transport": transport}
+        await kernel.run(
+            f"%load_ext whisper_nb\nimport asyncio, whisper_nb as wnb\nrt = wnb.runtime()\n%agent loop {where}"
+        )
+        await kernel.send(
+            f"runs = [rt.create(wnb.Agent(name=f'a{{n}}', config={config!r})).submit('hello') for n in range(5)]\n"
+            "while not all(run.text for run in runs):\n    await asyncio.sleep(0.02)"
+        ).ok(25)
+        await kernel.restart()
+        async with asyncio.timeout(3):
+            await asyncio.gather(*(request.gone.wait() for request in provider.requests))
+        assert len(provider.requests) == 5
+        assert noise(kernel.stderr.read_text()) == []

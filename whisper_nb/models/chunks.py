@@ -66,7 +66,7 @@ class LiteReading(Reading):
 
     def _read_openai(self, chunk: Any) -> Iterator[Delta]:
         self._count(getattr(chunk, "usage", None))
-        for choice in (chunk.choices or ())[:1]:
+        for choice in (one for one in chunk.choices or () if not getattr(one, "index", 0)):
             if self._over:
                 raise Distrusted("LiteLLM took a piece of text with [DONE] in it for the end of the reply, and lost it")
             self._reason = choice.finish_reason or self._reason

@@ -19,7 +19,7 @@ from .reading import EVENT_LIMIT, FAILURES, REFUSAL_LIMIT, REPLY_LIMIT, TOO_LARG
 from .sse import Events
 
 #: So many bytes may be read in a row before the loop has its turn: what arrives all the time never makes a reader wait.
-_BITE = 2**18
+_BITE = 2**14
 
 
 class GuardedHandler(AsyncHTTPHandler):  # type: ignore[misc]  # it is untyped

@@ -205,10 +205,11 @@ class LiteLLMModel:
 
     def _cost(self, spent: Mapping[str, Any]) -> float | None:
         """US dollars: the provider's own figure, else by litellm's price map, else unknown."""
-        if (told := told_cost(spent)) is not None:
-            return told
+        if (cost := told_cost(spent)) is not None:
+            return cost
         listed = self._listed()
-        if not spent or not (listed.get("input_cost_per_token") or listed.get("output_cost_per_token")):
+        told = spent.get("prompt_tokens") or spent.get("completion_tokens")
+        if not told or not (listed.get("input_cost_per_token") or listed.get("output_cost_per_token")):
             return None
         try:
             usage = self._litellm.Usage(**spent)
@@ -224,7 +225,7 @@ class LiteLLMModel:
         for cause in causes:
             if isinstance(cause, Distrusted):
                 return failures.broken(str(cause))
-        if not begun and answer is not None and answer.status_code >= 300:
+        if answer is not None and answer.status_code >= 300:
             return failures.refused(answer.status_code, text, retry_after(answer.headers))
         unreached = any(isinstance(one, OSError) or "ConnectError" in type(one).__name__ for one in causes)
         # litellm says 500 too where nobody answered at all.

@@ -40,7 +40,7 @@ class Reading:
 
     def _count(self, usage: Any) -> None:
         if usage is not None:
-            said = usage if isinstance(usage, Mapping) else usage.model_dump()
+            said = usage if isinstance(usage, Mapping) else usage.model_dump(warnings=False)
             # Some say the input at the start and the output at the end: zero means not yet, except for the cost.
             self.spent |= {name: value for name, value in said.items() if value or (name, value) == ("cost", 0)}
 
