@@ -5,8 +5,8 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 PEERS := .venv-peers
 
-.PHONY: help demo test quick check kernel notebooks-test package browser chromium notebooks screenshots lab bench bench-peers lock clean
-UNIT := not kernel and not browser and not package
+.PHONY: help demo test quick check faults kernel notebooks-test package browser chromium notebooks screenshots lab bench bench-peers lock clean
+UNIT := not kernel and not browser and not package and not faults
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -20,7 +20,7 @@ $(STAMP): requirements.lock pyproject.toml
 demo: $(STAMP)  ## run the quickstart headless on the offline model, and say who did what
 	@$(BIN)/python notebooks/demo.py
 
-test: check kernel notebooks-test package browser  ## everything: lint, types, unit, kernel, notebook, wheel and browser tests
+test: check faults kernel notebooks-test package browser  ## everything: lint, types, unit, kernel, notebook, wheel and browser tests
 
 quick: $(STAMP)  ## format, lint, types and unit tests: for every save
 	$(BIN)/ruff format -q .
@@ -35,6 +35,9 @@ check: $(STAMP)  # the same, changing nothing, with coverage
 	$(BIN)/coverage run -m pytest -q -m "$(UNIT)"
 	$(BIN)/coverage report --fail-under=95
 	$(BIN)/coverage report --fail-under=100 --include='*/turns.py,*/session.py,*/store.py' > /dev/null
+
+faults: $(STAMP)  # what providers do wrong, over every way to a model
+	$(BIN)/python -m pytest -q -n 2 -m faults
 
 kernel: $(STAMP)
 	$(BIN)/python -m pytest -q -m kernel

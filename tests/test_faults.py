@@ -24,7 +24,7 @@ from whisper_nb import Agent, AIConfig, ModelError, Run, RunFailed, Runtime, Ses
 from whisper_nb.errors import ContentFiltered, LengthExceeded
 from whisper_nb.events import CallRetried, ModelReplied, Record, TextStreamed, ToolFinished, ToolStarted
 
-pytestmark = pytest.mark.timeout(120)  # the first test of litellm imports it
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(120)]  # the first test of litellm imports it
 
 #: How much later than its deadline a run may end, in seconds.
 SLACK_S = 1.0
@@ -47,8 +47,8 @@ class Line:
         return self.model.partition("/")[0]
 
 
-#: Through litellm it goes by the SDK of OpenAI, by litellm's own client, and by that with a handler of the provider.
-MODELS = ["openai/test-model", "hosted_vllm/test-model", "openrouter/test/model", "anthropic/claude-haiku-4-5"]
+#: Through litellm it goes by the SDK of OpenAI, by litellm's own client, and by that in a format of the provider's own.
+MODELS = ["openai/test-model", "hosted_vllm/test-model", "anthropic/claude-haiku-4-5"]
 LINES = [
     Line(transport, model, streams)
     for streams in (True, False)
@@ -59,15 +59,8 @@ LINES = [
 #: For what does not depend on the provider.
 SOME = [LINES[0], LINES[2]]
 
-#: What is still wrong → on these lines. What is mended has to leave the list.
-KNOWN = {
-    # Not to be tried again, which it may be on other lines.
-    "choices are missing": "litellm-openrouter-stream",
-}
-
-
 #: What litellm takes longer for than a deadline allows, by how busy the machine is.
-SLOW = {"much of nothing": "litellm-hosted_vllm-stream litellm-openrouter-stream"}
+SLOW = {"much of nothing": "litellm-hosted_vllm-stream"}
 
 
 @dataclass
@@ -144,7 +137,6 @@ async def ready(site: Site, line: Line) -> None:
 async def test_faults_are_told_and_do_no_harm(site: Site, line: Line, family: str) -> None:
     await ready(site, line)
     faults = faults_of(line, family)
-    known = {name for name, lines in KNOWN.items() if str(line) in lines.split()}
     together = asyncio.Semaphore(1 if family == "big" else len(faults) or 1)
 
     async def look(fault: Fault) -> str:
@@ -154,9 +146,8 @@ async def test_faults_are_told_and_do_no_harm(site: Site, line: Line, family: st
     found = await asyncio.gather(*map(look, faults))
     wrong = {fault.name: one for fault, one in zip(faults, found, strict=True) if one}
 
-    assert {name: one for name, one in wrong.items() if name not in known} == {}
+    assert wrong == {}
     assert hits({"log": site.log.text}, (KEY,)) == []
-    assert {fault.name for fault in faults} & known == wrong.keys() & known, "mended: take it off KNOWN"
 
 
 def faults_of(line: Line, family: str) -> list[Fault]:

@@ -49,7 +49,7 @@ from whisper_nb.messages import (
 )
 from whisper_nb.models import Model, Models, Request
 
-pytestmark = pytest.mark.timeout(120)  # the first test of litellm imports it
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(120)]  # the first test of litellm imports it
 
 KEY = "sk-this-is-a-secret-0123456789"
 ADD = ToolSchema("add", "Add two numbers.", {"type": "object", "properties": {"a": {"type": "integer"}}})
@@ -72,14 +72,13 @@ OPENAI = [
     for streams in (True, False)
     for transport, models in (
         ("wire", ("openai/test-model", "openrouter/test/model")),
-        ("litellm", ("openai/test-model", "hosted_vllm/test-model", "openrouter/test/model")),
+        ("litellm", ("openai/test-model", "hosted_vllm/test-model")),
     )
     for model in models
 ]
 CLAUDE = [Line("litellm", "anthropic/claude-haiku-4-5", streams) for streams in (True, False)]
 LINES = [*OPENAI, *CLAUDE]
 STREAMS = [line for line in LINES if line.streams]
-LITE = [str(line) for line in OPENAI if line.streams and line.transport == "litellm"]
 
 
 @dataclass
@@ -134,11 +133,9 @@ async def reached(provider: Provider, request: pytest.FixtureRequest) -> AsyncIt
             await asyncio.sleep(0)  # the provider hears of it in one of the loop's next rounds
 
 
-def over(lines: list[Line], *wrong: str) -> Any:
-    """Run over these lines, of which some still do it wrong."""
-    known = pytest.mark.xfail(strict=True, reason="LiteLLM")
-    marked = [pytest.param(line, marks=known) if str(line) in wrong else line for line in lines]
-    return pytest.mark.parametrize("reached", marked, ids=str, indirect=True)
+def over(lines: list[Line]) -> Any:
+    """Run over these lines."""
+    return pytest.mark.parametrize("reached", lines, ids=str, indirect=True)
 
 
 def joined(deltas: list[Delta]) -> list[Delta]:
@@ -189,7 +186,7 @@ async def test_a_delta_comes_as_soon_as_it_is_said(reached: Reached) -> None:
         assert joined([delta async for delta in stream])[0] == TextDelta("lo")
 
 
-@over(LINES, "litellm-anthropic-stream", "litellm-anthropic-whole")
+@over(LINES)
 async def test_usage_that_nobody_tells_is_unknown(reached: Reached) -> None:
     [*_, end] = await reached.deltas(*text("Hello"), finish(), DONE)
     assert isinstance(end, Finish)
@@ -469,7 +466,7 @@ async def test_characters_that_arrive_in_pieces(reached: Reached) -> None:
     assert joined(deltas)[0] == TextDelta("Zürich 🙂")
 
 
-@over([line for line in OPENAI if line.streams], *LITE)
+@over([line for line in OPENAI if line.streams])
 async def test_a_chunk_of_another_choice_is_no_text(reached: Reached) -> None:
     other = chunk({"content": "another"})
     other["choices"][0]["index"] = 1

@@ -66,7 +66,10 @@ class LiteReading(Reading):
 
     def _read_openai(self, chunk: Any) -> Iterator[Delta]:
         self._count(getattr(chunk, "usage", None))
-        for choice in (one for one in chunk.choices or () if not getattr(one, "index", 0)):
+        for choice in chunk.choices or ():
+            index = getattr(choice, "index", 0)
+            if isinstance(index, int) and index:
+                continue  # another reply to the same prompt
             if self._over:
                 raise Distrusted("LiteLLM took a piece of text with [DONE] in it for the end of the reply, and lost it")
             self._reason = choice.finish_reason or self._reason
