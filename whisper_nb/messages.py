@@ -211,9 +211,12 @@ def most_tokens(message: Message) -> int:
     """No fewer tokens than any model would count: each has a byte at least, and a message a few of its own."""
     text = message.text
     size = 16 + (len(text) if text.isascii() else len(text.encode("utf-8", "replace")))
-    for call in message.tool_calls if isinstance(message, AssistantMessage) else ():
-        size += 32 + len(call.id) + len(call.name) + len(call.arguments.encode("utf-8", "replace"))
-    return size + image_tokens([message])
+    if isinstance(message, AssistantMessage):
+        for call in message.tool_calls:
+            size += 32 + len(call.id) + len(call.name) + len(call.arguments.encode("utf-8", "replace"))
+    elif isinstance(message, UserMessage):
+        size += IMAGE_TOKENS * len(message.images)
+    return size
 
 
 def image_tokens(messages: Sequence[Message]) -> int:

@@ -38,7 +38,7 @@ class Run:
 
     __slots__ = (
         "__weakref__", "_bill", "_chunks", "_done", "_observers", "_outcome", "_session", "accepted",
-        "awaiting", "cancelling", "config", "context", "error", "events", "finished_at", "model",
+        "awaiting", "cancelling", "config", "context", "error", "events", "finished_at", "id", "model",
         "number", "parts", "place", "priority", "started_at", "submitted_at", "timeout_s", "turn",
     )  # fmt: skip
 
@@ -47,6 +47,8 @@ class Run:
         priority: Priority, timeout_s: float | None, config: AIConfig,
     ) -> None:  # fmt: skip
         self._session = session
+        self.id = f"{session.name}#{number}"
+        """`agent#number`, unique within a runtime."""
         self.number = number
         """Grows with every submission to the session, from 1."""
         self.place = number
@@ -82,11 +84,6 @@ class Run:
         self._done.set_running_or_notify_cancel()
 
     # What it is
-
-    @property
-    def id(self) -> str:
-        """`agent#number`, unique within a runtime."""
-        return f"{self._session.name}#{self.number}"
 
     @property
     def session(self) -> Session:

@@ -175,6 +175,8 @@ def in_call_order(messages: Sequence[Message]) -> list[Message]:
 
     The order is all that some providers tell two calls of one tool apart by.
     """
+    if not any(type(message) is ToolMessage for message in messages):
+        return list(messages)
     ranks: dict[str, int] = {}
     turn, keys = 0, list[tuple[int, int]]()
     for message in messages:
