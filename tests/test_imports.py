@@ -125,7 +125,14 @@ def test_tasks_are_made_in_four_places() -> None:
         and node.func.attr in ("create_task", "ensure_future", "run_coroutine_threadsafe")
         and ast.unparse(node.func.value) not in groups_of(function)
     ]
-    assert places == ["home:finish", "home:await_main", "session:_wake", "session:_start"]
+    assert places == [
+        "home:finish",
+        "home:await_main",
+        "offload:stream",
+        "offload:_there",
+        "session:_wake",
+        "session:_start",
+    ]
 
 
 def groups_of(function: ast.AST) -> set[str]:

@@ -21,7 +21,7 @@ from whisper_nb.keys import Keys
 from whisper_nb.messages import TextDelta, UserMessage
 from whisper_nb.models import Models, Request
 from whisper_nb.models.connections import Connections
-from whisper_nb.models.lite import LiteLLMModel
+from whisper_nb.models.offload import Offloaded
 from whisper_nb.models.wire import OpenAIWireModel
 from whisper_nb.providers import PROVIDERS
 
@@ -54,12 +54,12 @@ async def sent(rt: Runtime, provider: Provider, model: str, **config: Any) -> An
 def test_providers_that_speak_the_format_are_reached_over_the_wire(provider_name: str) -> None:
     models, config = Models(Keys({})), AIConfig(model=f"{provider_name}/x")
     speaks = PROVIDERS[provider_name].wire is not None
-    assert isinstance(models.open(config), OpenAIWireModel if speaks else LiteLLMModel)
+    assert isinstance(models.open(config), OpenAIWireModel if speaks else Offloaded)
 
 
 def test_the_other_way_can_be_said() -> None:
     models = Models(Keys({}))
-    assert isinstance(models.open(AIConfig(model="openai/x", transport="litellm")), LiteLLMModel)
+    assert isinstance(models.open(AIConfig(model="openai/x", transport="litellm")), Offloaded)
     assert isinstance(models.open(AIConfig(model="anthropic/x", transport="wire")), OpenAIWireModel)
 
 

@@ -126,5 +126,6 @@ class Models:
 
             return OpenAIWireModel(place, self._keys, self._connections)
         from .lite import LiteLLMModel
+        from .offload import Offloaded
 
-        return LiteLLMModel(place, self._keys)
+        return Offloaded(LiteLLMModel(place, self._keys))

