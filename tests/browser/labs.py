@@ -61,6 +61,9 @@ class Dictated:
                 yield TextDelta(line + " ")
             await asyncio.sleep(0.01)
 
+    async def prepare(self):
+        pass
+
     async def aclose(self):
         pass
 

@@ -78,6 +78,9 @@ class Hostile:
         else:
             raise wnb.ModelError(text, model=text, retryable=turn == 2)
 
+    async def prepare(self):
+        pass
+
     async def aclose(self):
         pass
 
