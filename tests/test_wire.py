@@ -12,13 +12,13 @@ from contextlib import aclosing
 from typing import Any
 
 import pytest
-from provider import CUT, DONE, Provider, chunk, finish, says, text, usage
+from provider import CUT, DONE, Provider, Refusal, Reply, chunk, finish, says, text, usage
 
 from whisper_nb import Agent, AIConfig, ConfigError, RunFailed, Runtime
-from whisper_nb.errors import LengthExceeded
+from whisper_nb.errors import ContentFiltered, LengthExceeded
 from whisper_nb.events import HistoryTrimmed
 from whisper_nb.keys import Keys
-from whisper_nb.messages import TextDelta, UserMessage
+from whisper_nb.messages import TextDelta, Usage, UserMessage
 from whisper_nb.models import Models, Request
 from whisper_nb.models.connections import Connections
 from whisper_nb.models.offload import Offloaded
@@ -263,3 +263,41 @@ async def test_a_broken_connection_is_not_used_again(rt: Runtime, provider: Prov
         await run
     assert await bob.submit("Hi") == "Hello world"
     assert len(provider.connections) == 2
+
+
+# Failures that are told apart
+
+
+@pytest.mark.parametrize(("reason", "kind"), [("length", LengthExceeded), ("content_filter", ContentFiltered)])
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_reply_that_ended_early_is_paid_for(
+    rt: Runtime, provider: Provider, reason: str, kind: type[Exception], stream: bool
+) -> None:
+    provider.answers.append(Reply([*text("Hel"), finish(reason), usage(1000, 100), DONE]))
+    config = AIConfig(model="openai/gpt-4o-mini", api_base=provider.url, stream=stream)
+    run = rt.create(Agent(name="bob", config=config)).submit("Hi")
+    with pytest.raises(RunFailed):
+        await run
+    assert isinstance(run.error, kind)
+    assert (run.text, run.usage, run.cost) == ("Hel", Usage(1000, 100), pytest.approx(0.00021))
+    assert len(provider.requests) == 1
+
+
+async def test_who_has_no_credit_left_is_not_asked_again(rt: Runtime, provider: Provider) -> None:
+    provider.answers.append(
+        Refusal(429, "You exceeded your current quota, please check your plan and billing details.")
+    )
+    run = rt.create(Agent(name="bob", config=AIConfig(model="openai/x", api_base=provider.url))).submit("Hi")
+    with pytest.raises(RunFailed, match=r"no credit left \(429\)"):
+        await run
+    assert (run.cost, len(provider.requests)) == (0.0, 1)
+
+
+async def test_what_litellm_would_need_a_package_for_is_no_matter_of_the_network(rt: Runtime) -> None:
+    run = rt.create(Agent(name="bob", config=AIConfig(model="vllm/x", transport="litellm"))).submit("Hi")
+    with pytest.raises(RunFailed, match="the call cannot be made"):
+        await run
+    assert run.cost == 0.0
+    asked = rt.create(Agent(name="amy", config="vllm/x")).submit("Hi")
+    with pytest.raises(RunFailed, match="set api_base"):
+        await asked

@@ -26,7 +26,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import ParamSpec, TypeVar
 
-from .messages import whole
+from .messages import Finish, whole
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -91,6 +91,7 @@ class ModelError(WhisperError):
         status: the HTTP status by which the provider refused the call; None where it did not.
         retry_after_s: seconds that the provider asks to wait; None where it does not say.
         unsent: the provider was never reached, so that nothing can have been billed.
+        finish: how the reply ended, with what it used, where it ended early for a reason; None elsewhere.
     """
 
     def __init__(
@@ -102,9 +103,11 @@ class ModelError(WhisperError):
         status: int | None = None,
         retry_after_s: float | None = None,
         unsent: bool = False,
+        finish: Finish | None = None,
     ) -> None:
         super().__init__(message)
         self.model = model
+        self.finish = finish
         self.retryable = retryable
         self.status = status
         self.retry_after_s = retry_after_s

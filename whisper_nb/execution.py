@@ -148,6 +148,8 @@ async def _reply_to(session: Session, run: Run, model: Model, request: Request) 
         except (ConfigError, ModelError) as error:
             if isinstance(error, ConfigError) or error.free:
                 run.call_was_free()
+            elif error.finish is not None:
+                run.call_was_paid(error.finish)
             raise
 
 
@@ -167,9 +169,13 @@ async def _stream(session: Session, run: Run, model: Model, request: Request) ->
         if deadline.expired is None:
             raise
         timed_out = True
-    if timed_out:  # out here, so that the error does not carry along the one that it replaces
+    if timed_out:
+        bound = "token_timeout_s" if "nothing arrived" in str(deadline.expired) else "timeout_s"
+        # Out here, so that the error does not carry along the one that it replaces
         raise ModelError(
-            f"{config.model}: {deadline.expired}; the call was closed", model=config.model or "", retryable=True
+            f"{config.model}: {deadline.expired}; the call was closed. Submit again, or raise {bound}",
+            model=config.model or "",
+            retryable=True,
         )
     return reply.complete()
 

@@ -53,6 +53,7 @@ PROVIDERS: dict[str, Provider] = {
     "lm_studio": Provider(address="http://localhost:1234/v1", wire="http://localhost:1234/v1"),
     "llamafile": Provider(address="http://localhost:8080/v1", wire="http://localhost:8080/v1"),
     "hosted_vllm": Provider(("HOSTED_VLLM_API_KEY",), needs_key=False, wire=""),
+    "vllm": Provider(needs_key=False, wire=""),
     "offline": Provider(),
 }
 

@@ -14,7 +14,7 @@ from .bills import Bill
 from .config import AIConfig
 from .errors import ConfigError, RunCancelled, RunFailed, SessionError, said
 from .events import ModelReplied, Priority, Record, RunFinished, RunStarted, TextStreamed
-from .messages import Image, Usage
+from .messages import Finish, Image, Usage
 from .queues import checked_priority, held_back_by
 from .states import Outcome
 from .store import Observers
@@ -317,6 +317,10 @@ class Run:
     def call_was_free(self) -> None:
         """The model call that is out was refused, or reached nobody."""
         self._bill.spare()
+
+    def call_was_paid(self, finish: Finish) -> None:
+        """The model call that is out was answered, though its reply is not whole."""
+        self._bill.pay(finish.usage, finish.cost_usd)
 
     def on_done(self, call: Callable[[], object]) -> None:
         """Call when its fate is final, on the thread that sealed it; at once if it is."""

@@ -132,9 +132,14 @@ class Reply:
                 f"{self._model}: the reply hit the token limit and is not whole (finish_reason=length). "
                 "The text so far is in run.text; raise max_tokens, or ask for less.",
                 model=self._model,
+                finish=finish,
             )
         if finish.reason == "content_filter":
-            raise ContentFiltered(f"{self._model}: the provider's content filter stopped the reply.", model=self._model)
+            raise ContentFiltered(
+                f"{self._model}: the provider's content filter stopped the reply. The text so far is in run.text; ask in other words.",
+                model=self._model,
+                finish=finish,
+            )
         return AssistantMessage("".join(self._text) + whole(self._half), self._unique_calls()), finish
 
     def _unique_calls(self) -> tuple[ToolCall, ...]:

@@ -23,6 +23,8 @@ _TOO_LONG = re.compile(
 )
 #: What was sent, and is of no use in a message.
 _IMAGE = re.compile(r"data:image/[\w.+-]+;base64,[\w+/=]*")
+#: How they say, in a 429, that it is not the rate but the money.
+_BROKE = re.compile(r"insufficient_quota|current quota|credit|billing", re.I)
 #: What a body says that is a page for people, and not a reply to a program.
 _PAGE = re.compile(r"\s*<(?:!doctype|html)", re.I)
 
@@ -54,6 +56,9 @@ class Failures:
             what = f"the server sends calls elsewhere ({status}). Check api_base: a key is not sent after a redirect."
         elif status == 404:
             what = f"no such model or address (404). Check the model's name and api_base. Reason: {said}"
+        elif status == 429 and _BROKE.search(text[:_READ]):
+            retryable = False
+            what = f"no credit left (429). Reason: {said}"
         elif status == 429:
             wait = f" It asks to wait {retry_after_s:,.0f} s." if retry_after_s else ""
             what = f"too many requests, or no credit left (429).{wait} Submit again later. Reason: {said}"
@@ -74,6 +79,9 @@ class Failures:
         """
         where = self.place.api_base or "the provider"
         what = f"the connection to {where} failed or broke off. Check the network, then submit again."
+        if not sent:
+            check = "Check api_base, and that its server runs" if self.place.api_base else "Check the network"
+            what = f"nothing answers at {where}: the connection failed. {check}, then submit again."
         return self._error(f"{what} Reason: {self.shown(text)}", retryable=True, unsent=not sent)
 
     def broken(self, text: str) -> ModelError:
@@ -81,6 +89,10 @@ class Failures:
         return self._error(
             f"the reply cannot be read: {self.shown(text)}. Submit again, or check api_base.", retryable=True
         )
+
+    def unfit(self, text: str) -> ModelError:
+        """The call cannot be made at all, for want of a package say."""
+        return self._error(f"the call cannot be made: {self.shown(text)}", retryable=False, unsent=True)
 
     def told(self, text: str, code: object) -> ModelError:
         """The provider said in the middle of a reply that it failed.

@@ -227,6 +227,8 @@ class LiteLLMModel:
                 return failures.broken(str(cause))
         if answer is not None and answer.status_code >= 300:
             return failures.refused(answer.status_code, text, retry_after(answer.headers))
+        if any(isinstance(one, ImportError) for one in causes):
+            return failures.unfit(text)
         unreached = any(isinstance(one, OSError) or "ConnectError" in type(one).__name__ for one in causes)
         # litellm says 500 too where nobody answered at all.
         if (

@@ -335,7 +335,9 @@ def _failure(error: Exception, failures: Failures) -> ModelError:
             return failures.told(error.text, error.code)
         case aiohttp.ClientConnectorError():
             return failures.unreached(str(error.os_error) or str(error), sent=False)
-        case aiohttp.ClientConnectionError() | aiohttp.ClientPayloadError() | aiohttp.ClientResponseError() | OSError():
+        case aiohttp.ClientPayloadError():
+            return failures.unreached("the reply broke off before its end; what came is in run.text", sent=True)
+        case aiohttp.ClientConnectionError() | aiohttp.ClientResponseError() | OSError():
             return failures.unreached(str(error) or type(error).__name__, sent=True)
         case UnicodeDecodeError():
             return failures.broken("it is not UTF-8")

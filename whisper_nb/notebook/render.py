@@ -231,7 +231,7 @@ def _told_beside(
         case RunMoved(priority, before):
             return f"moved before {before}" if before else f"priority {priority}"
         case CallRetried(reason, after_s):
-            return f"tries again in {after_s:g} s: {reason}"
+            return f"tries again in {after_s:.1f} s: {reason}"
         case Noticed(text):
             return f"note: {text}"
         case StateChanged(state):
