@@ -312,6 +312,7 @@ def _environment(home: Path) -> Mapping[str, str]:
     env |= {f"JUPYTER_{name}": str(home / folder) for name, folder in folders.items()}
     env |= {"JUPYTERLAB_SETTINGS_DIR": str(home / "settings"), "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces")}
     env |= {"IPYTHONDIR": str(home / "ipython"), "WHISPER_MODEL": "", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    env |= {"XDG_RUNTIME_DIR": str(home)}  # where no `stop --all` of the developer's reaches them
     return env
 
 
