@@ -19,7 +19,7 @@ STREAM = (
     "data: [DONE]\n\n"
     "data: not complete\n"
 ).encode()
-EVENTS = ['{"a": "é🤯"}', "no space", "one\ntwo", "", "", "[DONE]"]
+EVENTS = ['{"a": "é🤯"}', "no space", "one\ntwo", "[DONE]"]
 
 
 def fed(pieces: list[bytes], limit: int = 10_000) -> list[str]:
@@ -35,6 +35,11 @@ def test_events_are_the_same_however_their_bytes_are_cut(cuts: set[int]) -> None
 
 def test_a_byte_order_mark_is_no_part_of_the_first_line() -> None:
     assert fed([b"\xef\xbb\xbfdata: x\n\n", b"\xef\xbb\xbfdata: y\n\n"]) == ["x"]
+    assert fed([b"\xef", b"\xbb", b"\xbfdata: x\n\n"]) == ["x"]
+
+
+def test_lines_of_one_event_stay_together_over_packets() -> None:
+    assert fed([b"data: a\n\ndata: x\n", b"data: y\n\n"]) == ["a", "x\ny"]
 
 
 def test_bytes_that_are_not_utf8_are_an_error_and_what_came_before_is_kept() -> None:

@@ -134,8 +134,14 @@ def test_a_reply_that_is_not_whole(reason: str, said: str) -> None:
     assert not caught.value.retryable
 
 
-def test_an_unknown_finish_reason_is_an_end_like_any_other() -> None:
-    message, finish = reply_of(TextDelta("ok"), Finish("eos_token"))
+def test_a_reply_that_ended_for_an_unknown_reason_is_not_taken_for_whole() -> None:
+    with pytest.raises(ModelError, match=r"not known here \('abort'\)") as caught:
+        reply_of(TextDelta("half"), Finish("abort", Usage(1, 2)))
+    assert caught.value.finish == Finish("abort", Usage(1, 2))
+
+
+def test_a_whole_reply_may_have_nothing_told_of_its_cost() -> None:
+    message, finish = reply_of(TextDelta("ok"), Finish("stop"))
     assert message == AssistantMessage("ok")
     assert finish.usage is None
     assert finish.cost_usd is None

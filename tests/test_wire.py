@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from provider import CUT, DONE, Provider, Refusal, Reply, chunk, finish, says, text, usage
 
-from whisper_nb import Agent, AIConfig, ConfigError, RunFailed, Runtime
+from whisper_nb import Agent, AIConfig, ConfigError, ModelError, RunFailed, Runtime
 from whisper_nb.errors import ContentFiltered, LengthExceeded
 from whisper_nb.events import HistoryTrimmed
 from whisper_nb.keys import Keys
@@ -301,3 +301,76 @@ async def test_what_litellm_would_need_a_package_for_is_no_matter_of_the_network
     asked = rt.create(Agent(name="amy", config="vllm/x")).submit("Hi")
     with pytest.raises(RunFailed, match="set api_base"):
         await asked
+
+
+@pytest.mark.parametrize(
+    ("told", "one"),
+    [("eos_token", None), ("model_length", LengthExceeded), ("SAFETY", ContentFiltered), ("abort", ModelError)],
+)
+async def test_a_reason_by_any_name_is_one_of_a_few(
+    rt: Runtime, provider: Provider, told: str, one: type[Exception] | None
+) -> None:
+    provider.answers.append([*text("Hel"), finish(told), finish("stop"), usage(7, 3), DONE])
+    run = rt.create(Agent(name="bob", config=AIConfig(model="openai/x", api_base=provider.url, retries=0))).submit("Hi")
+    if one is None:
+        assert await run == "Hel"
+        return
+    with pytest.raises(RunFailed):
+        await run
+    assert type(run.error) is one  # the first bad reason holds
+    assert run.usage == Usage(7, 3)
+
+
+@pytest.mark.parametrize(
+    ("status", "cost"), [(400, 0.0), (429, 0.0), (503, 0.0), (500, None), (502, None), (504, None), (408, None)]
+)
+async def test_what_a_refusal_costs(rt: Runtime, provider: Provider, status: int, cost: float | None) -> None:
+    provider.answers.append(Refusal(status))
+    run = rt.create(Agent(name="bob", config=AIConfig(model="openai/x", api_base=provider.url, retries=0))).submit("Hi")
+    with pytest.raises(RunFailed):
+        await run
+    assert run.cost == cost
+
+
+@pytest.mark.parametrize(
+    "told", [{"cost": 10**400}, {"prompt_tokens": 10**400}, {"prompt_tokens": -(10**6)}, {"completion_tokens": True}]
+)
+async def test_usage_that_makes_no_sense_costs_nothing_less_than_unknown(
+    rt: Runtime, provider: Provider, told: dict[str, Any]
+) -> None:
+    spent = {"prompt_tokens": 1000, "completion_tokens": 100, **told}
+    provider.answers.append([*text("Hello"), finish(), chunk(usage=spent), DONE])
+    run = rt.create(Agent(name="bob", config=AIConfig(model="openai/gpt-4o-mini", api_base=provider.url))).submit("Hi")
+    assert await run == "Hello"
+    assert run.cost == (pytest.approx(0.00021) if "cost" in told else None)
+
+
+async def test_who_brings_a_key_of_ones_own_pays_upstream_too(rt: Runtime, provider: Provider) -> None:
+    own = {"cost": 0, "is_byok": True, "cost_details": {"upstream_inference_cost": 0.5}}
+    provider.answers.append([*text("Hello"), finish(), usage(7, 3, **own), DONE])
+    run = rt.create(Agent(name="bob", config=AIConfig(model="openrouter/a/b", api_base=provider.url))).submit("Hi")
+    await run
+    assert run.cost == 0.5
+
+
+async def test_a_proxys_password_is_not_told(rt: Runtime, provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://user:hunter2hunter2@127.0.0.1:1")
+    monkeypatch.setenv("no_proxy", "direct.example")
+    run = rt.create(
+        Agent(name="bob", config=AIConfig(model="openai/x", api_base="http://far.example/v1", retries=0))
+    ).submit("Hi")
+    with pytest.raises(RunFailed):
+        await run
+    assert "hunter2" not in str(run.error)
+
+
+@pytest.mark.parametrize("extra", [{"extra_body": [1]}, {"extra_headers": ["x"]}])
+async def test_what_is_no_mapping_is_refused_before_anything_is_sent(
+    rt: Runtime, provider: Provider, extra: dict[str, Any]
+) -> None:
+    run = rt.create(Agent(name="bob", config=AIConfig(model="openai/x", api_base=provider.url, extra=extra))).submit(
+        "Hi"
+    )
+    with pytest.raises(RunFailed, match="is not a mapping"):
+        await run
+    assert (run.cost, provider.requests) == (0.0, [])

@@ -102,7 +102,7 @@ class Control:
             asked = json.loads(end.recv(_REQUEST))
             names = None if asked["names"] is None else frozenset(map(str, asked["names"]))
             act = {"stop": self._stop, "list": self._list}[asked["do"]]
-        except (OSError, ValueError, TypeError, KeyError):  # nothing of ours
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):  # nothing of ours
             self._end(end)
             return
         self._runtime.home.unlisten(end)

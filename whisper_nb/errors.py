@@ -116,7 +116,11 @@ class ModelError(WhisperError):
     @property
     def free(self) -> bool:
         """Whether the call cost nothing: it did not reach the provider, or was refused before a reply began."""
-        return self.unsent or self.status is not None
+        # A gateway that gave up waiting may have had the upstream at work.
+        refused = (
+            self.status is not None and (300 <= self.status < 500 or self.status in (503, 529)) and self.status != 408
+        )
+        return self.unsent or refused
 
 
 class LengthExceeded(ModelError):

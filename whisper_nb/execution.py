@@ -118,7 +118,12 @@ async def _call_model(session: Session, run: Run, agent: Agent, config: AIConfig
             break
         except ModelError as error:
             after_s = _pause(error, attempt)
-            if not error.retryable or run.text or attempt >= (config.retries or 0) or after_s > PAUSE_MOST_S:
+            if (
+                not error.retryable
+                or run.text
+                or attempt >= (config.retries or 0)
+                or (error.retry_after_s or 0.0) > PAUSE_MOST_S
+            ):
                 raise
             reason = str(error)
         await session.publish(CallRetried(reason, after_s), run)

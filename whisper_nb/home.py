@@ -102,7 +102,13 @@ class Home:
             return
         with self._lock:
             self._check_open()
-            self.loop.call_soon_threadsafe(self.call, function, *args)  # once more: agents may move meanwhile
+            self.loop.call_soon_threadsafe(self._arrive, function, *args)
+
+    def _arrive(self, function: Callable[..., object], *args: Any) -> None:
+        if self.here:
+            function(*args)  # also where the loop was told to end meanwhile: it was let in before
+        else:
+            self.call(function, *args)  # agents have moved meanwhile
 
     def do(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Call on the loop's thread, in the caller's context, and return or raise what the function does.

@@ -44,11 +44,22 @@ class Permits:
     """
 
     def __init__(self, limit: int) -> None:
-        self.limit = limit
+        self._limit = limit
         self._in_flight = 0
         self._lanes: dict[Lane, _Traffic] = {}
         self._waiting: dict[asyncio.Future[None], Lane] = {}  # in the order of coming
         self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def limit(self) -> int:
+        """Calls in flight over all agents, at most."""
+        return self._limit
+
+    @limit.setter
+    def limit(self, limit: int) -> None:
+        self._limit = limit
+        if self._waiting:
+            self._let_go()
 
     def free(self, lane: Lane) -> bool:
         """Whether a call to this lane would go out at once."""

@@ -49,7 +49,9 @@ class Roster:
         """End a session's work, and forget it."""
         session.state = transition(session.state, "stop")  # untold: another of this name may be at work by then
         session.cancel()
-        self._removed.add(self._sessions.pop(session.name))
+        self._removed = WeakSet(
+            [*self._removed, self._sessions.pop(session.name)]
+        )  # another thread may look at the old
         self.observers.notify(session)
 
     async def aclose(self, grace_s: float) -> None:

@@ -140,6 +140,14 @@ class Reply:
                 model=self._model,
                 finish=finish,
             )
+        if finish.reason not in ("stop", "tool_calls"):
+            raise ModelError(
+                f"{self._model}: the reply ended for a reason that is not known here ({finish.reason!r}), so that it is not "
+                "taken for whole. The text so far is in run.text; submit the prompt again.",
+                model=self._model,
+                retryable=True,
+                finish=finish,
+            )
         return AssistantMessage("".join(self._text) + whole(self._half), self._unique_calls()), finish
 
     def _unique_calls(self) -> tuple[ToolCall, ...]:

@@ -72,7 +72,7 @@ class LiteReading(Reading):
                 continue  # another reply to the same prompt
             if self._over:
                 raise Distrusted("LiteLLM took a piece of text with [DONE] in it for the end of the reply, and lost it")
-            self._reason = choice.finish_reason or self._reason
+            self._end(choice.finish_reason)
             delta = getattr(choice, "delta", None) or choice.message
             if thought := getattr(delta, "reasoning_content", None) or getattr(delta, "reasoning", None):
                 yield ReasoningDelta(str(thought))
@@ -92,7 +92,7 @@ class LiteReading(Reading):
             yield self._call(call["index"], call["id"] or "", function["name"] or "", function["arguments"])
         self._speaks = self._speaks or bool(text or call)
         if chunk["is_finished"] and self._speaks:
-            self._reason = chunk["finish_reason"] or "stop"
+            self._end(chunk["finish_reason"] or "stop")
         elif chunk["is_finished"]:
             self._over = True  # `[DONE]`: the end of the stream, and no reason
 

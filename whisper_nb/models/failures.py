@@ -23,6 +23,8 @@ _TOO_LONG = re.compile(
 )
 #: What was sent, and is of no use in a message.
 _IMAGE = re.compile(r"data:image/[\w.+-]+;base64,[\w+/=]*")
+#: Name and password in an address, a proxy's say.
+_USER = re.compile(r"://[^/@\s'\"]+@")
 #: How they say, in a 429, that it is not the rate but the money.
 _BROKE = re.compile(r"insufficient_quota|current quota|credit|billing", re.I)
 #: What a body says that is a page for people, and not a reply to a program.
@@ -109,7 +111,8 @@ class Failures:
         """What a provider said, in one line and short, without the key."""
         if _PAGE.match(text):
             return "it answered with a web page"
-        text = " ".join(_IMAGE.sub("[an image]", self.keys.redact(text[:_READ], self.key)).split())
+        text = _USER.sub("://[redacted]@", self.keys.redact(text[:_READ], self.key))
+        text = " ".join(_IMAGE.sub("[an image]", text).split())
         return text if len(text) <= _MESSAGE_LIMIT else text[: _MESSAGE_LIMIT - 1] + "…"
 
     def _error(

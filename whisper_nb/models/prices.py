@@ -67,9 +67,21 @@ def told_cost(spent: Mapping[str, Any]) -> float | None:
     """US dollars by the provider's own figure; None where it gave none that can be one."""
     told = spent.get("cost")
     told = told.get("total_cost") if isinstance(told, Mapping) else told
-    if isinstance(told, bool) or not isinstance(told, int | float) or not math.isfinite(told) or told < 0:
+    details = spent.get("cost_details")
+    if spent.get("is_byok") and isinstance(
+        details, Mapping
+    ):  # OpenRouter with a key of one's own: told is its fee alone
+        fee, upstream = _dollars(told), _dollars(details.get("upstream_inference_cost"))
+        return None if fee is None or upstream is None else fee + upstream
+    return _dollars(told)
+
+
+def _dollars(told: Any) -> float | None:
+    try:
+        good = not isinstance(told, bool) and isinstance(told, int | float) and math.isfinite(told) and told >= 0
+        return float(told) if good else None
+    except OverflowError:
         return None
-    return float(told)
 
 
 def listed_cost(spent: Mapping[str, Any], entry: Listed) -> float | None:
@@ -79,13 +91,13 @@ def listed_cost(spent: Mapping[str, Any], entry: Listed) -> float | None:
         spent: `usage` as OpenAI's format has it; what was read from a cache is a part of `prompt_tokens`.
         entry: the model's.
     """
-    sent, received = spent.get("prompt_tokens"), spent.get("completion_tokens")
-    if not isinstance(sent, int) or not isinstance(received, int) or spent.get("service_tier") not in _PLAIN_TIERS:
+    sent, received = (_tokens(spent.get(f"{what}_tokens")) for what in ("prompt", "completion"))
+    if not (sent or received) or sent is None or received is None or spent.get("service_tier") not in _PLAIN_TIERS:
         return None
     if entry.get("litellm_provider") == "xai":  # counts what the model thinks beside the reply, not in it
         details = spent.get("completion_tokens_details")
         thought = details.get("reasoning_tokens") if isinstance(details, Mapping) else 0
-        received += thought if isinstance(thought, int) else 0
+        received += _tokens(thought) or 0
     above = sent > _LONG and [
         int(found[1]) for name in entry if (found := _ABOVE.fullmatch(name)) and sent > int(found[1]) * 1000
     ]
@@ -98,8 +110,13 @@ def listed_cost(spent: Mapping[str, Any], entry: Listed) -> float | None:
         return None  # a price of 0 is litellm's word for one that it does not know
     details = spent.get("prompt_tokens_details")
     cached = details.get("cached_tokens") if isinstance(details, Mapping) else spent.get("prompt_cache_hit_tokens")
-    cached = min(cached, sent) if isinstance(cached, int) and per_cached is not None else 0
+    cached = min(_tokens(cached) or 0, sent) if per_cached is not None else 0
     return float((sent - cached) * per_sent + cached * (per_cached or 0.0) + received * per_received)
+
+
+def _tokens(told: Any) -> int | None:
+    """A count that makes sense; None for any other."""
+    return told if isinstance(told, int) and not isinstance(told, bool) and 0 <= told < 10**12 else None
 
 
 def _path() -> Path:

@@ -8,6 +8,15 @@ from typing import Any
 
 from ..messages import CallDelta, Finish, Usage
 
+#: A reason of a provider's own → the one name of it. Everything else is no reason to take a reply for whole.
+_REASONS = {
+    **dict.fromkeys(("stop", "eos", "eos_token", "end_turn", "stop_sequence", "complete", "completed"), "stop"),
+    **dict.fromkeys(("tool_calls", "tool_use", "tool_call", "function_call"), "tool_calls"),
+    **dict.fromkeys(("length", "max_tokens", "model_length", "model_context_window_exceeded"), "length"),
+    **dict.fromkeys(
+        ("content_filter", "safety", "sensitive", "recitation", "prohibited_content", "refusal"), "content_filter"
+    ),
+}
 #: What some providers give as the reason when they failed in the middle of a reply.
 FAILURES = frozenset({"error", "network_error"})
 #: The most bytes of one reply: far above any model's, far below what harms a notebook. Of one piece of a stream, with all
@@ -28,7 +37,7 @@ class Reading:
     def __init__(self) -> None:
         self.spent: dict[str, Any] = {}
         """What the provider said of tokens and cost, in OpenAI's words; empty while it said nothing."""
-        self._reason: str | None = None
+        self._reason: str | None = None  # by its one name; the first that is not good holds
         self._calls: list[tuple[Any, str]] = []  # what the provider calls each call: its index, its id
 
     def finish(self) -> Finish | None:
@@ -38,14 +47,24 @@ class Reading:
         sent, received = (_tokens(self.spent.get(name)) for name in ("prompt_tokens", "completion_tokens"))
         return Finish(self._reason, Usage(sent, received) if sent or received else None)
 
+    def _end(self, reason: Any) -> None:
+        if reason and self._reason in (None, "stop", "tool_calls"):
+            self._reason = _REASONS.get(str(reason).lower(), str(reason))
+
     def _count(self, usage: Any) -> None:
         if usage is not None:
             said = usage if isinstance(usage, Mapping) else usage.model_dump(warnings=False)
-            # Some say the input at the start and the output at the end: zero means not yet, except for the cost.
-            self.spent |= {name: value for name, value in said.items() if value or (name, value) == ("cost", 0)}
+            # Some say the input at the start and the output at the end: a zero that follows a count means not anew.
+            self.spent |= {
+                name: value
+                for name, value in said.items()
+                if value or (value is not None and (name == "cost" or name not in self.spent))
+            }
 
     def _call(self, index: Any, id_: str, name: str, arguments: Any) -> CallDelta:
         """A piece of a call. Some providers number all calls 0 and tell them apart by id; some do not number them."""
+        if not isinstance(id_, str) or not isinstance(name, str):
+            raise Distrusted("a tool call in it has no name or id that is text")
         place = next((n for n, known in enumerate(self._calls) if known == (index, id_)), None)
         if place is None and not id_:
             place = next((n for n, (known, _) in reversed([*enumerate(self._calls)]) if index in (None, known)), None)

@@ -33,7 +33,11 @@ class Events:
             ValueError: more than the limit, and no event.
         """
         if not self._started:
-            self._started = True
+            received = b"".join([*self._pieces, received])
+            if len(received) < len(_BOM) and _BOM.startswith(received):
+                self._pieces = [received]
+                return
+            self._started, self._pieces = True, []
             received = received.removeprefix(_BOM)
         if self._quick(received):
             yield received[6:-2].decode()
@@ -63,6 +67,7 @@ class Events:
             and received.count(b"\n") == 2
             and b"\r" not in received
             and not self._size
+            and not self._data
         )
 
     def _take(self, line: bytes) -> str | None:
@@ -72,7 +77,7 @@ class Events:
                 return None
             data, self._data = self._data, []
             self._size = sum(map(len, self._pieces))
-            return b"\n".join(data).decode()
+            return b"\n".join(data).decode() or None  # one without data is none, by the specification
         name, _, value = line.partition(b":")
         if name == b"data":
             self._data.append(value.removeprefix(b" "))

@@ -89,7 +89,10 @@ class OpenAIWireModel:
 
             address = self._address()
             self._listed, self._proxy = await in_thread(lambda: (entry(self._place.model or ""), _proxy(address)))
-            self._url = URL(address)
+            try:
+                self._url = URL(address)
+            except ValueError as error:  # UnicodeError is one
+                raise ConfigError(f"{self._place.model}: api_base {address!r} is no address: {error}") from None
 
     async def stream(self, request: Request) -> AsyncGenerator[Delta, None]:
         """The reply, delta by delta, and a Finish if and only if the provider gave a finish reason.
@@ -152,7 +155,7 @@ class OpenAIWireModel:
         variables = [f"{place.provider.upper()}_API_BASE", *(["OPENAI_BASE_URL"] if place.provider == "openai" else [])]
         own = place.api_base or next(filter(None, map(self._keys.environment, variables)), "")
         base = own or (known and known.wire) or ""
-        if not base.startswith(("http://", "https://")):
+        if not base.lower().startswith(("http://", "https://")):
             raise ConfigError(
                 f"{place.model} needs the address of its server: set api_base, such as http://localhost:8000/v1, "
                 f"or {variables[0]}. Nothing was sent."
@@ -205,8 +208,7 @@ class WireReading(Reading):
         self._count(choice.get("usage"))
         if error := choice.get("error"):
             raise Told(error)
-        if reason := choice.get("finish_reason"):
-            self._reason = str(reason)
+        self._end(choice.get("finish_reason"))
         delta = choice["message"] if whole else choice.get("delta") or {}
         if thought := delta.get("reasoning_content") or delta.get("reasoning"):
             yield ReasoningDelta(str(thought))
@@ -237,7 +239,7 @@ def _message(request: Request, place: AIConfig) -> tuple[bytes, dict[str, str]]:
     """The body and the headers of a call, without the key."""
     config, provider = request.config, place.provider
     extra = dict(config.extra or {})
-    headers = {"Content-Type": "application/json", "Accept-Encoding": "identity", **extra.pop("extra_headers", {})}
+    headers = {"Content-Type": "application/json", "Accept-Encoding": "identity", **_mapping(extra, "extra_headers")}
     name = (place.model or "").partition("/")[2]
     given = parameters(config)
     renamed = _RENAMED.get(provider, {})
@@ -253,8 +255,15 @@ def _message(request: Request, place: AIConfig) -> tuple[bytes, dict[str, str]]:
     if provider == "openrouter":
         body["usage"] = {"include": True}  # the cost, too
     body |= {renamed.get(name, name): value for name, value in given.items()}
-    body |= extra.pop("extra_body", {}) | extra
+    body |= {**_mapping(extra, "extra_body"), **extra}
     return json.dumps(body).encode(), {str(name): str(value) for name, value in headers.items()}
+
+
+def _mapping(extra: dict[str, Any], name: str) -> Mapping[str, Any]:
+    said = extra.pop(name, {})
+    if not isinstance(said, Mapping):
+        raise ConfigError(f"extra: {name} {said!r} is not a mapping. Nothing was sent.")
+    return said
 
 
 def _authorization(key: Key) -> dict[str, str]:
@@ -282,7 +291,7 @@ async def _streamed(response: aiohttp.ClientResponse, reading: WireReading) -> A
         done, failure = False, None
         try:
             for data in events.feed(received):
-                if done := data == "[DONE]":
+                if done := data.strip() == "[DONE]":
                     break
                 deltas += reading.read(data)
         except (ValueError, Told) as error:  # what came before it is kept
@@ -335,6 +344,8 @@ def _failure(error: Exception, failures: Failures) -> ModelError:
             return failures.told(error.text, error.code)
         case aiohttp.ClientConnectorError():
             return failures.unreached(str(error.os_error) or str(error), sent=False)
+        case aiohttp.InvalidURL():  # the proxy's
+            return failures.unfit(f"no address of a server or proxy: {error}")
         case aiohttp.ClientPayloadError():
             return failures.unreached("the reply broke off before its end; what came is in run.text", sent=True)
         case aiohttp.ClientConnectionError() | aiohttp.ClientResponseError() | OSError():

@@ -30,14 +30,25 @@ def block(loop: asyncio.AbstractEventLoop, done: Future[None], timeout: float | 
 
     warn_of_old_nest_asyncio()
     nest_asyncio2.apply(loop)
+    ready: Any = getattr(loop, "_ready", ())
+    ahead = len(ready)
     with _interrupts.watch(loop) as interrupted, _hearing_widgets():
         if not interrupted.done():
             ends = {asyncio.wrap_future(done, loop=loop), interrupted}
-            loop.run_until_complete(asyncio.wait(ends, timeout=timeout, return_when="FIRST_COMPLETED"))
+            try:
+                loop.run_until_complete(asyncio.wait(ends, timeout=timeout, return_when="FIRST_COMPLETED"))
+            finally:
+                # Below may be asyncio's own round of the loop, which has counted what was ready, and would die if less is.
+                while len(ready) < ahead:
+                    loop.call_soon(_nothing)
         if interrupted.done():
             raise KeyboardInterrupt
     if not done.done():
         raise TimeoutError
+
+
+def _nothing() -> None:
+    pass
 
 
 @contextmanager
