@@ -361,3 +361,16 @@ async def test_restarting_while_calls_stream_leaves_no_sockets_and_is_quiet(
             await asyncio.gather(*(request.gone.wait() for request in provider.requests))
         assert len(provider.requests) == 5
         assert noise(kernel.stderr.read_text()) == []
+
+
+async def test_a_tool_that_waits_between_cells_does_the_kernel_no_harm(kernel: Kernel) -> None:
+    """Its wait is the first one, and in the midst of a round of the main loop that has another tool's turn to come."""
+    await kernel.run(
+        "def ask() -> str:\n    'Ask.'\n    return rt['bob'].submit('slow').result()\n"
+        "def look() -> str:\n    'Look.'\n    return 'seen'\n"
+        "two = [wnb.Rule('go', role='user', calls=[{'name': 'ask'}, {'name': 'look'}]), wnb.Rule('', 'done')]\n"
+        "rt.models['offline/two'] = wnb.ScriptedModel(two)\n"
+        "run = rt.create(wnb.Agent(name='a', tools=(ask, look), config='offline/two')).submit('go')\n"
+        "await asyncio.sleep(2)"
+    )
+    assert await kernel.value("run.status") == "succeeded"

@@ -199,3 +199,20 @@ async def test_a_panel_that_a_front_end_closed_is_made_anew(kernel: Kernel) -> N
     await wait.until(lambda: wait.contents("execute_input") != [])
     kernel.tell(second, {"do": "cancel", "run": "bob#1", "view": "abcd", "id": 1})
     assert (await wait.ok()).text == "1 cancelled (bob#1)\n"
+
+
+MANY = (
+    "rt.models['offline/busy'] = wnb.ScriptedModel([wnb.Rule('', 'w ' * 50, tokens_per_second=2000)])\n"
+    "team = [rt.create(wnb.Agent(name=f'm{n}', config='offline/busy')) for n in range(60)]"
+)
+
+
+async def test_a_kernels_first_wait_in_the_midst_of_its_loops_round_does_it_no_harm(kernel: Kernel) -> None:
+    """asyncio counts what is ready before it runs any of it, and dies where a loop within the loop has run it already."""
+    await kernel.run(MANY)
+    await kernel.run(
+        "for one in team:\n    for _ in range(3): one.submit('hi')\nawait asyncio.sleep(0.05)\n%agent wait"
+    )
+    await kernel.run("await asyncio.sleep(0.5)")
+    assert await kernel.value("{run.status for one in team for run in one.runs} == {'succeeded'}")
+    assert "IndexError" not in kernel.stderr.read_text()
