@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import re
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +14,7 @@ import pytest
 from doubles import settled
 from hostile import CANARY, MOST, REPOSITORIES, YAML, put
 from provider import Provider, Refusal
+from timing import seconds_of
 
 from whisper_nb import Agent, Runtime
 from whisper_nb.notebook.explain import trust_lines
@@ -211,18 +209,6 @@ def test_a_hostile_repository_that_was_trusted_still_gets_nothing_that_may_not_b
     if refused := REPOSITORIES[name].refused:
         assert re.search(refused, "\n".join(visit["problems"]) + visit.trusting)
         assert "evil" not in visit["usable"]
-
-
-def seconds_of(call: Callable[[], object]) -> float:
-    """What a call takes of the processor, whatever else the machine does, and whatever other tests have left to collect."""
-    gc.collect()
-    gc.disable()
-    try:
-        began = time.process_time()
-        call()
-        return time.process_time() - began
-    finally:
-        gc.enable()
 
 
 @pytest.mark.parametrize("path", ["agents/x.yaml", "config/main.yaml"])
