@@ -14,6 +14,7 @@ from whisper_nb.messages import (
     Delta,
     Finish,
     Message,
+    ReasoningDelta,
     SystemMessage,
     TextDelta,
     ToolCall,
@@ -138,6 +139,11 @@ def test_a_reply_that_ended_for_an_unknown_reason_is_not_taken_for_whole() -> No
     with pytest.raises(ModelError, match=r"not known here \('abort'\)") as caught:
         reply_of(TextDelta("half"), Finish("abort", Usage(1, 2)))
     assert caught.value.finish == Finish("abort", Usage(1, 2))
+
+
+def test_what_a_model_thinks_is_no_part_of_its_reply() -> None:
+    message, _ = reply_of(ReasoningDelta("hm"), TextDelta("o"), ReasoningDelta("ah"), TextDelta("k"), Finish("stop"))
+    assert message == AssistantMessage("ok")
 
 
 def test_a_whole_reply_may_have_nothing_told_of_its_cost() -> None:
