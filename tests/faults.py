@@ -76,9 +76,14 @@ class Fault:
         return self.answer if streams or isinstance(self.whole, _Same) else self.whole
 
     def free(self, streams: bool) -> bool:
-        """Whether the call can have cost nothing: it was refused, or reached nobody."""
+        """Whether the call can have cost nothing: it was refused, and by nobody who had others at work, or reached nobody."""
         answer = self.shape(streams)
-        return self.place != "the provider" or (isinstance(answer, Refusal | Reply) and answer.status >= 300)
+        return self.place != "the provider" or (isinstance(answer, Refusal | Reply) and refused(answer.status))
+
+
+def refused(status: int) -> bool:
+    """Whether a status says that nothing was done for the call; a gateway that gave up waiting says no such thing."""
+    return (300 <= status < 500 and status != 408) or status in (503, 529)
 
 
 def _http(status: int, name: str, says: str = "", retryable: bool = False, **headers: str) -> Fault:

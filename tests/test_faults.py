@@ -201,7 +201,8 @@ def failed(run: Run, fault: Fault, line: Line) -> None:
     assert fault.says in str(error)
     assert len(str(error)) < MESSAGE_LIMIT
     assert error.retryable is fault.retryable
-    assert run.cost == (0.0 if fault.free(line.streams) else None)
+    told = error.finish.cost_usd if error.finish else None
+    assert run.cost == (0.0 if fault.free(line.streams) else told)
     assert run.session.history == ()
     assert isinstance(error, LengthExceeded) is ("too long" in fault.name)
     assert isinstance(error, ContentFiltered) is (fault.name == "filtered")
@@ -348,7 +349,7 @@ async def test_what_tools_did_is_not_done_again(site: Site, line: Line) -> None:
     await ready(site, line)
     calls = [*call(0, "add", '{"a": 1, "b": 2}'), finish("tool_calls"), usage(7, 2, cost=0.25), DONE]
     end = [*text("3"), finish(), usage(9, 1, cost=0.5), DONE]
-    site.provider.answers.extend([Refusal(503), calls, Refusal(500), end])
+    site.provider.answers.extend([Refusal(503), calls, Refusal(503), end])
     run = site.hire(line, retries=2).submit("Add")
     assert await run == "3"
     assert [type(record.event).__name__ for record in run.events] == [
