@@ -265,7 +265,7 @@ FATES = {
     "cut": "broke off",
     "garbage": "broke off|cut off|cannot be read",
     "late": "nothing arrived",
-    "unreached": "Check the network",
+    "unreached": "nothing answers at|Check the network",
 }
 #: Cells that end badly.
 ENDINGS = {
