@@ -293,6 +293,29 @@ async def test_who_has_no_credit_left_is_not_asked_again(rt: Runtime, provider: 
     assert (run.cost, len(provider.requests)) == (0.0, 1)
 
 
+@pytest.mark.parametrize(
+    "says",
+    [
+        "Rate limit reached. Add a payment method to your account at https://host/account/billing",
+        "Too many, 3 credits a call",
+    ],
+)
+async def test_a_rate_limit_that_speaks_of_money_passes(rt: Runtime, provider: Provider, says: str) -> None:
+    provider.answers.append(Refusal(429, says, headers={"Retry-After": "0"}))
+    bob = rt.create(Agent(name="bob", config=AIConfig(model="openai/x", api_base=provider.url)))
+    assert await bob.submit("Hi") == "Hello world"
+
+
+@pytest.mark.parametrize("address", ["http://localhost:99999/v1", "http://xn--/v1"])
+async def test_an_address_that_is_none_is_told_each_time(rt: Runtime, address: str) -> None:
+    bob = rt.create(Agent(name="bob", config=AIConfig(model="openai/x", api_base=address)))
+    for _ in range(2):
+        run = bob.submit("Hi")
+        with pytest.raises(RunFailed, match="is no address"):
+            await run
+        assert (type(run.error), run.cost) == (ConfigError, 0.0)
+
+
 async def test_what_litellm_would_need_a_package_for_is_no_matter_of_the_network(rt: Runtime) -> None:
     run = rt.create(Agent(name="bob", config=AIConfig(model="vllm/x", transport="litellm"))).submit("Hi")
     with pytest.raises(RunFailed, match="the call cannot be made"):

@@ -20,7 +20,7 @@ class Deadline:
     Cancelling the task from outside ends the block with CancelledError, as ever.
     """
 
-    __slots__ = ("_granted", "_handle", "_idle_s", "_last", "_loop", "_scope", "_start", "_total_s", "expired")
+    __slots__ = ("_granted", "_handle", "_idle_s", "_last", "_loop", "_scope", "_start", "_total_s", "expired", "idle")
 
     def __init__(self, total_s: float | None, idle_s: float | None = None) -> None:
         self._total_s = total_s
@@ -30,6 +30,8 @@ class Deadline:
         self._granted = False
         self.expired: str | None = None
         """Which bound was crossed, in words; None while none was."""
+        self.idle = False
+        """Whether it was that from one sign of life to the next."""
 
     async def __aenter__(self) -> Deadline:
         self._loop = asyncio.get_running_loop()
@@ -71,5 +73,5 @@ class Deadline:
             self._granted = True
             self._handle = self._loop.call_at(now + GRACE_S, self._fire, now + GRACE_S)
         else:
-            self.expired = due[1]
+            self.expired, self.idle = due[1], due[0] != self._start + (self._total_s or 0.0)
             self._scope.reschedule(now)

@@ -175,7 +175,7 @@ async def _stream(session: Session, run: Run, model: Model, request: Request) ->
             raise
         timed_out = True
     if timed_out:
-        bound = "token_timeout_s" if "nothing arrived" in str(deadline.expired) else "timeout_s"
+        bound = "token_timeout_s" if deadline.idle else "timeout_s"
         # Out here, so that the error does not carry along the one that it replaces
         raise ModelError(
             f"{config.model}: {deadline.expired}; the call was closed. Submit again, or raise {bound}",

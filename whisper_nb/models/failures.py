@@ -26,7 +26,7 @@ _IMAGE = re.compile(r"data:image/[\w.+-]+;base64,[\w+/=]*")
 #: Name and password in an address, a proxy's say.
 _USER = re.compile(r"://[^/@\s'\"]+@")
 #: How they say, in a 429, that it is not the rate but the money.
-_BROKE = re.compile(r"insufficient_quota|current quota|credit|billing", re.I)
+_BROKE = re.compile(r"insufficient_quota|current quota|(?:insufficient|no|not enough|out of|more) credit", re.I)
 #: What a body says that is a page for people, and not a reply to a program.
 _PAGE = re.compile(r"\s*<(?:!doctype|html)", re.I)
 

@@ -22,7 +22,7 @@ from .sse import Events
 _BITE = 2**14
 
 
-class GuardedHandler(AsyncHTTPHandler):  # type: ignore[misc]  # it is untyped
+class GuardedClient(AsyncHTTPHandler):  # type: ignore[misc]  # it is untyped
     """litellm's client, guarded: what arrives is checked, and no call is sent twice or elsewhere."""
 
     def __init__(self, timeout_s: float) -> None:

@@ -261,9 +261,9 @@ def _rehearse(litellm: Any, model: str) -> None:
 
 def _make_client(litellm: Any) -> Any:
     """The client that litellm is given for its calls; that of SDKs is said for all. Takes its time: for a thread."""
-    from .guard import GuardedHandler
+    from .guard import GuardedClient
 
-    handler = GuardedHandler(_TIMEOUT_S)
+    handler = GuardedClient(_TIMEOUT_S)
     litellm.aclient_session = handler.client
     return handler
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from .reading import Distrusted
+
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -30,7 +32,7 @@ class Events:
 
         Raises:
             UnicodeDecodeError: an event is not UTF-8. The specification would put � there, and nobody would know.
-            ValueError: more than the limit, and no event.
+            Distrusted: more than the limit, and no event.
         """
         if not self._started:
             received = b"".join([*self._pieces, received])
@@ -44,7 +46,7 @@ class Events:
             return
         self._size += len(received)
         if self._size > self._limit:
-            raise ValueError(f"{self._limit:,} bytes came and no event was complete")
+            raise Distrusted(f"{self._limit:,} bytes came and no event was complete")
         if b"\n" not in received and b"\r" not in received and not self._ends_in_cr:
             self._pieces.append(received)  # put together once: a line may come in thousands of pieces
             return

@@ -83,16 +83,17 @@ class OpenAIWireModel:
         if self._url is not None:
             return
         self._key()
+        address = self._address()
         await self._connections.open()
-        if self._listed is None:
-            from yarl import URL
+        from yarl import URL
 
-            address = self._address()
-            self._listed, self._proxy = await in_thread(lambda: (entry(self._place.model or ""), _proxy(address)))
-            try:
-                self._url = URL(address)
-            except ValueError as error:  # UnicodeError is one
-                raise ConfigError(f"{self._place.model}: api_base {address!r} is no address: {error}") from None
+        try:
+            url = URL(address)
+            _ = url.host  # is decoded only now
+        except ValueError as error:  # UnicodeError is one
+            raise ConfigError(f"{self._place.model}: api_base {address!r} is no address: {error}") from None
+        self._listed, self._proxy = await in_thread(lambda: (entry(self._place.model or ""), _proxy(url)))
+        self._url = url
 
     async def stream(self, request: Request) -> AsyncGenerator[Delta, None]:
         """The reply, delta by delta, and a Finish if and only if the provider gave a finish reason.
@@ -270,11 +271,8 @@ def _authorization(key: Key) -> dict[str, str]:
     return {"Authorization": f"Bearer {key.reveal()}"} if key.reveal() else {}
 
 
-def _proxy(address: str) -> str | None:
+def _proxy(url: Any) -> str | None:
     """The proxy that the environment names for an address."""
-    from yarl import URL
-
-    url = URL(address)
     if not url.host or urllib.request.proxy_bypass(url.host):
         return None
     return urllib.request.getproxies().get(url.scheme)
