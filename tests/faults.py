@@ -35,9 +35,6 @@ from provider import (
 #: What is sent, and what providers say back: it must be nowhere.
 KEY = "sk-canary-4f0c7d1e9b2a8365c1d0e7"
 
-#: Between two pieces that are to be read one after the other.
-READ = Pause(0.05)
-
 Place = Literal["the provider", "a closed port", "https"]
 
 
@@ -177,19 +174,20 @@ HANGS = [
     Fault("text without an end", [*text("Hel"), *[*text("."), Pause(0.02)] * 1_000], None, kept="Hel..."),
     Fault("no end after the reason", [*text("Hel"), finish("stop"), HANG], None, kept="Hel", may_say="Hel"),
     # aiohttp does not notice by itself.
-    Fault("a chunk of a wrong length", Raw([_SSE, _chunked(_HEL), READ, b"zz\r\nxx\r\n", HANG]), None, kept="Hel"),
+    Fault("a chunk of a wrong length", Raw([_SSE, _chunked(_HEL), b"zz\r\nxx\r\n", HANG]), None, kept="Hel"),
     Fault("half a tool call and then silence", [*call(0, "add", '{"a": 1'), HANG], None),
 ]  # fmt: skip
 HANGS = _each(HANGS, hangs=True)
 
 _MIDDLE = data(text("é")[0]).replace(b"\\u00e9", "é".encode())
+_BAD = _MIDDLE.replace("é".encode(), b"\xff\xfe")
 _HALF_TOOL = b"".join(data(one) for one in call(0, "add", '{"a": 1'))
 _ZIPPED = gzip.compress(b"".join([_HEL, data(finish()), DONE]))
 
 TRUNCATIONS = [
     Fault("text and the end", text("Hel"), kept="Hel"),
-    Fault("text and [DONE]", [*text("Hel"), READ, DONE], kept="Hel"),
-    Fault("text, tokens and [DONE]", [*text("Hel"), READ, usage(7, 1), DONE], kept="Hel"),
+    Fault("text and [DONE]", [*text("Hel"), DONE], kept="Hel"),
+    Fault("text, tokens and [DONE]", [*text("Hel"), usage(7, 1), DONE], kept="Hel"),
     Fault("text and a cut", [*text("Hel"), CUT], kept="Hel"),
     Fault("[DONE] and nothing else", [DONE], None),
     Fault("tokens and nothing else", [usage(7, 0), DONE], None),
@@ -201,7 +199,7 @@ TRUNCATIONS = [
     Fault("half a tool call and a cut", [*text("Hel"), *call(0, "add", '{"a": 1'), CUT], kept="Hel"),
     Fault("a whole tool call and the end", call(0, "add", '{"a": 1, "b": 2}')),
     Fault("a whole tool call and [DONE]", [*call(0, "add", '{"a": 1, "b": 2}'), DONE]),
-    Fault("shorter than it said", Raw([_head(Content_Type="text/event-stream", Content_Length="100000"), _HEL, READ]), Raw([_SIZED, b'{"id": "1"']), kept="Hel"),
+    Fault("shorter than it said", Raw([_head(Content_Type="text/event-stream", Content_Length="100000"), _HEL]), Raw([_SIZED, b'{"id": "1"']), kept="Hel"),
     Fault("chunks of a wrong length", Raw([_SSE, b"zz\r\nxx\r\n"]), Raw([_head(Content_Type="application/json", Transfer_Encoding="chunked"), b"zz\r\nxx\r\n"])),
     Fault("no last chunk", Raw([_SSE, _chunked(_HEL)]), None, kept="Hel"),
     Fault("no last chunk, half a tool call", Raw([_SSE, _chunked(_HALF_TOOL)]), None),
@@ -213,7 +211,7 @@ TRUNCATIONS = [
 def _both(stream: object, whole: object) -> tuple[Answer, Answer]:
     """A chunk that is wrong, after a good one; and a body that is."""
     piece = stream if isinstance(stream, bytes) else data(stream)
-    return [*text("Hel"), READ, piece, finish("stop"), DONE], _json(whole)
+    return [*text("Hel"), piece, finish("stop"), DONE], _json(whole)
 
 
 NONSENSE = [
@@ -228,7 +226,7 @@ NONSENSE = [
     Fault("an error with a 200", _json(_ERROR, headers=_JSON)),
     Fault("an error as the first event", [data(_ERROR), DONE], None, says="upstream died"),
     Fault("an error in the middle", [*text("Hel"), data(_ERROR), DONE], None, kept="Hel", says="upstream died"),
-    Fault("a reason that is an error", [*text("Hel"), READ, finish("error"), DONE], kept="Hel"),
+    Fault("a reason that is an error", [*text("Hel"), finish("error"), DONE], kept="Hel"),
     Fault("choices are empty", [chunk(), DONE], _json({**_WHOLE, "choices": []})),
     Fault("choices are missing", [data({"id": "1", "object": "chat.completion.chunk"}), DONE], _json({"id": "1"})),
     Fault("choices are null", *_both({**chunk(), "choices": None}, {**_WHOLE, "choices": None}), kept="Hel", may_say="Hel"),
@@ -245,7 +243,9 @@ NONSENSE = [
     Fault("malformed JSON", *_both(b"data: {\"id\": oops}\n\n", b'{"id": oops}'), kept="Hel"),
     Fault("JSON too deep", *_both(b"data: " + b"[" * 100_000 + b"\n\n", b"[" * 100_000), kept="Hel"),
     Fault("a number of 100,000 digits", *_both(b'data: {"created": ' + b"9" * 100_000 + b"}\n\n", b'{"created": ' + b"9" * 100_000 + b"}"), kept="Hel"),
-    Fault("bad UTF-8", *_both(_MIDDLE.replace("é".encode(), b"\xff\xfe"), json.dumps(_whole(content="é")).replace("\\u00e9", "é").encode("latin-1")), kept="Hel"),
+    Fault("bad UTF-8 in one packet with text", [b"".join([_HEL, _BAD, data(finish()), DONE])], None, kept="Hel"),
+    Fault("a list in one packet with text", [b"".join([_HEL, data([1]), data(finish()), DONE])], None, kept="Hel"),
+    Fault("bad UTF-8", *_both(_BAD, json.dumps(_whole(content="é")).replace("\\u00e9", "é").encode("latin-1")), kept="Hel"),
 ]  # fmt: skip
 
 TYPED = [
@@ -265,7 +265,7 @@ _OVERLOADED = {"type": "overloaded_error", "message": f"Overloaded, Bearer {KEY}
 
 
 def _told(*pieces: bytes) -> list[bytes]:
-    return [_START, _TEXT, READ, *pieces]
+    return [_START, _TEXT, *pieces]
 
 
 _MESSAGE = {

@@ -71,16 +71,23 @@ class _Guarded(httpx.AsyncByteStream):
             if bite > _BITE:
                 bite = 0
                 await asyncio.sleep(0)
-            self._see(received)
+            if failure := self._failure(received):
+                if good := received[: self._check.good]:
+                    yield good  # what came before it, in one packet with it, is kept
+                raise failure
             yield received
-        self._see(b"")
+        if failure := self._failure(b""):
+            raise failure
 
-    def _see(self, received: bytes) -> None:
+    def _failure(self, received: bytes) -> Distrusted | None:
         try:
             if self._check is not None:
                 self._check(received)
         except UnicodeDecodeError:
-            raise Distrusted("it is not UTF-8") from None
+            return Distrusted("it is not UTF-8")
+        except Distrusted as error:
+            return error
+        return None
 
     async def aclose(self) -> None:
         await self._body.aclose()
@@ -88,6 +95,8 @@ class _Guarded(httpx.AsyncByteStream):
 
 class _Refusal:
     """The body of an HTTP error: anything."""
+
+    good = 0
 
     def __call__(self, received: bytes) -> None:
         pass
@@ -99,13 +108,17 @@ class _Stream:
     def __init__(self) -> None:
         self._events = Events(EVENT_LIMIT)
         self._reason: Any = None  # Anthropic's
+        self.good = 0
+        """How many bytes of what came last are events that were found good."""
 
     def __call__(self, received: bytes) -> None:
+        self.good = 0
         for data in self._events.feed(received) if received else ():
             if data.strip() != "[DONE]":
                 said = _object(data)
                 _check_reason(said)
                 self._check_stop(said)
+            self.good = len(received) - self._events.rest
 
     def _check_stop(self, said: dict[str, Any]) -> None:
         delta = said.get("delta")
@@ -117,6 +130,8 @@ class _Stream:
 
 class _Whole:
     """A reply in one piece, known when it has ended."""
+
+    good = 0
 
     def __init__(self, asked_to_stream: bool) -> None:
         self._asked_to_stream = asked_to_stream

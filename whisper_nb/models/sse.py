@@ -16,10 +16,12 @@ class Events:
         limit: the most bytes until an event is complete, comments and all that says nothing included.
     """
 
-    __slots__ = ("_data", "_limit", "_pieces", "_size", "_started")
+    __slots__ = ("_data", "_limit", "_pieces", "_size", "_started", "rest")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
+        self.rest = 0
+        """How many bytes of what was fed lie behind the event that was given last."""
         self._started = False
         self._pieces: list[bytes] = []  # of a line that is not complete
         self._data: list[bytes] = []  # of an event that is not complete
@@ -42,6 +44,7 @@ class Events:
             self._started, self._pieces = True, []
             received = received.removeprefix(_BOM)
         if self._quick(received):
+            self.rest = 0
             yield received[6:-2].decode()
             return
         self._size += len(received)
@@ -50,11 +53,14 @@ class Events:
         if b"\n" not in received and b"\r" not in received and not self._ends_in_cr:
             self._pieces.append(received)  # put together once: a line may come in thousands of pieces
             return
-        lines = b"".join([*self._pieces, received]).splitlines(keepends=True)
+        received = b"".join([*self._pieces, received])
+        rest, lines = len(received), received.splitlines(keepends=True)
         # A \r at the end may be the first half of a \r\n.
         self._pieces = [lines.pop()] if lines and not lines[-1].endswith(b"\n") else []
         for line in lines:
+            rest -= len(line)
             if (event := self._take(line.rstrip(b"\r\n"))) is not None:
+                self.rest = rest
                 yield event
 
     @property
