@@ -13,10 +13,10 @@ import pytest
 ROOT = Path(__file__).parents[1] / "whisper_nb"
 DATA = {
     "agentfiles", "agents", "bills", "config", "errors", "events", "fields", "files", "formats", "images", "keys", "mainfile", "messages",
-    "paths", "project", "prompts", "providers", "queues", "states", "tools", "trust", "turns", "yamlfile",
+    "paths", "project", "prompts", "providers", "queues", "states", "threads", "tools", "trust", "turns", "yamlfile",
 }  # fmt: skip
 ENGINE = {
-    "home", "ownloop", "deadlines", "store", "permits", "ports", "runs", "execution", "session", "roster", "spending", "runtimes",
+    "home", "deadlines", "store", "permits", "ports", "runs", "execution", "session", "roster", "spending", "runtimes",
     "models", "control",
 }  # fmt: skip
 NOTEBOOK = {"notebook"}

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-import sys
 from collections.abc import Sequence
 from contextlib import aclosing
-from importlib import import_module
 from typing import TYPE_CHECKING, assert_never
 
 from .agents import Agent
@@ -29,7 +27,8 @@ from .messages import AssistantMessage, Finish, Message, SystemMessage, ToolCall
 from .models import Model, Request
 from .permits import PAUSE_MOST_S, lane_of
 from .runs import Run, current_run
-from .tools import Tool, call_tool, in_thread
+from .threads import in_thread, loaded
+from .tools import Tool, call_tool
 from .turns import CallModel, CallTools, Done, Reply, next_step, trim
 
 if TYPE_CHECKING:
@@ -81,9 +80,8 @@ async def execute(session: Session, run: Run) -> None:
 
 async def _take_turns(session: Session, run: Run, agent: Agent, config: AIConfig) -> None:
     tools = {tool.name: tool for tool in agent.as_tools}
-    schemas = []
-    if tools and "pydantic" not in sys.modules:
-        await in_thread(import_module, "pydantic")  # which takes its time
+    if tools:
+        await loaded("pydantic", "pydantic.type_adapter")
     schemas = [tool.schema for tool in tools.values()]
     turns = 0
     while True:

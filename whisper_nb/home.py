@@ -14,8 +14,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, get_args
 
 from .errors import ConfigError, SessionError
-from .ownloop import OwnLoop
-from .tools import answer
+from .threads import OwnLoop, answer
 
 P = ParamSpec("P")
 T = TypeVar("T")

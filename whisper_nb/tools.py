@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import inspect
 import json
 import sys
-import threading
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine
-from concurrent.futures import Future
 from pathlib import Path
 from types import CellType
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from .errors import ConfigError, said
 from .messages import ToolCall, ToolMessage, ToolSchema, whole
+from .threads import in_thread
 
 T = TypeVar("T")
 
@@ -142,31 +140,6 @@ class FunctionTool:
 
     def __repr__(self) -> str:
         return f"FunctionTool({self.name})"
-
-
-async def in_thread(function: Callable[..., T], *args: object) -> T:
-    """Call in a thread of its own, in a copy of this context. Cancelling leaves the thread to its end, unawaited.
-
-    Not in asyncio's pool, which has few threads: functions that wait for other agents, whose tools need a thread in
-    their turn, would fill it for ever.
-    """
-    done: Future[T] = Future()
-    done.set_running_or_notify_cancel()
-    context = contextvars.copy_context()
-    threading.Thread(
-        target=answer, args=(done, context.run, function, *args), name="whisper_nb tool", daemon=True
-    ).start()
-    return await asyncio.wrap_future(done)
-
-
-def answer(done: Future[T], function: Callable[..., T], *args: Any, **kwargs: Any) -> None:
-    """Call, and have the future say what came of it."""
-    try:
-        done.set_result(function(*args, **kwargs))
-    except StopIteration:  # before Python 3.12 no future of asyncio takes it, and its awaiter waits for ever
-        done.set_exception(RuntimeError("it raised StopIteration"))
-    except BaseException as error:
-        done.set_exception(error)
 
 
 async def _awaited(work: Awaitable[T]) -> T:

@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..tools import in_thread
+from ..threads import in_thread, load
 
 if TYPE_CHECKING:
     import aiohttp
@@ -67,7 +67,7 @@ class Connections:
 
 
 def _load() -> ssl.SSLContext:
-    import aiohttp  # noqa: F401
+    load("aiohttp", "certifi")
     import certifi
 
     context = ssl.create_default_context()

@@ -23,7 +23,7 @@ from ..errors import ConfigError, ModelError
 from ..keys import Key, Keys
 from ..messages import Delta, Message, ToolSchema, image_tokens, to_openai, without_images
 from ..providers import PROVIDERS
-from ..tools import in_thread
+from ..threads import in_thread, load
 from . import Request
 from .chunks import LiteReading, provider_chunks
 from .failures import Failures, no_key, retry_after
@@ -322,6 +322,7 @@ def import_litellm() -> Any:
     # Agents never print, and what it logs may quote what was sent.
     logging.getLogger("LiteLLM").setLevel(logging.CRITICAL)
     logging.getLogger("openai").setLevel(logging.INFO)  # below that it logs what a provider echoed, the key perhaps
+    load("litellm")
     import litellm
 
     litellm.telemetry = False

@@ -16,8 +16,7 @@ from typing import Any, TypeVar
 from weakref import WeakSet
 
 from ..messages import Delta, Message, ToolSchema
-from ..ownloop import OwnLoop
-from ..tools import in_thread
+from ..threads import OwnLoop, in_thread
 from . import Model, Request
 
 T = TypeVar("T")

@@ -20,7 +20,7 @@ from ..errors import ConfigError, ModelError
 from ..keys import Key, Keys
 from ..messages import Delta, Message, ReasoningDelta, TextDelta, ToolSchema, to_openai
 from ..providers import PROVIDERS
-from ..tools import in_thread
+from ..threads import in_thread
 from . import Request
 from .connections import Connections
 from .failures import Failures, no_key, retry_after
