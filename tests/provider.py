@@ -294,6 +294,7 @@ class Folded:
     def __init__(self, chunks: Iterable[dict[str, Any]]) -> None:
         self.text = ""
         self.thoughts: dict[str, str] = {}
+        self.details: list[dict[str, Any]] = []
         self.calls: dict[int, dict[str, Any]] = {}
         self.reason: str | None = None
         self.usage: dict[str, Any] | None = None
@@ -310,6 +311,7 @@ class Folded:
         for name in ("reasoning_content", "reasoning"):
             if name in delta:
                 self.thoughts[name] = self.thoughts.get(name, "") + delta[name]
+        self.details += delta.get("reasoning_details", ())
         for piece in delta.get("tool_calls", ()):
             made = self.calls.setdefault(
                 piece.get("index", len(self.calls)), {"function": {"name": "", "arguments": ""}}
@@ -322,6 +324,8 @@ class Folded:
 
 def _completion(folded: Folded) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": folded.text or None, **folded.thoughts}
+    if folded.details:
+        message["reasoning_details"] = folded.details
     if folded.calls:
         message["tool_calls"] = list(folded.calls.values())
     body = {
@@ -380,6 +384,10 @@ def _events(steps: Sequence[Step]) -> Iterator[Step]:
             begun = True
         for reason, block, opening, delta in _blocks(step):
             if block != kind:
+                if kind == "thinking":
+                    yield event(
+                        "content_block_delta", index=number, delta={"type": "signature_delta", "signature": "sig"}
+                    )
                 if number >= 0:
                     yield event("content_block_stop", index=number)
                 kind = block

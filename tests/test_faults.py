@@ -22,7 +22,15 @@ from test_secrets import hits, kept, told
 
 from whisper_nb import Agent, AIConfig, ModelError, Run, RunFailed, Runtime, Session
 from whisper_nb.errors import ContentFiltered, LengthExceeded
-from whisper_nb.events import CallRetried, ModelReplied, Record, TextStreamed, ToolFinished, ToolStarted
+from whisper_nb.events import (
+    CallRetried,
+    ModelReplied,
+    Record,
+    StateChanged,
+    TextStreamed,
+    ToolFinished,
+    ToolStarted,
+)
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(120)]  # the first test of litellm imports it
 
@@ -353,8 +361,8 @@ async def test_what_tools_did_is_not_done_again(site: Site, line: Line) -> None:
     run = site.hire(line, retries=2).submit("Add")
     assert await run == "3"
     assert [type(record.event).__name__ for record in run.events] == [
-        "RunQueued", "RunStarted", "CallRetried", "ModelReplied", "ToolStarted", "ToolFinished", "CallRetried",
-        "ModelReplied", "RunFinished",
+        "RunQueued", "RunStarted", "CallRetried", "StateChanged", "StateChanged", "ModelReplied", "ToolStarted",
+        "ToolFinished", "CallRetried", "StateChanged", "StateChanged", "ModelReplied", "RunFinished",
     ]  # fmt: skip
     assert run.cost == 0.75  # who refuses asks for nothing
 
@@ -368,11 +376,20 @@ async def test_what_broke_off_may_have_been_billed(site: Site, line: Line) -> No
     assert (len(retries_of(run)), run.cost, run.usage) == (1, None, None)
 
 
+async def test_who_asks_to_wait_longer_than_a_run_may_take_is_not_waited_for(site: Site) -> None:
+    site.provider.answers.append(Refusal(503, headers={"Retry-After": "50"}))
+    run = site.hire(LINES[0], retries=1).submit("Hi", timeout_s=40)
+    with pytest.raises(RunFailed, match="the provider failed \\(503\\)"):
+        await run
+    assert retries_of(run) == []
+
+
 async def test_cancelling_ends_a_pause_between_attempts(site: Site) -> None:
     site.provider.answers.append(Refusal(503, headers={"Retry-After": "50"}))
     run = site.hire(LINES[0], retries=1).submit("Hi")
     async for record in run.stream():
-        if isinstance(record.event, CallRetried):
+        if isinstance(record.event, StateChanged):
+            assert run.status == "waiting"
             run.cancel()
     assert (run.status, run.cost) == ("cancelled", 0.0)
     assert len(site.provider.requests) == 1

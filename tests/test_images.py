@@ -256,6 +256,9 @@ def test_what_fails_to_draw_itself_says_why_in_one_line() -> None:
         as_image(Figure(error=ValueError("no such\nglyph " + "x" * 5000)))
     assert caught.value.__cause__ is None
     assert len(str(caught.value)) < 300
+    for data in (lambda: 1 / 0, lambda: "no base64!", lambda: [PNG, None], lambda: 7.5):
+        with pytest.raises(ConfigError, match=r"_repr_png_ of this SimpleNamespace fails|what _repr_png_ gives"):
+            as_image(SimpleNamespace(_repr_png_=data))
     with pytest.raises(ConfigError, match="the figure: an image of 0 bytes"):
         as_image(Figure(b""))
 

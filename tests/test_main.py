@@ -106,7 +106,7 @@ async def test_list(folder: Path, runtime: Runtime, bob: Session) -> None:
             break
     lines, done = listed(folder)
     assert ([here(line) for line in lines], done) == (
-        ["this one: bob running, 1 unfinished; amy idle, 0 unfinished"],
+        ["this one", "  bob: running, 1 unfinished", "  amy: idle, 0 unfinished"],
         True,
     )
 
@@ -152,6 +152,23 @@ async def test_a_run_that_does_not_end_is_said(folder: Path, runtime: Runtime) -
             break
     assert told(folder) == (["this one: stopped bob; told, but not yet ended: bob#1"], False)
     go_on.set()
+
+
+async def test_of_thousands_of_agents_those_at_work_are_named_and_the_rest_is_counted(
+    folder: Path, runtime: Runtime
+) -> None:
+    for number in range(1_000):
+        hire(runtime, ScriptedModel(RULES), f"agent-{number}")
+    await under_way(runtime, runtime["agent-999"].submit("forever"))
+    lines, done = listed(folder)
+    assert (lines[1], lines[-1], len(lines), done) == (
+        "  agent-999: running, 1 unfinished",
+        "  and 500 more",
+        502,
+        True,
+    )
+    [line], done = told(folder)
+    assert (line.endswith("agent-499, 500 more; ended agent-999#1"), done) == (True, True)
 
 
 async def test_sockets_of_dead_kernels_are_removed(folder: Path, bob: Session) -> None:
@@ -222,11 +239,16 @@ async def test_the_command(
     assert main(["list"]) == 0
     assert main(["stop", "--all"]) == 0
     assert main(["stop", "eve"]) == 1
+    assert main(["stop", "--all", "--kernel", "1"]) == 1
+    assert main(["stop", "--all", "--kernel", str(PID)]) == 0
     said = [here(line) for line in capsys.readouterr().out.splitlines()]
     assert said == [
-        "this one: bob idle, 0 unfinished",
+        "this one",
+        "  bob: idle, 0 unfinished",
         "this one: stopped bob; ended nothing",
         "no kernel has an agent named eve",
+        "no kernel 1 of yours has had work for agents (python -m whisper_nb list)",
+        "this one: stopped bob; ended nothing",
     ]
     for words in ([], ["stop"], ["stop", "--all", "bob"], ["fly"]):
         with pytest.raises(SystemExit) as left:

@@ -115,7 +115,7 @@ class Reached:
 
 @pytest.fixture
 async def provider(complaints: list[str], monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Provider]:
-    for name in ("OPENAI", "OPENROUTER", "HOSTED_VLLM", "ANTHROPIC"):
+    for name in ("OPENAI", "OPENROUTER", "HOSTED_VLLM", "ANTHROPIC", "DEEPSEEK"):
         monkeypatch.setenv(f"{name}_API_KEY", KEY)
     async with Provider() as provider:
         yield provider
@@ -255,6 +255,66 @@ async def test_thoughts_are_no_text_and_are_not_lost(reached: Reached) -> None:
 async def test_thoughts_by_either_name(reached: Reached, field: str) -> None:
     deltas = await reached.deltas(*thought("I ", "think.", field=field), *text("Hello"), finish(), DONE)
     assert joined(deltas)[:2] == [ReasoningDelta("I think."), TextDelta("Hello")]
+
+
+#: Who refuses the results of tools without what was thought before they were called, and in which form.
+THOUGHT: dict[str, dict[str, Any]] = {
+    "openrouter": {
+        "reasoning_details": [
+            {"type": "reasoning.text", "text": "I think.", "signature": "sig", "index": 0, "format": "x"},
+            {"type": "reasoning.encrypted", "data": "abc", "index": 1},
+            {"type": "reasoning.encrypted", "data": "def", "index": 1},
+        ]
+    },
+    "deepseek": {"reasoning_content": "I think."},
+    "anthropic": {"thinking_blocks": [{"type": "thinking", "thinking": "I think.", "signature": "sig"}]},
+}
+DETAILS = [
+    {"type": "reasoning.text", "text": "I ", "signature": None, "index": 0, "format": "x"},
+    {"type": "reasoning.text", "text": "think.", "index": 0},
+    {"type": "reasoning.text", "signature": "sig", "index": 0},
+    {"type": "reasoning.encrypted", "data": "abc", "index": 1},
+    {"type": "reasoning.encrypted", "data": "def", "index": 1},
+]
+THINKERS = [
+    Line(transport, name, streams)
+    for transport, name in (
+        ("wire", "openrouter/test/model"),
+        ("litellm", "openrouter/test/model"),
+        ("wire", "deepseek/test-model"),
+        ("litellm", "deepseek/test-model"),
+        ("litellm", "anthropic/claude-haiku-4-5"),
+    )
+    for streams in (True, False)
+]
+
+
+@over(THINKERS)
+async def test_thoughts_go_back_with_the_results_of_tools(reached: Reached) -> None:
+    provider = reached.line.name.partition("/")[0]
+    thoughts = [chunk({"reasoning_details": [one]}) for one in DETAILS]
+    if provider != "openrouter":
+        thoughts = thought("I ", "think.")
+    steps = [*thoughts, *text("So"), *call(0, "add", '{"a": 1}'), finish("tool_calls"), usage(7, 3), DONE]
+    [*_, end] = await reached.deltas(*steps, request=reached.request(tools=(ADD,)))
+    assert isinstance(end, Finish)
+    assert end.reasoning == THOUGHT[provider]
+
+    said = AssistantMessage("So", (ToolCall("call_0", "add", '{"a": 1}'),), end.reasoning)
+    asked = reached.request(UserMessage("Hi"), said, ToolMessage("call_0", "add", "2"), tools=(ADD,))
+    await reached.deltas(*text("2"), finish(), DONE, request=asked)
+    sent = reached.provider.requests[-1].body["messages"][1]
+    if provider == "anthropic":
+        assert sent["content"][0] == THOUGHT[provider]["thinking_blocks"][0]
+    else:
+        assert {**sent, **THOUGHT[provider]} == sent
+
+
+@over([THINKERS[0]])
+@pytest.mark.parametrize("bad", [7, "x", [7, None], {"type": "x"}], ids=str)
+async def test_thoughts_in_another_form_are_no_reason_to_lose_a_reply(reached: Reached, bad: Any) -> None:
+    deltas = await reached.deltas(chunk({"reasoning_details": bad}), *text("Hello"), finish(), DONE)
+    assert [type(delta) for delta in deltas] == [TextDelta, Finish]
 
 
 # Tool calls

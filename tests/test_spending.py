@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whisper_nb import Agent, Rule, Run, Runtime, ScriptedModel, Session
+from whisper_nb.errors import SessionClosed, SessionError
 from whisper_nb.messages import Delta, Finish, Spent, TextDelta, Usage
 from whisper_nb.models import Request
 from whisper_nb.spending import spent_on
@@ -123,6 +124,18 @@ async def test_the_last_runs_of_a_removed_agent_are_counted_when_they_end_and_on
     await quiet()
     assert runtime.spent == Spent(3, Usage(1, 2), 0.5, unpriced=1, uncounted=1)
     assert runtime.spent == bob.spent
+
+
+async def test_who_was_removed_is_so_for_good(runtime: Runtime) -> None:
+    """Nobody would count what it spends."""
+    bob = at(runtime, "bob", priced(0.25))
+    runtime.remove("bob")
+    with pytest.raises(SessionError, match="removed"):
+        bob.resume()
+    with pytest.raises(SessionClosed, match="bob was removed; make it anew"):
+        bob.submit("1")
+    assert repr(bob) == "<Session bob removed, 0 queued>"
+    assert await at(runtime, "bob", priced(0.25)).submit("1")
 
 
 @pytest.mark.parametrize("ended", [True, False])

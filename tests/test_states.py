@@ -38,6 +38,8 @@ GATE_TABLE = {
     ("paused", "stop"): "stopped",
     ("sleeping", "stop"): "stopped",
     ("stopped", "stop"): "stopped",
+    ("removed", "stop"): "removed",
+    **{(gate, "remove"): "removed" for gate in GATES},
 }
 
 

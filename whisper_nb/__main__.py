@@ -16,7 +16,8 @@ def main(words: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     ending = commands.add_parser("stop", help="end the work of agents; they take no more until %%agent resume")
     ending.add_argument("names", metavar="NAME", nargs="*", help="agents")
-    ending.add_argument("--all", action="store_true", help="all agents of all kernels")
+    ending.add_argument("--all", action="store_true", help="all agents")
+    ending.add_argument("--kernel", metavar="NUMBER", type=int, help="of this kernel alone; `list` says its number")
     commands.add_parser("list", help="the agents of your kernels")
     arguments = parser.parse_args(words)
     try:
@@ -25,7 +26,7 @@ def main(words: Sequence[str] | None = None) -> int:
         elif arguments.all == bool(arguments.names):
             ending.error("say which agents, or --all for all of them")
         else:
-            told, done = stop(sockets_folder(), arguments.names or None)
+            told, done = stop(sockets_folder(), arguments.names or None, arguments.kernel)
     except OSError as error:
         told, done = [f"cannot look for kernels: {error}"], False
     print("\n".join(told))  # noqa: T201

@@ -28,8 +28,8 @@ if TYPE_CHECKING:  # the command itself needs neither, and shall be quick
 
 #: Seconds after which a kernel that has not heard is busy, and one that has heard should have done it.
 HEARD_S, DONE_S = 1.0, 2.0
-#: Bytes of a request, and of an answer.
-_REQUEST, _ANSWER = 64 * 1024, 1024 * 1024
+#: Bytes of a request, and of an answer; agents that an answer names.
+_REQUEST, _ANSWER, _NAMED = 64 * 1024, 1024 * 1024, 500
 _log = logging.getLogger("whisper_nb")
 
 
@@ -109,8 +109,9 @@ class Control:
         act(end, names)
 
     def _list(self, end: socket.socket, names: frozenset[str] | None) -> None:
-        agents = {one.name: [one.state.label, len(one.unfinished)] for one in self._runtime.sessions}
-        self._say(end, folder=os.getcwd(), agents=agents)
+        sessions = sorted(self._runtime.sessions, key=lambda one: not one.unfinished)  # those at work first
+        agents = {one.name: [one.state.label, len(one.unfinished)] for one in sessions[:_NAMED]}
+        self._say(end, folder=os.getcwd(), agents=agents, more=max(0, len(sessions) - _NAMED))
         self._end(end)
 
     def _stop(self, end: socket.socket, names: frozenset[str] | None) -> None:
@@ -118,7 +119,8 @@ class Control:
         sessions = [one for one in self._runtime.sessions if names is None or one.name in names]
         left = {run for one in sessions for run in one.unfinished}
         runs = sorted(left, key=lambda run: run.submitted_at)
-        self._say(end, folder=os.getcwd(), agents=[one.name for one in sessions], runs=[run.id for run in runs])
+        agents, ids = [one.name for one in sessions[:_NAMED]], [run.id for run in runs[:_NAMED]]
+        self._say(end, folder=os.getcwd(), agents=agents, runs=ids, more=max(0, len(sessions) - _NAMED))
 
         def ended(run: Run | None) -> None:
             left.discard(run)
@@ -175,8 +177,8 @@ def _check_private(folder: Path) -> None:
         raise PermissionError(f"{folder} is not this user's alone (its mode must be 0700)")
 
 
-def kernels(folder: Path) -> Iterator[Kernel]:
-    """The user's kernels that have agents. The sockets of those that are dead are removed.
+def kernels(folder: Path, pid: int | None = None) -> Iterator[Kernel]:
+    """The user's kernels that have agents, or one of them. The sockets of those that are dead are removed.
 
     Raises:
         OSError: the folder is somebody else's.
@@ -184,7 +186,7 @@ def kernels(folder: Path) -> Iterator[Kernel]:
     if not os.path.lexists(folder):
         return
     _check_private(folder)
-    for path in sorted(folder.glob("*.socket")):
+    for path in sorted(folder.glob(f"{'*' if pid is None else pid}.socket")):
         end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         end.settimeout(HEARD_S)
         try:
@@ -198,15 +200,16 @@ def kernels(folder: Path) -> Iterator[Kernel]:
             yield Kernel(int(path.stem), end)
 
 
-def ask(folder: Path, do: str, names: Sequence[str] | None = None) -> list[Kernel]:
+def ask(folder: Path, do: str, names: Sequence[str] | None = None, pid: int | None = None) -> list[Kernel]:
     """Ask all kernels at once, and wait for their answers for two seconds at most.
 
     Args:
         folder: where their sockets are.
         do: `stop` or `list`.
         names: of the agents; None for all.
+        pid: of the one kernel that is meant; None for all.
     """
-    asked = list(kernels(folder))
+    asked = list(kernels(folder, pid))
     for kernel in asked:
         with suppress(OSError):
             kernel.end.sendall(json.dumps({"do": do, "names": names}).encode())
@@ -218,23 +221,26 @@ def ask(folder: Path, do: str, names: Sequence[str] | None = None) -> list[Kerne
     return asked
 
 
-def stop(folder: Path, names: Sequence[str] | None) -> tuple[list[str], bool]:
-    """Stop agents in all kernels: what came of it, a line for each kernel, and whether all of it is done."""
+def stop(folder: Path, names: Sequence[str] | None, pid: int | None = None) -> tuple[list[str], bool]:
+    """Stop agents in all kernels, or in one: what came of it, a line for each kernel, and whether all of it is done."""
     told, done, unknown = [], True, set(names or ())
-    for kernel in ask(folder, "stop", names):
+    for kernel in ask(folder, "stop", names, pid):
         unknown -= set(kernel.said.get("agents", ()))
         done = done and "ended" in kernel.said
         if kernel.said.get("agents") != [] or names is None:
             told.append(f"{_name(kernel)}{_stopped(kernel)}")
     if unknown and done:
         told.append(f"no kernel has an agent named {', '.join(sorted(unknown))}")
+    if not told and pid is not None:
+        return [f"no kernel {pid} of yours has had work for agents (python -m whisper_nb list)"], False
     return told or ["no kernel of yours has had work for agents"], done and not unknown
 
 
 def _stopped(kernel: Kernel) -> str:
     if not kernel.said:
         return " is busy: done when its cell ends"
-    agents, runs = kernel.said["agents"], kernel.said["runs"]
+    agents, runs, more = kernel.said["agents"], kernel.said["runs"], kernel.said["more"]
+    agents = [*agents, f"{more:,} more"] if more else agents
     what = f": stopped {_listed(agents)}; {'ended' if 'ended' in kernel.said else 'told, but not yet ended:'} {_listed(runs)}"
     return what if agents else ": it has no agents"
 
@@ -245,10 +251,9 @@ def listed(folder: Path) -> tuple[list[str], bool]:
     for kernel in ask(folder, "list"):
         done = done and bool(kernel.said)
         agents = kernel.said.get("agents", {})
-        said = [f"{name} {state}, {count} unfinished" for name, (state, count) in agents.items()]
-        told.append(
-            f"{_name(kernel)}{': ' + '; '.join(said) if kernel.said else ' is busy: it answers when its cell ends'}"
-        )
+        told.append(_name(kernel) + ("" if kernel.said else " is busy: it answers when its cell ends"))
+        told += [f"  {name}: {state}, {count} unfinished" for name, (state, count) in agents.items()]
+        told += [f"  and {more:,} more"] if (more := kernel.said.get("more")) else []
     return told or ["no kernel of yours has had work for agents"], done
 
 

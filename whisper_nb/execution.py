@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import random
 from collections.abc import Sequence
 from contextlib import aclosing
@@ -116,16 +117,15 @@ async def _call_model(session: Session, run: Run, agent: Agent, config: AIConfig
             break
         except ModelError as error:
             after_s = _pause(error, attempt)
-            if (
-                not error.retryable
-                or run.text
-                or attempt >= (config.retries or 0)
-                or (error.retry_after_s or 0.0) > PAUSE_MOST_S
-            ):
+            left_s = (run.timeout_s or agent.timeout_s or math.inf) - (run.seconds or 0.0)
+            too_late = after_s >= left_s or (error.retry_after_s or 0.0) > PAUSE_MOST_S
+            if not error.retryable or run.text or attempt >= (config.retries or 0) or too_late:
                 raise
             reason = str(error)
         await session.publish(CallRetried(reason, after_s), run)
+        await session.shift("wait", run)
         await asyncio.sleep(after_s)
+        await session.shift("proceed", run)
     await session.publish(ModelReplied(message, finish.usage, finish.cost_usd), run)
 
 

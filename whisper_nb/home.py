@@ -43,7 +43,7 @@ class Home:
         guard: entered around what the main thread runs for an agent between cells.
     """
 
-    __slots__ = ("_block", "_guard", "_guests", "_lock", "_main_thread", "_own", "_readers", "_thread", "_timers", "_turns", "loop", "main")  # fmt: skip
+    __slots__ = ("_block", "_guard", "_guests", "_lock", "_main_thread", "_own", "_readers", "_thread", "_timers", "_turns", "loop", "main", "waiters")  # fmt: skip
 
     def __init__(
         self,
@@ -61,6 +61,8 @@ class Home:
         self._timers: dict[object, tuple[asyncio.TimerHandle, Callable[[], object]]] = {}
         self._readers: dict[socket.socket, Callable[[], object]] = {}
         self._guests: set[asyncio.Task[Any]] = set()  # on the main loop, for agents that live in a thread
+        self.waiters: list[Any] = []
+        """The runs for which the main thread waits, each within the wait before it: the inner ends first."""
 
     @property
     def where(self) -> Where:

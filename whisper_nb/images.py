@@ -60,10 +60,18 @@ def image_of(source: object) -> Image | None:
     if _can(source, "save", "convert", "getbands"):
         return _painted(source)
     for name in ("_repr_png_", "_repr_jpeg_"):
-        if _can(source, name) and (data := getattr(source, name)()):
-            data = data[0] if isinstance(data, tuple) else data
-            return _recognized(base64.b64decode(data) if isinstance(data, str) else data, f"what {name} gives")
+        if _can(source, name) and (data := _shown_by(source, name)):
+            return _recognized(data, f"what {name} gives")
     return None
+
+
+def _shown_by(source: object, name: str) -> bytes:
+    try:
+        data = getattr(source, name)() or b""
+        data = data[0] if isinstance(data, tuple) else data
+        return base64.b64decode(data) if isinstance(data, str) else bytes(data)
+    except Exception as error:
+        raise ConfigError(f"{name} of this {type(source).__name__} fails: {_reason(error)}") from None
 
 
 def is_picture(value: object) -> bool:

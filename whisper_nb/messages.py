@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
 
 #: The tokens that an image is taken for: what most providers ask at most for one. Only they know exactly.
@@ -67,6 +67,8 @@ class AssistantMessage:
 
     text: str
     tool_calls: tuple[ToolCall, ...] = ()
+    reasoning: Mapping[str, Any] | None = None
+    """What the model thought before it called tools, in its provider's own fields: some refuse the results without it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +173,8 @@ class Finish:
     """None when the provider did not say: unknown, not zero."""
     cost_usd: float | None = None
     """None when nobody knows the price: unknown, not zero."""
+    reasoning: Mapping[str, Any] | None = None
+    """What the model thought, in the form in which its provider wants it back; None where it does not."""
 
 
 Delta = TextDelta | ReasoningDelta | CallDelta | Finish
@@ -214,6 +218,7 @@ def most_tokens(message: Message) -> int:
     if isinstance(message, AssistantMessage):
         for call in message.tool_calls:
             size += 32 + len(call.id) + len(call.name) + len(call.arguments.encode("utf-8", "replace"))
+        size += len(json.dumps(message.reasoning)) if message.reasoning else 0
     elif isinstance(message, UserMessage):
         size += IMAGE_TOKENS * len(message.images)
     return size
@@ -227,6 +232,13 @@ def image_tokens(messages: Sequence[Message]) -> int:
 def without_images(messages: Sequence[Message]) -> list[Message]:
     """The messages with their text alone."""
     return [UserMessage(message.text) if isinstance(message, UserMessage) else message for message in messages]
+
+
+def without_reasoning(message: Message) -> Message:
+    """The message as history keeps it: only the run that thought wants its thoughts back, and another model refuses them."""
+    if isinstance(message, AssistantMessage) and message.reasoning:
+        return replace(message, reasoning=None)
+    return message
 
 
 def to_openai(message: Message) -> dict[str, Any]:
@@ -245,8 +257,9 @@ def to_openai(message: Message) -> dict[str, Any]:
             }
         case AssistantMessage(text, ()):
             return {"role": "assistant", "content": text}
-        case AssistantMessage(text, calls):
+        case AssistantMessage(text, calls, reasoning):
             return {
+                **(reasoning or {}),
                 "role": "assistant",
                 "content": text or None,
                 "tool_calls": [

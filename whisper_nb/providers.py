@@ -19,19 +19,29 @@ class Provider:
     """Whether it cannot be reached without one; some also sign in by role."""
     wire: str | None = None
     """Where it speaks OpenAI's format, empty where only the user knows; None where it does not speak it."""
+    reasoning: str = ""
+    """The field in which it gives what the model thought, and wants it back with the results of tools; empty for none."""
 
 
 #: Providers with a model come first, in the order of preference where several keys are set.
 PROVIDERS: dict[str, Provider] = {
     "openrouter": Provider(
-        ("OPENROUTER_API_KEY",), "openrouter/openai/gpt-4o-mini", wire="https://openrouter.ai/api/v1"
+        ("OPENROUTER_API_KEY",),
+        "openrouter/openai/gpt-4o-mini",
+        wire="https://openrouter.ai/api/v1",
+        reasoning="reasoning_details",
     ),
     "anthropic": Provider(("ANTHROPIC_API_KEY",), "anthropic/claude-haiku-4-5"),
     "openai": Provider(("OPENAI_API_KEY",), "openai/gpt-4o-mini", wire="https://api.openai.com/v1"),
     "gemini": Provider(("GEMINI_API_KEY", "GOOGLE_API_KEY"), "gemini/gemini-flash-latest"),
     "mistral": Provider(("MISTRAL_API_KEY",), "mistral/mistral-small-latest", wire="https://api.mistral.ai/v1"),
     "groq": Provider(("GROQ_API_KEY",), "groq/openai/gpt-oss-20b", wire="https://api.groq.com/openai/v1"),
-    "deepseek": Provider(("DEEPSEEK_API_KEY",), "deepseek/deepseek-flash", wire="https://api.deepseek.com/v1"),
+    "deepseek": Provider(
+        ("DEEPSEEK_API_KEY",),
+        "deepseek/deepseek-flash",
+        wire="https://api.deepseek.com/v1",
+        reasoning="reasoning_content",
+    ),
     "xai": Provider(("XAI_API_KEY",), "xai/grok-4.3-latest", wire="https://api.x.ai/v1"),
     "together_ai": Provider(
         ("TOGETHERAI_API_KEY",), "together_ai/openai/gpt-oss-120b", wire="https://api.together.xyz/v1"
@@ -42,7 +52,7 @@ PROVIDERS: dict[str, Provider] = {
     "deepinfra": Provider(("DEEPINFRA_API_KEY",)),
     "fireworks_ai": Provider(("FIREWORKS_AI_API_KEY",)),
     "huggingface": Provider(("HUGGINGFACE_API_KEY",)),
-    "moonshot": Provider(("MOONSHOT_API_KEY",)),
+    "moonshot": Provider(("MOONSHOT_API_KEY",), reasoning="reasoning_content"),
     "nebius": Provider(("NEBIUS_API_KEY",)),
     "nvidia_nim": Provider(("NVIDIA_NIM_API_KEY",)),
     "perplexity": Provider(("PERPLEXITYAI_API_KEY",)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar
 
 from .errors import ConfigError
@@ -34,6 +34,7 @@ class Queued(Protocol):
 
 
 R = TypeVar("R", bound=Queued)
+T = TypeVar("T")
 
 
 def start_order(run: Queued) -> tuple[int, int]:
@@ -60,6 +61,20 @@ def next_to_start(queue: Iterable[R]) -> R | None:
         if not run.ready:
             held = run.number if held is None else min(held, run.number)
     return None
+
+
+def leads_to(first: T, last: T, onward: Callable[[T], Iterable[T]]) -> bool:
+    """Whether one comes to `last` from `first`, going onward from each to those that it waits for."""
+    seen: set[T] = set()
+    ahead = [first]
+    while ahead:
+        one = ahead.pop()
+        if one is last:
+            return True
+        if one not in seen:
+            seen.add(one)
+            ahead += onward(one)
+    return False
 
 
 def move(queue: list[R], run: R, priority: Priority, before: str | None) -> None:

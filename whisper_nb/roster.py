@@ -47,7 +47,7 @@ class Roster:
 
     def remove(self, session: Session) -> None:
         """End a session's work, and forget it."""
-        session.state = transition(session.state, "stop")  # untold: another of this name may be at work by then
+        session.state = transition(session.state, "remove")  # untold: another of this name may be at work by then
         session.cancel()
         self._removed = WeakSet(
             [*self._removed, self._sessions.pop(session.name)]

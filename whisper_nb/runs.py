@@ -15,7 +15,7 @@ from .config import AIConfig
 from .errors import ConfigError, RunCancelled, RunFailed, SessionError, said
 from .events import ModelReplied, Priority, Record, RunFinished, RunStarted, TextStreamed
 from .messages import Finish, Image, Usage
-from .queues import checked_priority, held_back_by
+from .queues import checked_priority, held_back_by, leads_to
 from .states import Outcome
 from .store import Observers
 
@@ -206,7 +206,7 @@ class Run:
             )
         if (home.here or home.on_main) and (reason := self.blocked):  # whoever could help may be held up just here
             raise SessionError(f"waiting for {self.id} would never end: {reason}")
-        with self._awaited():
+        with self._awaited(home.waiters if home.on_main else None):
             home.wait(self._done, timeout)
 
     def cancel(self) -> None:
@@ -339,42 +339,40 @@ class Run:
         return self.text
 
     @contextmanager
-    def _awaited(self) -> Iterator[None]:
+    def _awaited(self, beneath: list[Run] | None = None) -> Iterator[None]:
         """Have the run in whose task we are, if any, stand as waiting for this one.
 
+        Args:
+            beneath: the runs that wait on this thread already, and cannot go on before this wait ends.
+
         Raises:
-            SessionError: this run cannot be done before that one is.
+            SessionError: this run cannot be done before one of those is.
         """
         waiter = _waiter()
         if waiter is None:
             yield
             return
-        waiter.awaiting.append(self)
+        waiting = [waiter, *(beneath or ())]
+        for one in waiting:
+            one.awaiting.append(self)
+        if beneath is not None:
+            beneath.append(waiter)
         try:
-            if self._comes_after(waiter):
-                raise SessionError(f"{waiter.id} would wait for itself: {self.id} cannot start or end before it does")
+            for one in waiting:
+                if leads_to(self, one, Run._waits_for):
+                    raise SessionError(f"{one.id} would wait for itself: {self.id} cannot start or end before it does")
             yield
         finally:
-            waiter.awaiting.remove(self)
-
-    def _comes_after(self, other: Run) -> bool:
-        """Whether the other one must be done before this one can be."""
-        seen: set[Run] = set()
-        ahead = [self]
-        while ahead:
-            run = ahead.pop()
-            if run is other:
-                return True
-            if not run.done and run not in seen:
-                seen.add(run)
-                ahead += run._waits_for()
-        return False
+            if beneath is not None:
+                beneath.pop()
+            for one in waiting:
+                one.awaiting.remove(self)
 
     def _waits_for(self) -> tuple[Run, ...]:
         """What must be done before it can be, as far as anybody knows."""
         current = self._session.current
-        if current is self:
-            return tuple(self.awaiting)
+        if self.done or current is self:
+            return () if self.done else tuple(self.awaiting)
         return (*self.needs, *((current,) if current else ()), *held_back_by(self._session.queue, self))
 
 

@@ -24,7 +24,7 @@ from .errors import ConfigError, SessionClosed, let_go_of_frames, sealed
 from .events import Event, Priority, Record
 from .execution import execute
 from .home import Home, at_home
-from .messages import Image, Message, Spent, UserMessage
+from .messages import Image, Message, Spent, UserMessage, without_reasoning
 from .ports import Ports, checked_parts
 from .queues import move, next_to_start, start_order
 from .runs import Run
@@ -144,8 +144,11 @@ class Session:
             SessionError: as many runs wait already as may.
         """
         parts, config = checked_parts(prompt, priority, timeout_s), AIConfig.of(config)
-        if self.state.gate == "stopped":
-            raise SessionClosed(f"{self.name} was stopped; `%agent resume {self.name}` lets it work again")
+        if self.state.is_shut():
+            remedy = (
+                "make it anew" if self.state.gate == "removed" else f"`%agent resume {self.name}` lets it work again"
+            )
+            raise SessionClosed(f"{self.name} was {self.state.gate}; {remedy}")
         number = self.ports.admission.enter(self.name)
         run = Run(self, number, parts, priority=priority, timeout_s=timeout_s, config=config)
         self.home.call(self._accept, run)
@@ -176,7 +179,7 @@ class Session:
 
     @at_home
     def resume(self) -> None:
-        """Go on after pause, sleep or stop."""
+        """Go on after pause, sleep or stop. SessionError: it was removed."""
         self._move("resume")
 
     def stop(self) -> None:
@@ -259,7 +262,7 @@ class Session:
         for need in run.needs:
             need.on_done(partial(self._need_done, run, need))
         self._post(events.RunQueued(run.prompt, run.priority), run)
-        if self.state.gate == "stopped":  # by another thread, since the admission
+        if self.state.is_shut():  # by another thread, since the admission
             self.cancel_run(run)
 
     def _need_done(self, run: Run, need: Run) -> None:
@@ -303,7 +306,7 @@ class Session:
             going = True
             while going:
                 bell.clear()
-                if self.state.gate != "stopped":  # to end work is never put off
+                if not self.state.is_shut():  # to end work is never put off
                     await self.home.turn()
                 going = await self._advance() and await bell.wait()
         except BaseException as error:
@@ -373,7 +376,7 @@ class Session:
 
     def _let_go(self, run: Run) -> None:
         if run is self.current:
-            self._history += tuple(close_turn(self._draft))
+            self._history += tuple(map(without_reasoning, close_turn(self._draft)))
             self._draft = []
             self.state = transition(self.state, "finish")
             self.current = self._task = None

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, get_args
 
 from .errors import SessionError
 
 Activity = Literal["idle", "running", "waiting"]
-Gate = Literal["open", "paused", "sleeping", "stopped"]
+Gate = Literal["open", "paused", "sleeping", "stopped", "removed"]
 Outcome = Literal["succeeded", "failed", "cancelled"]
-Trigger = Literal["start", "wait", "proceed", "finish", "pause", "resume", "sleep", "wake", "stop"]
+Trigger = Literal["start", "wait", "proceed", "finish", "pause", "resume", "sleep", "wake", "stop", "remove"]
 
 _ACTIVITY: dict[Trigger, dict[Activity, Activity]] = {
     "start": {"idle": "running"},
@@ -24,7 +24,8 @@ _GATE: dict[Trigger, dict[Gate, Gate]] = {
     "resume": {"paused": "open", "sleeping": "open", "stopped": "open", "open": "open"},
     "sleep": {"open": "sleeping", "sleeping": "sleeping"},
     "wake": {"sleeping": "open", "open": "open"},
-    "stop": {"open": "stopped", "paused": "stopped", "sleeping": "stopped", "stopped": "stopped"},
+    "stop": {"open": "stopped", "paused": "stopped", "sleeping": "stopped", "stopped": "stopped", "removed": "removed"},
+    "remove": dict.fromkeys(get_args(Gate), "removed"),  # for good: whoever has the name then is another
 }
 _TRAIL = 8
 
@@ -41,6 +42,10 @@ class State:
     def is_open(self) -> bool:
         """Whether work may begin."""
         return self.gate == "open"
+
+    def is_shut(self) -> bool:
+        """Whether it takes no work."""
+        return self.gate in ("stopped", "removed")
 
     @property
     def label(self) -> str:

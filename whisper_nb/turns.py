@@ -148,7 +148,9 @@ class Reply:
                 retryable=True,
                 finish=finish,
             )
-        return AssistantMessage("".join(self._text) + whole(self._half), self._unique_calls()), finish
+        calls = self._unique_calls()
+        reasoning = finish.reasoning if calls else None
+        return AssistantMessage("".join(self._text) + whole(self._half), calls, reasoning), finish
 
     def _unique_calls(self) -> tuple[ToolCall, ...]:
         # Some providers send no ids, or the same one twice; a result must name its call.

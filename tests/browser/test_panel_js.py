@@ -54,7 +54,7 @@ def row(**facts: Any) -> Facts:
     """A row as the board tells it."""
     return {
         "title": "", "about": "", "icon": "", "color": "", "state": "idle", "since": None, "now": "", "queue": [],
-        "queued": 0, "runs": 0, "input": 0, "output": 0, "cost": 0, "model": "offline/echo", "error": "", "spans": [],
+        "queued": 0, "runs": 0, "input": 0, "output": 0, "cost": 0, "unpriced": 0, "model": "offline/echo", "error": "", "spans": [],
     } | facts  # fmt: skip
 
 
@@ -238,7 +238,7 @@ def test_what_a_timeline_says(js: Evaluate, spans: list[Any], said: str) -> None
 
 TEAM = {
     "bob": row(state="idle", queued=1, input=5, output=5, cost=0.5, model="b"),
-    "Al": row(state="running", now="x", queued=0, input=1, output=1, cost=None, model="c"),
+    "Al": row(state="running", now="x", queued=0, input=1, output=1, cost=0.125, unpriced=1, model="c"),
     "cy": row(state="stopped", error="cy#1: no", queued=7, input=50, output=0, cost=0, model="a"),
     "dee": row(state="waiting", now="y", queued=3, cost=0.25, model="d"),
 }
@@ -306,18 +306,20 @@ def test_a_row_without_an_error_has_not_failed(js: Evaluate) -> None:
 
 
 def test_all_rows_together(js: Evaluate) -> None:
-    known = {name: one for name, one in TEAM.items() if one["cost"] is not None}
-    states = {"idle": 1, "stopped": 1, "waiting": 1}
-    rest = {"queued": 11, "input": 55, "output": 5, "failed": 1}
-    assert js("panel.total(mapOf(rows))", rows=known) == {"states": states, "cost": 0.75, **rest}
+    states = {"idle": 1, "running": 1, "stopped": 1, "waiting": 1}
+    rest = {"queued": 11, "input": 56, "output": 6, "failed": 1}
+    assert js("panel.total(mapOf(rows))", rows=TEAM) == {"states": states, "cost": 0.875, "unpriced": 1, **rest}
     assert js("panel.total(mapOf(rows))", rows={}) == {
-        "states": {}, "queued": 0, "input": 0, "output": 0, "cost": 0, "failed": 0,
+        "states": {}, "queued": 0, "input": 0, "output": 0, "cost": 0, "unpriced": 0, "failed": 0,
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("names", [("bob", "Al", "dee"), ("Al", "bob"), ("bob", "Al")])
-def test_one_unknown_cost_makes_the_sum_unknown(js: Evaluate, names: tuple[str, ...]) -> None:
-    assert js("panel.total(mapOf(rows)).cost", rows={name: TEAM[name] for name in names}) is None
+@pytest.mark.parametrize(
+    ("cost", "unpriced", "said"),
+    [(0, 0, "$0"), (0.25, 0, "$0.2500"), (0, 1, "unknown"), (0.25, 1, "≥ $0.2500")],
+)
+def test_a_cost_is_never_understated(js: Evaluate, cost: float, unpriced: int, said: str) -> None:
+    assert js("panel.knownCost({ cost, unpriced })", cost=cost, unpriced=unpriced) == said
 
 
 @pytest.mark.parametrize(

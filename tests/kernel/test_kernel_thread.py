@@ -117,6 +117,19 @@ async def test_tools_that_wait_for_agents_whose_tools_need_the_main_thread(kerne
     assert "write `await run` for" in (await kernel.run("print(await rt['bob'].submit('tool peek'))")).text
 
 
+async def test_a_wait_within_a_wait_that_would_have_to_end_first_is_refused(kernel: Kernel) -> None:
+    await kernel.run(CHUNKS)
+    await kernel.run(
+        "def first() -> str:\n    'First.'\n    global inner\n    inner = rt['eve'].submit('tool second')\n"
+        "    return rt['bob'].submit('hello').result()\n"
+        "def second() -> str:\n    'Second.'\n    return rt['bob'].submit(['see: ', outer]).result()\n"
+        "%agent new ann --tools first\n%agent new eve --tools second"
+    )
+    cell = await kernel.run("outer = rt['ann'].submit('tool first')\nprint(outer.result()[:13], '|', inner.result())")
+    assert cell.text.startswith("it said: word | it said: error: SessionError: ann#1 would wait for itself: bob#2")
+    await kernel.run("%agent wait")
+
+
 async def test_cancelling_a_run_whose_tool_waits_for_a_cell_to_end(kernel: Kernel) -> None:
     await kernel.run(
         "called = []\ndef touch() -> str:\n    'Touch.'\n    called.append(1)\n    return 'done'\n%agent new eve --tools touch"

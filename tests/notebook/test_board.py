@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 
 import pytest
-from doubles import HeldModel, hire, quiet, settled
+from doubles import FunctionModel, HeldModel, hire, quiet, settled
 from panels import QUICK, Page, calling, row_when, states
 
-from whisper_nb import Agent, Rule, Runtime, ScriptedModel, Session
-from whisper_nb.events import Record, RunFinished, RunStarted
-from whisper_nb.messages import Finish, Usage
+from whisper_nb import Agent, ModelError, Rule, Runtime, ScriptedModel, Session
+from whisper_nb.events import Record, RunFinished, RunStarted, StateChanged
+from whisper_nb.messages import Delta, Finish, TextDelta, Usage
+from whisper_nb.models import Request
 from whisper_nb.notebook.board import CHIPS, FRESH, TIMELINE_S, Board
 from whisper_nb.notebook.runtime import NotebookRuntime
 from whisper_nb.store import MemoryStore
@@ -36,7 +38,16 @@ async def test_who_is_idle_says_who_it_is(runtime: Runtime) -> None:
         "now": "",
         "queue": [],
     }
-    expected |= {"queued": 0, "runs": 0, "input": 0, "output": 0, "cost": 0.0, "model": "offline/bob", "error": ""}
+    expected |= {
+        "queued": 0,
+        "runs": 0,
+        "input": 0,
+        "output": 0,
+        "cost": 0.0,
+        "unpriced": 0,
+        "model": "offline/bob",
+        "error": "",
+    }
     assert Board(runtime).row(bob) | {"since": None} == expected | {"since": None}
 
 
@@ -106,14 +117,47 @@ async def test_a_cost_that_nobody_told_is_unknown(runtime: Runtime) -> None:
     bob, _, go_on = calling(runtime, [Finish("tool_calls"), Finish("stop")])
     go_on.set()
     await bob.submit("go")
-    assert Board(runtime).row(bob)["cost"] is None
+    row = Board(runtime).row(bob)
+    assert (row["cost"], row["unpriced"]) == (0.0, 1)
 
 
 async def test_a_cost_is_unknown_as_soon_as_a_reply_came_without_one(runtime: Runtime) -> None:
     bob, reached, _ = calling(runtime, [Finish("tool_calls"), Finish("stop")])
     bob.submit("go")
     await reached.wait()
-    assert Board(runtime).row(bob)["cost"] is None
+    row = Board(runtime).row(bob)
+    assert (row["cost"], row["unpriced"]) == (0.0, 1)
+
+
+async def test_what_is_known_of_a_cost_is_told_beside_what_is_not(runtime: Runtime) -> None:
+    bob, _, go_on = calling(runtime, [Finish("stop", Usage(1, 1), 0.25), Finish("stop")])
+    go_on.set()
+    for prompt in ("go", "on"):
+        await bob.submit(prompt)
+    row = Board(runtime).row(bob)
+    assert (row["cost"], row["unpriced"]) == (0.25, 1)
+
+
+async def test_a_call_that_is_made_again_says_why_it_waits(runtime: Runtime) -> None:
+    async def stream(request: Request) -> AsyncGenerator[Delta, None]:
+        calls.append(request)
+        if len(calls) == 1:
+            raise ModelError("too many requests", model="offline/bob", retryable=True, retry_after_s=0.001)
+        yield TextDelta("ok")
+        yield Finish("stop")
+
+    def look(record: Record) -> None:
+        if isinstance(record.event, StateChanged):
+            seen.append((board.row(bob)["state"], board.row(bob)["now"]))
+
+    calls: list[Request] = []
+    seen: list[tuple[str, str]] = []
+    bob = hire(runtime, FunctionModel(stream))
+    bob.configure(retries=1)
+    board = Board(runtime)
+    runtime.observe(look)
+    await bob.submit("go")
+    assert seen == [("waiting", "again in 0 s: too many requests"), ("running", "go")]
 
 
 async def test_hostile_text_is_a_short_printable_line(runtime: Runtime) -> None:

@@ -140,6 +140,7 @@ def test_what_was_trusted_shows_at_once(notebook: Notebook, project: Path) -> No
     trust(notebook)
     notebook.run("%agent config bob")
     assert ["seed", "5", "agents/bob.yaml:3"] in table(notebook)
+    assert re.search(r"\nnot set: .*\bstream, transport\b", notebook.shown[-1]["data"]["text/plain"])
 
 
 @pytest.mark.parametrize("text", [MAIN + "verbose: true\n", "defaults: [db]\ntrainer: {epochs: 3}\n", None])

@@ -85,6 +85,8 @@ async def test_a_cost_that_is_unknown_is_not_zero(runtime: Runtime) -> None:
     text = snapshot(runtime, Board(runtime))["text/plain"]
     assert "cost unknown" in text
     assert "$0" not in text
+    bob.spent = bob.spent.plus(None, 0.25)
+    assert "cost at least $0.2500" in snapshot(runtime, Board(runtime))["text/plain"]
 
 
 async def test_everything_is_escaped(runtime: Runtime) -> None:

@@ -55,8 +55,8 @@ class LiteReading(Reading):
 
     __slots__ = ("_over", "_speaks")
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, field: str = "") -> None:
+        super().__init__(field or "thinking_blocks")  # litellm's own, whoever's thoughts they are
         self._speaks = False  # in litellm's generic form
         self._over = False
 
@@ -76,6 +76,9 @@ class LiteReading(Reading):
             delta = getattr(choice, "delta", None) or choice.message
             if thought := getattr(delta, "reasoning_content", None) or getattr(delta, "reasoning", None):
                 yield ReasoningDelta(str(thought))
+            own = getattr(delta, "provider_specific_fields", None) or {}
+            if piece := getattr(delta, self._field, None) or own.get(self._field):
+                self._keep(piece)
             if delta.content:
                 yield TextDelta(text_of(delta.content))
             for call in delta.tool_calls or ():

@@ -107,7 +107,8 @@ class LiteLLMModel:
         await self.prepare()
         key = self._key()
         arguments = self._arguments(request)
-        reading = LiteReading()
+        known = PROVIDERS.get(self._place.provider)
+        reading = LiteReading(known.reasoning if known else "")
         begun = False
         failure: ModelError | None = None
         try:

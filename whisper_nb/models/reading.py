@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..messages import CallDelta, Finish, Usage
+from ..messages import CallDelta, Finish, Usage, whole
 
 #: A reason of a provider's own → the one name of it. Everything else is no reason to take a reply for whole.
 _REASONS = {
@@ -30,11 +30,17 @@ class Distrusted(ValueError):
 
 
 class Reading:
-    """One reply as far as it has come."""
+    """One reply as far as it has come.
 
-    __slots__ = ("_calls", "_reason", "spent")
+    Args:
+        field: in which the provider gives what the model thought, and wants it back; empty for none.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_calls", "_field", "_reason", "_thoughts", "spent")
+
+    def __init__(self, field: str = "") -> None:
+        self._field = field
+        self._thoughts: list[str | Mapping[str, Any]] = []
         self.spent: dict[str, Any] = {}
         """What the provider said of tokens and cost, in OpenAI's words; empty while it said nothing."""
         self._reason: str | None = None  # by its one name; the first that is not good holds
@@ -45,7 +51,8 @@ class Reading:
         if self._reason is None or self._reason in FAILURES:
             return None
         sent, received = (_tokens(self.spent.get(name)) for name in ("prompt_tokens", "completion_tokens"))
-        return Finish(self._reason, Usage(sent, received) if sent or received else None)
+        usage = Usage(sent, received) if sent or received else None
+        return Finish(self._reason, usage, None, {self._field: _joined(self._thoughts)} if self._thoughts else None)
 
     def _end(self, reason: Any) -> None:
         if reason and self._reason in (None, "stop", "tool_calls"):
@@ -61,6 +68,11 @@ class Reading:
                 if value or (value is not None and (name == "cost" or name not in self.spent))
             }
 
+    def _keep(self, thought: Any) -> None:
+        """A piece of what the model thought, as it is wanted back: text, or pieces of blocks."""
+        pieces = [thought] if isinstance(thought, str) else thought if isinstance(thought, list) else []
+        self._thoughts += [piece for piece in pieces if piece and isinstance(piece, str | Mapping)]
+
     def _call(self, index: Any, id_: str, name: str, arguments: Any) -> CallDelta:
         """A piece of a call. Some providers number all calls 0 and tell them apart by id; some do not number them."""
         if not isinstance(id_, str) or not isinstance(name, str):
@@ -73,6 +85,34 @@ class Reading:
             self._calls.append((index, id_))
         text = arguments if isinstance(arguments, str) else json.dumps(arguments) if arguments else ""
         return CallDelta(place, id_, name, text)
+
+
+def _joined(pieces: Sequence[str | Mapping[str, Any]]) -> str | list[dict[str, Any]]:
+    """What its pieces are together: one text; or blocks, to each of which belong the pieces up to its signature."""
+    if isinstance(pieces[0], str):
+        return whole("".join(piece for piece in pieces if isinstance(piece, str)))
+    blocks: list[dict[str, Any]] = []
+    texts: list[tuple[str, list[str]]] = []  # the name and the pieces of each one's text
+    for piece in pieces:
+        if not isinstance(piece, Mapping):
+            continue
+        name = next((one for one in ("thinking", "text", "summary") if isinstance(piece.get(one), str)), "")
+        last = blocks[-1] if blocks else None
+        if last and not last.get("signature") and "data" not in piece and _kind(last) == _kind(piece):
+            last |= {key: value for key, value in piece.items() if value is not None}
+        else:
+            blocks.append(dict(piece))
+            texts.append((name, []))
+        texts[-1] = (texts[-1][0] or name, texts[-1][1])
+        texts[-1][1].append(piece.get(name) or "")
+    return [
+        block | ({name: whole("".join(text))} if name else {})
+        for block, (name, text) in zip(blocks, texts, strict=True)
+    ]
+
+
+def _kind(block: Mapping[str, Any]) -> tuple[Any, Any]:
+    return block.get("type"), block.get("index")
 
 
 def text_of(content: Any) -> str:

@@ -106,7 +106,8 @@ class OpenAIWireModel:
         """
         await self.prepare()
         key, body, headers = self._key(), *_message(request, self._place)
-        failures, reading = Failures(self._place, self._keys, key), WireReading()
+        failures, known = Failures(self._place, self._keys, key), PROVIDERS.get(self._place.provider)
+        reading = WireReading(known.reasoning if known else "")
         response: aiohttp.ClientResponse | None = None
         failure: ModelError | None = None
         try:
@@ -213,6 +214,8 @@ class WireReading(Reading):
         delta = choice["message"] if whole else choice.get("delta") or {}
         if thought := delta.get("reasoning_content") or delta.get("reasoning"):
             yield ReasoningDelta(str(thought))
+        if self._field and (piece := delta.get(self._field)):
+            self._keep(piece)
         if content := delta.get("content"):
             yield TextDelta(text_of(content))
         if refusal := delta.get("refusal"):

@@ -15,10 +15,20 @@ from itertools import chain, islice
 from ..agents import Agent
 from ..config import AIConfig
 from ..errors import ConfigError
-from ..events import AgentRevised, ModelReplied, Record, RunFinished, RunStarted, StateChanged, TextStreamed
+from ..events import (
+    AgentRevised,
+    CallRetried,
+    ModelReplied,
+    Record,
+    RunFinished,
+    RunStarted,
+    StateChanged,
+    TextStreamed,
+)
 from ..runs import Run
 from ..runtimes import Runtime
 from ..session import Session
+from ..spending import spent_on
 from ..states import Activity, Gate, State
 from .details import LINE, RESULT, Details, Facts
 from .render import clip, printable
@@ -54,6 +64,8 @@ class Lane:
     """The run that it works on."""
     replied: bool = False
     """Whether a model has answered that run."""
+    retry: str = ""
+    """What it waits for, while a failed call is not made again yet."""
     agent: Agent | None = None
     """The spec that was told."""
 
@@ -65,13 +77,16 @@ class Lane:
                 self._enter("running", self.state.gate, record.time)
             case ModelReplied():
                 self.replied = True
+            case CallRetried(reason, after_s):
+                self.retry = clip(f"again in {after_s:.0f} s: {reason}", LINE)
             case RunFinished(outcome, error):
                 if record.run == self.run:
-                    self.run = None
+                    self.run, self.retry = None, ""
                     self._enter("idle", self.state.gate, record.time)
                 if outcome != "cancelled":
                     self.error = printable(f"{record.run}: {clip(error or '', RESULT)}") if outcome == "failed" else ""
             case StateChanged(state):
+                self.retry = self.retry if state.activity == "waiting" else ""
                 # A run that has not said that it started may still end without a word.
                 self._enter(state.activity if self.run else "idle", state.gate, record.time)
 
@@ -219,19 +234,21 @@ class Board:
 
     def _doing(self, session: Session, lane: Lane) -> Facts:
         spent, run, queue = session.spent, session.current, session.queue
-        usage = spent.usage + run.usage if run and run.usage else spent.usage
+        if run and lane.replied:
+            spent += spent_on(run)
         if queue and any(one.needs for one in queue):
             self._needy.add(session.name)
         return {
             "state": session.state.label,
             "since": lane.since,
-            "now": clip(run.prompt, LINE) if run else _needs(queue[0]) if queue else "",
+            "now": lane.retry or clip(run.prompt, LINE) if run else _needs(queue[0]) if queue else "",
             "queue": [[one.id, one.priority, clip(one.prompt, 40)] for one in queue[:CHIPS]] if queue else [],
             "queued": len(queue),
             "runs": spent.runs,
-            "input": usage.input_tokens,
-            "output": usage.output_tokens,
-            "cost": spent.cost if run is None or not lane.replied else _sum(spent.cost, run.cost),
+            "input": spent.usage.input_tokens,
+            "output": spent.usage.output_tokens,
+            "cost": spent.known,
+            "unpriced": spent.unpriced,
             "model": clip(run.model, LINE) if run and run.model else self._model(session),
             "error": lane.error,
         }
@@ -313,8 +330,3 @@ def _needs(run: Run) -> str:
     """What the next run waits for."""
     needs = [need.id for need in run.needs if not need.done]
     return f"needs {', '.join(needs)}" if needs else ""
-
-
-def _sum(spent: float | None, cost: float | None) -> float | None:
-    """One unknown part makes the sum unknown: a cost is never understated."""
-    return None if spent is None or cost is None else spent + cost

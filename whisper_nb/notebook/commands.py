@@ -7,7 +7,7 @@ import html
 from collections.abc import Callable
 from typing import get_args
 
-from ..config import AIConfig, missing_key
+from ..config import KINDS, AIConfig, missing_key
 from ..errors import ConfigError, RunFailed
 from ..events import TextStreamed
 from ..home import Where
@@ -107,10 +107,15 @@ def list_(team: Team, args: Arguments) -> None:
     waiting = [name for name, entry in team.runtime.team.items() if entry.agent and team.runtime.get(name) is None]
     bundle = table_bundle(team_rows(team.runtime), empty)
     also = f"at hand: {', '.join(waiting)} (%%{team.root} NAME gives one work)" if waiting else ""
-    if also:
-        bundle["text/plain"] += f"\n{also}"
-        bundle["text/html"] += f"<div><small>{html.escape(also)}</small></div>"
-    display(bundle, raw=True)
+    display(_noted(bundle, also), raw=True)
+
+
+def _noted(bundle: dict[str, str], note: str) -> dict[str, str]:
+    """The table, with a line beneath it."""
+    if note:
+        bundle["text/plain"] += f"\n{note}"
+        bundle["text/html"] += f"<div><small>{html.escape(note)}</small></div>"
+    return bundle
 
 
 @command(
@@ -292,7 +297,9 @@ def config(team: Team, args: Arguments) -> None:
     if args.values:
         session.configure(session.configured.values() | settings(args.values))
     layer = team.runtime.explain(args.name)
-    display(table_bundle(config_rows(layer, team.runtime.keys), "nothing is set", stale=False), raw=True)
+    bundle = table_bundle(config_rows(layer, team.runtime.keys), "nothing is set", stale=False)
+    unset = [name for name in KINDS if name not in layer.config.values()]
+    display(_noted(bundle, f"not set: {', '.join(unset)}" if unset else ""), raw=True)
 
 
 @command(

@@ -10,6 +10,7 @@ from typing import get_args
 from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
 from IPython.core.interactiveshell import InteractiveShell
 
+from ..config import KINDS
 from ..home import Where
 from ..images import is_picture
 from ..runs import Run
@@ -18,6 +19,7 @@ from .grammar import CELL, Command
 from .magics import Names
 from .team import Team
 
+_SETTINGS = [f"{field}=" for field in KINDS]
 #: `%agent …`, `%%agent …`, `x = %agent …`, up to the cursor.
 _LINE = re.compile(r"\s*(?:[\w, ]+=\s*)?(?P<percent>%%?)(?P<root>\w+)\s+(?P<words>.*)")
 
@@ -71,6 +73,8 @@ def _values(team: Team, command: Command, flag: str) -> list[str]:
         case "--tools":
             user = team.shell.user_ns.items()
             return [name for name, value in user if inspect.isroutine(value) and not name.startswith("_")]
+        case "--set":
+            return _SETTINGS
         case "--image":
             return [
                 name for name, value in team.shell.user_ns.items() if is_picture(value) and not name.startswith("_")
@@ -97,7 +101,9 @@ def _named(team: Team, command: Command, given: Sequence[str]) -> list[str]:
             return [] if given else [*get_args(Where)]
         case "topic":
             return [] if given else list(COMMANDS)
-        case "name" | "target":
-            return [] if given else agents
+        case "name" | "target" if not given:
+            return agents
+        case "name" if any(flags == ("values",) for flags, _ in command.arguments):
+            return _SETTINGS
         case _:
             return []

@@ -304,10 +304,17 @@ def dollars(cost: float | None) -> str:
 
 def cost_line(spent: Spent) -> str:
     """`$0.0123`; `at least $0.0123, 2 runs unknown`; `unknown`; `so far`, where runs are at work."""
-    said = dollars(spent.cost)
+    said = known_cost(spent.known, spent.unpriced)
     if spent.unpriced and spent.known:
-        said = f"at least {dollars(spent.known)}, {spent.unpriced} run{'s' * (spent.unpriced > 1)} unknown"
+        said += f", {spent.unpriced} run{'s' * (spent.unpriced > 1)} unknown"
     return f"{said} so far" if spent.at_work else said
+
+
+def known_cost(known: float, unpriced: int) -> str:
+    """What is known of a cost: `$0.0123`; `at least $0.0123`, or `unknown`, where that of some runs is not."""
+    if not unpriced:
+        return dollars(known)
+    return f"at least {dollars(known)}" if known else "unknown"
 
 
 def call_line(call: ToolCall) -> str:

@@ -21,7 +21,7 @@ from uuid import uuid4
 from ..runtimes import Runtime
 from .board import Board
 from .details import Facts
-from .render import clip, dollars, table_html, table_text
+from .render import clip, known_cost, table_html, table_text
 
 #: Agents that a static form shows, and places where it is kept current.
 ROWS, PLACES = 100, 3
@@ -72,13 +72,12 @@ def _total(facts: dict[str, Facts]) -> str:
     """All agents together, as the panel adds them up."""
     rows = facts.values()
     states = Counter(row["state"] for row in rows)
-    costs = [row["cost"] for row in rows]
     parts = (
         f"{len(facts)} agent{'' if len(facts) == 1 else 's'}",
         ", ".join(f"{count} {state}" for state, count in states.items()),
         f"{sum(row['queued'] for row in rows)} queued",
         f"{sum(row['input'] for row in rows)} + {sum(row['output'] for row in rows)} tokens",
-        f"cost {dollars(None if None in costs else sum(costs))}",
+        f"cost {known_cost(sum(row['cost'] for row in rows), sum(row['unpriced'] for row in rows))}",
     )
     return " · ".join(part for part in parts if part)
 
@@ -95,7 +94,7 @@ def _row(name: str, row: Facts, now: float) -> dict[str, str]:
         "queue": f"{queue} and {more} more" if more else queue,
         "done": str(row["runs"]),
         "tokens": f"{row['input']} + {row['output']}",
-        "cost": dollars(row["cost"]),
+        "cost": known_cost(row["cost"], row["unpriced"]),
         "model": row["model"],
         "last error": clip(row["error"], 60),
     }

@@ -92,7 +92,7 @@ const KEYS = {
   now: (row) => row.error ? 0 : row.now ? 1 : 2,
   queue: (row) => -row.queued,
   tokens: (row) => -(row.input + row.output),
-  cost: (row) => (row.cost === null ? -Infinity : -row.cost),
+  cost: (row) => (row.unpriced ? -Infinity : -row.cost),
   model: (row) => row.model,
 };
 
@@ -122,13 +122,14 @@ export function wanted(row, words, state) {
 
 /** All rows together. */
 export function total(rows) {
-  const sum = { states: {}, queued: 0, input: 0, output: 0, cost: 0, failed: 0 };
+  const sum = { states: {}, queued: 0, input: 0, output: 0, cost: 0, unpriced: 0, failed: 0 };
   for (const row of rows.values()) {
     sum.states[row.state] = (sum.states[row.state] ?? 0) + 1;
     sum.queued += row.queued;
     sum.input += row.input;
     sum.output += row.output;
-    sum.cost = sum.cost === null || row.cost === null ? null : sum.cost + row.cost;
+    sum.cost += row.cost;
+    sum.unpriced += row.unpriced;
     sum.failed += row.error ? 1 : 0;
   }
   return sum;
@@ -150,6 +151,12 @@ export function ago(seconds) {
 export function count(number) {
   if (number < 10_000) return String(number);
   return number < 1e6 ? `${(number / 1000).toFixed(number < 1e5 ? 1 : 0)}k` : `${(number / 1e6).toFixed(1)}M`;
+}
+
+/** What is known of a cost, where that of some runs is not. */
+export function knownCost({ cost, unpriced }) {
+  if (!unpriced) return dollars(cost);
+  return cost ? `≥ ${dollars(cost)}` : "unknown";
 }
 
 export function dollars(cost) {
@@ -354,8 +361,9 @@ function drawRow(element, row, clock) {
   drawTimeline(parts.line, row.spans, clock);
   say(parts.tokens, row.input || row.output ? `${count(row.input)} + ${count(row.output)}` : "–");
   mark(parts.tokens, "title", `${row.input} tokens in, ${row.output} out, ${row.runs} runs`);
-  say(parts.cost, dollars(row.cost));
-  mark(parts.cost, "class", row.cost === null ? "wnb-quiet" : "");
+  say(parts.cost, knownCost(row));
+  mark(parts.cost, "class", row.unpriced ? "wnb-quiet" : "");
+  mark(parts.cost, "title", row.unpriced ? `unknown of ${row.unpriced} of its runs` : null);
   say(parts.model, row.model);
   mark(parts.model, "title", row.model);
 }
@@ -543,7 +551,7 @@ function makeBar(look) {
     });
     say(parts.queued, `${sum.queued} queued`);
     say(parts.tokens, `${count(sum.input)} tokens in, ${count(sum.output)} out`);
-    say(parts.cost, sum.cost === null ? "cost unknown" : dollars(sum.cost));
+    say(parts.cost, sum.unpriced && !sum.cost ? "cost unknown" : knownCost(sum));
   };
   return { element, parts };
 }
