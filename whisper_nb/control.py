@@ -239,7 +239,7 @@ def stop(folder: Path, names: Sequence[str] | None, pid: int | None = None) -> t
 def _stopped(kernel: Kernel) -> str:
     if not kernel.said:
         return " is busy: done when its cell ends"
-    agents, runs, more = kernel.said["agents"], kernel.said["runs"], kernel.said["more"]
+    agents, runs, more = kernel.said["agents"], kernel.said["runs"], kernel.said.get("more")
     agents = [*agents, f"{more:,} more"] if more else agents
     what = f": stopped {_listed(agents)}; {'ended' if 'ended' in kernel.said else 'told, but not yet ended:'} {_listed(runs)}"
     return what if agents else ": it has no agents"
