@@ -91,28 +91,29 @@ def _joined(pieces: Sequence[str | Mapping[str, Any]]) -> str | list[dict[str, A
     """What its pieces are together: one text; or blocks, to each of which belong the pieces up to its signature."""
     if isinstance(pieces[0], str):
         return whole("".join(piece for piece in pieces if isinstance(piece, str)))
-    blocks: list[dict[str, Any]] = []
-    texts: list[tuple[str, list[str]]] = []  # the name and the pieces of each one's text
+    blocks: list[list[Mapping[str, Any]]] = []
     for piece in pieces:
         if not isinstance(piece, Mapping):
             continue
-        name = next((one for one in ("thinking", "text", "summary") if isinstance(piece.get(one), str)), "")
-        last = blocks[-1] if blocks else None
-        if last and not last.get("signature") and "data" not in piece and _kind(last) == _kind(piece):
-            last |= {key: value for key, value in piece.items() if value is not None}
+        if blocks and _goes_on(blocks[-1][-1], piece):
+            blocks[-1].append(piece)
         else:
-            blocks.append(dict(piece))
-            texts.append((name, []))
-        texts[-1] = (texts[-1][0] or name, texts[-1][1])
-        texts[-1][1].append(piece.get(name) or "")
-    return [
-        block | ({name: whole("".join(text))} if name else {})
-        for block, (name, text) in zip(blocks, texts, strict=True)
-    ]
+            blocks.append([piece])
+    return [_block(block) for block in blocks]
 
 
-def _kind(block: Mapping[str, Any]) -> tuple[Any, Any]:
-    return block.get("type"), block.get("index")
+def _goes_on(before: Mapping[str, Any], piece: Mapping[str, Any]) -> bool:
+    """Whether a piece belongs to the block of the one before; what is encrypted always comes in one."""
+    same = all(before.get(key) == piece.get(key) for key in ("type", "index"))
+    return same and not before.get("signature") and "data" not in piece
+
+
+def _block(pieces: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    block = {key: value for piece in pieces for key, value in piece.items() if value is not None}
+    for name in ("thinking", "text", "summary"):
+        if isinstance(block.get(name), str):
+            block[name] = whole("".join(str(piece.get(name) or "") for piece in pieces))
+    return block
 
 
 def text_of(content: Any) -> str:
