@@ -297,8 +297,9 @@ def config(team: Team, args: Arguments) -> None:
     if args.values:
         session.configure(session.configured.values() | settings(args.values))
     layer = team.runtime.explain(args.name)
-    bundle = table_bundle(config_rows(layer, team.runtime.keys), "nothing is set", stale=False)
-    unset = [name for name in KINDS if name not in layer.config.values()]
+    rows = config_rows(layer, team.runtime.keys)
+    bundle = table_bundle(rows, "nothing is set", stale=False)
+    unset = [name for name in KINDS if name not in {row["field"] for row in rows}]
     display(_noted(bundle, f"not set: {', '.join(unset)}" if unset else ""), raw=True)
 
 
