@@ -176,6 +176,18 @@ def priced(reached: Reached) -> float | None:
     return pytest.approx(7e-6 + 15e-6) if reached.line in CLAUDE else None
 
 
+@over(LINES)
+async def test_nothing_is_asked_for_that_cannot_be_checked_as_it_comes(reached: Reached) -> None:
+    await reached.deltas(*text("Hello"), finish(), usage(7, 3), DONE)
+    assert reached.provider.requests[-1].headers["Accept-Encoding"] == "identity"
+
+
+@over([line for line in OPENAI if line.streams])
+async def test_what_follows_the_end_is_not_looked_at(reached: Reached) -> None:
+    deltas = await reached.deltas(*text("Hello"), finish(), DONE, b"data: {oops}\n\n")
+    assert joined(deltas) == [TextDelta("Hello"), Finish("stop")]
+
+
 @over(STREAMS)
 async def test_a_delta_comes_as_soon_as_it_is_said(reached: Reached) -> None:
     more = asyncio.Event()

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whisper_nb import Agent, Rule, Run, Runtime, ScriptedModel, Session
+from whisper_nb.bills import Bill
 from whisper_nb.errors import SessionClosed, SessionError
 from whisper_nb.messages import Delta, Finish, Spent, TextDelta, Usage
 from whisper_nb.models import Request
@@ -124,6 +125,14 @@ async def test_the_last_runs_of_a_removed_agent_are_counted_when_they_end_and_on
     await quiet()
     assert runtime.spent == Spent(3, Usage(1, 2), 0.5, unpriced=1, uncounted=1)
     assert runtime.spent == bob.spent
+
+
+def test_what_was_lost_is_not_forgotten_by_what_is_paid_after_it() -> None:
+    bill = Bill()
+    bill.open()
+    bill.open()  # the first broke off
+    bill.pay(USAGE, 0.25)
+    assert (bill.usage, bill.cost) == (None, None)
 
 
 async def test_who_was_removed_is_so_for_good(runtime: Runtime) -> None:

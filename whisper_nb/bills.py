@@ -36,8 +36,8 @@ class Bill:
         """A call was answered; None for what nobody told."""
         self._out = False
         self._paid += 1
-        self.usage = _total(self.usage, usage, self._paid == 1)
-        self.cost = _total(self.cost, cost, self._paid == 1)
+        self.usage = None if self._lost else _total(self.usage, usage, self._paid == 1)
+        self.cost = None if self._lost else _total(self.cost, cost, self._paid == 1)
 
     def close(self) -> None:
         """The run is over: what was begun the provider may bill, and nobody will say how much."""

@@ -119,8 +119,9 @@ class Control:
         sessions = [one for one in self._runtime.sessions if names is None or one.name in names]
         left = {run for one in sessions for run in one.unfinished}
         runs = sorted(left, key=lambda run: run.submitted_at)
-        agents, ids = [one.name for one in sessions[:_NAMED]], [run.id for run in runs[:_NAMED]]
-        self._say(end, folder=os.getcwd(), agents=agents, runs=ids, more=max(0, len(sessions) - _NAMED))
+        agents = [one.name for one in (sessions if names else sessions[:_NAMED])]
+        ids = [run.id for run in runs[:_NAMED]]
+        self._say(end, folder=os.getcwd(), agents=agents, runs=ids, more=len(sessions) - len(agents))
 
         def ended(run: Run | None) -> None:
             left.discard(run)

@@ -27,13 +27,20 @@ class GuardedClient(AsyncHTTPHandler):  # type: ignore[misc]  # it is untyped
 
     def __init__(self, timeout_s: float) -> None:
         # After a redirect the key of some providers, in a header of their own, would go to a stranger.
-        super().__init__(timeout=timeout_s, event_hooks={"response": [_guard]}, follow_redirects=False)
+        super().__init__(
+            timeout=timeout_s, event_hooks={"request": [_ask_plainly], "response": [_guard]}, follow_redirects=False
+        )
 
     async def single_connection_post_request(self, *args: Any, **options: Any) -> httpx.Response:
         """What litellm does after a call without an answer: the same call again, which may be billed twice. So: nothing."""
         error = sys.exc_info()[1]
         assert error is not None
         raise error
+
+
+async def _ask_plainly(request: httpx.Request) -> None:
+    """The hook for requests: have nothing compressed, which could not be checked as it comes."""
+    request.headers["Accept-Encoding"] = "identity"
 
 
 async def _guard(response: httpx.Response) -> None:
@@ -108,16 +115,20 @@ class _Stream:
     def __init__(self) -> None:
         self._events = Events(EVENT_LIMIT)
         self._reason: Any = None  # Anthropic's
+        self._done = False
         self.good = 0
         """How many bytes of what came last are events that were found good."""
 
     def __call__(self, received: bytes) -> None:
         self.good = 0
-        for data in self._events.feed(received) if received else ():
-            if data.strip() != "[DONE]":
-                said = _object(data)
-                _check_reason(said)
-                self._check_stop(said)
+        # The end of the body ends the last event, too: litellm reads it line by line.
+        for data in () if self._done else self._events.feed(received or b"\n\n"):
+            self._done = data.strip() == "[DONE]"
+            if self._done:
+                break
+            said = _object(data)
+            _check_reason(said)
+            self._check_stop(said)
             self.good = len(received) - self._events.rest
 
     def _check_stop(self, said: dict[str, Any]) -> None:

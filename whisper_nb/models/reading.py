@@ -22,6 +22,8 @@ FAILURES = frozenset({"error", "network_error"})
 #: The most bytes of one reply: far above any model's, far below what harms a notebook. Of one piece of a stream, with all
 #: that says nothing before it. And of a refusal.
 REPLY_LIMIT, EVENT_LIMIT, REFUSAL_LIMIT = 16 * 2**20, 4 * 2**20, 65_536
+#: The most tool calls of one reply.
+CALLS_LIMIT = 1_000
 TOO_LARGE = f"it is larger than {REPLY_LIMIT // 2**20} MB, and was closed"
 
 
@@ -82,6 +84,8 @@ class Reading:
             place = next((n for n, (known, _) in reversed([*enumerate(self._calls)]) if index in (None, known)), None)
         if place is None:
             place = len(self._calls)
+            if place == CALLS_LIMIT:
+                raise Distrusted(f"it calls more than {CALLS_LIMIT} tools at once")
             self._calls.append((index, id_))
         text = arguments if isinstance(arguments, str) else json.dumps(arguments) if arguments else ""
         return CallDelta(place, id_, name, text)
