@@ -276,14 +276,17 @@ async def test_a_tool_that_blocks_the_agents_loop_holds_up_neither_an_interrupt_
     kernel: Kernel, tmp_path: Path
 ) -> None:
     (tmp_path / "lib.py").write_text(
-        "import time\nasync def stick() -> str:\n    'Stick.'\n    time.sleep(60)\n    return ''\n"
+        "import threading, time\nbegun = threading.Event()\n"
+        "async def stick() -> str:\n    'Stick.'\n    begun.set()\n    time.sleep(60)\n    return ''\n"
+        "def tell() -> None:\n    time.sleep(0.3)  # the main thread waits by then, and no longer prints\n    print('stuck', flush=True)\n"
     )
     await kernel.run("import lib\nstick = lib.stick\n%agent new eve --tools stick\n%agent ask eve -o ans tool stick")
+    await kernel.run("print(lib.begun.wait(10))")
     start = time.monotonic()
     await kernel.run("1 + 1")
     assert time.monotonic() - start < 3  # it waits a second for what runs show
-    cell = kernel.send("print('begun', flush=True)\nrt['eve'].pause()")
-    await cell.says("begun")
+    cell = kernel.send("lib.threading.Thread(target=lib.tell).start()\nrt['eve'].pause()")
+    await cell.says("stuck")
     await kernel.interrupt()
     assert "KeyboardInterrupt" in await cell.error()
     start = time.monotonic()
