@@ -361,8 +361,8 @@ async def test_what_tools_did_is_not_done_again(site: Site, line: Line) -> None:
     run = site.hire(line, retries=2).submit("Add")
     assert await run == "3"
     assert [type(record.event).__name__ for record in run.events] == [
-        "RunQueued", "RunStarted", "CallRetried", "StateChanged", "StateChanged", "ModelReplied", "ToolStarted",
-        "ToolFinished", "CallRetried", "StateChanged", "StateChanged", "ModelReplied", "RunFinished",
+        "RunQueued", "RunStarted", "StateChanged", "CallRetried", "StateChanged", "ModelReplied", "ToolStarted",
+        "ToolFinished", "StateChanged", "CallRetried", "StateChanged", "ModelReplied", "RunFinished",
     ]  # fmt: skip
     assert run.cost == 0.75  # who refuses asks for nothing
 

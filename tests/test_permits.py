@@ -156,6 +156,32 @@ async def test_nothing_goes_out_before_the_provider_allows_and_others_pass() -> 
         assert out(made) == [True, False]
 
 
+async def test_who_waits_for_a_provider_hears_why_and_how_long() -> None:
+    permits, heard = Permits(4), list[tuple[str, float]]()
+    with pytest.raises(ModelError):
+        async with permits.hold(ONE):
+            raise too_many(30)
+    async with calls(permits, 1, TWO), asyncio.TaskGroup() as group:
+        held = group.create_task(permits.hold(ONE, lambda *why: heard.append(why)).__aenter__())
+        await turns()
+        held.cancel()
+    [(why, after_s)] = heard
+    assert "openai answered 429 (too many requests)" in why
+    assert 29 < after_s <= 30
+
+
+async def test_who_waits_already_hears_of_it_too_and_once() -> None:
+    permits, heard = Permits(2), list[tuple[str, float]]()
+    async with calls(permits, 2) as made:
+        waits = asyncio.create_task(permits.hold(ONE, lambda *why: heard.append(why)).__aenter__())
+        await turns()
+        assert heard == []  # for the calls of whomever: that is no fault of the provider's
+        await made[0].end(too_many())
+        await made[1].end(too_many())
+        await waits
+    assert heard == [("openai answered 429 (too many requests) and is sent 1 call at a time", 0.0)]
+
+
 async def test_a_wait_that_is_given_up_leaves_no_timer() -> None:
     permits = Permits(2)
     with pytest.raises(ModelError):

@@ -64,6 +64,15 @@ class CallRetried:
 
 
 @dataclass(frozen=True, slots=True)
+class CallHeld:
+    """A model call waits, since its provider lets no more calls with this key through at present. Told once a call."""
+
+    reason: str
+    after_s: float
+    """Seconds until it may go out, at the earliest; 0 where it waits for the calls before it."""
+
+
+@dataclass(frozen=True, slots=True)
 class ToolStarted:
     """A tool is about to be called."""
 
@@ -126,6 +135,7 @@ Event = (
     | TextStreamed
     | ModelReplied
     | CallRetried
+    | CallHeld
     | ToolStarted
     | ToolFinished
     | RunFinished

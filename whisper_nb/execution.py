@@ -15,6 +15,7 @@ from .config import AIConfig
 from .deadlines import Deadline
 from .errors import ConfigError, LengthExceeded, ModelError, RunFailed, TurnLimitExceeded, said
 from .events import (
+    CallHeld,
     CallRetried,
     HistoryTrimmed,
     ModelReplied,
@@ -122,8 +123,8 @@ async def _call_model(session: Session, run: Run, agent: Agent, config: AIConfig
             if not error.retryable or run.text or attempt >= (config.retries or 0) or too_late:
                 raise
             reason = str(error)
-        await session.publish(CallRetried(reason, after_s), run)
         await session.shift("wait", run)
+        await session.publish(CallRetried(reason, after_s), run)
         await asyncio.sleep(after_s)
         await session.shift("proceed", run)
     await session.publish(ModelReplied(message, finish.usage, finish.cost_usd), run)
@@ -142,7 +143,7 @@ async def _reply_to(session: Session, run: Run, model: Model, request: Request) 
     waits = not permits.free(lane)
     if waits:
         await session.shift("wait", run)
-    async with permits.hold(lane):
+    async with permits.hold(lane, lambda *why: session.post(CallHeld(*why), run)):
         if waits:
             await session.shift("proceed", run)
         run.begin_turn()

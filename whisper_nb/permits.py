@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -12,6 +12,8 @@ from .errors import ModelError
 
 #: Whom a call goes to, with which key: providers count calls by these.
 Lane = tuple[str, str | None, str | None]
+#: Hears why a call waits for its provider, and for how many seconds at least.
+Held = Callable[[str, float], object]
 #: How long a provider that said "too many" is left alone where it does not say itself; and at most.
 PAUSE_S, PAUSE_MOST_S = 1.0, 60.0
 
@@ -48,6 +50,7 @@ class Permits:
         self._in_flight = 0
         self._lanes: dict[Lane, _Traffic] = {}
         self._waiting: dict[asyncio.Future[None], Lane] = {}  # in the order of coming
+        self._untold: dict[asyncio.Future[None], Held] = {}  # of these, who has not heard why
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -71,12 +74,16 @@ class Permits:
         return None if traffic is None or traffic.limit == float("inf") else int(traffic.limit)
 
     @asynccontextmanager
-    async def hold(self, lane: Lane) -> AsyncGenerator[None, None]:
+    async def hold(self, lane: Lane, held: Held = lambda *_: None) -> AsyncGenerator[None, None]:
         """One permit, for the time of one call. What the call raises says how the provider copes.
 
         Cancelling the wait gives up the place in line.
+
+        Args:
+            lane: whom the call goes to.
+            held: called, once, where the call has to wait for its provider; not where it waits for calls to others.
         """
-        await self._acquire(lane)
+        await self._acquire(lane, held)
         traffic = self._lanes[lane]
         cuts = traffic.cuts
         try:
@@ -84,6 +91,7 @@ class Permits:
         except ModelError as error:
             if error.status == 429:
                 self._slow_down(traffic, cuts, error.retry_after_s)
+                self._tell(lane, traffic)
             raise
         else:
             self._speed_up(traffic)
@@ -103,13 +111,16 @@ class Permits:
         # At least one at a time, or nobody would ever find out that the provider copes again.
         return traffic.in_flight < max(1, int(min(traffic.limit, self.limit))) and not self._pause(traffic)
 
-    async def _acquire(self, lane: Lane) -> None:
+    async def _acquire(self, lane: Lane, held: Held) -> None:
         if self.free(lane):
             self._take(lane)
             return
         turn = asyncio.get_running_loop().create_future()
         self._waiting[turn] = lane
+        self._untold[turn] = held
         self._let_go()  # those before it may all wait for another provider
+        if (traffic := self._lanes.get(lane)) and (traffic.limit != float("inf") or self._pause(traffic)):
+            self._tell(lane, traffic)
         try:
             await turn
         except asyncio.CancelledError:
@@ -118,6 +129,16 @@ class Permits:
                 self._in_flight -= 1
             self._let_go()
             raise
+        finally:
+            self._untold.pop(turn, None)
+
+    def _tell(self, lane: Lane, traffic: _Traffic) -> None:
+        """Say why they wait to all who wait for this lane, and have not heard."""
+        pause = self._pause(traffic)
+        most = max(1, int(min(traffic.limit, self.limit)))
+        sent = "no more calls for now" if pause else f"{most} call{'s' * (most > 1)} at a time"
+        for turn in [turn for turn in self._untold if self._waiting.get(turn) == lane]:
+            self._untold.pop(turn)(f"{lane[0]} answered 429 (too many requests) and is sent {sent}", pause)
 
     def _take(self, lane: Lane) -> None:
         self._lanes.setdefault(lane, _Traffic()).in_flight += 1

@@ -166,11 +166,11 @@ class Session:
             run.cancelling = self._task.cancel()
         else:
             run.cancelling = True
-            self._post(events.RunFinished("cancelled"), run)
+            self.post(events.RunFinished("cancelled"), run)
 
     def move_run(self, run: Run, priority: Priority, before: str | None) -> None:
         """Give one of its runs another place in the queue; see `Run.move`."""
-        self._post(events.RunMoved(priority, before), run)
+        self.post(events.RunMoved(priority, before), run)
 
     @at_home
     def pause(self) -> None:
@@ -190,7 +190,7 @@ class Session:
     def reset(self) -> None:
         """Forget the history, at once. A run in progress keeps its own turns."""
         self._history = ()
-        self._post(events.HistoryReset())
+        self.post(events.HistoryReset())
 
     @sealed
     def configure(self, config: AIConfig | Mapping[str, Any] | str | None = None, **values: Any) -> None:
@@ -211,7 +211,7 @@ class Session:
             raise ConfigError(f"{self.name} cannot become {agent.name}: fork it, or create {agent.name}")
         if agent != self.agent:
             self.revision += 1
-            self._post(events.AgentRevised(self.revision))
+            self.post(events.AgentRevised(self.revision))
         self.agent = agent
 
     # For the task that executes a run
@@ -261,7 +261,7 @@ class Session:
         self._runs.append(run)
         for need in run.needs:
             need.on_done(partial(self._need_done, run, need))
-        self._post(events.RunQueued(run.prompt, run.priority), run)
+        self.post(events.RunQueued(run.prompt, run.priority), run)
         if self.state.is_shut():  # by another thread, since the admission
             self.cancel_run(run)
 
@@ -282,11 +282,11 @@ class Session:
     def _move(self, trigger: Trigger) -> None:
         before, self.state = self.state, transition(self.state, trigger)
         if self.state != before:
-            self._post(events.StateChanged(self.state))
+            self.post(events.StateChanged(self.state))
         if self._opened is not None:
             self._opened.set()
 
-    def _post(self, event: Event, run: Run | None = None) -> None:
+    def post(self, event: Event, run: Run | None = None) -> None:
         """Have the worker publish an event, in the order of posting."""
         self._outbox = self._outbox or deque()
         self._outbox.append((event, run))

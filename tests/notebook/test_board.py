@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 
 import pytest
-from doubles import FunctionModel, HeldModel, hire, quiet, settled
+from doubles import FunctionModel, HeldModel, hire, quiet, settled, told
 from panels import QUICK, Page, calling, row_when, states
 
 from whisper_nb import Agent, ModelError, Rule, Runtime, ScriptedModel, Session
-from whisper_nb.events import Record, RunFinished, RunStarted, StateChanged
+from whisper_nb.events import CallHeld, CallRetried, Record, RunFinished, RunStarted, StateChanged
 from whisper_nb.messages import Delta, Finish, TextDelta, Usage
 from whisper_nb.models import Request
 from whisper_nb.notebook.board import CHIPS, FRESH, TIMELINE_S, Board
+from whisper_nb.notebook.render import log_line, run_text
 from whisper_nb.notebook.runtime import NotebookRuntime
 from whisper_nb.store import MemoryStore
+
+CLOCK = r"\d\d:\d\d:\d\d"
 
 
 async def failed(session: Session) -> None:
@@ -147,7 +151,7 @@ async def test_a_call_that_is_made_again_says_why_it_waits(runtime: Runtime) -> 
         yield Finish("stop")
 
     def look(record: Record) -> None:
-        if isinstance(record.event, StateChanged):
+        if isinstance(record.event, StateChanged | CallRetried):
             seen.append((board.row(bob)["state"], board.row(bob)["now"]))
 
     calls: list[Request] = []
@@ -157,7 +161,31 @@ async def test_a_call_that_is_made_again_says_why_it_waits(runtime: Runtime) -> 
     board = Board(runtime)
     runtime.observe(look)
     await bob.submit("go")
-    assert seen == [("waiting", "again in 0 s: too many requests"), ("running", "go")]
+    before, (state, now), after = seen
+    assert before == ("waiting", "go")
+    assert state == "waiting"
+    assert re.fullmatch(rf"next try at {CLOCK}: too many requests", now)
+    assert after == ("running", "go")
+
+
+async def test_an_agent_that_is_held_back_for_the_429_of_another_says_so(runtime: Runtime) -> None:
+    async def refuse(_: Request) -> AsyncGenerator[Delta, None]:
+        raise ModelError("too many", model="offline/al", retryable=True, status=429, retry_after_s=30)
+        yield Finish("stop")
+
+    al = hire(runtime, FunctionModel(refuse), "al")
+    bob = hire(runtime, ScriptedModel([Rule(reply="ok")]))
+    board = Board(runtime)
+    al.configure(retries=0)
+    await settled(al.submit("go"))
+
+    run = bob.submit("go")
+    await told(runtime, CallHeld, run=run)
+    row = board.row(bob)
+    assert row["state"] == run.status == "waiting"
+    assert re.fullmatch(rf"held back until {CLOCK} or later: offline answered 429 .*", row["now"])
+    assert re.search(rf"  held back until {CLOCK} or later: offline answered 429", "\n".join(map(log_line, run.events)))
+    assert "held back until" in run_text(run)
 
 
 async def test_hostile_text_is_a_short_printable_line(runtime: Runtime) -> None:
@@ -168,9 +196,9 @@ async def test_hostile_text_is_a_short_printable_line(runtime: Runtime) -> None:
     bob.submit(hostile)
     await quiet()
     row = Board(runtime).row(bob)
-    told = json.dumps(row, ensure_ascii=False).encode()  # can be said
-    assert len(told) < 3_000
-    assert not any(text in told.decode() for text in ("\x1b", "\n", "\\u0000"))
+    sent = json.dumps(row, ensure_ascii=False).encode()  # can be said
+    assert len(sent) < 3_000
+    assert not any(text in sent.decode() for text in ("\x1b", "\n", "\\u0000"))
 
 
 async def test_a_config_that_is_wrong_fails_no_panel() -> None:

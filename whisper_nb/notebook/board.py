@@ -17,6 +17,7 @@ from ..config import AIConfig
 from ..errors import ConfigError
 from ..events import (
     AgentRevised,
+    CallHeld,
     CallRetried,
     ModelReplied,
     Record,
@@ -31,7 +32,7 @@ from ..session import Session
 from ..spending import spent_on
 from ..states import Activity, Gate, State
 from .details import LINE, RESULT, Details, Facts
-from .render import clip, printable
+from .render import clip, printable, told
 
 #: Seconds of the timeline, and the changes of state that it holds; of these, how many are told at once, and of all agents.
 TIMELINE_S, SPANS, FRESH, TOLD = 300.0, 120, 40, 20_000
@@ -64,8 +65,8 @@ class Lane:
     """The run that it works on."""
     replied: bool = False
     """Whether a model has answered that run."""
-    retry: str = ""
-    """What it waits for, while a failed call is not made again yet."""
+    waits: str = ""
+    """What it waits for, while a call that failed is not made again yet, or one that is held back not made."""
     agent: Agent | None = None
     """The spec that was told."""
 
@@ -77,16 +78,16 @@ class Lane:
                 self._enter("running", self.state.gate, record.time)
             case ModelReplied():
                 self.replied = True
-            case CallRetried(reason, after_s):
-                self.retry = clip(f"again in {after_s:.0f} s: {reason}", LINE)
+            case CallRetried() | CallHeld() if self.state.activity == "waiting":  # it may have been told late
+                self.waits = clip(told(record), LINE)
             case RunFinished(outcome, error):
                 if record.run == self.run:
-                    self.run, self.retry = None, ""
+                    self.run, self.waits = None, ""
                     self._enter("idle", self.state.gate, record.time)
                 if outcome != "cancelled":
                     self.error = printable(f"{record.run}: {clip(error or '', RESULT)}") if outcome == "failed" else ""
             case StateChanged(state):
-                self.retry = self.retry if state.activity == "waiting" else ""
+                self.waits = self.waits if state.activity == "waiting" else ""
                 # A run that has not said that it started may still end without a word.
                 self._enter(state.activity if self.run else "idle", state.gate, record.time)
 
@@ -241,7 +242,7 @@ class Board:
         return {
             "state": session.state.label,
             "since": lane.since,
-            "now": lane.retry or clip(run.prompt, LINE) if run else _needs(queue[0]) if queue else "",
+            "now": lane.waits or clip(run.prompt, LINE) if run else _needs(queue[0]) if queue else "",
             "queue": [[one.id, one.priority, clip(one.prompt, 40)] for one in queue[:CHIPS]] if queue else [],
             "queued": len(queue),
             "runs": spent.runs,

@@ -17,8 +17,8 @@ from typing import Any, assert_never
 
 from ..events import (
     AgentRevised,
+    CallHeld,
     CallRetried,
-    Event,
     HistoryReset,
     HistoryTrimmed,
     ModelReplied,
@@ -152,17 +152,17 @@ def run_html(run: Run) -> str:
     return f"<div>{head}{tools}{error}{body}</div>"
 
 
-def steps(run: Run) -> list[tuple[ToolCall | CallRetried | Noticed, ToolMessage | None]]:
+def steps(run: Run) -> list[tuple[ToolCall | Record, ToolMessage | None]]:
     """Each tool call of a run with its result, if that is there; and what else should be known of it."""
-    found: list[tuple[ToolCall | CallRetried | Noticed, ToolMessage | None]] = []
+    found: list[tuple[ToolCall | Record, ToolMessage | None]] = []
     pending: dict[str, int] = {}  # call id → its place; a model may use an id again in a later turn
     for record in run.events:
         match record.event:
             case ToolStarted(call):
                 pending[call.id] = len(found)
                 found.append((call, None))
-            case (CallRetried() | Noticed()) as event:
-                found.append((event, None))
+            case CallRetried() | CallHeld() | Noticed():
+                found.append((record, None))
             case ToolFinished(message) if message.call_id in pending:
                 at = pending.pop(message.call_id)
                 found[at] = (found[at][0], message)
@@ -174,10 +174,10 @@ def tool_lines(run: Run) -> list[str]:
     return [step_line(what, result) for what, result in steps(run)]
 
 
-def step_line(what: ToolCall | CallRetried | Noticed, result: ToolMessage | None, width: int = 56) -> str:
+def step_line(what: ToolCall | Record, result: ToolMessage | None, width: int = 56) -> str:
     """`✓ rows(table="orders") → 12 rows`; or what a notice says."""
     if not isinstance(what, ToolCall):
-        return clip(_told_beside(what), 160)
+        return clip(told(what), 160)
     if result is None:
         return f"… {call_line(what)}"
     return f"{'✗' if result.is_error else '✓'} {call_line(what)} → {clip(result.text, width)}"
@@ -185,8 +185,7 @@ def step_line(what: ToolCall | CallRetried | Noticed, result: ToolMessage | None
 
 def log_line(record: Record) -> str:
     """An event with its time and place, in one line."""
-    clock = time.strftime("%H:%M:%S", time.localtime(record.time))
-    return f"{clock}  {record.run or record.agent:12} {clip(_told(record.event), 160)}"
+    return f"{_clock(record.time)}  {record.run or record.agent:12} {clip(told(record), 160)}"
 
 
 def history_lines(messages: Iterable[Message]) -> Iterator[str]:
@@ -202,8 +201,9 @@ def history_lines(messages: Iterable[Message]) -> Iterator[str]:
                 yield printable(f"user: {text}")
 
 
-def _told(event: Event) -> str:
-    match event:
+def told(record: Record) -> str:
+    """What a record says, in words; not yet printable."""
+    match record.event:
         case RunQueued(prompt, priority):
             return f"queued, {priority}: {prompt}"
         case RunStarted(_, model):
@@ -219,19 +219,24 @@ def _told(event: Event) -> str:
             return f"{message.name} {'failed' if message.is_error else 'gives'}: {message.text}"
         case RunFinished(outcome, error):
             return f"{outcome}: {error}" if error else outcome
-        case _:
+        case CallRetried(reason, after_s):
+            return f"next try at {_clock(record.time + after_s)}: {reason}"
+        case CallHeld(reason, after_s):
+            until = f" until {_clock(record.time + after_s)} or later" if after_s else ""
+            return f"held back{until}: {reason}"
+        case event:
             return _told_beside(event)
 
 
-def _told_beside(
-    event: RunMoved | CallRetried | Noticed | StateChanged | HistoryTrimmed | HistoryReset | AgentRevised,
-) -> str:
+def _clock(when: float) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(when))
+
+
+def _told_beside(event: RunMoved | Noticed | StateChanged | HistoryTrimmed | HistoryReset | AgentRevised) -> str:
     """Of what happens beside the work itself."""
     match event:
         case RunMoved(priority, before):
             return f"moved before {before}" if before else f"priority {priority}"
-        case CallRetried(reason, after_s):
-            return f"tries again in {after_s:.1f} s: {reason}"
         case Noticed(text):
             return f"note: {text}"
         case StateChanged(state):
