@@ -370,9 +370,10 @@ class Run:
 
     def _waits_for(self) -> tuple[Run, ...]:
         """What must be done before it can be, as far as anybody knows."""
-        current = self._session.current
-        if self.done or current is self:
-            return () if self.done else tuple(self.awaiting)
+        if self.done:
+            return ()
+        if (current := self._session.current) is self:
+            return tuple(self.awaiting)
         return (*self.needs, *((current,) if current else ()), *held_back_by(self._session.queue, self))
 
 
