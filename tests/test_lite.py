@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from doubles import told
 from pictures import PNG
-from provider import CUT, DONE, Answer, Provider, Refusal, Request, call, chunk, finish, says, text, usage
+from provider import CUT, DONE, Answer, Provider, Refusal, Reply, Request, call, chunk, finish, says, text, usage
 
 from whisper_nb import Agent, AIConfig, ConfigError, ModelError, RunFailed, Runtime, Session
 from whisper_nb.events import TextStreamed
@@ -198,7 +198,16 @@ async def test_text_that_litellm_takes_for_the_end_is_not_lost_in_silence(rt: Ru
     assert "[DONE]" in str(error)
 
 
-# Errors, and the key in them
+async def test_frames_of_bytes_are_left_to_who_can_read_them(provider: Provider) -> None:
+    from whisper_nb.models.guard import GuardedClient
+
+    kind = {"Content-Type": "application/vnd.amazon.eventstream"}
+    provider.answers.extend([Reply([b"\0\0\0\x10", bytes(range(12))], headers=kind), Reply(says("Hi"), headers=kind)])
+    client = GuardedClient(5.0)
+    assert (await client.post(provider.url, json={"messages": []})).content == b"\0\0\0\x10" + bytes(range(12))
+    with pytest.raises(ValueError, match="it is not application"):
+        await client.post(provider.url, json={"messages": []})
+    await client.close()
 
 
 # Keys and providers

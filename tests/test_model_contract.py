@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import os
 from collections.abc import AsyncIterator
@@ -115,7 +116,17 @@ class Reached:
 
 @pytest.fixture
 async def provider(complaints: list[str], monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Provider]:
-    for name in ("OPENAI", "OPENROUTER", "HOSTED_VLLM", "ANTHROPIC", "DEEPSEEK"):
+    for name in (
+        "OPENAI",
+        "OPENROUTER",
+        "HOSTED_VLLM",
+        "ANTHROPIC",
+        "DEEPSEEK",
+        "GROQ",
+        "MISTRAL",
+        "FIREWORKS_AI",
+        "MOONSHOT",
+    ):
         monkeypatch.setenv(f"{name}_API_KEY", KEY)
     async with Provider() as provider:
         yield provider
@@ -327,6 +338,64 @@ async def test_thoughts_go_back_with_the_results_of_tools(reached: Reached) -> N
 async def test_thoughts_in_another_form_are_no_reason_to_lose_a_reply(reached: Reached, bad: Any) -> None:
     deltas = await reached.deltas(chunk({"reasoning_details": bad}), *text("Hello"), finish(), DONE)
     assert [type(delta) for delta in deltas] == [TextDelta, Finish]
+
+
+# What a label hides
+
+#: Content types that say nothing of what is in a body, or something that is not so.
+LABELS = ["text/plain", "application/octet-stream", "application/problem+json", "application/vnd.api+json", "application/x-ndjson", "application/vnd.amazon.eventstream", "text/event-stream", "application/json"]  # fmt: skip
+BROKEN_OFF: list[list[Step]] = [
+    [*text("Hel"), b"data: {oops}\n\n", *text("lo"), finish(), DONE],
+    [*text("Hel"), finish("error"), DONE],
+    [*text("Hel"), json.dumps(text("lo")[0]).encode() + b"\n\n", finish(), DONE],
+    [*text("Hel"), b'{"error": {"message": "upstream died"}}\n\n', finish(), DONE],
+]
+
+
+@over(LINES)
+@pytest.mark.parametrize("label", LABELS)
+async def test_no_label_hides_a_fault(reached: Reached, label: str) -> None:
+    for steps in BROKEN_OFF if reached.line.streams else BROKEN_OFF[1:2]:
+        reached.provider.answers.append(Reply(steps, headers={"Content-Type": label}))
+        assert not await replied(reached)
+
+
+#: Whom LiteLLM reaches by clients that it makes itself, each in another way.
+OTHERS = [
+    Line("litellm", name)
+    for name in (
+        "groq/test-model",
+        "mistral/test-model",
+        "fireworks_ai/test-model",
+        "ollama_chat/test",
+        "moonshot/test",
+    )
+]
+
+
+@over(OTHERS)
+async def test_whoever_it_is_no_fault_passes_through_litellm(reached: Reached) -> None:
+    good: list[Step] = [*text("Hel", "lo"), finish(), DONE]
+    lines = [
+        b'{"model": "test", "message": {"content": "Hello"}, "done": false}\n',
+        b'{"model": "test", "message": {}, "done": true, "done_reason": "stop"}\n',
+    ]
+    kind = {}
+    if reached.line.name.startswith("ollama"):
+        good, kind = lines, {"Content-Type": "application/x-ndjson"}
+    reached.provider.answers.append(Reply(good, headers=kind))
+    assert joined(await reached.deltas()) == [TextDelta("Hello"), Finish("stop")]
+    bad = b"{oops}\n" if kind else b"data: {oops}\n\n"
+    reached.provider.answers.append(Reply([good[0], bad, *good[1:]], headers=kind))
+    assert not await replied(reached)
+
+
+async def replied(reached: Reached) -> bool:
+    """Whether what the provider says is taken for a reply."""
+    try:
+        return any(isinstance(delta, Finish) for delta in await reached.deltas())
+    except ModelError:
+        return False
 
 
 # Tool calls
@@ -544,6 +613,24 @@ async def test_a_chunk_of_another_choice_is_no_text(reached: Reached) -> None:
     other["choices"][0]["index"] = 1
     deltas = await reached.deltas(*text("Hello"), other, finish(), DONE)
     assert joined(deltas) == [TextDelta("Hello"), Finish("stop")]
+
+
+@over([line for line in OPENAI if line.streams])
+@pytest.mark.parametrize("space", ["\u2028", "\u2029", "\x85"], ids=ascii)
+async def test_text_that_some_take_for_the_end_of_a_line(reached: Reached, space: str) -> None:
+    said = b"data: " + json.dumps(text(f"Hel{space}lo")[0], ensure_ascii=False).encode() + b"\n\n"
+    deltas = await reached.deltas(said, finish(), DONE)
+    assert joined(deltas) == [TextDelta(f"Hel{space}lo"), Finish("stop")]
+
+
+@over([line for line in OPENAI if line.streams])
+async def test_what_is_compressed_unasked_is_read_and_checked_all_the_same(reached: Reached) -> None:
+    def zipped(*steps: bytes) -> Reply:
+        return Reply([gzip.compress(b"".join(steps))], headers={"Content-Encoding": "gzip"})
+
+    reached.provider.answers.extend([zipped(*EVENTS, DONE), zipped(EVENTS[0], b"data: {oops}\n\n", *EVENTS, DONE)])
+    assert joined(await reached.deltas()) == [TextDelta("Hello"), Finish("stop")]
+    assert not await replied(reached)
 
 
 @over([line for line in OPENAI if line.streams])

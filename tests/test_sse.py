@@ -33,6 +33,21 @@ def test_events_are_the_same_however_their_bytes_are_cut(cuts: set[int]) -> None
     assert fed([STREAM[a:b] for a, b in itertools.pairwise(places)]) == EVENTS
 
 
+def test_json_lines_are_events_where_they_may_be_and_never_among_others() -> None:
+    events = Events(100, lines=True)
+    assert [*events.feed(b'\n{"a": 1}\n\n{"b"'), *events.feed(b": 2}\r\n")] == ['{"a": 1}', '{"b": 2}']
+    for first, second in (
+        (b'{"a": 1}\n', b"data: x\n\n"),
+        (b"data: x\n\n", b'{"a": 1}\n'),
+        (b": hi\ndata: x\n", b"[1]\n"),
+    ):
+        events = Events(100, lines=True)
+        with pytest.raises(ValueError, match="another form"):
+            [*events.feed(first), *events.feed(second)]
+    with pytest.raises(ValueError, match="another form"):
+        fed([b'{"a": 1}\n'])
+
+
 def test_a_byte_order_mark_is_no_part_of_the_first_line() -> None:
     assert fed([b"\xef\xbb\xbfdata: x\n\n", b"\xef\xbb\xbfdata: y\n\n"]) == ["x"]
     assert fed([b"\xef", b"\xbb", b"\xbfdata: x\n\n"]) == ["x"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import httpx
@@ -20,6 +20,9 @@ from .sse import Events
 
 #: So many bytes may be read in a row before the loop has its turn: what arrives all the time never makes a reader wait.
 _BITE = 2**14
+#: A form of a stream that is no text.
+_FRAMES = "application/vnd.amazon.eventstream"
+_IN_ONE = "it came in one where a stream was asked for: set stream: false"
 
 
 class GuardedClient(AsyncHTTPHandler):  # type: ignore[misc]  # it is untyped
@@ -39,97 +42,114 @@ class GuardedClient(AsyncHTTPHandler):  # type: ignore[misc]  # it is untyped
 
 
 async def _ask_plainly(request: httpx.Request) -> None:
-    """The hook for requests: have nothing compressed, which could not be checked as it comes."""
+    """The hook for requests: have nothing compressed, which comes late."""
     request.headers["Accept-Encoding"] = "identity"
 
 
 async def _guard(response: httpx.Response) -> None:
-    """The hook for responses: have the body checked as it is read."""
-    assert isinstance(response.stream, httpx.AsyncByteStream)
+    """The hook for responses: have the body checked as it is read, whatever it is labelled as."""
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    asked = response.request.content.replace(b" ", b"")
+    # Some say it in the address, and not in the body.
+    streams = b'"stream":true' in asked or "stream" in response.request.url.path.lower()
     if response.status_code >= 300:
-        response.stream = _Guarded(response.stream, REFUSAL_LIMIT, _Refusal())
-        return
-    check: Callable[[bytes], None] | None = None
-    if kind == "text/event-stream":
-        check = _Stream()
-    elif kind == "application/json":
-        check = _Whole(asked_to_stream=b'"stream":true' in response.request.content.replace(b" ", b""))
-    response.stream = _Guarded(response.stream, REPLY_LIMIT, check)
+        response.stream = _Guarded(response, REFUSAL_LIMIT, None)
+    elif kind == _FRAMES:
+        response.stream = _Guarded(response, REPLY_LIMIT, _Frames())
+    elif kind == "text/event-stream" or (streams and not _is_json(kind)):
+        response.stream = _Guarded(response, REPLY_LIMIT, _Stream())
+    else:
+        response.stream = _Guarded(response, REPLY_LIMIT, _Whole(streams))
+
+
+def _is_json(kind: str) -> bool:
+    """Whether a content type is that of one JSON, and not of one a line."""
+    return kind == "application/json" or (kind.endswith("+json") and "stream" not in kind)
+
+
+#: Takes what came, nothing at the end; gives what of it is good; raises where it is not.
+_Check = Callable[[bytes], Iterator[bytes]]
 
 
 class _Guarded(httpx.AsyncByteStream):
-    """A body that ends, with an error, where it cannot be trusted."""
+    """The body of a response as far as it was found good, and then an error."""
 
-    def __init__(self, body: httpx.AsyncByteStream, limit: int, check: Any) -> None:
-        self._body = body
+    def __init__(self, response: httpx.Response, limit: int, check: _Check | None) -> None:
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        # Compressed although it was asked not to be: it is read here, since nobody may read what was not checked.
+        encoding = response.headers.pop("content-encoding", "identity")
+        self._body = httpx.Response(200, headers={"content-encoding": encoding}, stream=response.stream)
         self._limit = limit
         self._check = check
+        """None for a refusal: it may be anything, and its status says enough where there is too much of it."""
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         size = bite = 0
-        async for received in self._body:
+        async for received in self._body.aiter_bytes():
             size += len(received)
             bite += len(received)
             if size > self._limit:
-                if isinstance(self._check, _Refusal):
-                    return  # its status says enough
+                if self._check is None:
+                    return
                 raise Distrusted(TOO_LARGE)
             if bite > _BITE:
                 bite = 0
                 await asyncio.sleep(0)
-            if failure := self._failure(received):
-                if good := received[: self._check.good]:
-                    yield good  # what came before it, in one packet with it, is kept
-                raise failure
-            yield received
-        if failure := self._failure(b""):
-            raise failure
+            for good in self._good(received):
+                yield good
+        for good in self._good(b""):
+            yield good
 
-    def _failure(self, received: bytes) -> Distrusted | None:
+    def _good(self, received: bytes) -> Iterator[bytes]:
+        if self._check is None:
+            yield received
+            return
         try:
-            if self._check is not None:
-                self._check(received)
+            yield from self._check(received)
         except UnicodeDecodeError:
-            return Distrusted("it is not UTF-8")
-        except Distrusted as error:
-            return error
-        return None
+            raise Distrusted("it is not UTF-8") from None
 
     async def aclose(self) -> None:
         await self._body.aclose()
 
 
-class _Refusal:
-    """The body of an HTTP error: anything."""
+class _Frames:
+    """AWS's frames, each with a checksum, which whoever reads them looks at."""
 
-    good = 0
+    def __init__(self) -> None:
+        self._begun = False
 
-    def __call__(self, received: bytes) -> None:
-        pass
+    def __call__(self, received: bytes) -> Iterator[bytes]:
+        # The first bytes are the length of a frame, which is below 16 MB.
+        if received and not self._begun and received[0]:
+            raise Distrusted(f"it is not {_FRAMES}")
+        self._begun = True
+        yield received
 
 
 class _Stream:
-    """Server-sent events of JSON objects, whoever's format they are in."""
+    """JSON objects as events or one a line, whoever's format they are in.
+
+    They are given on in a form that cannot be misread: litellm takes some characters in them for the end of a line.
+    """
 
     def __init__(self) -> None:
-        self._events = Events(EVENT_LIMIT)
+        self._events = Events(EVENT_LIMIT, lines=True)
         self._reason: Any = None  # Anthropic's
         self._done = False
-        self.good = 0
-        """How many bytes of what came last are events that were found good."""
 
-    def __call__(self, received: bytes) -> None:
-        self.good = 0
+    def __call__(self, received: bytes) -> Iterator[bytes]:
         # The end of the body ends the last event, too: litellm reads it line by line.
         for data in () if self._done else self._events.feed(received or b"\n\n"):
             self._done = data.strip() == "[DONE]"
             if self._done:
-                break
+                yield b"data: [DONE]\n\n"
+                return
             said = _object(data)
             _check_reason(said)
             self._check_stop(said)
-            self.good = len(received) - self._events.rest
+            plain = data.replace("\n", " ") if data.isascii() else json.dumps(said)
+            yield f"{plain}\n".encode() if self._events.bare else f"data: {plain}\n\n".encode()
 
     def _check_stop(self, said: dict[str, Any]) -> None:
         delta = said.get("delta")
@@ -137,32 +157,34 @@ class _Stream:
             self._reason = delta.get("stop_reason") or self._reason
         elif said.get("type") == "message_stop" and not self._reason:
             raise Distrusted("it has no stop reason, so that nobody knows whether it is whole")
+        if any("message" in choice for choice in _choices(said)):
+            raise Distrusted(_IN_ONE)
 
 
 class _Whole:
     """A reply in one piece, known when it has ended."""
 
-    good = 0
-
     def __init__(self, asked_to_stream: bool) -> None:
         self._asked_to_stream = asked_to_stream
         self._pieces: list[bytes] = []
 
-    def __call__(self, received: bytes) -> None:
+    def __call__(self, received: bytes) -> Iterator[bytes]:
         if received:
             self._pieces.append(received)
             return
-        said = _object(b"".join(self._pieces).decode())
+        body = b"".join(self._pieces)
+        said = _object(body.decode())
         if error := said.get("error"):
             raise Distrusted(str(error.get("message") if isinstance(error, dict) else error))
-        if self._asked_to_stream:
-            raise Distrusted("it came in one where a stream was asked for: set stream: false")
+        if self._asked_to_stream and said.keys() & {"choices", "candidates", "content", "message"}:
+            raise Distrusted(_IN_ONE)
         choices = said.get("choices")
-        if isinstance(choices, list) and not any(_reason(choice) for choice in choices):
+        if isinstance(choices, list) and not any(choice.get("finish_reason") for choice in _choices(said)):
             raise Distrusted("it has no finish reason, so that nobody knows whether it is whole")
         if "stop_reason" in said and not said["stop_reason"]:  # Anthropic's word for it
             raise Distrusted("it has no stop reason, so that nobody knows whether it is whole")
         _check_reason(said)
+        yield body
 
 
 def _object(data: str) -> dict[str, Any]:
@@ -176,11 +198,14 @@ def _object(data: str) -> dict[str, Any]:
 
 
 def _check_reason(said: dict[str, Any]) -> None:
+    delta = said.get("delta")
+    for holder in (said, delta if isinstance(delta, dict) else {}, *_choices(said)):
+        for name in ("finish_reason", "stop_reason"):
+            reason = holder.get(name)
+            if isinstance(reason, str) and reason in FAILURES and not (said.get("error") or holder.get("error")):
+                raise Distrusted(f"the provider broke it off ({name}={reason})")
+
+
+def _choices(said: dict[str, Any]) -> list[dict[str, Any]]:
     choices = said.get("choices")
-    for choice in choices if isinstance(choices, list) else ():
-        if _reason(choice) in FAILURES and not (said.get("error") or choice.get("error")):
-            raise Distrusted(f"the provider broke it off (finish_reason={_reason(choice)})")
-
-
-def _reason(choice: Any) -> Any:
-    return choice.get("finish_reason") if isinstance(choice, dict) else None
+    return [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []

@@ -13,6 +13,7 @@ import re
 import warnings
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing, suppress
+from contextvars import ContextVar
 from dataclasses import replace
 from importlib import import_module
 from typing import Any
@@ -47,11 +48,13 @@ _TIMEOUT_S = 86_400.0
 _PREFIX = re.compile(r"^(?:(?:litellm\.)?\w* ?(?:Error|Exception|Timeout)(?:: | - ))+")
 #: What helps nobody in what litellm and aiohttp say.
 _NOISE = re.compile(r" ssl:<[^>]*>| ssl:default| ?\.? Handle with `litellm\.\w+`\.?")
-#: Providers whose calls litellm makes with the client that it is given, and not through an SDK.
-_OWN_CLIENT = frozenset({"anthropic", "cohere", "cohere_chat", "gemini", "hosted_vllm", "openrouter"})
+#: Providers whose calls litellm makes with one client for all, unless it is given one.
+_GIVEN_CLIENT = frozenset({"amazon_nova", "anthropic", "gemini", "maritalk", "vertex_ai", "watsonx"})
 #: litellm keeps its connections per process: whoever closes last closes them, and the client that was given to it.
 _in_use: WeakSet[LiteLLMModel] = WeakSet()
 _client: list[Any] = []
+#: Whether a call of this context is one of ours, and not of a notebook that uses litellm, too.
+_is_ours: ContextVar[bool] = ContextVar("is_ours", default=False)
 
 
 class LiteLLMModel:
@@ -112,6 +115,7 @@ class LiteLLMModel:
         begun = False
         failure: ModelError | None = None
         try:
+            _is_ours.set(True)
             _spare_accounts()
             reply = await self._litellm.acompletion(**arguments, api_key=key.reveal() or None)
             begun = True
@@ -137,6 +141,7 @@ class LiteLLMModel:
             while _client:
                 await _client.pop().close()
             self._litellm.aclient_session = None
+            del self._litellm.in_memory_llm_clients_cache.get_cache
             await self._litellm.close_litellm_async_clients()
             # A closed client that stayed in the cache would fail the next call.
             self._litellm.in_memory_llm_clients_cache.flush_cache()
@@ -186,7 +191,7 @@ class LiteLLMModel:
             "model": self._model,
             "messages": [to_openai(message) for message in request.messages],
             **({"stream": True, "stream_options": {"include_usage": True}} if config.stream is not False else {}),
-            **({"client": _client[0]} if self._place.provider in _OWN_CLIENT else {}),
+            **({"client": _client[0]} if self._place.provider in _GIVEN_CLIENT else {}),
             "timeout": max(_TIMEOUT_S, config.timeout_s or 0.0),
             "num_retries": 0,  # litellm's own
             "max_retries": 0,  # those of the SDK under it
@@ -270,11 +275,18 @@ def _rehearse(litellm: Any, model: str) -> None:
 
 
 def _make_client(litellm: Any) -> Any:
-    """The client that litellm is given for its calls; that of SDKs is said for all. Takes its time: for a thread."""
+    """The client that litellm makes our calls with; that of SDKs is said for all. Takes its time: for a thread."""
     from .guard import GuardedClient
 
-    handler = GuardedClient(_TIMEOUT_S)
+    handler, clients = GuardedClient(_TIMEOUT_S), litellm.in_memory_llm_clients_cache
+    kept = clients.get_cache
+
+    def get_cache(key: str, **options: Any) -> Any:
+        """What litellm asks for a client, whoever the provider is."""
+        return handler if _is_ours.get() and key.startswith("async_httpx_client") else kept(key, **options)
+
     litellm.aclient_session = handler.client
+    clients.get_cache = get_cache
     return handler
 
 

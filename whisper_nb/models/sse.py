@@ -14,14 +14,15 @@ class Events:
 
     Args:
         limit: the most bytes until an event is complete, comments and all that says nothing included.
+        lines: whether it may be JSON lines, too: each line an event, and nothing before it. The first says which it is.
     """
 
-    __slots__ = ("_data", "_limit", "_pieces", "_size", "_started", "rest")
+    __slots__ = ("_data", "_limit", "_pieces", "_size", "_started", "bare")
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, *, lines: bool = False) -> None:
         self._limit = limit
-        self.rest = 0
-        """How many bytes of what was fed lie behind the event that was given last."""
+        self.bare: bool | None = None if lines else False
+        """Whether it is JSON lines; None while nobody knows."""
         self._started = False
         self._pieces: list[bytes] = []  # of a line that is not complete
         self._data: list[bytes] = []  # of an event that is not complete
@@ -34,7 +35,7 @@ class Events:
 
         Raises:
             UnicodeDecodeError: an event is not UTF-8. The specification would put � there, and nobody would know.
-            Distrusted: more than the limit, and no event.
+            Distrusted: more than the limit, and no event; or JSON that is in no event, which would be lost.
         """
         if not self._started:
             received = b"".join([*self._pieces, received])
@@ -44,7 +45,7 @@ class Events:
             self._started, self._pieces = True, []
             received = received.removeprefix(_BOM)
         if self._quick(received):
-            self.rest = 0
+            self.bare = False
             yield received[6:-2].decode()
             return
         self._size += len(received)
@@ -54,13 +55,11 @@ class Events:
             self._pieces.append(received)  # put together once: a line may come in thousands of pieces
             return
         received = b"".join([*self._pieces, received])
-        rest, lines = len(received), received.splitlines(keepends=True)
+        lines = received.splitlines(keepends=True)
         # A \r at the end may be the first half of a \r\n.
         self._pieces = [lines.pop()] if lines and not lines[-1].endswith(b"\n") else []
         for line in lines:
-            rest -= len(line)
             if (event := self._take(line.rstrip(b"\r\n"))) is not None:
-                self.rest = rest
                 yield event
 
     @property
@@ -76,6 +75,7 @@ class Events:
             and b"\r" not in received
             and not self._size
             and not self._data
+            and not self.bare
         )
 
     def _take(self, line: bytes) -> str | None:
@@ -87,6 +87,15 @@ class Events:
             self._size = sum(map(len, self._pieces))
             return b"\n".join(data).decode() or None  # one without data is none, by the specification
         name, _, value = line.partition(b":")
-        if name == b"data":
-            self._data.append(value.removeprefix(b" "))
+        bare = line.lstrip()[:1] in (b"{", b"[")
+        if not bare and name != b"data":
+            return None
+        if self.bare is None:
+            self.bare = bare
+        if self.bare is not bare:
+            raise Distrusted("a piece of it is in another form than the rest")
+        if bare:
+            self._size = sum(map(len, self._pieces))
+            return line.decode()
+        self._data.append(value.removeprefix(b" "))
         return None
