@@ -136,6 +136,46 @@ async def test_bad_input_is_one_line_that_says_what_is_wrong(notebook: Notebook,
     assert notebook.runtime["bob"].runs == ()
 
 
+# A key that is written out
+
+KEY = "sk-0123456789abcdefghij"
+LINES = (
+    f"%agent new amy --set api_key={KEY}",
+    f"%agent config bob api_key={KEY}",
+    f"%agent ask bob --dry-run --set api_key={KEY} hi",
+    f"%%agent bob --dry-run --set api_key={KEY}\nhi",
+)
+
+
+@pytest.mark.parametrize("line", LINES)
+async def test_a_key_in_a_cell_is_told_each_time_and_as_a_note(notebook: Notebook, line: str) -> None:
+    for _ in range(3):
+        said = notebook.run(line)
+        assert said.startswith("note: a key stands in this cell, and is saved with the notebook: delete it here, ")
+        assert "write api_key=os.environ/NAME" in said.splitlines()[0]
+        assert KEY not in said
+
+
+@pytest.mark.parametrize("line", LINES)
+@pytest.mark.parametrize("said", ["{{ mine }}", "os.environ/MY_KEY", "${MY_KEY}", "null"])
+async def test_of_a_key_that_stands_elsewhere_nothing_is_told(notebook: Notebook, line: str, said: str) -> None:
+    notebook.run(f"mine = {KEY!r}")
+    assert "note: a key" not in notebook.run(line.replace(KEY, said))
+
+
+async def test_a_value_that_is_no_key_is_told_as_such(notebook: Notebook) -> None:
+    assert "api_key is not text" in notebook.error("%agent config bob api_key=5")
+    assert "api_key is the name of a variable" in notebook.error("%agent config bob api_key=MY_KEY")
+
+
+async def test_a_field_as_a_flag_is_told_how_to_set_it_and_its_value_is_not_repeated(notebook: Notebook) -> None:
+    for line in ("--api-key zq7Wb0123", "--api-key=zq7Wb0123", "--api_key=zq7Wb0123"):
+        said = notebook.error(f"%agent new amy {line}")
+        assert "; --set api_key=… sets this field" in said
+        assert "zq7Wb" not in said
+    assert "; --set seed=… sets this field" in notebook.error("%agent ask bob --seed 3 hi")
+
+
 # Giving work
 
 
