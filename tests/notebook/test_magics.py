@@ -362,15 +362,36 @@ async def test_cancel_by_run_by_variable_by_agent_and_all(notebook: Notebook) ->
     await ended(notebook["a"], notebook["b"])
     assert notebook.run("%agent cancel a bob") == "bob#3, bob#4 cancelled\n"
     await ended(notebook["c"], notebook["d"])
-    assert notebook.run("%agent cancel") == "nothing to cancel\n"
+    assert notebook.run("%agent cancel bob") == "nothing to cancel\n"
     assert [run.status for run in notebook.runtime["bob"].runs] == ["cancelled"] * 4
+
+
+async def test_cancel_without_a_name_cancels_nothing_and_says_what_there_is(notebook: Notebook) -> None:
+    assert "say which runs or agents, or --all for all runs: there are none" in notebook.error("%agent cancel")
+    assert notebook.run("%agent cancel --all") == "nothing to cancel\n"
+    notebook.run("%agent pause bob")
+    for name in "ab":
+        notebook.run(f"%%agent bob -o {name}\nhello")
+    for line in ("", " bob --all"):
+        assert "or --all for all runs: bob#1, bob#2" in notebook.error(f"%agent cancel{line}")
+    assert not notebook["a"].done
+    assert notebook.run("%agent cancel --all") == "bob#1, bob#2 cancelled\n"
+    await ended(notebook["a"], notebook["b"])
+
+
+async def test_of_many_runs_a_few_are_named(notebook: Notebook) -> None:
+    notebook.run("%agent pause bob\nfor n in range(30): rt_run = get_ipython().run_line_magic('agent', 'ask bob hi')")
+    assert notebook.run("%agent cancel bob").endswith("bob#19, bob#20 and 10 more cancelled\n")
+    await ended(*notebook.runtime["bob"].runs)
 
 
 async def test_stop_all_stops_everybody(notebook: Notebook) -> None:
     notebook.run("%agent new amy")
+    notebook.run("%agent pause amy")
     notebook.run("%%agent amy -o ans\nhello")
-    assert notebook.run("%agent stop --all") == "bob: stopped\namy: stopped\n"
-    await ended(notebook["ans"])
+    notebook.run("%%agent amy -o more\nhello")
+    assert notebook.run("%agent stop --all") == "bob: stopped\namy: stopped; amy#1, amy#2 cancelled\n"
+    await ended(notebook["ans"], notebook["more"])
     assert notebook["ans"].status == "cancelled"
     assert "was stopped; `%agent resume bob`" in notebook.error("%agent ask bob hi")
 

@@ -23,7 +23,7 @@ from .explain import config_rows, cost_rows, model_rows, trust_lines
 from .grammar import CELL, ORDER, SET, Argument, Arguments, Command, Function, arg, described, order, setting, settings
 from .render import history_lines, log_line, one_line, printable, status_line, table_bundle
 from .snapshot import team_rows, team_text
-from .team import Team, outcome
+from .team import Team, ids, outcome
 
 COMMANDS: dict[str, Command] = {}
 
@@ -31,7 +31,7 @@ NAME = arg("name", metavar="NAME", help="an agent")
 NAMES = arg("names", metavar="NAME", nargs="*", help="agents")
 ALL = arg("--all", action="store_true", help="all agents")
 TARGET = arg("target", metavar="NAME|RUN", help="an agent, a run id such as bob#3, or a variable")
-RUNS = arg("runs", metavar="NAME|RUN", nargs="*", help="agents, run ids such as bob#3, or variables; none: all of them")
+RUNS = arg("runs", metavar="NAME|RUN", nargs="*", help="agents, run ids such as bob#3, or variables")
 TIMEOUT = arg("--timeout", metavar="S", type=float, help="seconds")
 LAST = arg("-n", metavar="N", type=int, default=20, help="the last N (20)")
 
@@ -179,7 +179,9 @@ def ask(team: Team, args: Arguments) -> Run | None:
 
 
 @command(
-    "Wait in this cell until runs are done, and fail if one did; agents go on whatever ends the wait.", RUNS, TIMEOUT
+    "Wait in this cell until runs, or all, are done, and fail if one did; agents go on whatever ends the wait.",
+    RUNS,
+    TIMEOUT,
 )
 def wait(team: Team, args: Arguments) -> None:
     """Block, then say how many succeeded: the same words whether a run ended before or during the wait."""
@@ -190,13 +192,17 @@ def wait(team: Team, args: Arguments) -> None:
     print(outcome(runs))  # noqa: T201
 
 
-@command("Cancel runs, queued or running; what they have said stays in run.text.", RUNS)
+@command(
+    "Cancel runs, queued or running; what they have said stays in run.text.",
+    RUNS,
+    arg("--all", action="store_true", help="all runs"),
+)
 def cancel(team: Team, args: Arguments) -> None:
     """Cancel by name."""
-    runs = [run for run in team.runs(args.runs) if not run.done]
+    runs = [run for run in team.runs_to_cancel(args.runs, everything=args.all) if not run.done]
     for run in runs:
         run.cancel()
-    print(f"{', '.join(run.id for run in runs)} cancelled" if runs else "nothing to cancel")  # noqa: T201
+    print(f"{ids(runs)} cancelled" if runs else "nothing to cancel")  # noqa: T201
 
 
 @command(
@@ -207,15 +213,9 @@ def cancel(team: Team, args: Arguments) -> None:
 )
 def move(team: Team, args: Arguments) -> None:
     """Change the order of a queue."""
-    run, before = (name and _run(team, name) for name in (args.run, args.before))
+    run, before = (name and team.the_run(name) for name in (args.run, args.before))
     run.move(priority=args.priority, before=before)
     print(f"{run.id} moved {f'before {before.id}' if before else f'to priority {args.priority}'}")  # noqa: T201
-
-
-def _run(team: Team, name: str) -> Run:
-    if run := team.run(name):
-        return run
-    raise ConfigError(f"{name!r} is not a run: give an id such as bob#3, or a variable that holds a run")
 
 
 @command("Let agents finish their turn and then hold.", NAMES, ALL)
@@ -233,7 +233,13 @@ def resume(team: Team, args: Arguments) -> None:
 @command("End the work of agents, queued and running; they take no more until resume.", NAMES, ALL)
 def stop(team: Team, args: Arguments) -> None:
     """Stop sessions."""
-    _each(team, args, Session.stop, "stopped")
+    _each(team, args, lambda session: team.runtime.home.do(_stop, session), "stopped")
+
+
+def _stop(session: Session) -> str:
+    ending = session.unfinished
+    session.stop()
+    return f"stopped; {ids(ending)} cancelled" if ending else ""
 
 
 @command(
@@ -382,16 +388,6 @@ def overview(root: str) -> str:
     return "\n".join([*lines, "", last])
 
 
-def known_models() -> list[str]:
-    """Models worth proposing where a model is typed; any of LiteLLM's is allowed."""
-    return ["offline/echo", *(provider.model for provider in PROVIDERS.values() if provider.model)]
-
-
-def _each(team: Team, args: Arguments, act: Callable[[Session], None], done: str) -> None:
-    everyone = [session.name for session in team.runtime.sessions]
-    if args.all == bool(args.names):
-        raise ConfigError(f"say which agents, or --all for all of them: {', '.join(everyone) or 'there are none yet'}")
-    sessions = [team.runtime[name] for name in (everyone if args.all else args.names)]
-    for session in sessions:
-        act(session)
-        print(f"{session.name}: {done}")  # noqa: T201
+def _each(team: Team, args: Arguments, act: Callable[[Session], str | None], done: str) -> None:
+    for session in team.sessions(args.names, everyone=args.all):
+        print(f"{session.name}: {act(session) or done}")  # noqa: T201

@@ -13,8 +13,9 @@ from IPython.core.interactiveshell import InteractiveShell
 from ..config import KINDS
 from ..home import Where
 from ..images import is_picture
+from ..providers import known_models
 from ..runs import Run
-from .commands import COMMANDS, known_models
+from .commands import COMMANDS
 from .grammar import CELL, Command
 from .magics import Names
 from .team import Team

@@ -27,6 +27,9 @@ from .runtime import NotebookRuntime
 
 T = TypeVar("T")
 
+#: How many runs a line names.
+_NAMED = 20
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
@@ -140,7 +143,7 @@ class Team:
                 run.wait(None if end is None else max(0.0, end - time.monotonic()))
         except (KeyboardInterrupt, TimeoutError) as error:
             why = "interrupted" if isinstance(error, KeyboardInterrupt) else f"{timeout_s:g} s are over"
-            going = ", ".join(run.id for run in runs if not run.done)
+            going = ids([run for run in runs if not run.done])
             raise SessionError(
                 f"stopped waiting ({why}); still at work: {going} (%{self.root} cancel ends a run)"
             ) from None
@@ -162,6 +165,20 @@ class Team:
             ConfigError: a word names none of these.
         """
         return self.runtime.home.do(self._runs, names)
+
+    def runs_to_cancel(self, names: Sequence[str], *, everything: bool) -> list[Run]:
+        """The runs that words name, or all unfinished ones. ConfigError: neither is said, or both."""
+        if everything == bool(names):
+            there = ids(self.runs(())) or "there are none"
+            raise ConfigError(f"say which runs or agents, or --all for all runs: {there}")
+        return self.runs(names)
+
+    def sessions(self, names: Sequence[str], *, everyone: bool) -> list[Session]:
+        """The agents of these names, or all. ConfigError: neither is said, or both; or there is none of a name."""
+        there = [session.name for session in self.runtime.sessions]
+        if everyone == bool(names):
+            raise ConfigError(f"say which agents, or --all for all of them: {', '.join(there) or 'there are none yet'}")
+        return [self.runtime[name] for name in (there if everyone else names)]
 
     def _runs(self, names: Sequence[str]) -> list[Run]:
         found: list[Run] = []
@@ -194,6 +211,12 @@ class Team:
                 f"no run {name!r}; {agent} has {', '.join(run.id for run in known.values()) or 'none yet'}"
             )
         return known[number]
+
+    def the_run(self, name: str) -> Run:
+        """As `run`. ConfigError: the word means no run."""
+        if run := self.run(name):
+            return run
+        raise ConfigError(f"{name!r} is not a run: give an id such as bob#3, or a variable that holds a run")
 
     @property
     def is_kernel(self) -> bool:
@@ -246,13 +269,17 @@ def _preview(session: Session, parts: Sequence[str | Image | Run], config: AICon
     return "\n".join([*lines, "Nothing was sent."])
 
 
+def ids(runs: Sequence[Run]) -> str:
+    """Their ids; of many the first ones."""
+    more = f" and {len(runs) - _NAMED} more" if len(runs) > _NAMED else ""
+    return ", ".join(run.id for run in runs[:_NAMED]) + more
+
+
 def outcome(runs: Sequence[Run]) -> str:
     """How many of them succeeded, and which did not: the same words whenever they ended."""
     groups = {status: [run for run in runs if run.status == status] for status in ("succeeded", "failed", "cancelled")}
     facts = [f"{len(groups['succeeded'])} succeeded"] if groups["succeeded"] else []
     facts += [
-        f"{len(found)} {status} ({', '.join(run.id for run in found)})"
-        for status, found in groups.items()
-        if found and status != "succeeded"
+        f"{len(found)} {status} ({ids(found)})" for status, found in groups.items() if found and status != "succeeded"
     ]
     return ", ".join(facts) or "nothing to wait for"
