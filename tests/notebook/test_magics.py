@@ -477,8 +477,14 @@ async def test_log_shows_the_last_events(notebook: Notebook) -> None:
     assert [line.split()[2] for line in lines] == ["queued,", "started", "replied", "succeeded"]
     assert notebook.run("%agent log bob#1") == notebook.run("%agent log ans") == notebook.run("%agent log bob")
     assert all(re.match(r"\d\d:\d\d:\d\d  bob#1 ", line) for line in lines)
-    assert notebook.run("%agent log bob -n 1").splitlines() == lines[-1:]
-    assert notebook.run("%agent log bob -n 0") == ""
+    assert notebook.run("%agent log bob -n 4").splitlines() == lines
+    told = "… 3 earlier (-n 4 shows all)"
+    assert notebook.run("%agent log bob -n 1").splitlines() == [told, *lines[-1:]]
+    assert notebook.run("%agent log bob -n 0") == "… 4 earlier (-n 4 shows all)\n"
+
+
+async def test_where_nothing_happened_that_is_told(notebook: Notebook) -> None:
+    assert notebook.run("%agent log bob") == notebook.run("%agent history bob") == "nothing yet\n"
 
 
 async def test_help_lists_all_commands_and_explains_each(notebook: Notebook) -> None:
@@ -602,8 +608,9 @@ async def test_history_shows_what_an_agent_remembers(notebook: Notebook) -> None
     notebook.run("%%agent bob -o ans\nhello")
     await notebook["ans"]
     assert notebook.run("%agent history bob").splitlines()[0] == "user: hello"
+    assert notebook.run("%agent history bob -n 1").splitlines()[0] == "… 1 earlier (-n 2 shows all)"
     notebook.run("%agent reset --all")
-    assert notebook.run("%agent history bob") == ""
+    assert notebook.run("%agent history bob") == "nothing yet\n"
 
 
 async def test_an_agents_name_in_place_of_a_command(notebook: Notebook) -> None:

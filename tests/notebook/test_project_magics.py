@@ -191,6 +191,25 @@ def test_config_shows_each_value_with_where_it_came_from(notebook: Notebook) -> 
     assert rows["api_key"] == "os.environ/OPENAI_API_KEY env OPENAI_API_KEY"
 
 
+def test_config_without_a_name_shows_what_holds_for_all(notebook: Notebook) -> None:
+    trust(notebook)
+    notebook.run("%agent config")
+    rows = table(notebook)
+    assert ["model", "offline/test", "config/main.yaml:1"] in rows
+    assert ["temperature", "0.25", "config/main.yaml:2"] in rows
+    assert ["token_timeout_s", "120", "default"] in rows
+    told = notebook.shown[-1]["data"]["text/plain"].splitlines()[-1]
+    assert told.startswith("of an agent that says nothing else; %agent config NAME shows one agent's; not set: ")
+
+
+def test_config_of_a_value_without_a_name_says_who_is_missing(notebook: Notebook) -> None:
+    notebook.run("%agent")
+    said = notebook.error("%agent config seed=7")
+    assert "whose config? %agent config NAME seed=… sets it for one agent" in said
+    assert "whisper_nb.configure(seed=…) for all" in said
+    assert "sk-0123" not in notebook.error("%agent config api_key=sk-0123456789abcdefghij")
+
+
 def test_config_sets_values_of_the_session_as_yaml_says_them(notebook: Notebook) -> None:
     notebook.run("%agent new amy --model openai/x --temperature 1")
     notebook.run("""%agent config amy seed=3 "stop=[END, FIN]" temperature=null""")

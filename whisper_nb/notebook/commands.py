@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import difflib
 import html
-from collections.abc import Callable
-from typing import get_args
+from collections.abc import Callable, Sequence
+from typing import TypeVar, get_args
 
-from ..config import KINDS, AIConfig, missing_key
+from ..config import KINDS, missing_key
 from ..errors import ConfigError, RunFailed
 from ..events import TextStreamed
 from ..home import Where
@@ -24,6 +24,8 @@ from .grammar import CELL, ORDER, SET, Argument, Arguments, Command, Function, a
 from .render import history_lines, log_line, one_line, printable, status_line, table_bundle
 from .snapshot import team_rows, team_text
 from .team import Team, ids, outcome
+
+T = TypeVar("T")
 
 COMMANDS: dict[str, Command] = {}
 
@@ -79,23 +81,12 @@ def find(word: str, team: Team) -> Command:
 def new(team: Team, args: Arguments) -> None:
     """Create the session that the flags describe, or show the form."""
     if args.name is None:
-        _show_form(team, args)
+        team.show_form([name for name, value in vars(args).items() if value not in (None, [])])
         return
     print(team.runtime.make(described(team, args)))  # noqa: T201
     config = team.runtime[args.name].config
     if variable := missing_key(config, team.runtime.keys):
         print(f"note: {variable} is not set, and {config.model} needs it")  # noqa: T201
-
-
-def _show_form(team: Team, args: Arguments) -> None:
-    given = [name for name, value in vars(args).items() if value not in (None, [])]
-    if given or not team.is_kernel:
-        raise ConfigError(
-            f"%{team.root} new NAME … says its name first; in a notebook, %{team.root} new alone shows a form"
-        )
-    from IPython.display import display
-
-    display(team.runtime.new_agent_form())
 
 
 @command("List the agents: state, queue, tokens, cost, model.")
@@ -278,35 +269,48 @@ def log(team: Team, args: Arguments) -> None:
     run = team.run(args.target)
     agent, run_id = (run.session.name, run.id) if run else (team.runtime[args.target].name, None)
     records = [r for r in team.runtime.store.records(agent, run_id) if not isinstance(r.event, TextStreamed)]
-    for record in records[max(0, len(records) - args.n) :]:
+    for record in _last(args.n, records):
         print(log_line(record))  # noqa: T201
 
 
 @command("Show what an agent remembers: its messages.", NAME, LAST)
 def history(team: Team, args: Arguments) -> None:
     """Print the newest messages of a session's history."""
-    messages = team.runtime[args.name].history
-    for line in history_lines(messages[max(0, len(messages) - args.n) :]):
+    for line in history_lines(_last(args.n, team.runtime[args.name].history)):
         print(line)  # noqa: T201
 
 
+def _last(number: int, there: Sequence[T]) -> Sequence[T]:
+    """The last ones; that there are more, or none, is told."""
+    before = max(0, len(there) - max(0, number))
+    if before or not there:
+        print(f"… {before:,} earlier (-n {len(there)} shows all)" if there else "nothing yet")  # noqa: T201
+    return there[before:]
+
+
 @command(
-    "Show an agent's config with where each value came from; FIELD=VALUE sets one for this session.",
-    NAME,
+    "Show an agent's config, or what holds for all, with where each value came from; FIELD=VALUE sets one for this session.",
+    arg("name", metavar="NAME", nargs="?", help="an agent"),
     arg("values", metavar="FIELD=VALUE", nargs="*", type=setting, help="a field of AIConfig, its value as in YAML"),
 )
 def config(team: Team, args: Arguments) -> None:
     """Set what is given, then display every value with its source."""
     from IPython.display import display
 
-    session = team.runtime[args.name]
+    field, equals, _ = (args.name or "").partition("=")
+    if equals:
+        raise ConfigError(
+            f"whose config? %{team.root} config NAME {field}=… sets it for one agent, whisper_nb.configure({field}=…) for all"
+        )
     if args.values:
+        session = team.runtime[args.name]
         session.configure(session.configured.values() | settings(args.values))
     layer = team.runtime.explain(args.name)
     rows = config_rows(layer, team.runtime.keys)
     bundle = table_bundle(rows, "nothing is set", stale=False)
     unset = [name for name in KINDS if name not in {row["field"] for row in rows}]
-    display(_noted(bundle, f"not set: {', '.join(unset)}" if unset else ""), raw=True)
+    whose = "" if args.name else f"of an agent that says nothing else; %{team.root} config NAME shows one agent's; "
+    display(_noted(bundle, f"{whose}not set: {', '.join(unset)}"), raw=True)
 
 
 @command(
@@ -343,15 +347,8 @@ def trust(team: Team, args: Arguments) -> None:
             print(f"loop: {where} holds from the kernel's next start on; %{team.root} loop {where} moves agents now")  # noqa: T201
     else:
         team.runtime.refresh()  # its news are among what is shown
-        for line in trust_lines(project, _now(team), team.runtime.keys, team.root):
+        for line in trust_lines(project, team.resolved(), team.runtime.keys, team.root):
             print(one_line(line))  # noqa: T201
-
-
-def _now(team: Team) -> AIConfig:
-    try:
-        return team.runtime.resolve()
-    except ConfigError:  # of a config that was trusted and is wrong: whoever mends it must be able to look
-        return AIConfig()
 
 
 @command(

@@ -101,6 +101,23 @@ class Team:
             run.result()
         return run
 
+    def show_form(self, given: Sequence[str]) -> None:
+        """Display the form that makes an agent. ConfigError: a flag was given, or there is no notebook."""
+        if given or not self.is_kernel:
+            raise ConfigError(
+                f"%{self.root} new NAME … says its name first; in a notebook, %{self.root} new alone shows a form"
+            )
+        from IPython.display import display
+
+        display(self.runtime.new_agent_form())
+
+    def resolved(self) -> AIConfig:
+        """The config of an agent that says nothing itself; empty where what was trusted is wrong, so that one can look."""
+        try:
+            return self.runtime.resolve()
+        except ConfigError:
+            return AIConfig()
+
     def take_up_edits(self) -> None:
         """Take up what has changed in the project's files, and say what was not."""
         for line in self.runtime.refresh():
