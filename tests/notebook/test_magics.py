@@ -8,7 +8,7 @@ import pytest
 from inprocess import Notebook
 from IPython.core.interactiveshell import InteractiveShell
 
-from whisper_nb import Agent, RunFailed, Runtime
+from whisper_nb import Agent, Rule, RunFailed, Runtime, ScriptedModel
 from whisper_nb.home import Home
 from whisper_nb.notebook import magics
 from whisper_nb.notebook.commands import COMMANDS, overview
@@ -271,8 +271,16 @@ async def test_a_run_in_a_prompt_that_fails_is_named(notebook: Notebook) -> None
         await notebook["more"]
 
 
-async def test_a_cell_without_work_sends_nothing(notebook: Notebook) -> None:
-    assert "empty prompt" in notebook.error("%%agent bob\n\n   \n")
+@pytest.mark.parametrize("cell", ["%%agent bob", "%%agent bob\n\n   \n", "%agent ask bob", "%%agent bob --dry-run\n"])
+async def test_a_cell_without_work_sends_nothing_and_says_what_to_write(notebook: Notebook, cell: str) -> None:
+    assert notebook.error(cell) == (
+        "an empty prompt: write what bob is to do in the lines beneath %%agent bob, or in one line: %agent ask bob PROMPT"
+    )
+
+
+async def test_work_that_stands_on_the_line_of_a_cell_is_told_its_place(notebook: Notebook) -> None:
+    why = "one word too many: 'count'; the prompt stands in the lines beneath, text with spaces in double quotes"
+    assert why in notebook.error("%%agent bob count the rows\n")
 
 
 # Waiting: what blocks is tested with real loops in test_blocking and with real kernels
@@ -282,10 +290,19 @@ async def test_wait_says_how_the_runs_that_it_names_ended(notebook: Notebook) ->
     notebook.run("%%agent bob -o good\nhello")
     notebook.run("%%agent bob -o bad\nfail")
     await ended(notebook["good"], notebook["bad"])
-    assert notebook.error("%agent wait") == "1 succeeded, 1 failed (bob#2); bob#2 failed: no more"
+    assert notebook.error("%agent wait", 2) == "1 succeeded, 1 failed (bob#2)\nbob#2 failed: no more"
     assert notebook.run("%agent wait") == "nothing to wait for\n"
     assert notebook.run("%agent wait bob#1 good") == "1 succeeded\n"
-    assert notebook.error("%agent wait bad") == "1 failed (bob#2); bob#2 failed: no more"
+    assert notebook.error("%agent wait bad", 2) == "1 failed (bob#2)\nbob#2 failed: no more"
+
+
+async def test_each_run_that_failed_has_a_line(notebook: Notebook) -> None:
+    notebook.runtime.models["offline/test"] = ScriptedModel([Rule("(.*)", error="no\nmore")])
+    notebook.run("%%agent bob -o one\na")
+    notebook.run("%%agent bob -o two\nb")
+    await ended(notebook["one"], notebook["two"])
+    said = notebook.error("%agent wait", 3)
+    assert said == "2 failed (bob#1, bob#2)\nbob#1 failed: no ⏎ more\nbob#2 failed: no ⏎ more"
 
 
 async def test_without_a_way_to_block_waiting_says_what_to_write(notebook: Notebook) -> None:
@@ -527,6 +544,9 @@ async def test_a_foreign_magic_keeps_its_name(
     assert team.root == "whisper"
     shell.run_cell("%agent x" if kind == "line" else "%%agent x\ny")
     assert "foreign" in capsys.readouterr().out
+    if kind == "cell":
+        shell.run_cell("%%agent x")
+        assert "%%agent is a cell magic, but the cell body is empty" in capsys.readouterr().err
     shell.run_cell("%whisper new bob")
     assert "bob is ready" in capsys.readouterr().out
     shell.run_cell("%whisper bob")
@@ -552,6 +572,7 @@ async def test_taking_the_magics_off_leaves_agents_at_work(notebook: Notebook) -
     for name in ("agent", "agents", "whisper"):
         assert notebook.shell.find_line_magic(name) is None
         assert notebook.shell.find_cell_magic(name) is None
+    assert "Cell magic `%%agent` not found" in notebook.error("%%agent bob")
     assert await notebook["ans"] == "heard: hello"
 
 
@@ -592,7 +613,7 @@ async def test_a_wait_for_an_agent_tells_of_runs_that_ended_before(notebook: Not
     notebook.run("%%agent amy -o good\nhello")
     await ended(notebook["good"], notebook["bad"])
     assert notebook.run("%agent wait amy") == "1 succeeded\n"
-    assert notebook.error("%agent wait") == "1 failed (bob#1); bob#1 failed: no more"
+    assert notebook.error("%agent wait", 2) == "1 failed (bob#1)\nbob#1 failed: no more"
 
 
 async def test_an_offline_model_that_does_not_exist_makes_no_agent(notebook: Notebook) -> None:

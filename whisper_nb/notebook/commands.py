@@ -179,7 +179,7 @@ def wait(team: Team, args: Arguments) -> None:
     runs = team.to_wait_for(args.runs)
     team.wait(runs, args.timeout)
     if failed := [run for run in runs if run.status == "failed"]:
-        raise RunFailed("; ".join([outcome(runs), *(f"{run.id} failed: {run.error}" for run in failed)]))
+        raise RunFailed("\n".join([outcome(runs), *(one_line(f"{run.id} failed: {run.error}") for run in failed)]))
     print(outcome(runs))  # noqa: T201
 
 

@@ -65,7 +65,10 @@ class Command:
         for word in unknown:
             if _FLAG.match(word):
                 parser.error(f"unknown flag {word.partition('=')[0]}{self._nearest(word)}")
-            parser.error(f"one word too many: {word!r}; text with spaces goes in double quotes")
+            lines = "the prompt stands in the lines beneath, " if self is CELL else ""
+            parser.error(
+                f"one word too many: {word!r}; {lines}text with spaces{' goes' * (not lines)} in double quotes"
+            )
         return arguments
 
     @property

@@ -37,6 +37,11 @@ class Names:
         """The one to tell people."""
         return self.roots[0]
 
+    def with_body(self, lines: list[str]) -> list[str]:
+        """A cell that is `%%agent …` alone, with an empty line beneath: else IPython answers it, with a remedy that is none."""
+        first = lines[0].split(None, 1)[:1] if len(lines) == 1 else []
+        return [*lines, "\n"] if first in [[f"%%{root}"] for root in self.roots] else lines
+
 
 def register(shell: InteractiveShell, team: Team) -> Names:
     """Register the magics. A name that another extension owns is left to it; `%whisper` and `%%whisper` always are ours."""
@@ -48,11 +53,14 @@ def register(shell: InteractiveShell, team: Team) -> Names:
     for name in lists:
         shell.register_magic_function(panel, "line", name)
     team.root = roots[0]
-    return Names(roots, lists)
+    names = Names(roots, lists)
+    shell.input_transformer_manager.line_transforms.insert(0, names.with_body)  # before IPython's own of cell magics
+    return names
 
 
 def unregister(shell: InteractiveShell, names: Names) -> None:
     """Take the magics off again."""
+    shell.input_transformer_manager.line_transforms.remove(names.with_body)
     for kind, owned in (("line", (*names.roots, *names.lists)), ("cell", names.roots)):
         for name in owned:
             shell.magics_manager.magics[kind].pop(name, None)

@@ -81,6 +81,11 @@ class Team:
         config = AIConfig.of(order.config)
         parts = self.parts(order.prompt, local_ns) if order.interpolate else [order.prompt]
         parts = [*parts, *(image(word, {**self.shell.user_ns, **(local_ns or {})}) for word in order.images)]
+        if not any(part.strip() if isinstance(part, str) else part for part in parts):
+            raise ConfigError(
+                f"an empty prompt: write what {order.name} is to do in the lines beneath %%{self.root} {order.name}, "
+                f"or in one line: %{self.root} ask {order.name} PROMPT"
+            )
         if order.dry_run:
             print(_preview(session, parts, config))  # noqa: T201
             return None
