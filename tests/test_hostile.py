@@ -199,8 +199,11 @@ def test_what_a_hostile_repository_says_is_held_back_in_one_line(visit: Visit, n
         [True] if REPOSITORIES[name].held else []
     )
     assert "held back" not in visit.working, "it is said once"
-    codes = re.findall(r"^To use just this: %agent trust (\w+)$", visit.working, re.MULTILINE)
-    assert codes == ([visit["code"]] if lines else [])
+    # What is wrong altogether has no code.
+    codes = re.findall(
+        r"^(?:To use just this: %agent trust (\w+)|Mend .* again: %agent trust)$", visit.working, re.MULTILINE
+    )
+    assert codes in ([[visit["code"]], [""]] if lines else [[]])
 
 
 def test_a_hostile_repository_that_was_trusted_still_gets_nothing_that_may_not_be(visit: Visit, name: str) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from whisper_nb.config import AIConfig
 from whisper_nb.errors import ConfigError, masked
-from whisper_nb.keys import Key, Keys, Vault, is_literal, reference_to, variable_of
+from whisper_nb.keys import Key, Keys, Vault, is_literal, is_written_in, reference_to, variable_of
 
 CANARY = "sk-canary-0123456789abcdef"
 
@@ -125,6 +125,13 @@ def test_it_is_the_same_config_when_it_is_written_again(literal: AIConfig) -> No
     assert again == literal
     with pytest.warns(UserWarning, match="written out"):
         assert AIConfig(model="openai/x", api_key=f"{CANARY}0") != literal
+
+
+def test_it_is_known_where_it_is_written(literal: AIConfig) -> None:
+    assert is_written_in(f"api_key={CANARY}", literal.api_key)
+    assert not is_written_in("api_key={{ key }}", literal.api_key)
+    assert not is_written_in("os.environ/MY_KEY", "os.environ/MY_KEY")
+    assert not is_written_in("", None)
 
 
 def test_what_is_made_of_it_warns_no_more(literal: AIConfig) -> None:

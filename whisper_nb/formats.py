@@ -42,8 +42,8 @@ _DEAD = ("cache",)
 #: OpenRouter's headers for who is calling, by the names that AIWhisperer gave them.
 _HEADERS = {"site_url": "HTTP-Referer", "app_name": "X-Title"}
 LITERAL_KEY = (
-    "a key is written out: it works, and is never shown or saved, but better put it into an environment variable "
-    "and write os.environ/NAME"
+    "a key is written out: it works, but whoever gets the file or the notebook in which it stands has it; delete it there, "
+    "put it into an environment variable, and write os.environ/NAME"
 )
 
 

@@ -71,7 +71,7 @@ def _shown_by(source: object, name: str) -> bytes:
         data = data[0] if isinstance(data, tuple) else data
         return base64.b64decode(data) if isinstance(data, str) else bytes(data)
     except Exception as error:
-        raise ConfigError(f"{name} of this {type(source).__name__} fails: {_reason(error)}") from None
+        raise ConfigError(f"{name} of this {type(source).__name__} fails: {reason(error)}") from None
 
 
 def is_picture(value: object) -> bool:
@@ -115,7 +115,7 @@ def _drawn(figure: Any) -> Image:
     try:
         figure.savefig(file, format="png", bbox_inches="tight")  # as a notebook shows it
     except Exception as error:
-        raise ConfigError(f"the figure cannot be drawn: {_reason(error)}") from None
+        raise ConfigError(f"the figure cannot be drawn: {reason(error)}") from None
     return _recognized(file.getvalue(), "the figure", "give it fewer dpi")
 
 
@@ -128,7 +128,7 @@ def _painted(image: Any) -> Image:
             image = image.convert(_BECOMES.get(image.mode, "RGB"))
         image.save(file, format=kind)
     except Exception as error:
-        raise ConfigError(f"the PIL image cannot be saved as {kind}: {_reason(error)}") from None
+        raise ConfigError(f"the PIL image cannot be saved as {kind}: {reason(error)}") from None
     return _recognized(file.getvalue(), "the PIL image", "make it smaller with image.thumbnail((2048, 2048))")
 
 
@@ -168,7 +168,8 @@ def _recognized(data: bytes, name: str, smaller: str = "make it smaller") -> Ima
     raise ConfigError(f"{name}: no kind of image that providers take; {ALLOWED}; PIL.Image.open reads many others")
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
+    """What an error says, in one line of no great length."""
     text = " ".join(said(error).split())
     return f"{type(error).__name__}: {text if len(text) <= _REASON else f'{text[: _REASON - 1]}…'}"
 

@@ -76,6 +76,12 @@ def is_literal(reference: str | None) -> bool:
     return bool(reference) and str(reference).startswith(_LITERAL)
 
 
+def is_written_in(text: str, reference: object) -> bool:
+    """Whether a text holds the key that a reference stands for, where that was written out."""
+    key = _vault.get(str(reference))
+    return key is not None and key.reveal() in text
+
+
 def variable_of(reference: str | None) -> str:
     """The environment variable that a reference names; empty for none."""
     return str(reference or "").removeprefix(_ENVIRONMENT) if (reference or "").startswith(_ENVIRONMENT) else ""

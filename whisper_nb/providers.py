@@ -83,3 +83,8 @@ def canonical(model: str, provider: str = "") -> str:
     before, slash, rest = model.partition("/")
     prefixed = slash and before == provider and (provider != "openrouter" or "/" in rest)
     return model if prefixed else f"{provider}/{model}"
+
+
+def known_models() -> list[str]:
+    """Models worth proposing where a model is typed; any of LiteLLM's is allowed."""
+    return ["offline/echo", *(provider.model for provider in PROVIDERS.values() if provider.model)]

@@ -30,14 +30,14 @@ async def test_the_same_text_in_another_cell_is_another_run(kernel: Kernel) -> N
     cell = await kernel.run("%%agent bob -o two\nforever", "c2")
     assert cell.text == ""
     assert await kernel.value("[one.done, two.done]") == [False, False]
-    await kernel.run("%agent cancel")
+    await kernel.run("%agent cancel --all")
 
 
 async def test_where_a_front_end_does_not_name_its_cells_the_same_text_is_the_same_cell(kernel: Kernel) -> None:
     await kernel.run("%%agent bob\nforever")
     assert "bob#1, which this cell launched before" in (await kernel.run("%%agent bob\nforever")).text
     assert (await kernel.run("%%agent bob\nforever and more")).text == ""
-    await kernel.run("%agent cancel")
+    await kernel.run("%agent cancel --all")
 
 
 async def test_launches_of_one_execution_do_not_cancel_each_other_and_a_rerun_cancels_them_all(kernel: Kernel) -> None:
@@ -57,7 +57,7 @@ async def test_a_rerun_that_sends_nothing_cancels_nothing(kernel: Kernel) -> Non
     await kernel.send("%%agent bob\n{{ nobody }}", "c1").error()
     await kernel.send("%%agent nobody\nhello", "c1").error()
     assert await kernel.value("ans.done") is False
-    await kernel.run("%agent cancel")
+    await kernel.run("%agent cancel --all")
 
 
 async def test_run_all_twice(kernel: Kernel) -> None:
@@ -137,7 +137,7 @@ async def test_completion(kernel: Kernel) -> None:
     assert set(await completed(kernel, "%%agent ")) >= {"%%agent bob", "%%agent amy"}
     assert await completed(kernel, "%%agent bob --priority ur") == ["%%agent bob --priority urgent"]
     assert await completed(kernel, "%agent new eve --model offline/e") == ["%agent new eve --model offline/echo"]
-    await kernel.run("%agent cancel")
+    await kernel.run("%agent cancel --all")
 
 
 async def test_a_question_is_work_and_not_a_call_for_help(kernel: Kernel) -> None:
@@ -157,7 +157,7 @@ async def test_reloading_keeps_agents_runs_and_what_cells_show(kernel: Kernel) -
     again = await kernel.run("%%agent bob -o ans\nhi", "c1")
     assert "bob#2, which this cell launched before" in again.text
     assert len(again.displays) == 1
-    await kernel.run("%agent cancel\n%unload_ext whisper_nb")
+    await kernel.run("%agent cancel --all\n%unload_ext whisper_nb")
     assert "`%agent` not found" in await kernel.send("%agent").error()
     await kernel.run("%load_ext whisper_nb\n%agent")
 

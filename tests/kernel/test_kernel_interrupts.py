@@ -83,7 +83,7 @@ async def test_an_interrupt_of_a_blocking_launch_keeps_the_run(kernel: Kernel) -
     await kernel.interrupt()
     await cell.error()
     assert await kernel.value("ans.status") == "running"
-    await kernel.run("%agent cancel\n%agent wait ans")
+    await kernel.run("%agent cancel --all\n%agent wait ans")
     assert await kernel.value("ans.status") == "cancelled"
 
 

@@ -41,7 +41,7 @@ async def test_text_streams_into_the_launching_cell_while_others_run_and_print(k
     in_background = [message for message in painted if message.parent == launch.id]
     assert len(in_background) >= len(painted) - 1, "all but the one of the cell that ended meanwhile"
     assert other.text == "".join(f"other {n}\n" for n in range(8))
-    await kernel.run("%agent cancel")
+    await kernel.run("%agent cancel --all")
 
 
 async def test_updates_are_ten_a_second_at_most(kernel: Kernel) -> None:

@@ -236,7 +236,7 @@ async def test_agents_at_work_do_not_move(kernel: Kernel) -> None:
     assert "bob is at work, and agents move to another loop at rest: wait for their runs (%agent wait)" in said
     assert (await kernel.run("%agent loop")).text == "agents live on a loop in their own thread\n"
     assert "invalid choice: 'mars'" in await kernel.send("%agent loop mars").error()
-    await kernel.run("%agent cancel\n%agent wait\n%agent loop notebook")
+    await kernel.run("%agent cancel --all\n%agent wait\n%agent loop notebook")
 
 
 async def test_a_project_that_is_trusted_may_choose_the_thread(tmp_path: Path) -> None:

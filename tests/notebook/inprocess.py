@@ -42,14 +42,14 @@ class Notebook:
         assert err == ""
         return out
 
-    def error(self, code: str) -> str:
-        """Run a cell that must fail with a UsageError; the one line that the user sees of it."""
+    def error(self, code: str, lines: int = 1) -> str:
+        """Run a cell that must fail with a UsageError; the line, or lines, that the user sees of it."""
         self.capsys.readouterr()
         assert not self.shell.run_cell(code).success
         out, err = self.capsys.readouterr()
         assert out == ""
         assert err.startswith("UsageError: ")
-        assert err.count("\n") == 1, "an error of a magic is one line"
+        assert err.count("\n") == lines, "an error of a magic is one line"
         return err.removeprefix("UsageError: ").strip()
 
     @property

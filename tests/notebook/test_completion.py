@@ -68,6 +68,20 @@ async def test_what_the_tab_key_finds(notebook: Notebook, typed: str, found: lis
     assert sorted(words) == sorted(found)
 
 
+async def test_each_word_has_a_type(notebook: Notebook) -> None:
+    def types(typed: str) -> set[tuple[str, str]]:
+        with provisionalcompleter():
+            return {(item.text, item.type) for item in notebook.shell.Completer.completions(typed, len(typed))}
+
+    assert ("wait", "command") in types("%agent wa")
+    assert {("bob", "agent"), ("bob#1", "run"), ("ans", "run"), ("--all", "flag")} <= types("%agent cancel ")
+    assert types("%agent config bob temp") == {("temperature=", "field")}
+    assert types("%agent new x --model offline/") == {("offline/echo", "model")}
+    assert types("%agent new x --tools lo") == {("look", "function")}
+    assert ("high", "value") in types("%%agent bob --priority ")
+    assert ("thread", "value") in types("%agent loop ")
+
+
 async def test_nothing_else_stands_between_the_subcommands(notebook: Notebook) -> None:
     assert sorted(completed(notebook, "%agent ")) == sorted(f"%agent {name}" for name in COMMANDS)
 

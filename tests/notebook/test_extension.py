@@ -255,7 +255,7 @@ def test_waiting_and_interrupting_at_the_prompt(prompt: Prompt) -> None:
     prompt.says("stopped waiting (interrupted); still at work: bob#1", "In [6]:")
     prompt.enter("print('<', ans.status, '>')")
     prompt.says("< running >", "In [7]:")
-    prompt.enter("%agent cancel")
+    prompt.enter("%agent cancel --all")
     prompt.says("bob#1 cancelled", "In [8]:")
     prompt.enter("%agent wait ans")
     prompt.says("1 cancelled (bob#1)", "In [9]:")

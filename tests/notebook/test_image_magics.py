@@ -25,6 +25,7 @@ async def notebook(notebook: Notebook, tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     (tmp_path / "plot.png").write_bytes(PNG)
     (tmp_path / "my photo.jpg").write_bytes(JPEG)
+    (tmp_path / "broken.png").write_bytes(PNG[:14])
     notebook.shell.user_ns |= {
         "fig": Figure(),
         "ax": Axes(Figure()),
@@ -100,13 +101,16 @@ async def test_a_figure_is_sent_as_it_was_when_the_cell_ran(notebook: Notebook) 
 @pytest.mark.parametrize(
     ("code", "says"),
     [
+        ("--image figg", "--image figg: no variable 'figg', and no file 'figg'; allowed are a matplotlib figure"),
+        ("--image nothing.png", "--image nothing.png: no variable 'nothing', and no file 'nothing.png'; allowed are"),
+        ("--image a/b.png", "--image a/b.png: no variable 'a', and no file 'a/b.png'; allowed are"),
+        ("--image 'my plot.png'", "--image my plot.png: no file 'my plot.png'; allowed are"),
+        ("--image figs[7]", "--image figs[7]: IndexError: list index out of range, and no file 'figs[7]'; allowed are"),
         (
-            "--image figg",
-            "--image figg: as an expression NameError: name 'figg' is not defined; as a file: no file 'figg'",
+            "--image broken.png",
+            "--image broken.png: 'broken.png': the header of this image/png is broken, or breaks off",
         ),
-        ("--image nothing.png", "as a file: no file 'nothing.png'"),
-        ("--image a/b.png", "as a file: no file 'a/b.png'"),
-        ("--image 5", "int is no kind of image: allowed are a matplotlib figure"),
+        ("--image 5", "--image 5: int is no kind of image: allowed are a matplotlib figure"),
         ("--image bob", "no file 'bob'"),
         ("--image {{ fig }}", "{{ fig }} is an image: write --image fig, without braces"),
         ("--image https://example.org/a.png", "nothing is fetched"),

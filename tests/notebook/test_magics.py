@@ -8,7 +8,7 @@ import pytest
 from inprocess import Notebook
 from IPython.core.interactiveshell import InteractiveShell
 
-from whisper_nb import Agent, RunFailed, Runtime
+from whisper_nb import Agent, Rule, RunFailed, Runtime, ScriptedModel
 from whisper_nb.home import Home
 from whisper_nb.notebook import magics
 from whisper_nb.notebook.commands import COMMANDS, overview
@@ -136,6 +136,46 @@ async def test_bad_input_is_one_line_that_says_what_is_wrong(notebook: Notebook,
     assert notebook.runtime["bob"].runs == ()
 
 
+# A key that is written out
+
+KEY = "sk-0123456789abcdefghij"
+LINES = (
+    f"%agent new amy --set api_key={KEY}",
+    f"%agent config bob api_key={KEY}",
+    f"%agent ask bob --dry-run --set api_key={KEY} hi",
+    f"%%agent bob --dry-run --set api_key={KEY}\nhi",
+)
+
+
+@pytest.mark.parametrize("line", LINES)
+async def test_a_key_in_a_cell_is_told_each_time_and_as_a_note(notebook: Notebook, line: str) -> None:
+    for _ in range(3):
+        said = notebook.run(line)
+        assert said.startswith("note: a key stands in this cell, and is saved with the notebook: delete it here, ")
+        assert "write api_key=os.environ/NAME" in said.splitlines()[0]
+        assert KEY not in said
+
+
+@pytest.mark.parametrize("line", LINES)
+@pytest.mark.parametrize("said", ["{{ mine }}", "os.environ/MY_KEY", "${MY_KEY}", "null"])
+async def test_of_a_key_that_stands_elsewhere_nothing_is_told(notebook: Notebook, line: str, said: str) -> None:
+    notebook.run(f"mine = {KEY!r}")
+    assert "note: a key" not in notebook.run(line.replace(KEY, said))
+
+
+async def test_a_value_that_is_no_key_is_told_as_such(notebook: Notebook) -> None:
+    assert "api_key is not text" in notebook.error("%agent config bob api_key=5")
+    assert "api_key is the name of a variable" in notebook.error("%agent config bob api_key=MY_KEY")
+
+
+async def test_a_field_as_a_flag_is_told_how_to_set_it_and_its_value_is_not_repeated(notebook: Notebook) -> None:
+    for line in ("--api-key zq7Wb0123", "--api-key=zq7Wb0123", "--api_key=zq7Wb0123"):
+        said = notebook.error(f"%agent new amy {line}")
+        assert "; --set api_key=… sets this field" in said
+        assert "zq7Wb" not in said
+    assert "; --set seed=… sets this field" in notebook.error("%agent ask bob --seed 3 hi")
+
+
 # Giving work
 
 
@@ -231,8 +271,16 @@ async def test_a_run_in_a_prompt_that_fails_is_named(notebook: Notebook) -> None
         await notebook["more"]
 
 
-async def test_a_cell_without_work_sends_nothing(notebook: Notebook) -> None:
-    assert "empty prompt" in notebook.error("%%agent bob\n\n   \n")
+@pytest.mark.parametrize("cell", ["%%agent bob", "%%agent bob\n\n   \n", "%agent ask bob", "%%agent bob --dry-run\n"])
+async def test_a_cell_without_work_sends_nothing_and_says_what_to_write(notebook: Notebook, cell: str) -> None:
+    assert notebook.error(cell) == (
+        "an empty prompt: write what bob is to do in the lines beneath %%agent bob, or in one line: %agent ask bob PROMPT"
+    )
+
+
+async def test_work_that_stands_on_the_line_of_a_cell_is_told_its_place(notebook: Notebook) -> None:
+    why = "one word too many: 'count'; the prompt stands in the lines beneath, text with spaces in double quotes"
+    assert why in notebook.error("%%agent bob count the rows\n")
 
 
 # Waiting: what blocks is tested with real loops in test_blocking and with real kernels
@@ -242,10 +290,19 @@ async def test_wait_says_how_the_runs_that_it_names_ended(notebook: Notebook) ->
     notebook.run("%%agent bob -o good\nhello")
     notebook.run("%%agent bob -o bad\nfail")
     await ended(notebook["good"], notebook["bad"])
-    assert notebook.error("%agent wait") == "1 succeeded, 1 failed (bob#2); bob#2 failed: no more"
+    assert notebook.error("%agent wait", 2) == "1 succeeded, 1 failed (bob#2)\nbob#2 failed: no more"
     assert notebook.run("%agent wait") == "nothing to wait for\n"
     assert notebook.run("%agent wait bob#1 good") == "1 succeeded\n"
-    assert notebook.error("%agent wait bad") == "1 failed (bob#2); bob#2 failed: no more"
+    assert notebook.error("%agent wait bad", 2) == "1 failed (bob#2)\nbob#2 failed: no more"
+
+
+async def test_each_run_that_failed_has_a_line(notebook: Notebook) -> None:
+    notebook.runtime.models["offline/test"] = ScriptedModel([Rule("(.*)", error="no\nmore")])
+    notebook.run("%%agent bob -o one\na")
+    notebook.run("%%agent bob -o two\nb")
+    await ended(notebook["one"], notebook["two"])
+    said = notebook.error("%agent wait", 3)
+    assert said == "2 failed (bob#1, bob#2)\nbob#1 failed: no ⏎ more\nbob#2 failed: no ⏎ more"
 
 
 async def test_without_a_way_to_block_waiting_says_what_to_write(notebook: Notebook) -> None:
@@ -322,15 +379,36 @@ async def test_cancel_by_run_by_variable_by_agent_and_all(notebook: Notebook) ->
     await ended(notebook["a"], notebook["b"])
     assert notebook.run("%agent cancel a bob") == "bob#3, bob#4 cancelled\n"
     await ended(notebook["c"], notebook["d"])
-    assert notebook.run("%agent cancel") == "nothing to cancel\n"
+    assert notebook.run("%agent cancel bob") == "nothing to cancel\n"
     assert [run.status for run in notebook.runtime["bob"].runs] == ["cancelled"] * 4
+
+
+async def test_cancel_without_a_name_cancels_nothing_and_says_what_there_is(notebook: Notebook) -> None:
+    assert "say which runs or agents, or --all for all runs: there are none" in notebook.error("%agent cancel")
+    assert notebook.run("%agent cancel --all") == "nothing to cancel\n"
+    notebook.run("%agent pause bob")
+    for name in "ab":
+        notebook.run(f"%%agent bob -o {name}\nhello")
+    for line in ("", " bob --all"):
+        assert "or --all for all runs: bob#1, bob#2" in notebook.error(f"%agent cancel{line}")
+    assert not notebook["a"].done
+    assert notebook.run("%agent cancel --all") == "bob#1, bob#2 cancelled\n"
+    await ended(notebook["a"], notebook["b"])
+
+
+async def test_of_many_runs_a_few_are_named(notebook: Notebook) -> None:
+    notebook.run("%agent pause bob\nfor n in range(30): rt_run = get_ipython().run_line_magic('agent', 'ask bob hi')")
+    assert notebook.run("%agent cancel bob").endswith("bob#19, bob#20 and 10 more cancelled\n")
+    await ended(*notebook.runtime["bob"].runs)
 
 
 async def test_stop_all_stops_everybody(notebook: Notebook) -> None:
     notebook.run("%agent new amy")
+    notebook.run("%agent pause amy")
     notebook.run("%%agent amy -o ans\nhello")
-    assert notebook.run("%agent stop --all") == "bob: stopped\namy: stopped\n"
-    await ended(notebook["ans"])
+    notebook.run("%%agent amy -o more\nhello")
+    assert notebook.run("%agent stop --all") == "bob: stopped\namy: stopped; amy#1, amy#2 cancelled\n"
+    await ended(notebook["ans"], notebook["more"])
     assert notebook["ans"].status == "cancelled"
     assert "was stopped; `%agent resume bob`" in notebook.error("%agent ask bob hi")
 
@@ -416,8 +494,14 @@ async def test_log_shows_the_last_events(notebook: Notebook) -> None:
     assert [line.split()[2] for line in lines] == ["queued,", "started", "replied", "succeeded"]
     assert notebook.run("%agent log bob#1") == notebook.run("%agent log ans") == notebook.run("%agent log bob")
     assert all(re.match(r"\d\d:\d\d:\d\d  bob#1 ", line) for line in lines)
-    assert notebook.run("%agent log bob -n 1").splitlines() == lines[-1:]
-    assert notebook.run("%agent log bob -n 0") == ""
+    assert notebook.run("%agent log bob -n 4").splitlines() == lines
+    told = "… 3 earlier (-n 4 shows all)"
+    assert notebook.run("%agent log bob -n 1").splitlines() == [told, *lines[-1:]]
+    assert notebook.run("%agent log bob -n 0") == "… 4 earlier (-n 4 shows all)\n"
+
+
+async def test_where_nothing_happened_that_is_told(notebook: Notebook) -> None:
+    assert notebook.run("%agent log bob") == notebook.run("%agent history bob") == "nothing yet\n"
 
 
 async def test_help_lists_all_commands_and_explains_each(notebook: Notebook) -> None:
@@ -460,6 +544,9 @@ async def test_a_foreign_magic_keeps_its_name(
     assert team.root == "whisper"
     shell.run_cell("%agent x" if kind == "line" else "%%agent x\ny")
     assert "foreign" in capsys.readouterr().out
+    if kind == "cell":
+        shell.run_cell("%%agent x")
+        assert "%%agent is a cell magic, but the cell body is empty" in capsys.readouterr().err
     shell.run_cell("%whisper new bob")
     assert "bob is ready" in capsys.readouterr().out
     shell.run_cell("%whisper bob")
@@ -485,6 +572,7 @@ async def test_taking_the_magics_off_leaves_agents_at_work(notebook: Notebook) -
     for name in ("agent", "agents", "whisper"):
         assert notebook.shell.find_line_magic(name) is None
         assert notebook.shell.find_cell_magic(name) is None
+    assert "Cell magic `%%agent` not found" in notebook.error("%%agent bob")
     assert await notebook["ans"] == "heard: hello"
 
 
@@ -525,7 +613,7 @@ async def test_a_wait_for_an_agent_tells_of_runs_that_ended_before(notebook: Not
     notebook.run("%%agent amy -o good\nhello")
     await ended(notebook["good"], notebook["bad"])
     assert notebook.run("%agent wait amy") == "1 succeeded\n"
-    assert notebook.error("%agent wait") == "1 failed (bob#1); bob#1 failed: no more"
+    assert notebook.error("%agent wait", 2) == "1 failed (bob#1)\nbob#1 failed: no more"
 
 
 async def test_an_offline_model_that_does_not_exist_makes_no_agent(notebook: Notebook) -> None:
@@ -541,8 +629,9 @@ async def test_history_shows_what_an_agent_remembers(notebook: Notebook) -> None
     notebook.run("%%agent bob -o ans\nhello")
     await notebook["ans"]
     assert notebook.run("%agent history bob").splitlines()[0] == "user: hello"
+    assert notebook.run("%agent history bob -n 1").splitlines()[0] == "… 1 earlier (-n 2 shows all)"
     notebook.run("%agent reset --all")
-    assert notebook.run("%agent history bob") == ""
+    assert notebook.run("%agent history bob") == "nothing yet\n"
 
 
 async def test_an_agents_name_in_place_of_a_command(notebook: Notebook) -> None:

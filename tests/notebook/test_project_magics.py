@@ -90,6 +90,37 @@ def test_trust_shows_what_would_change_and_trusts_nothing(notebook: Notebook) ->
     assert notebook.runtime.resolve().model == "openai/gpt-4o-mini"
 
 
+@pytest.mark.parametrize("broken", ["model: [offline/test", "temperature: 9\n", "modle: offline/test\n"])
+def test_a_broken_config_is_shown_and_no_code_is_offered(notebook: Notebook, project: Path, broken: str) -> None:
+    (project / "config/main.yaml").write_text(broken)
+    said = notebook.run("%agent trust").splitlines()
+    assert "  config/main.yaml, for all agents: wrong" in said
+    assert [line for line in said if line.startswith("  ! config/main.yaml:1: ")]
+    assert said[-1] == "Mend config/main.yaml: until then no agent could run. Then look again: %agent trust"
+    assert "To use" not in "".join(said)
+    (project / "config/main.yaml").write_text(MAIN)
+    trust(notebook)
+
+
+def test_a_broken_edit_is_shown_and_what_was_trusted_is_not_told_as_gone(notebook: Notebook, project: Path) -> None:
+    trust(notebook)
+    (project / "config/main.yaml").write_text("temperature: 9\n")
+    (project / "agents/bob.yaml").write_text("ai_config: {seed: x}\n")
+    said = notebook.run("%agent trust").splitlines()
+    assert "  config/main.yaml, for all agents: wrong; what you trusted of it holds on" in said
+    assert "  agent bob (agents/bob.yaml:1): wrong; what you trusted of it holds on" in said
+    assert not [line for line in said if line.strip().startswith("- ")]
+    assert said[-1].startswith("To use just this: %agent trust ")
+
+
+def test_of_agents_that_are_all_wrong_no_code_is_offered(notebook: Notebook, project: Path) -> None:
+    (project / "config/main.yaml").unlink()
+    (project / "agents/bob.yaml").write_text("ai_config: {seed: x}\n")
+    said = notebook.run("%agent trust").splitlines()
+    assert "  agent bob (agents/bob.yaml:1): wrong" in said
+    assert said[-1] == "Mend what is marked !: nothing else is there to use. Then look again: %agent trust"
+
+
 async def test_with_its_code_a_project_is_trusted_and_used(notebook: Notebook) -> None:
     assert "is trusted as it is, until one byte of it changes" in trust(notebook)
     notebook.run("%%agent bob -o ans\nhello")
@@ -189,6 +220,25 @@ def test_config_shows_each_value_with_where_it_came_from(notebook: Notebook) -> 
     rows = {row[0]: " ".join(row[1:]) for row in table(notebook)[1:]}
     assert rows["model"] == "openai/x agent amy"
     assert rows["api_key"] == "os.environ/OPENAI_API_KEY env OPENAI_API_KEY"
+
+
+def test_config_without_a_name_shows_what_holds_for_all(notebook: Notebook) -> None:
+    trust(notebook)
+    notebook.run("%agent config")
+    rows = table(notebook)
+    assert ["model", "offline/test", "config/main.yaml:1"] in rows
+    assert ["temperature", "0.25", "config/main.yaml:2"] in rows
+    assert ["token_timeout_s", "120", "default"] in rows
+    told = notebook.shown[-1]["data"]["text/plain"].splitlines()[-1]
+    assert told.startswith("of an agent that says nothing else; %agent config NAME shows one agent's; not set: ")
+
+
+def test_config_of_a_value_without_a_name_says_who_is_missing(notebook: Notebook) -> None:
+    notebook.run("%agent")
+    said = notebook.error("%agent config seed=7")
+    assert "whose config? %agent config NAME seed=… sets it for one agent" in said
+    assert "whisper_nb.configure(seed=…) for all" in said
+    assert "sk-0123" not in notebook.error("%agent config api_key=sk-0123456789abcdefghij")
 
 
 def test_config_sets_values_of_the_session_as_yaml_says_them(notebook: Notebook) -> None:

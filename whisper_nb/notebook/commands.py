@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import difflib
 import html
-from collections.abc import Callable
-from typing import get_args
+from collections.abc import Callable, Sequence
+from typing import TypeVar, get_args
 
-from ..config import KINDS, AIConfig, missing_key
+from ..config import KINDS, missing_key
 from ..errors import ConfigError, RunFailed
 from ..events import TextStreamed
 from ..home import Where
@@ -23,7 +23,9 @@ from .explain import config_rows, cost_rows, model_rows, trust_lines
 from .grammar import CELL, ORDER, SET, Argument, Arguments, Command, Function, arg, described, order, setting, settings
 from .render import history_lines, log_line, one_line, printable, status_line, table_bundle
 from .snapshot import team_rows, team_text
-from .team import Team, outcome
+from .team import Team, ids, outcome
+
+T = TypeVar("T")
 
 COMMANDS: dict[str, Command] = {}
 
@@ -31,7 +33,7 @@ NAME = arg("name", metavar="NAME", help="an agent")
 NAMES = arg("names", metavar="NAME", nargs="*", help="agents")
 ALL = arg("--all", action="store_true", help="all agents")
 TARGET = arg("target", metavar="NAME|RUN", help="an agent, a run id such as bob#3, or a variable")
-RUNS = arg("runs", metavar="NAME|RUN", nargs="*", help="agents, run ids such as bob#3, or variables; none: all of them")
+RUNS = arg("runs", metavar="NAME|RUN", nargs="*", help="agents, run ids such as bob#3, or variables")
 TIMEOUT = arg("--timeout", metavar="S", type=float, help="seconds")
 LAST = arg("-n", metavar="N", type=int, default=20, help="the last N (20)")
 
@@ -79,23 +81,12 @@ def find(word: str, team: Team) -> Command:
 def new(team: Team, args: Arguments) -> None:
     """Create the session that the flags describe, or show the form."""
     if args.name is None:
-        _show_form(team, args)
+        team.show_form([name for name, value in vars(args).items() if value not in (None, [])])
         return
     print(team.runtime.make(described(team, args)))  # noqa: T201
     config = team.runtime[args.name].config
     if variable := missing_key(config, team.runtime.keys):
         print(f"note: {variable} is not set, and {config.model} needs it")  # noqa: T201
-
-
-def _show_form(team: Team, args: Arguments) -> None:
-    given = [name for name, value in vars(args).items() if value not in (None, [])]
-    if given or not team.is_kernel:
-        raise ConfigError(
-            f"%{team.root} new NAME … says its name first; in a notebook, %{team.root} new alone shows a form"
-        )
-    from IPython.display import display
-
-    display(team.runtime.new_agent_form())
 
 
 @command("List the agents: state, queue, tokens, cost, model.")
@@ -179,24 +170,30 @@ def ask(team: Team, args: Arguments) -> Run | None:
 
 
 @command(
-    "Wait in this cell until runs are done, and fail if one did; agents go on whatever ends the wait.", RUNS, TIMEOUT
+    "Wait in this cell until runs, or all, are done, and fail if one did; agents go on whatever ends the wait.",
+    RUNS,
+    TIMEOUT,
 )
 def wait(team: Team, args: Arguments) -> None:
     """Block, then say how many succeeded: the same words whether a run ended before or during the wait."""
     runs = team.to_wait_for(args.runs)
     team.wait(runs, args.timeout)
     if failed := [run for run in runs if run.status == "failed"]:
-        raise RunFailed("; ".join([outcome(runs), *(f"{run.id} failed: {run.error}" for run in failed)]))
+        raise RunFailed("\n".join([outcome(runs), *(one_line(f"{run.id} failed: {run.error}") for run in failed)]))
     print(outcome(runs))  # noqa: T201
 
 
-@command("Cancel runs, queued or running; what they have said stays in run.text.", RUNS)
+@command(
+    "Cancel runs, queued or running; what they have said stays in run.text.",
+    RUNS,
+    arg("--all", action="store_true", help="all runs"),
+)
 def cancel(team: Team, args: Arguments) -> None:
     """Cancel by name."""
-    runs = [run for run in team.runs(args.runs) if not run.done]
+    runs = [run for run in team.runs_to_cancel(args.runs, everything=args.all) if not run.done]
     for run in runs:
         run.cancel()
-    print(f"{', '.join(run.id for run in runs)} cancelled" if runs else "nothing to cancel")  # noqa: T201
+    print(f"{ids(runs)} cancelled" if runs else "nothing to cancel")  # noqa: T201
 
 
 @command(
@@ -207,15 +204,9 @@ def cancel(team: Team, args: Arguments) -> None:
 )
 def move(team: Team, args: Arguments) -> None:
     """Change the order of a queue."""
-    run, before = (name and _run(team, name) for name in (args.run, args.before))
+    run, before = (name and team.the_run(name) for name in (args.run, args.before))
     run.move(priority=args.priority, before=before)
     print(f"{run.id} moved {f'before {before.id}' if before else f'to priority {args.priority}'}")  # noqa: T201
-
-
-def _run(team: Team, name: str) -> Run:
-    if run := team.run(name):
-        return run
-    raise ConfigError(f"{name!r} is not a run: give an id such as bob#3, or a variable that holds a run")
 
 
 @command("Let agents finish their turn and then hold.", NAMES, ALL)
@@ -233,7 +224,13 @@ def resume(team: Team, args: Arguments) -> None:
 @command("End the work of agents, queued and running; they take no more until resume.", NAMES, ALL)
 def stop(team: Team, args: Arguments) -> None:
     """Stop sessions."""
-    _each(team, args, Session.stop, "stopped")
+    _each(team, args, lambda session: team.runtime.home.do(_stop, session), "stopped")
+
+
+def _stop(session: Session) -> str:
+    ending = session.unfinished
+    session.stop()
+    return f"stopped; {ids(ending)} cancelled" if ending else ""
 
 
 @command(
@@ -272,35 +269,48 @@ def log(team: Team, args: Arguments) -> None:
     run = team.run(args.target)
     agent, run_id = (run.session.name, run.id) if run else (team.runtime[args.target].name, None)
     records = [r for r in team.runtime.store.records(agent, run_id) if not isinstance(r.event, TextStreamed)]
-    for record in records[max(0, len(records) - args.n) :]:
+    for record in _last(args.n, records):
         print(log_line(record))  # noqa: T201
 
 
 @command("Show what an agent remembers: its messages.", NAME, LAST)
 def history(team: Team, args: Arguments) -> None:
     """Print the newest messages of a session's history."""
-    messages = team.runtime[args.name].history
-    for line in history_lines(messages[max(0, len(messages) - args.n) :]):
+    for line in history_lines(_last(args.n, team.runtime[args.name].history)):
         print(line)  # noqa: T201
 
 
+def _last(number: int, there: Sequence[T]) -> Sequence[T]:
+    """The last ones; that there are more, or none, is told."""
+    before = max(0, len(there) - max(0, number))
+    if before or not there:
+        print(f"… {before:,} earlier (-n {len(there)} shows all)" if there else "nothing yet")  # noqa: T201
+    return there[before:]
+
+
 @command(
-    "Show an agent's config with where each value came from; FIELD=VALUE sets one for this session.",
-    NAME,
+    "Show an agent's config, or what holds for all, with where each value came from; FIELD=VALUE sets one for this session.",
+    arg("name", metavar="NAME", nargs="?", help="an agent"),
     arg("values", metavar="FIELD=VALUE", nargs="*", type=setting, help="a field of AIConfig, its value as in YAML"),
 )
 def config(team: Team, args: Arguments) -> None:
     """Set what is given, then display every value with its source."""
     from IPython.display import display
 
-    session = team.runtime[args.name]
+    field, equals, _ = (args.name or "").partition("=")
+    if equals:
+        raise ConfigError(
+            f"whose config? %{team.root} config NAME {field}=… sets it for one agent, whisper_nb.configure({field}=…) for all"
+        )
     if args.values:
+        session = team.runtime[args.name]
         session.configure(session.configured.values() | settings(args.values))
     layer = team.runtime.explain(args.name)
     rows = config_rows(layer, team.runtime.keys)
     bundle = table_bundle(rows, "nothing is set", stale=False)
     unset = [name for name in KINDS if name not in {row["field"] for row in rows}]
-    display(_noted(bundle, f"not set: {', '.join(unset)}" if unset else ""), raw=True)
+    whose = "" if args.name else f"of an agent that says nothing else; %{team.root} config NAME shows one agent's; "
+    display(_noted(bundle, f"{whose}not set: {', '.join(unset)}"), raw=True)
 
 
 @command(
@@ -337,15 +347,8 @@ def trust(team: Team, args: Arguments) -> None:
             print(f"loop: {where} holds from the kernel's next start on; %{team.root} loop {where} moves agents now")  # noqa: T201
     else:
         team.runtime.refresh()  # its news are among what is shown
-        for line in trust_lines(project, _now(team), team.runtime.keys, team.root):
+        for line in trust_lines(project, team.resolved(), team.runtime.keys, team.root):
             print(one_line(line))  # noqa: T201
-
-
-def _now(team: Team) -> AIConfig:
-    try:
-        return team.runtime.resolve()
-    except ConfigError:  # of a config that was trusted and is wrong: whoever mends it must be able to look
-        return AIConfig()
 
 
 @command(
@@ -382,16 +385,6 @@ def overview(root: str) -> str:
     return "\n".join([*lines, "", last])
 
 
-def known_models() -> list[str]:
-    """Models worth proposing where a model is typed; any of LiteLLM's is allowed."""
-    return ["offline/echo", *(provider.model for provider in PROVIDERS.values() if provider.model)]
-
-
-def _each(team: Team, args: Arguments, act: Callable[[Session], None], done: str) -> None:
-    everyone = [session.name for session in team.runtime.sessions]
-    if args.all == bool(args.names):
-        raise ConfigError(f"say which agents, or --all for all of them: {', '.join(everyone) or 'there are none yet'}")
-    sessions = [team.runtime[name] for name in (everyone if args.all else args.names)]
-    for session in sessions:
-        act(session)
-        print(f"{session.name}: {done}")  # noqa: T201
+def _each(team: Team, args: Arguments, act: Callable[[Session], str | None], done: str) -> None:
+    for session in team.sessions(args.names, everyone=args.all):
+        print(f"{session.name}: {act(session) or done}")  # noqa: T201

@@ -142,13 +142,31 @@ def trust_lines(project: Project, config: AIConfig, keys: Keys, root: str) -> It
     yield from (f"{_INDENT}{name}: another program's, left alone" for name in found.foreign)
     for problem in (*found.problems, *found.warnings):
         yield f"{_INDENT}! {problem}"
-    if project.held_back:
+    if mend := _to_mend(project):
+        yield f"Mend {mend}. Then look again: %{root} trust"
+    elif project.held_back:
         yield f"To use just this: %{root} trust {project.code}"
+
+
+def _to_mend(project: Project) -> str:
+    """What is wrong so that nothing of the project could be used, and why; empty where something can."""
+    main, before, team = project.found.main, project.used.main, project.found.team.values()
+    if main and main.problems and not (before and before.layer):
+        return "config/main.yaml: until then no agent could run"
+    if main is None and team and all(entry.problems for entry in team) and not project.used:
+        return "what is marked !: nothing else is there to use"
+    return ""
+
+
+def _wrong(is_kept: object) -> str:
+    return f": wrong{'; what you trusted of it holds on' if is_kept else ''}"
 
 
 def _main_lines(project: Project, config: AIConfig, keys: Keys) -> Iterator[str]:
     before, after = project.used.main, project.found.main
-    if before and before is not after:
+    if after and after.problems:
+        yield f"{_INDENT}config/main.yaml, for all agents{_wrong(before and before.layer)}"
+    elif before and before is not after:
         yield f"{_INDENT}config/main.yaml, for all agents: {'changed' if after else 'gone'}"
         yield from _edit_lines(before.document(), after.document() if after else {})
     elif after:
@@ -185,6 +203,9 @@ def _agent_lines(name: str, project: Project, keys: Keys, provider: str) -> Iter
     head = f"{_INDENT}agent {name}"
     if entry is None:
         yield f"{head}: gone"
+        return
+    if entry.problems:
+        yield f"{head} ({entry.place}){_wrong(before and before.agent)}"
         return
     if before and before != entry:
         yield f"{head} ({entry.place}), changed"

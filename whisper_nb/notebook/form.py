@@ -25,8 +25,7 @@ from ..files import AGENTS
 from ..home import Home
 from ..keys import Keys
 from ..prompts import FOLDER, Prompts
-from ..providers import PROVIDERS, canonical
-from .commands import known_models
+from ..providers import PROVIDERS, canonical, known_models
 from .draft import FIELDS, NAME, TOOLS, Draft, Path, field_of, python_of, yaml_of
 from .runtime import NotebookRuntime
 

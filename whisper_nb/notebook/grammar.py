@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, NoReturn, get_args
 
 from ..agents import Agent
-from ..config import AIConfig
+from ..config import KINDS, AIConfig
 from ..errors import ConfigError
 from ..events import Priority
+from ..fields import problem_with
 from ..yamlfile import parse_yaml
 from .team import Order, Team, function_in
 
@@ -63,8 +64,11 @@ class Command:
         arguments, unknown = parser.parse_known_args(list(words))
         for word in unknown:
             if _FLAG.match(word):
-                parser.error(f"unknown flag {word}{self._nearest(word)}")
-            parser.error(f"one word too many: {word!r}; text with spaces goes in double quotes")
+                parser.error(f"unknown flag {word.partition('=')[0]}{self._nearest(word)}")
+            lines = "the prompt stands in the lines beneath, " if self is CELL else ""
+            parser.error(
+                f"one word too many: {word!r}; {lines}text with spaces{' goes' * (not lines)} in double quotes"
+            )
         return arguments
 
     @property
@@ -83,7 +87,10 @@ class Command:
         }
 
     def _nearest(self, flag: str) -> str:
-        nearest = difflib.get_close_matches(flag.partition("=")[0], self.flags, 1)
+        flag = flag.partition("=")[0]
+        if (field := flag.strip("-").replace("-", "_")) in KINDS and "--set" in self.flags:
+            return f"; --set {field}=… sets this field"
+        nearest = difflib.get_close_matches(flag, self.flags, 1)
         return f"; did you mean {nearest[0]}?" if nearest else f"; there are {' '.join(self.flags) or 'none'}"
 
     def split(self, line: str) -> tuple[str, str]:
@@ -102,7 +109,7 @@ class Command:
             if flag not in self.flags and named:
                 if _FLAG.fullmatch(flag) and flag.startswith("--"):
                     raise ConfigError(
-                        f"unknown flag {word}{self._nearest(word)} A prompt that begins so goes behind a --"
+                        f"unknown flag {flag}{self._nearest(word)}; a prompt that begins so goes behind a --"
                     )
                 break
             named = named or flag not in self.flags
@@ -126,13 +133,21 @@ def arg(*flags: str, **options: Any) -> Argument:
 
 
 def setting(word: str) -> tuple[str, Any]:
-    """What a `FIELD=VALUE` sets, its value read as YAML. A key becomes a reference at once, and is nowhere after that."""
+    """What a `FIELD=VALUE` sets, its value read as YAML. A key becomes a reference at once, and is nowhere after that.
+
+    Raises:
+        ConfigError: it is no `FIELD=VALUE`, or no key.
+    """
     name, equals, value = word.partition("=")
     if not equals:
         said = repr(word) if word.isidentifier() and len(word) < _LONGEST_FIELD else "a word"  # it may be a key
         raise ConfigError(f"{said} is not FIELD=VALUE, such as temperature=0.2")
-    read = parse_yaml(value.encode("utf-8", "replace"), name).data
-    return name.strip(), AIConfig.of(api_key=read).api_key if name.strip() == "api_key" and read is not None else read
+    field, read = name.strip(), parse_yaml(value.encode("utf-8", "replace"), name).data
+    if field != "api_key" or read is None:
+        return field, read
+    if problem := problem_with(KINDS[field], field, read):
+        raise ConfigError(problem)
+    return field, KINDS[field].read(read)
 
 
 SET = arg(

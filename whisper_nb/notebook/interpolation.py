@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..errors import ConfigError
-from ..images import as_image, is_picture
+from ..images import as_image, is_picture, reason
 from ..messages import Image
 from ..runs import Run
 
@@ -113,16 +114,21 @@ def image(word: str, namespace: Mapping[str, Any]) -> Image:
     Raises:
         ConfigError: it means none.
     """
+    failed, value = "", word
     try:
         value = _evaluate(ast.parse(f"({word}\n)", mode="eval"), namespace)
+    except SyntaxError:
+        pass
+    except NameError as error:
+        failed = f"no variable {error.name!r}, and "
     except Exception as error:
-        failed = f"{type(error).__name__}: {error}"
-    else:
-        return as_image(value)
+        failed = f"{reason(error)}, and "
+    if failed and os.path.isfile(os.path.expanduser(word)):
+        failed = ""
     try:
-        return as_image(word)
+        return as_image(value)
     except ConfigError as error:
-        raise ConfigError(f"--image {word}: as an expression {failed}; as a file: {error}") from None
+        raise ConfigError(f"--image {word}: {failed}{error}") from None
 
 
 def _evaluate(code: ast.Expression, namespace: Mapping[str, Any]) -> Any:

@@ -11,13 +11,18 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import needs_local_scope, no_var_expand
 
 from ..errors import WhisperError
+from ..keys import is_written_in
 from .commands import ASK, find, overview
-from .grammar import CELL, first_word, order
+from .grammar import CELL, Arguments, Command, first_word, order
 from .render import printable
 from .team import Team
 
 _HELP = ("-h", "--help", "?")
 _ROOTS = ("agent", "whisper")
+_KEY_NOTE = (
+    "note: a key stands in this cell, and is saved with the notebook: delete it here, put it into an environment variable "
+    '(os.environ["NAME"] = getpass.getpass()), and write api_key=os.environ/NAME'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,11 @@ class Names:
         """The one to tell people."""
         return self.roots[0]
 
+    def with_body(self, lines: list[str]) -> list[str]:
+        """A cell that is `%%agent …` alone, with an empty line beneath: else IPython answers it, with a remedy that is none."""
+        first = lines[0].split(None, 1)[:1] if len(lines) == 1 else []
+        return [*lines, "\n"] if first in [[f"%%{root}"] for root in self.roots] else lines
+
 
 def register(shell: InteractiveShell, team: Team) -> Names:
     """Register the magics. A name that another extension owns is left to it; `%whisper` and `%%whisper` always are ours."""
@@ -43,11 +53,14 @@ def register(shell: InteractiveShell, team: Team) -> Names:
     for name in lists:
         shell.register_magic_function(panel, "line", name)
     team.root = roots[0]
-    return Names(roots, lists)
+    names = Names(roots, lists)
+    shell.input_transformer_manager.line_transforms.insert(0, names.with_body)  # before IPython's own of cell magics
+    return names
 
 
 def unregister(shell: InteractiveShell, names: Names) -> None:
     """Take the magics off again."""
+    shell.input_transformer_manager.line_transforms.remove(names.with_body)
     for kind, owned in (("line", (*names.roots, *names.lists)), ("cell", names.roots)):
         for name in owned:
             shell.magics_manager.magics[kind].pop(name, None)
@@ -65,7 +78,7 @@ def _magic(team: Team) -> Callable[..., object]:
         try:
             if cell is not None:
                 team.take_up_edits()
-                arguments = CELL.parse(f"%{team.root}", team.words(line, local_ns))
+                arguments = _parsed(team, CELL, line, local_ns)
                 team.launch(order(arguments, cell.strip("\n")), local_ns)
                 return None
             return _dispatch(team, line.strip(), local_ns)
@@ -97,5 +110,14 @@ def _dispatch(team: Team, line: str, local_ns: Mapping[str, Any] | None) -> obje
         team.take_up_edits()
     if command is ASK:
         head, prompt = command.split(rest)
-        return team.launch(order(command.parse(team.root, team.words(head, local_ns)), prompt), local_ns)
-    return command.function(team, command.parse(team.root, team.words(rest, local_ns)))
+        return team.launch(order(_parsed(team, command, head, local_ns), prompt), local_ns)
+    return command.function(team, _parsed(team, command, rest, local_ns))
+
+
+def _parsed(team: Team, command: Command, line: str, local_ns: Mapping[str, Any] | None) -> Arguments:
+    """The arguments that a line gives; a key that stands in it is told, each time."""
+    arguments = command.parse(f"%{team.root}" if command is CELL else team.root, team.words(line, local_ns))
+    settings = [*getattr(arguments, "set", ()), *getattr(arguments, "values", ())]
+    if any(is_written_in(line, value) for _, value in settings):
+        print(_KEY_NOTE)  # noqa: T201
+    return arguments

@@ -27,6 +27,9 @@ from .runtime import NotebookRuntime
 
 T = TypeVar("T")
 
+#: How many runs a line names.
+_NAMED = 20
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
@@ -78,6 +81,11 @@ class Team:
         config = AIConfig.of(order.config)
         parts = self.parts(order.prompt, local_ns) if order.interpolate else [order.prompt]
         parts = [*parts, *(image(word, {**self.shell.user_ns, **(local_ns or {})}) for word in order.images)]
+        if not any(part.strip() if isinstance(part, str) else part for part in parts):
+            raise ConfigError(
+                f"an empty prompt: write what {order.name} is to do in the lines beneath %%{self.root} {order.name}, "
+                f"or in one line: %{self.root} ask {order.name} PROMPT"
+            )
         if order.dry_run:
             print(_preview(session, parts, config))  # noqa: T201
             return None
@@ -97,6 +105,23 @@ class Team:
             self.outputs.answer(run)
             run.result()
         return run
+
+    def show_form(self, given: Sequence[str]) -> None:
+        """Display the form that makes an agent. ConfigError: a flag was given, or there is no notebook."""
+        if given or not self.is_kernel:
+            raise ConfigError(
+                f"%{self.root} new NAME … says its name first; in a notebook, %{self.root} new alone shows a form"
+            )
+        from IPython.display import display
+
+        display(self.runtime.new_agent_form())
+
+    def resolved(self) -> AIConfig:
+        """The config of an agent that says nothing itself; empty where what was trusted is wrong, so that one can look."""
+        try:
+            return self.runtime.resolve()
+        except ConfigError:
+            return AIConfig()
 
     def take_up_edits(self) -> None:
         """Take up what has changed in the project's files, and say what was not."""
@@ -140,7 +165,7 @@ class Team:
                 run.wait(None if end is None else max(0.0, end - time.monotonic()))
         except (KeyboardInterrupt, TimeoutError) as error:
             why = "interrupted" if isinstance(error, KeyboardInterrupt) else f"{timeout_s:g} s are over"
-            going = ", ".join(run.id for run in runs if not run.done)
+            going = ids([run for run in runs if not run.done])
             raise SessionError(
                 f"stopped waiting ({why}); still at work: {going} (%{self.root} cancel ends a run)"
             ) from None
@@ -162,6 +187,20 @@ class Team:
             ConfigError: a word names none of these.
         """
         return self.runtime.home.do(self._runs, names)
+
+    def runs_to_cancel(self, names: Sequence[str], *, everything: bool) -> list[Run]:
+        """The runs that words name, or all unfinished ones. ConfigError: neither is said, or both."""
+        if everything == bool(names):
+            there = ids(self.runs(())) or "there are none"
+            raise ConfigError(f"say which runs or agents, or --all for all runs: {there}")
+        return self.runs(names)
+
+    def sessions(self, names: Sequence[str], *, everyone: bool) -> list[Session]:
+        """The agents of these names, or all. ConfigError: neither is said, or both; or there is none of a name."""
+        there = [session.name for session in self.runtime.sessions]
+        if everyone == bool(names):
+            raise ConfigError(f"say which agents, or --all for all of them: {', '.join(there) or 'there are none yet'}")
+        return [self.runtime[name] for name in (there if everyone else names)]
 
     def _runs(self, names: Sequence[str]) -> list[Run]:
         found: list[Run] = []
@@ -194,6 +233,12 @@ class Team:
                 f"no run {name!r}; {agent} has {', '.join(run.id for run in known.values()) or 'none yet'}"
             )
         return known[number]
+
+    def the_run(self, name: str) -> Run:
+        """As `run`. ConfigError: the word means no run."""
+        if run := self.run(name):
+            return run
+        raise ConfigError(f"{name!r} is not a run: give an id such as bob#3, or a variable that holds a run")
 
     @property
     def is_kernel(self) -> bool:
@@ -246,13 +291,17 @@ def _preview(session: Session, parts: Sequence[str | Image | Run], config: AICon
     return "\n".join([*lines, "Nothing was sent."])
 
 
+def ids(runs: Sequence[Run]) -> str:
+    """Their ids; of many the first ones."""
+    more = f" and {len(runs) - _NAMED} more" if len(runs) > _NAMED else ""
+    return ", ".join(run.id for run in runs[:_NAMED]) + more
+
+
 def outcome(runs: Sequence[Run]) -> str:
     """How many of them succeeded, and which did not: the same words whenever they ended."""
     groups = {status: [run for run in runs if run.status == status] for status in ("succeeded", "failed", "cancelled")}
     facts = [f"{len(groups['succeeded'])} succeeded"] if groups["succeeded"] else []
     facts += [
-        f"{len(found)} {status} ({', '.join(run.id for run in found)})"
-        for status, found in groups.items()
-        if found and status != "succeeded"
+        f"{len(found)} {status} ({ids(found)})" for status, found in groups.items() if found and status != "succeeded"
     ]
     return ", ".join(facts) or "nothing to wait for"
