@@ -18,17 +18,17 @@ from ..errors import ConfigError
 from ..events import (
     AgentRevised,
     CallRetried,
-    ModelReplied,
     Record,
     RunFinished,
     RunStarted,
     StateChanged,
     TextStreamed,
 )
+from ..messages import Spent
 from ..runs import Run
 from ..runtimes import Runtime
 from ..session import Session
-from ..spending import spent_on
+from ..spending import spent_by
 from ..states import Activity, Gate, State
 from .details import LINE, RESULT, Details, Facts
 from .render import clip, printable
@@ -62,8 +62,6 @@ class Lane:
     """Of the newest run, where that failed."""
     run: str | None = None
     """The run that it works on."""
-    replied: bool = False
-    """Whether a model has answered that run."""
     retry: str = ""
     """What it waits for, while a failed call is not made again yet."""
     agent: Agent | None = None
@@ -73,10 +71,8 @@ class Lane:
         """What a record says of its agent."""
         match record.event:
             case RunStarted():
-                self.run, self.replied = record.run, False
+                self.run = record.run
                 self._enter("running", self.state.gate, record.time)
-            case ModelReplied():
-                self.replied = True
             case CallRetried(reason, after_s):
                 self.retry = clip(f"again in {after_s:.0f} s: {reason}", LINE)
             case RunFinished(outcome, error):
@@ -232,10 +228,12 @@ class Board:
         """The facts of one agent, its timeline left out."""
         return {**_spec(session), **self._doing(session, self._lane(session))}
 
+    def gone(self) -> Facts:
+        """What removed agents have spent: in no row, but in the sum."""
+        return spent_facts(sum(self._runtime.spent_by_agent(removed_only=True).values(), Spent()))
+
     def _doing(self, session: Session, lane: Lane) -> Facts:
-        spent, run, queue = session.spent, session.current, session.queue
-        if run and lane.replied:
-            spent += spent_on(run)
+        run, queue = session.current, session.queue
         if queue and any(one.needs for one in queue):
             self._needy.add(session.name)
         return {
@@ -244,11 +242,7 @@ class Board:
             "now": lane.retry or clip(run.prompt, LINE) if run else _needs(queue[0]) if queue else "",
             "queue": [[one.id, one.priority, clip(one.prompt, 40)] for one in queue[:CHIPS]] if queue else [],
             "queued": len(queue),
-            "runs": spent.runs,
-            "input": spent.usage.input_tokens,
-            "output": spent.usage.output_tokens,
-            "cost": spent.known,
-            "unpriced": spent.unpriced,
+            **spent_facts(spent_by(session)),
             "model": clip(run.model, LINE) if run and run.model else self._model(session),
             "error": lane.error,
         }
@@ -302,6 +296,19 @@ class Board:
                     self._resolved[said] = "config is wrong"
             model = self._models[session.name] = self._resolved[said]
         return model
+
+
+def spent_facts(spent: Spent) -> Facts:
+    """What was spent, as a panel adds it up."""
+    return {
+        "runs": spent.runs,
+        "input": spent.usage.input_tokens,
+        "output": spent.usage.output_tokens,
+        "cost": spent.known,
+        "unpriced": spent.unpriced,
+        "uncounted": spent.uncounted,
+        "at_work": spent.at_work,
+    }
 
 
 def _size(row: Facts) -> int:

@@ -320,17 +320,20 @@ def dollars(cost: float | None) -> str:
 
 def cost_line(spent: Spent) -> str:
     """`$0.0123`; `at least $0.0123, 2 runs unknown`; `unknown`; `so far`, where runs are at work."""
-    said = known_cost(spent.known, spent.unpriced)
-    if spent.unpriced and spent.known:
-        said += f", {spent.unpriced} run{'s' * (spent.unpriced > 1)} unknown"
+    said = dollars(spent.known)
+    if spent.unpriced:
+        runs = f"{spent.unpriced} run{'s' * (spent.unpriced > 1)}"
+        said = f"at least {said}, {runs} unknown" if spent.known else "unknown"
     return f"{said} so far" if spent.at_work else said
 
 
-def known_cost(known: float, unpriced: int) -> str:
-    """What is known of a cost: `$0.0123`; `at least $0.0123`, or `unknown`, where that of some runs is not."""
-    if not unpriced:
-        return dollars(known)
-    return f"at least {dollars(known)}" if known else "unknown"
+def tokens_line(spent: Spent) -> str:
+    """`1,200 + 45`, in and out; `at least 1,200 + 45`; `unknown`."""
+    usage = spent.usage
+    said = f"{usage.input_tokens:,} + {usage.output_tokens:,}"
+    if spent.uncounted:
+        said = f"at least {said}" if usage.input_tokens or usage.output_tokens else "unknown"
+    return said
 
 
 def call_line(call: ToolCall) -> str:
