@@ -53,7 +53,9 @@ MARKDOWN_TAGS = {
 OUR_TAGS = {"div", "small"}
 #: Words for MathJax of versions 3 and 2: what it leaves alone, and what it typesets all the same.
 LEFT_ALONE, TYPESET = "mathjax_ignore tex2jax_ignore", "mathjax_process tex2jax_process"
-OUR_STYLES = re.compile(r"color:#[0-9a-f]{6}|opacity:\.75|white-space:pre-wrap|text-align:left")
+OUR_STYLES = re.compile(
+    r"color:(#[0-9a-f]{6}|var\(--jp-error-color1, #c62828\))|opacity:\.75|white-space:pre-wrap|text-align:left"
+)
 ATTRIBUTES = {"a": {"href", "rel"}, "ol": {"start"}}
 SCHEMES = {"http", "https", "mailto"}
 

@@ -45,7 +45,7 @@ _LINE = 400
 _TURNS = re.compile("[\u202a-\u202e\u2066-\u2069]")
 _COLORS = {
     "succeeded": "#2e7d32",
-    "failed": "#c62828",
+    "failed": "var(--jp-error-color1, #c62828)",  # it is the color of text, too
     "cancelled": "#757575",
     "running": "#1565c0",
     "waiting": "#b26a00",

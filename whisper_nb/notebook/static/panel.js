@@ -406,7 +406,7 @@ function makeDetails(act, close) {
     cancel: button("Cancel run", () => act({ do: "cancel", run: parts.run.textContent })),
     clear: button("Cancel queued", () => act({ do: "clear", agent: row.name })),
     stop: h("button.wnb-button.wnb-danger", { type: "button", onclick: () => act({ do: "stop", agent: row.name }) }, "Stop"),
-    run: h("strong.wnb-id"), status: h("span.wnb-quiet"), prompt: h("p.wnb-prompt"), steps: h("ul.wnb-list"), cut: h("p.wnb-quiet"),
+    sum: h("p.wnb-sum"), run: h("strong.wnb-id"), status: h("span.wnb-quiet"), prompt: h("p.wnb-prompt"), steps: h("ul.wnb-list"), cut: h("p.wnb-quiet"),
     text: h("div.wnb-text", { tabindex: "0", role: "region", "aria-label": "Text of the run" }), runError: h("p.wnb-error"),
     queue: h("ol.wnb-list"), queued: h("span.wnb-quiet"), runs: h("ul.wnb-list"), config: h("tbody"), spec: h("dl.wnb-spec"),
   };
@@ -422,7 +422,7 @@ function makeDetails(act, close) {
   const element = h(
     "aside.wnb-details", { "aria-label": "Details", tabindex: "-1" },
     h("header.wnb-who", {}, parts.icon, parts.name, parts.title, h("span.wnb-grow"), parts.dot, parts.word, button("✕", close, "Close details")),
-    h("div.wnb-actions", { role: "group", "aria-label": "Actions" }, parts.gate, parts.cancel, parts.clear, parts.stop),
+    h("div.wnb-actions", { role: "group", "aria-label": "Actions" }, parts.gate, parts.cancel, parts.clear, parts.stop), parts.sum,
     sections.run, sections.queue, sections.runs, sections.spec, sections.config,
   );
   element.addEventListener("keydown", (event) => { if (event.key === "Escape") close(); });
@@ -454,6 +454,7 @@ function makeDetails(act, close) {
     say(parts.name, row.name);
     say(parts.title, row.title || details?.spec?.role || "");
     say(parts.word, row.since === null ? row.state : `${row.state} ${ago(clock - row.since)}`);
+    say(parts.sum, [`${row.runs} run${row.runs === 1 ? "" : "s"}`, `tokens ${toldTokens(row)}`, `cost ${toldCost(row)}`, row.model].join(" · "));
     const shut = /^(paused|stopped|sleeping)/.test(row.state);
     say(parts.gate, shut ? "Resume" : "Pause");
     const run = details?.run;
@@ -825,7 +826,7 @@ function render({ model, el }) {
   const resumeAll = h("button.wnb-button", { type: "button", onclick: () => act({ do: "resume", agent: "*" }) }, "Resume all");
   top.append(resumeAll);
   const sizes = new ResizeObserver(() => {
-    for (const [element, names] of [[grid, { wide: 920, broad: 800, medium: 540, narrow: 1 }], [root, { wide: 980, medium: 540, narrow: 1 }]]) {
+    for (const [element, names] of [[grid, { wide: 936, broad: 824, medium: 540, narrow: 1 }], [root, { wide: 1340, medium: 540, narrow: 1 }]]) {
       const { width } = element.getBoundingClientRect();
       if (width) mark(element, "data-width", Object.keys(names).find((name) => width >= names[name]));
     }
