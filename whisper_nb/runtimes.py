@@ -235,9 +235,9 @@ class Runtime:
         """
         return self._observers.add(observer)
 
-    def spent_by_agent(self) -> dict[str, Spent]:
-        """What was spent on each agent, by name: by runs of removed agents, too, and so far by those at work."""
-        return self._ledger.by_agent(self.sessions, self._roster.removed)
+    def spent_by_agent(self, *, removed_only: bool = False) -> dict[str, Spent]:
+        """What was spent on each agent, by name: by runs of removed agents, too, or only, and so far by those at work."""
+        return self._ledger.by_agent(() if removed_only else self.sessions, self._roster.removed)
 
     @property
     def spent(self) -> Spent:

@@ -19,6 +19,11 @@ def spent_on(run: Run) -> Spent:
     return spent if run.done else replace(spent, runs=0, at_work=1)
 
 
+def spent_by(session: Session) -> Spent:
+    """What the runs of a session have cost; so far, where one is at work."""
+    return session.spent + spent_on(session.current) if session.current else session.spent
+
+
 class Ledger:
     """What has been spent, by the name of the agent: it goes on where an agent is removed and made again."""
 
@@ -36,8 +41,8 @@ class Ledger:
 
     def by_agent(self, sessions: Sequence[Session], removed: Sequence[Session]) -> dict[str, Spent]:
         """What was spent on each agent, so far where it is at work; those that are there come first, then who was removed."""
-        spent = {session.name: session.spent for session in sessions}
-        at_work = [(one.name, one.current) for one in (*sessions, *removed)]
+        spent = {session.name: spent_by(session) for session in sessions}
+        at_work = [(one.name, one.current) for one in removed]
         for name, more in (*self._closed.items(), *((name, spent_on(run)) for name, run in at_work if run)):
             spent[name] = spent.get(name, Spent()) + more
         return spent

@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from labs import PROJECT
 
+from whisper_nb.messages import Spent, Usage
+from whisper_nb.notebook.board import spent_facts
+from whisper_nb.notebook.render import cost_line, tokens_line
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
@@ -54,7 +58,8 @@ def row(**facts: Any) -> Facts:
     """A row as the board tells it."""
     return {
         "title": "", "about": "", "icon": "", "color": "", "state": "idle", "since": None, "now": "", "queue": [],
-        "queued": 0, "runs": 0, "input": 0, "output": 0, "cost": 0, "unpriced": 0, "model": "offline/echo", "error": "", "spans": [],
+        "queued": 0, "runs": 0, "input": 0, "output": 0, "cost": 0, "unpriced": 0, "uncounted": 0, "at_work": 0,
+        "model": "offline/echo", "error": "", "spans": [],
     } | facts  # fmt: skip
 
 
@@ -238,7 +243,7 @@ def test_what_a_timeline_says(js: Evaluate, spans: list[Any], said: str) -> None
 
 TEAM = {
     "bob": row(state="idle", queued=1, input=5, output=5, cost=0.5, model="b"),
-    "Al": row(state="running", now="x", queued=0, input=1, output=1, cost=0.125, unpriced=1, model="c"),
+    "Al": row(state="running", now="x", input=1, output=1, cost=0.125, unpriced=1, uncounted=1, at_work=1, model="c"),
     "cy": row(state="stopped", error="cy#1: no", queued=7, input=50, output=0, cost=0, model="a"),
     "dee": row(state="waiting", now="y", queued=3, cost=0.25, model="d"),
 }
@@ -255,7 +260,7 @@ TEAM = {
         ({"by": "now"}, "cy Al dee bob"),  # what failed, what works, the rest
         ({"by": "queue"}, "cy dee bob Al"),
         ({"by": "queue", "down": True}, "Al bob dee cy"),
-        ({"by": "tokens"}, "cy bob Al dee"),
+        ({"by": "tokens"}, "Al cy bob dee"),
         ({"by": "cost"}, "Al bob dee cy"),  # unknown may be the most
         ({"by": "model"}, "cy bob Al dee"),
     ],
@@ -307,11 +312,22 @@ def test_a_row_without_an_error_has_not_failed(js: Evaluate) -> None:
 
 def test_all_rows_together(js: Evaluate) -> None:
     states = {"idle": 1, "running": 1, "stopped": 1, "waiting": 1}
-    rest = {"queued": 11, "input": 56, "output": 6, "failed": 1}
-    assert js("panel.total(mapOf(rows))", rows=TEAM) == {"states": states, "cost": 0.875, "unpriced": 1, **rest}
-    assert js("panel.total(mapOf(rows))", rows={}) == {
-        "states": {}, "queued": 0, "input": 0, "output": 0, "cost": 0, "unpriced": 0, "failed": 0,
+    sums = {"runs": 0, "input": 56, "output": 6, "cost": 0.875, "unpriced": 1, "uncounted": 1, "at_work": 1}
+    assert js("panel.total(mapOf(rows), {})", rows=TEAM) == {"states": states, "queued": 11, "failed": 1, **sums}
+    gone = {"runs": 2, "input": 4, "output": 4, "cost": 0.125, "unpriced": 0, "uncounted": 1, "at_work": 0}
+    sums = {"runs": 2, "input": 60, "output": 10, "cost": 1, "unpriced": 1, "uncounted": 2, "at_work": 1}
+    assert js("panel.total(mapOf(rows), gone)", rows=TEAM, gone=gone) == {
+        "states": states, "queued": 11, "failed": 1, **sums,
     }  # fmt: skip
+    assert js("panel.total(mapOf(rows), gone)", rows={}, gone=gone) == {
+        "states": {}, "queued": 0, "failed": 0, **gone,
+    }  # fmt: skip
+
+
+def test_what_removed_agents_have_spent_holds_until_it_is_told_anew(js: Evaluate) -> None:
+    messages = [whole(1, gone={"cost": 1}), update(2), update(3) | {"gone": {"cost": 2}}, update(4)]
+    for count, cost in ((1, 1), (2, 1), (3, 2), (4, 2)):
+        assert js(TAKE, messages=messages[:count])["gone"] == {"cost": cost}
 
 
 @pytest.mark.parametrize(
@@ -320,6 +336,30 @@ def test_all_rows_together(js: Evaluate) -> None:
 )
 def test_a_cost_is_never_understated(js: Evaluate, cost: float, unpriced: int, said: str) -> None:
     assert js("panel.knownCost({ cost, unpriced })", cost=cost, unpriced=unpriced) == said
+
+
+@pytest.mark.parametrize(
+    ("input", "uncounted", "said"),
+    [(0, 0, "0 + 0"), (12_345, 0, "12.3k + 0"), (0, 1, "unknown"), (12_345, 1, "≥ 12.3k + 0")],
+)
+def test_tokens_are_never_understated(js: Evaluate, input: int, uncounted: int, said: str) -> None:
+    assert js("panel.knownTokens({ input, output: 0, uncounted })", input=input, uncounted=uncounted) == said
+
+
+@pytest.mark.parametrize(
+    "spent",
+    [
+        Spent(),
+        Spent(3, Usage(1200, 4), 0.0123),
+        Spent(3, unpriced=3, uncounted=3),
+        Spent(3, Usage(1, 0), 0.0123, unpriced=1, uncounted=1),
+        Spent(3, Usage(1, 0), 0.0123, unpriced=2, at_work=1),
+        Spent(0, unpriced=1, uncounted=1, at_work=1),
+    ],
+)
+def test_the_panel_tells_of_spending_in_the_words_of_the_static_form(js: Evaluate, spent: Spent) -> None:
+    assert js("panel.toldCost(spent)", spent=spent_facts(spent)) == cost_line(spent)
+    assert js("panel.toldTokens(spent)", spent=spent_facts(spent)) == tokens_line(spent)
 
 
 @pytest.mark.parametrize(

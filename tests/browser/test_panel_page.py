@@ -417,6 +417,41 @@ def test_everything_is_within_reach_at_every_width(desk: Desk, sized: Callable[[
         control.click(trial=True, timeout=2000)  # scrolled into view, and hit where its middle is
 
 
+#: The chips that can be seen, but not as a whole.
+CUT = """chips => {
+    const { left, right } = chips.getBoundingClientRect();
+    return [...chips.children].map(chip => [chip, chip.getBoundingClientRect()])
+        .filter(([chip, box]) => box.left < right && box.right > right + 1
+            && document.elementFromPoint((box.left + right) / 2, box.y + box.height / 2) === chip)
+        .map(([chip]) => chip.textContent);
+}"""
+
+
+@pytest.mark.parametrize("width", [900, 1000, 1400, 1900])
+def test_what_was_spent_is_told_in_full_and_a_queue_that_is_cut_says_so(
+    desk: Desk, sized: Callable[[int], None], width: int
+) -> None:
+    panel, (ann,) = desk.panel, desk.hire("ann")
+    spent = "rt[{0!r}].spent = rt[{0!r}].spent.plus(Usage(123_456, 45_678), 0.0123).plus(None, None)"
+    desk.notebook.kernel(spent.format(ann))
+    desk.give(ann, *"012345")
+    sized(width)
+    row = panel.row(ann)
+    for opened in (False, True):
+        if opened:
+            panel.open(ann)
+        for text in ("≥ 123k + 45.7k", "≥ $0.0123"):
+            cell = row.get_by_role("gridcell", name=text, exact=True)
+            expect(cell).to_be_visible()
+            inside, outside = cell.evaluate("cell => [cell.firstChild.scrollWidth, cell.firstChild.clientWidth]")
+            assert inside <= outside
+    chips = row.get_by_role("gridcell", name="5 queued").locator(":scope > *")
+    assert chips.evaluate(CUT) == []
+    expect(panel.details).to_contain_text(
+        "tokens at least 123,456 + 45,678 · cost at least $0.0123, 1 run unknown so far"
+    )
+
+
 #: Record, in every frame from now on, where in the panel these elements are.
 RECORD = """(root, parts) => {
     const boxes = window.wnbBoxes = parts.map(() => new Set());

@@ -49,6 +49,8 @@ async def test_who_is_idle_says_who_it_is(runtime: Runtime) -> None:
         "output": 0,
         "cost": 0.0,
         "unpriced": 0,
+        "uncounted": 0,
+        "at_work": 0,
         "model": "offline/bob",
         "error": "",
     }
@@ -131,6 +133,15 @@ async def test_a_cost_is_unknown_as_soon_as_a_reply_came_without_one(runtime: Ru
     await reached.wait()
     row = Board(runtime).row(bob)
     assert (row["cost"], row["unpriced"]) == (0.0, 1)
+
+
+async def test_before_the_first_reply_nobody_knows_what_a_run_costs(runtime: Runtime) -> None:
+    runtime.models["openai/bob"] = held = HeldModel()
+    bob = runtime.create(Agent(name="bob", config="openai/bob"))
+    bob.submit("go")
+    await held.arrived()
+    row = Board(runtime).row(bob)
+    assert [row[fact] for fact in ("runs", "input", "cost", "unpriced", "uncounted", "at_work")] == [0, 0, 0.0, 1, 1, 1]
 
 
 async def test_what_is_known_of_a_cost_is_told_beside_what_is_not(runtime: Runtime) -> None:
@@ -268,6 +279,7 @@ async def test_who_was_removed_goes_and_who_comes_back_begins_anew(runtime: Runt
     await quiet()
     page.take()
     assert page.rows == {}
+    assert page.board.gone()["runs"] == 1, "what it has spent is still in the sum"
     hire(runtime, ScriptedModel(QUICK))
     page.take()
     assert [page.rows["bob"][fact] for fact in ("runs", "error", "spans")] == [0, "", []]

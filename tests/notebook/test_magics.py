@@ -452,7 +452,7 @@ async def test_in_a_terminal_the_panel_is_text(notebook: Notebook) -> None:
     notebook.run("%%agent bob -o broken\nfail")
     await ended(notebook["broken"])
     head, columns, row = notebook.run("%agents").splitlines()
-    assert re.fullmatch(r"1 agent · 1 idle · 0 queued · \d+ \+ 3 tokens · cost \$0 · as of \d\d:\d\d:\d\d", head)
+    assert re.fullmatch(r"1 agent · 1 idle · 0 queued · tokens \d+ \+ 3 · cost \$0 · as of \d\d:\d\d:\d\d", head)
     assert columns.split() == ["agent", "state", "now", "queue", "done", "tokens", "cost", "model", "last", "error"]
     assert re.match(r"bob +idle 0 s +2 +\d+ \+ 3 +\$0 +offline/test  bob#2: no more", row)
 

@@ -16,6 +16,7 @@ from whisper_nb.events import TextStreamed
 from whisper_nb.messages import Delta, Finish, TextDelta
 from whisper_nb.models import Request
 from whisper_nb.notebook import panel as panel_module
+from whisper_nb.notebook.board import spent_facts
 from whisper_nb.notebook.panel import BURST, BYTES_PER_S, SLOWEST_S, TICK_S, UNSEEN, VIEWS
 from whisper_nb.notebook.runtime import NotebookRuntime
 
@@ -114,6 +115,25 @@ async def test_no_update_comes_on_the_heels_of_the_whole(seen: Watched, clock: C
     seen.ask("hello")
     clock.advance(TICK_S / 2)
     assert [one["kind"] for _, one in seen.sent] == ["whole"]
+
+
+async def test_what_removed_agents_have_spent_is_told_when_it_changes(
+    runtime: NotebookRuntime, panel: Watched, clock: Clock
+) -> None:
+    panel.ask("hello")
+    clock.advance(1)
+    (whole,) = panel.told("whole")
+    assert whole["gone"]["runs"] == 0
+    await runtime["bob"].submit("hello")
+    spent = spent_facts(runtime.spent)
+    runtime.remove("bob")
+    await quiet()
+    clock.advance(1)
+    (update,) = panel.told()
+    assert (update["rows"], update["gone"], spent["runs"]) == ({"bob": None}, spent, 1)
+    await change(runtime, "amy")
+    clock.advance(1)
+    assert ["gone" in one for one in panel.told()] == [False]
 
 
 async def test_rows_in_view_come_first(runtime: NotebookRuntime, seen: Watched, clock: Clock) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import re
 from html.parser import HTMLParser
 from typing import Any
@@ -47,10 +48,14 @@ from whisper_nb.states import State
 
 MARKDOWN_TAGS = {
     "a", "blockquote", "br", "code", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p", "pre", "s",
-    "strong", "table", "tbody", "td", "th", "thead", "tr", "ul",
+    "span", "strong", "table", "tbody", "td", "th", "thead", "tr", "ul",
 }  # fmt: skip
-OUR_TAGS = {"div", "span", "small"}
-OUR_STYLES = re.compile(r"color:#[0-9a-f]{6}|opacity:\.75|white-space:pre-wrap|text-align:left")
+OUR_TAGS = {"div", "small"}
+#: Words for MathJax of versions 3 and 2: what it leaves alone, and what it typesets all the same.
+LEFT_ALONE, TYPESET = "mathjax_ignore tex2jax_ignore", "mathjax_process tex2jax_process"
+OUR_STYLES = re.compile(
+    r"color:(#[0-9a-f]{6}|var\(--jp-error-color1, #c62828\))|opacity:\.75|white-space:pre-wrap|text-align:left"
+)
 ATTRIBUTES = {"a": {"href", "rel"}, "ol": {"start"}}
 SCHEMES = {"http", "https", "mailto"}
 
@@ -125,12 +130,12 @@ PAYLOADS = [
 class Page(HTMLParser):
     """What a browser would see in some HTML."""
 
-    def __init__(self, html: str) -> None:
+    def __init__(self, markup: str) -> None:
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.foreign: list[str] = []
         self.text = ""
-        self.feed(html)
+        self.feed(markup)
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -152,19 +157,22 @@ class Page(HTMLParser):
         self.foreign.append(data)
 
 
-def assert_safe(html: str, tags: set[str]) -> Page:
+def assert_safe(markup: str, tags: set[str]) -> Page:
     """Nothing in it but these tags, the attributes that belong to them, and our own styles."""
-    page = Page(html)
+    page = Page(markup)
     assert page.foreign == []
     for tag, attributes in page.tags:
-        assert tag in tags, html
+        assert tag in tags, markup
         for name, value in attributes.items():
             if name == "style":
-                assert OUR_STYLES.fullmatch(value or ""), html
+                assert OUR_STYLES.fullmatch(value or ""), markup
                 continue
-            assert name in ATTRIBUTES.get(tag, ()), html
+            if name == "class":
+                assert (tag, value) in {("span", TYPESET), ("div", LEFT_ALONE)}, markup
+                continue
+            assert name in ATTRIBUTES.get(tag, ()), markup
             if name == "href":
-                assert urlsplit(value or "").scheme in SCHEMES, html
+                assert urlsplit(value or "").scheme in SCHEMES, markup
     return page
 
 
@@ -201,6 +209,45 @@ def test_good_markdown_stays() -> None:
     assert "a < b" in page.text
 
 
+def math_in(markup: str) -> list[str]:
+    """What MathJax is let have."""
+    return [html.unescape(one) for one in re.findall(f'<span class="{TYPESET}">(.*?)</span>', markup, re.DOTALL)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "It costs $5 or $6",
+        "$5/month, or US$60 a year",
+        "between $10–$20",
+        "`$HOME` and $PATH, $USER",
+        "5 $ or 6 $ more",
+        r"\$5 or \$6 (\$)",
+        "$",
+        "$$",
+    ],
+)
+def test_an_amount_of_money_is_no_math(text: str) -> None:
+    markup = safe_markdown(text)
+    assert math_in(markup) == []
+    assert Page(markup).text.strip() == text.replace("\\$", "$").replace("`", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "math"),
+    [
+        ("$x^2$ is 5", ["$x^2$"]),
+        ("for $5, the area $a < b$ and a 3$\\times$", ["$a < b$", "$\\times$"]),
+        ("$$\n\\frac{a}{b}\n$$", ["$$\n\\frac{a}{b}\n$$"]),
+        ("so $$ x_1 $$ and \\(y_*z_*\\)", ["$$ x_1 $$", "$y_*z_*$"]),
+        ("\\[z\\]", ["$$z$$"]),
+        ("\\begin{align}\na &= b\n\\end{align}", ["\\begin{align}\na &= b\n\\end{align}"]),
+    ],
+)
+def test_math_is_left_to_mathjax(text: str, math: list[str]) -> None:
+    assert [one.strip() for one in math_in(safe_markdown(text))] == math
+
+
 # A whole run
 
 
@@ -231,11 +278,12 @@ async def test_nothing_that_a_run_shows_is_markup_of_others(runtime: Runtime, pa
     assert bad.status == "failed"
     for run in (good, bad):
         page = assert_safe(run_bundle(run)["text/html"], MARKDOWN_TAGS | OUR_TAGS)
+        assert page.tags[0] == ("div", {"class": LEFT_ALONE})
         assert run.status in page.text
-        row = assert_safe(table_html(team_rows(runtime), ""), MARKDOWN_TAGS)
+        row = assert_safe(table_html(team_rows(runtime), ""), MARKDOWN_TAGS | OUR_TAGS)
         assert "bob" in row.text
-    assert_safe(table_html([{payload: payload}], ""), MARKDOWN_TAGS)
-    assert_safe(table_html([], payload), MARKDOWN_TAGS)
+    for markup in (table_html([{payload: payload}], ""), table_html([], payload)):
+        assert assert_safe(markup, MARKDOWN_TAGS | OUR_TAGS).tags[0] == ("div", {"class": LEFT_ALONE})
 
 
 async def test_what_streams_is_escaped_text(runtime: Runtime) -> None:
@@ -322,15 +370,15 @@ async def test_an_unknown_cost_is_never_zero_in_the_table(runtime: Runtime) -> N
     async for record in run.stream():
         if getattr(record.event, "text", ""):
             break
-    assert (team_rows(runtime)[0]["done"], team_rows(runtime)[0]["cost"]) == ("0", "$0"), "of the runs that are done"
+    assert [team_rows(runtime)[0][fact] for fact in ("done", "tokens", "cost")] == ["0", "unknown", "$0 so far"]
     gate.set()
     await run
     assert team_rows(runtime)[0]["cost"] == "$0.2500"
     runtime.models["offline/test"] = spent(None, None)
     await bob.submit("second")
-    assert team_rows(runtime)[0]["cost"] == "at least $0.2500", "a sum with an unknown part"
     bob.submit("third").cancel()
-    assert team_rows(runtime)[0]["tokens"] == "3 + 4"
+    row = team_rows(runtime)[0]
+    assert (row["tokens"], row["cost"]) == ("at least 3 + 4", "at least $0.2500, 1 run unknown")
 
 
 async def test_text_plain_says_the_same(runtime: Runtime) -> None:

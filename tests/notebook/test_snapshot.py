@@ -13,6 +13,7 @@ from inprocess import Notebook
 from panels import row_when
 
 from whisper_nb import Rule, Runtime, ScriptedModel
+from whisper_nb.messages import Usage
 from whisper_nb.notebook import snapshot as snapshots
 from whisper_nb.notebook.board import Board
 from whisper_nb.notebook.runtime import NotebookRuntime
@@ -51,7 +52,7 @@ def cells_of(markup: str) -> list[str]:
 async def test_no_agents(runtime: Runtime) -> None:
     bundle = snapshot(runtime, Board(runtime))
     assert "no agents yet: %agent new NAME makes one" in bundle["text/plain"]
-    assert re.match(r"0 agents · 0 queued · 0 \+ 0 tokens · cost \$0 · as of \d\d:\d\d:\d\d\n", bundle["text/plain"])
+    assert re.match(r"0 agents · 0 queued · tokens 0 \+ 0 · cost \$0 · as of \d\d:\d\d:\d\d\n", bundle["text/plain"])
 
 
 async def test_text_and_html_say_the_same(runtime: Runtime) -> None:
@@ -68,7 +69,7 @@ async def test_text_and_html_say_the_same(runtime: Runtime) -> None:
     await row_when(bob, runtime, queued=10)
     bundle = snapshot(runtime, board)
     head, _, *rows = bundle["text/plain"].splitlines()
-    assert head.startswith("2 agents · 1 running, 1 paused · 10 queued · 0 + 0 tokens · cost $0 · as of ")
+    assert head.startswith("2 agents · 1 running, 1 paused · 10 queued · tokens unknown · cost $0 so far · as of ")
     facts, _, clock = head.rpartition(" · ")
     assert f"<summary>The team as text, {clock}</summary>" in bundle["text/html"]
     assert html.escape(facts) in bundle["text/html"]
@@ -79,14 +80,24 @@ async def test_text_and_html_say_the_same(runtime: Runtime) -> None:
     assert "amy#1: no more" in rows[1]
 
 
-async def test_a_cost_that_is_unknown_is_not_zero(runtime: Runtime) -> None:
+async def test_what_is_unknown_is_not_zero(runtime: Runtime) -> None:
     bob = hire(runtime, HeldModel())
     bob.spent = bob.spent.plus(None, None)
     text = snapshot(runtime, Board(runtime))["text/plain"]
-    assert "cost unknown" in text
+    assert "tokens unknown · cost unknown ·" in text
     assert "$0" not in text
-    bob.spent = bob.spent.plus(None, 0.25)
-    assert "cost at least $0.2500" in snapshot(runtime, Board(runtime))["text/plain"]
+    assert "0 + 0" not in text
+    bob.spent = bob.spent.plus(Usage(1200, 4), 0.25)
+    head, _, row = snapshot(runtime, Board(runtime))["text/plain"].splitlines()
+    assert "tokens at least 1,200 + 4 · cost at least $0.2500, 1 run unknown ·" in head
+    assert re.search(r"  at least 1,200 \+ 4  at least \$0.2500, 1 run unknown  ", row)
+
+
+async def test_who_was_removed_is_still_in_the_sum(runtime: Runtime) -> None:
+    bob = hire(runtime, HeldModel())
+    bob.spent = bob.spent.plus(Usage(3, 4), 0.25)
+    runtime.remove("bob")
+    assert "tokens 3 + 4 · cost $0.2500 ·" in snapshot(runtime, Board(runtime))["text/plain"]
 
 
 async def test_everything_is_escaped(runtime: Runtime) -> None:

@@ -19,17 +19,17 @@ from ..events import (
     AgentRevised,
     CallHeld,
     CallRetried,
-    ModelReplied,
     Record,
     RunFinished,
     RunStarted,
     StateChanged,
     TextStreamed,
 )
+from ..messages import Spent
 from ..runs import Run
 from ..runtimes import Runtime
 from ..session import Session
-from ..spending import spent_on
+from ..spending import spent_by
 from ..states import Activity, Gate, State
 from .details import LINE, RESULT, Details, Facts
 from .render import clip, printable, told
@@ -63,8 +63,6 @@ class Lane:
     """Of the newest run, where that failed."""
     run: str | None = None
     """The run that it works on."""
-    replied: bool = False
-    """Whether a model has answered that run."""
     waits: str = ""
     """What it waits for, while a call that failed is not made again yet, or one that is held back not made."""
     agent: Agent | None = None
@@ -74,10 +72,8 @@ class Lane:
         """What a record says of its agent."""
         match record.event:
             case RunStarted():
-                self.run, self.replied = record.run, False
+                self.run = record.run
                 self._enter("running", self.state.gate, record.time)
-            case ModelReplied():
-                self.replied = True
             case CallRetried() | CallHeld() if self.state.activity == "waiting":  # it may have been told late
                 self.waits = clip(told(record), LINE)
             case RunFinished(outcome, error):
@@ -233,10 +229,12 @@ class Board:
         """The facts of one agent, its timeline left out."""
         return {**_spec(session), **self._doing(session, self._lane(session))}
 
+    def gone(self) -> Facts:
+        """What removed agents have spent: in no row, but in the sum."""
+        return spent_facts(sum(self._runtime.spent_by_agent(removed_only=True).values(), Spent()))
+
     def _doing(self, session: Session, lane: Lane) -> Facts:
-        spent, run, queue = session.spent, session.current, session.queue
-        if run and lane.replied:
-            spent += spent_on(run)
+        run, queue = session.current, session.queue
         if queue and any(one.needs for one in queue):
             self._needy.add(session.name)
         return {
@@ -245,11 +243,7 @@ class Board:
             "now": lane.waits or clip(run.prompt, LINE) if run else _needs(queue[0]) if queue else "",
             "queue": [[one.id, one.priority, clip(one.prompt, 40)] for one in queue[:CHIPS]] if queue else [],
             "queued": len(queue),
-            "runs": spent.runs,
-            "input": spent.usage.input_tokens,
-            "output": spent.usage.output_tokens,
-            "cost": spent.known,
-            "unpriced": spent.unpriced,
+            **spent_facts(spent_by(session)),
             "model": clip(run.model, LINE) if run and run.model else self._model(session),
             "error": lane.error,
         }
@@ -303,6 +297,19 @@ class Board:
                     self._resolved[said] = "config is wrong"
             model = self._models[session.name] = self._resolved[said]
         return model
+
+
+def spent_facts(spent: Spent) -> Facts:
+    """What was spent, as a panel adds it up."""
+    return {
+        "runs": spent.runs,
+        "input": spent.usage.input_tokens,
+        "output": spent.usage.output_tokens,
+        "cost": spent.known,
+        "unpriced": spent.unpriced,
+        "uncounted": spent.uncounted,
+        "at_work": spent.at_work,
+    }
 
 
 def _size(row: Facts) -> int:

@@ -111,6 +111,7 @@ class Panel(anywidget.AnyWidget):
         self.dropped = 0
         """Messages that were no commands, since it was made."""
         self._views: dict[str, View] = {}
+        self._gone: Facts = {}  # what was told of the spending of removed agents
         self._number = self._seen = 0  # of the newest update, and of the newest that a view has acknowledged
         self._timer: asyncio.TimerHandle | None = None
         self._next = 0.0  # when the next update may be
@@ -159,7 +160,10 @@ class Panel(anywidget.AnyWidget):
         self._counted = now
         if whole:
             self._whole, self._whole_next = False, now + WHOLE_S
-            self._tell("whole", rows=self._board.whole(), team=self._at_hand(), details=self._board.details())
+            self._gone = self._board.gone()
+            self._tell(
+                "whole", rows=self._board.whole(), team=self._at_hand(), details=self._board.details(), gone=self._gone
+            )
         elif self._allowance > 0:
             seen = dict.fromkeys(name for view in self._views.values() for name in view.names)
             details = self._board.details()
@@ -167,8 +171,10 @@ class Panel(anywidget.AnyWidget):
             # An agent that is open must not starve the rows.
             rows, more = self._board.changes(seen, max(self._allowance - size, BURST / 4))
             self._allowance -= size + more
-            if rows or details:
-                self._tell("update", rows=rows, details=details)
+            before, self._gone = self._gone, self._board.gone()
+            changed = {"gone": self._gone} if self._gone != before else {}
+            if rows or details or changed:
+                self._tell("update", rows=rows, details=details, **changed)
         unseen = self._number - self._seen
         pace = max(TICK_S, min(TICK_S * unseen / UNSEEN, SLOWEST_S), -self._allowance / BYTES_PER_S)
         self._next = now + max(pace, 0.0 if whole else (time.perf_counter() - start) / SHARE)

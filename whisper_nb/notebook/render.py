@@ -12,7 +12,7 @@ import json
 import math
 import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, assert_never
 
 from ..events import (
@@ -45,7 +45,7 @@ _LINE = 400
 _TURNS = re.compile("[\u202a-\u202e\u2066-\u2069]")
 _COLORS = {
     "succeeded": "#2e7d32",
-    "failed": "#c62828",
+    "failed": "var(--jp-error-color1, #c62828)",  # it is the color of text, too
     "cancelled": "#757575",
     "running": "#1565c0",
     "waiting": "#b26a00",
@@ -53,10 +53,12 @@ _COLORS = {
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 #: Kind of token → how MathJax knows its content.
 _MATH = {"math_inline": "${}$", "math_inline_double": "$${}$$", "math_block": "\n$${}$$\n", "amsmath": "\n{}\n"}
+#: MathJax, of version 3 in JupyterLab and 2 in what nbconvert makes, shall find math in these elements only.
+_MATH_HERE, _NO_MATH = 'class="mathjax_process tex2jax_process"', 'class="mathjax_ignore tex2jax_ignore"'
 _LEFT = 'style="text-align:left"'
 _TAGS = {
     "a", "blockquote", "br", "code", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p", "pre", "s",
-    "strong", "table", "tbody", "td", "th", "thead", "tr", "ul",
+    "span", "strong", "table", "tbody", "td", "th", "thead", "tr", "ul",
 }  # fmt: skip
 
 
@@ -65,30 +67,44 @@ def _markdown() -> Any:
     from markdown_it import MarkdownIt
     from mdit_py_plugins.amsmath import amsmath_plugin
     from mdit_py_plugins.dollarmath import dollarmath_plugin
+    from mdit_py_plugins.dollarmath.index import math_inline_dollar
     from mdit_py_plugins.texmath import texmath_plugin
 
     markdown = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"]).disable("image")
     # Math is found so that Markdown leaves it alone; JupyterLab's MathJax typesets it where it stands.
-    markdown.use(texmath_plugin, delimiters="brackets").use(dollarmath_plugin, allow_labels=False, double_inline=True)
-    markdown.use(amsmath_plugin)
+    markdown.use(dollarmath_plugin, allow_labels=False)
+    markdown.inline.ruler.at("math_inline", _unless_money(math_inline_dollar(allow_space=False, allow_double=True)))
+    markdown.use(texmath_plugin, delimiters="brackets").use(amsmath_plugin)
     for kind in _MATH:
         markdown.add_render_rule(kind, _math_as_written)
     return markdown
 
 
+def _unless_money(between_dollars: Callable[[Any, bool], bool]) -> Callable[[Any, bool], bool]:
+    """Math by Pandoc's rule: without space inside the dollars and digit behind them; `$5 or $6` is none."""
+
+    def rule(state: Any, silent: bool) -> bool:
+        start = state.pos
+        is_math = between_dollars(state, True) and not state.src[state.pos : state.pos + 1].isdigit()
+        state.pos = start
+        return is_math and between_dollars(state, silent)
+
+    return rule
+
+
 def _math_as_written(_: Any, tokens: Sequence[Any], index: int, *__: Any) -> str:
     token = tokens[index]
-    return html.escape(_MATH[token.type].format(token.content), quote=False)
+    return f"<span {_MATH_HERE}>{html.escape(_MATH[token.type].format(token.content), quote=False)}</span>"
 
 
 def safe_markdown(text: str) -> str:
-    """The text's Markdown as HTML that can neither run nor load anything."""
+    """The text's Markdown as HTML that can neither run nor load anything; for an element that is no math as a whole."""
     import nh3
 
     clean = nh3.clean(
         _markdown().render(printable(text)),
         tags=_TAGS,
-        attributes={"a": {"href"}, "ol": {"start"}, "*": set()},
+        attributes={"a": {"href"}, "ol": {"start"}, "span": {"class"}, "*": set()},
         url_schemes={"http", "https", "mailto"},
         url_relative="deny",  # it would be an address of the Jupyter server
         link_rel="noopener noreferrer",
@@ -149,7 +165,7 @@ def run_html(run: Run) -> str:
         body = safe_markdown(body)
     elif body:
         body = f'<pre style="white-space:pre-wrap">{html.escape(body)}</pre>'
-    return f"<div>{head}{tools}{error}{body}</div>"
+    return f"<div {_NO_MATH}>{head}{tools}{error}{body}</div>"
 
 
 def steps(run: Run) -> list[tuple[ToolCall | Record, ToolMessage | None]]:
@@ -271,14 +287,14 @@ def table_text(rows: Sequence[dict[str, str]], empty: str) -> str:
 
 
 def table_html(rows: Sequence[dict[str, str]], empty: str) -> str:
-    """Rows as an HTML table, every value escaped."""
+    """Rows as an HTML table, every value escaped, and its dollars no math."""
     if not rows:
-        return f"<p>{html.escape(empty)}</p>"
+        return f"<div {_NO_MATH}><p>{html.escape(empty)}</p></div>"
     head = "".join(f"<th {_LEFT}>{html.escape(key)}</th>" for key in rows[0])
     body = "".join(
         "<tr>" + "".join(f"<td {_LEFT}>{html.escape(value)}</td>" for value in row.values()) + "</tr>" for row in rows
     )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f"<div {_NO_MATH}><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
 
 
 def _shown(run: Run) -> str:
@@ -309,17 +325,20 @@ def dollars(cost: float | None) -> str:
 
 def cost_line(spent: Spent) -> str:
     """`$0.0123`; `at least $0.0123, 2 runs unknown`; `unknown`; `so far`, where runs are at work."""
-    said = known_cost(spent.known, spent.unpriced)
-    if spent.unpriced and spent.known:
-        said += f", {spent.unpriced} run{'s' * (spent.unpriced > 1)} unknown"
+    said = dollars(spent.known)
+    if spent.unpriced:
+        runs = f"{spent.unpriced} run{'s' * (spent.unpriced > 1)}"
+        said = f"at least {said}, {runs} unknown" if spent.known else "unknown"
     return f"{said} so far" if spent.at_work else said
 
 
-def known_cost(known: float, unpriced: int) -> str:
-    """What is known of a cost: `$0.0123`; `at least $0.0123`, or `unknown`, where that of some runs is not."""
-    if not unpriced:
-        return dollars(known)
-    return f"at least {dollars(known)}" if known else "unknown"
+def tokens_line(spent: Spent) -> str:
+    """`1,200 + 45`, in and out; `at least 1,200 + 45`; `unknown`."""
+    usage = spent.usage
+    said = f"{usage.input_tokens:,} + {usage.output_tokens:,}"
+    if spent.uncounted:
+        said = f"at least {said}" if usage.input_tokens or usage.output_tokens else "unknown"
+    return said
 
 
 def call_line(call: ToolCall) -> str:

@@ -19,9 +19,11 @@ from typing import Any
 from uuid import uuid4
 
 from ..runtimes import Runtime
+from ..session import Session
+from ..spending import spent_by
 from .board import Board
 from .details import Facts
-from .render import clip, known_cost, table_html, table_text
+from .render import clip, cost_line, table_html, table_text, tokens_line
 
 #: Agents that a static form shows, and places where it is kept current.
 ROWS, PLACES = 100, 3
@@ -32,18 +34,18 @@ _EMPTY = "no agents yet: %agent new NAME makes one"
 
 def snapshot(runtime: Runtime, board: Board) -> dict[str, str]:
     """The team as it is now: text/plain and text/html, every value escaped."""
-    facts = {session.name: board.row(session) for session in runtime.sessions}
+    facts = [(session, board.row(session)) for session in runtime.sessions]
     now = time.time()
-    rows = [_row(name, row, now) for name, row in islice(facts.items(), ROWS)]
-    clock = f"as of {time.strftime('%H:%M:%S')}"
-    head = f"{_total(facts)} · {clock}"
+    rows = [_row(session, row, now) for session, row in islice(facts, ROWS)]
+    clock, total = f"as of {time.strftime('%H:%M:%S')}", _total(runtime, [row for _, row in facts])
+    head = f"{total} · {clock}"
     more = f"and {len(facts) - ROWS} more" if len(facts) > ROWS else ""
     text = "\n".join(line for line in (head, table_text(rows, _EMPTY), more) if line)
     markup = f"{table_html(rows, _EMPTY)}<small>{html.escape(more)}</small>"
     return {
         "text/plain": text,
         "text/html": '<details class="wnb-snapshot" open><summary>The team as text, '
-        f"{clock}</summary><div>{html.escape(_total(facts))}</div>{markup}</details>",
+        f"{clock}</summary><div>{html.escape(total)}</div>{markup}</details>",
     }
 
 
@@ -53,7 +55,7 @@ def team_rows(runtime: Runtime) -> list[dict[str, str]]:
     def rows() -> list[dict[str, str]]:
         now = time.time()
         with closing(Board(runtime)) as board:
-            return [_row(session.name, board.row(session), now) for session in runtime.sessions]
+            return [_row(session, board.row(session), now) for session in runtime.sessions]
 
     return runtime.home.do(rows)
 
@@ -68,21 +70,21 @@ def team_text(runtime: Runtime) -> str:
     return runtime.home.do(text)
 
 
-def _total(facts: dict[str, Facts]) -> str:
-    """All agents together, as the panel adds them up."""
-    rows = facts.values()
-    states = Counter(row["state"] for row in rows)
+def _total(runtime: Runtime, rows: list[Facts]) -> str:
+    """All agents together, and what was spent on those that were removed, as the panel adds them up."""
+    states, spent = Counter(row["state"] for row in rows), runtime.spent
     parts = (
-        f"{len(facts)} agent{'' if len(facts) == 1 else 's'}",
+        f"{len(rows)} agent{'' if len(rows) == 1 else 's'}",
         ", ".join(f"{count} {state}" for state, count in states.items()),
         f"{sum(row['queued'] for row in rows)} queued",
-        f"{sum(row['input'] for row in rows)} + {sum(row['output'] for row in rows)} tokens",
-        f"cost {known_cost(sum(row['cost'] for row in rows), sum(row['unpriced'] for row in rows))}",
+        f"tokens {tokens_line(spent)}",
+        f"cost {cost_line(spent)}",
     )
     return " · ".join(part for part in parts if part)
 
 
-def _row(name: str, row: Facts, now: float) -> dict[str, str]:
+def _row(session: Session, row: Facts, now: float) -> dict[str, str]:
+    name, spent = session.name, spent_by(session)
     queue = ", ".join(
         f"{run.removeprefix(name)}{'' if priority == 'normal' else f' {priority}'}" for run, priority, _ in row["queue"]
     )
@@ -92,9 +94,9 @@ def _row(name: str, row: Facts, now: float) -> dict[str, str]:
         "state": row["state"] if row["since"] is None else f"{row['state']} {_ago(now - row['since'])}",
         "now": clip(row["now"], 40),
         "queue": f"{queue} and {more} more" if more else queue,
-        "done": str(row["runs"]),
-        "tokens": f"{row['input']} + {row['output']}",
-        "cost": known_cost(row["cost"], row["unpriced"]),
+        "done": str(spent.runs),
+        "tokens": tokens_line(spent),
+        "cost": cost_line(spent),
         "model": row["model"],
         "last error": clip(row["error"], 60),
     }

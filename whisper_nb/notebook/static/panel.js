@@ -13,7 +13,7 @@ export const PRIORITIES = ["urgent", "high", "normal", "low"];
 const LEVEL = { running: 1, waiting: 0.6, paused: 0.35, sleeping: 0.35, stopped: 0.2 };
 
 /** What a panel knows before the kernel has said anything. */
-export const nothing = () => ({ rows: new Map(), details: new Map(), team: [], number: 0, known: false });
+export const nothing = () => ({ rows: new Map(), details: new Map(), team: [], gone: {}, number: 0, known: false });
 
 /**
  * The state after a message: changed in place where it can be, so that a thousand rows cost nothing.
@@ -24,11 +24,13 @@ export function take(state, message) {
   if (message.kind === "whole") {
     const rows = new Map(Object.entries(message.rows).map(([name, row]) => [name, { name, ...row }]));
     const details = new Map(Object.entries(message.details));
-    return { state: { rows, details, team: message.team, number: message.number, known: true }, missed: false };
+    const { team, gone, number } = message;
+    return { state: { rows, details, team, gone, number, known: true }, missed: false };
   }
   if (message.kind !== "update" || !state.known) return { state, missed: false };
   const missed = message.number !== state.number + 1;
   state.number = message.number;
+  state.gone = message.gone ?? state.gone;
   for (const [name, change] of Object.entries(message.rows)) {
     if (change === null) {
       state.rows.delete(name);
@@ -91,7 +93,7 @@ const KEYS = {
   state: (row) => rank(row.state),
   now: (row) => row.error ? 0 : row.now ? 1 : 2,
   queue: (row) => -row.queued,
-  tokens: (row) => -(row.input + row.output),
+  tokens: (row) => (row.uncounted ? -Infinity : -(row.input + row.output)),
   cost: (row) => (row.unpriced ? -Infinity : -row.cost),
   model: (row) => row.model,
 };
@@ -120,17 +122,17 @@ export function wanted(row, words, state) {
   return words.toLowerCase().split(/\s+/).every((word) => text.includes(word));
 }
 
-/** All rows together. */
-export function total(rows) {
-  const sum = { states: {}, queued: 0, input: 0, output: 0, cost: 0, unpriced: 0, failed: 0 };
+const SPENT = ["runs", "input", "output", "cost", "unpriced", "uncounted", "at_work"];
+
+/** All rows together, and what was spent on agents that have gone. */
+export function total(rows, gone) {
+  const sum = { states: {}, queued: 0, failed: 0 };
+  for (const fact of SPENT) sum[fact] = gone[fact] ?? 0;
   for (const row of rows.values()) {
     sum.states[row.state] = (sum.states[row.state] ?? 0) + 1;
     sum.queued += row.queued;
-    sum.input += row.input;
-    sum.output += row.output;
-    sum.cost += row.cost;
-    sum.unpriced += row.unpriced;
     sum.failed += row.error ? 1 : 0;
+    for (const fact of SPENT) sum[fact] += row[fact];
   }
   return sum;
 }
@@ -153,11 +155,20 @@ export function count(number) {
   return number < 1e6 ? `${(number / 1000).toFixed(number < 1e5 ? 1 : 0)}k` : `${(number / 1e6).toFixed(1)}M`;
 }
 
-/** What is known of a cost, where that of some runs is not. */
+/** What is known of a cost, and of tokens in and out, where that of some runs is not: in short, and in the static form's words. */
 export function knownCost({ cost, unpriced }) {
   if (!unpriced) return dollars(cost);
   return cost ? `≥ ${dollars(cost)}` : "unknown";
 }
+export function knownTokens({ input, output, uncounted }, said = count) {
+  if (uncounted && !input && !output) return "unknown";
+  return `${uncounted ? "≥ " : ""}${said(input)} + ${said(output)}`;
+}
+export function toldCost(spent) {
+  const rest = spent.unpriced && spent.cost ? `, ${spent.unpriced} run${spent.unpriced > 1 ? "s" : ""} unknown` : "";
+  return knownCost(spent).replace("≥", "at least") + rest + (spent.at_work ? " so far" : "");
+}
+export const toldTokens = (spent) => knownTokens(spent, (number) => number.toLocaleString("en")).replace("≥", "at least");
 
 export function dollars(cost) {
   if (cost === null || cost === undefined) return "unknown";
@@ -359,13 +370,19 @@ function drawRow(element, row, clock) {
   mark(parts.now, "title", row.now || row.error || null);
   drawChips(parts.chips, row);
   drawTimeline(parts.line, row.spans, clock);
-  say(parts.tokens, row.input || row.output ? `${count(row.input)} + ${count(row.output)}` : "–");
-  mark(parts.tokens, "title", `${row.input} tokens in, ${row.output} out, ${row.runs} runs`);
-  say(parts.cost, knownCost(row));
-  mark(parts.cost, "class", row.unpriced ? "wnb-quiet" : "");
-  mark(parts.cost, "title", row.unpriced ? `unknown of ${row.unpriced} of its runs` : null);
+  drawSpent(parts, row);
   say(parts.model, row.model);
   mark(parts.model, "title", row.model);
+}
+
+/** Tokens and cost in short; in full where the mouse rests. */
+function drawSpent(parts, spent, soFar = "") {
+  say(parts.tokens, knownTokens(spent));
+  mark(parts.tokens, "title", `tokens in + out: ${toldTokens(spent)}`);
+  mark(parts.tokens, "class", spent.uncounted ? "wnb-quiet" : "");
+  say(parts.cost, knownCost(spent) + soFar);
+  mark(parts.cost, "title", `cost ${toldCost(spent)}`);
+  mark(parts.cost, "class", spent.unpriced ? "wnb-quiet" : "");
 }
 
 function drawChips(element, row) {
@@ -389,7 +406,7 @@ function makeDetails(act, close) {
     cancel: button("Cancel run", () => act({ do: "cancel", run: parts.run.textContent })),
     clear: button("Cancel queued", () => act({ do: "clear", agent: row.name })),
     stop: h("button.wnb-button.wnb-danger", { type: "button", onclick: () => act({ do: "stop", agent: row.name }) }, "Stop"),
-    run: h("strong.wnb-id"), status: h("span.wnb-quiet"), prompt: h("p.wnb-prompt"), steps: h("ul.wnb-list"), cut: h("p.wnb-quiet"),
+    sum: h("p.wnb-sum"), run: h("strong.wnb-id"), status: h("span.wnb-quiet"), prompt: h("p.wnb-prompt"), steps: h("ul.wnb-list"), cut: h("p.wnb-quiet"),
     text: h("div.wnb-text", { tabindex: "0", role: "region", "aria-label": "Text of the run" }), runError: h("p.wnb-error"),
     queue: h("ol.wnb-list"), queued: h("span.wnb-quiet"), runs: h("ul.wnb-list"), config: h("tbody"), spec: h("dl.wnb-spec"),
   };
@@ -405,7 +422,7 @@ function makeDetails(act, close) {
   const element = h(
     "aside.wnb-details", { "aria-label": "Details", tabindex: "-1" },
     h("header.wnb-who", {}, parts.icon, parts.name, parts.title, h("span.wnb-grow"), parts.dot, parts.word, button("✕", close, "Close details")),
-    h("div.wnb-actions", { role: "group", "aria-label": "Actions" }, parts.gate, parts.cancel, parts.clear, parts.stop),
+    h("div.wnb-actions", { role: "group", "aria-label": "Actions" }, parts.gate, parts.cancel, parts.clear, parts.stop), parts.sum,
     sections.run, sections.queue, sections.runs, sections.spec, sections.config,
   );
   element.addEventListener("keydown", (event) => { if (event.key === "Escape") close(); });
@@ -437,6 +454,7 @@ function makeDetails(act, close) {
     say(parts.name, row.name);
     say(parts.title, row.title || details?.spec?.role || "");
     say(parts.word, row.since === null ? row.state : `${row.state} ${ago(clock - row.since)}`);
+    say(parts.sum, [`${row.runs} run${row.runs === 1 ? "" : "s"}`, `tokens ${toldTokens(row)}`, `cost ${toldCost(row)}`, row.model].join(" · "));
     const shut = /^(paused|stopped|sleeping)/.test(row.state);
     say(parts.gate, shut ? "Resume" : "Pause");
     const run = details?.run;
@@ -478,6 +496,7 @@ function runLine(run, clock) {
   const facts = [run.status];
   if (run.started) facts.push(ago((run.finished ?? clock) - run.started));
   if (run.input !== null) facts.push(`${count(run.input)} + ${count(run.output)} tokens`);
+  else if (run.finished) facts.push("tokens unknown");
   if (run.finished) facts.push(run.cost === null ? "cost unknown" : dollars(run.cost));
   return facts.join(" · ");
 }
@@ -539,10 +558,10 @@ function makeBar(look) {
       ...[["", "all states"], ...["running", "waiting", "idle", "paused", "sleeping", "stopped"].map((one) => [one, one]), ["failed", "failed last"]]
         .map(([value, name]) => h("option", { value }, name))),
   };
-  const element = h("div.wnb-top", {}, h("div.wnb-total", {}, parts.agents, parts.states, parts.queued, parts.tokens, parts.cost),
+  const element = h("div.wnb-top", {}, h("div.wnb-total", {}, parts.agents, parts.states, parts.queued, h("span", {}, "tokens ", parts.tokens), h("span", {}, "cost ", parts.cost)),
     parts.filter, parts.state);
-  element.draw = (rows) => {
-    const sum = total(rows);
+  element.draw = (rows, gone) => {
+    const sum = total(rows, gone);
     say(parts.agents, `${rows.size} agent${rows.size === 1 ? "" : "s"}`);
     const states = [...Object.entries(sum.states).sort(([a], [b]) => rank(a) - rank(b)), ...(sum.failed ? [["failed last", sum.failed]] : [])];
     keyed(parts.states, states, ([state]) => state, () => h("span.wnb-count", {}, h("span.wnb-dot", { "aria-hidden": "true" }), h("span")), (item, [state, number]) => {
@@ -550,8 +569,7 @@ function makeBar(look) {
       say(item.lastChild, `${number} ${state}`);
     });
     say(parts.queued, `${sum.queued} queued`);
-    say(parts.tokens, `${count(sum.input)} tokens in, ${count(sum.output)} out`);
-    say(parts.cost, sum.unpriced && !sum.cost ? "cost unknown" : knownCost(sum));
+    drawSpent(parts, sum, sum.at_work ? " so far" : "");
   };
   return { element, parts };
 }
@@ -688,7 +706,7 @@ function render({ model, el }) {
     frame = 0;
     order = kept(order, state.rows);
     shown = order.filter((name) => wanted(state.rows.get(name), bar.filter.value.trim(), bar.state.value));
-    top.draw(state.rows);
+    top.draw(state.rows, state.gone);
     paintRows();
     paintEmpty();
     if (open && !state.rows.has(open)) openRow("");
@@ -808,7 +826,7 @@ function render({ model, el }) {
   const resumeAll = h("button.wnb-button", { type: "button", onclick: () => act({ do: "resume", agent: "*" }) }, "Resume all");
   top.append(resumeAll);
   const sizes = new ResizeObserver(() => {
-    for (const [element, names] of [[grid, { wide: 920, broad: 800, medium: 540, narrow: 1 }], [root, { wide: 980, medium: 540, narrow: 1 }]]) {
+    for (const [element, names] of [[grid, { wide: 936, broad: 824, medium: 540, narrow: 1 }], [root, { wide: 1340, medium: 540, narrow: 1 }]]) {
       const { width } = element.getBoundingClientRect();
       if (width) mark(element, "data-width", Object.keys(names).find((name) => width >= names[name]));
     }

@@ -1,0 +1,56 @@
+"""What cells show, in a real JupyterLab: amounts of money stay as they are, math is typeset, errors can be read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from labs import TEAM, Lab, Notebook, set_theme
+from playwright.sync_api import expect
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+KEYS = "import os; os.environ |= {'OPENAI_API_KEY': 'x', 'ANTHROPIC_API_KEY': 'x'}"
+PROMPT = "Is it $5 or $6 here, $7 or $8 there?"
+#: The contrast of an element's text to the notebook's background, as WCAG has it.
+CONTRAST = """element => {
+    const luminance = (one, color) => {
+        const channels = getComputedStyle(one)[color].match(/\\d+/g).map((channel) => channel / 255);
+        const [r, g, b] = channels.map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05;
+    };
+    const [text, back] = [luminance(element, 'color'), luminance(element.closest('.jp-Notebook'), 'backgroundColor')];
+    return Math.max(text, back) / Math.min(text, back);
+}"""
+
+
+def test_dollars_stand_as_they_are_and_math_is_typeset(lab: Lab, open_notebook: Callable[[str], Notebook]) -> None:
+    reply = f"%%agent ann\n{PROMPT}"
+    lab.write("money.ipynb", KEYS, TEAM, "hire('ann', 'bob')", "%agent models", reply, "%agent list", "%agents")
+    notebook = open_notebook("money.ipynb")
+    notebook.command("notebook:run-all-cells")
+    notebook.wait_until_idle()
+    expect(notebook.output("%agent list")).to_contain_text("$5 or $6 here, $7 or")
+    lab.tell("ann", "It costs $5 or $6, and $x^2$ is", "", r"$$\frac{a}{b}$$", "", r"and \(y\).", ".")
+    said = notebook.output("%%agent ann")
+    expect(said.locator("mjx-container")).to_have_count(3)
+    expect(said).to_contain_text("It costs $5 or $6, and ")
+    for source in ("%agent models", "%agent list", "%agents"):
+        output = notebook.output(source)
+        expect(output.locator("table").last).to_be_attached()
+        expect(output.locator("mjx-container")).to_have_count(0)
+    expect(notebook.output("%agent models")).to_contain_text("$1.00 in, $5.00 out")
+    notebook.shut_down()
+
+
+def test_an_error_can_be_read_in_every_theme(lab: Lab, open_notebook: Callable[[str], Notebook]) -> None:
+    lab.write("error.ipynb", TEAM, "hire('ann')", "%%agent ann\nhello")
+    notebook = open_notebook("error.ipynb")
+    notebook.command("notebook:run-all-cells")
+    notebook.wait_until_idle()
+    lab.tell("ann", "!the provider is down")
+    error = notebook.output("%%agent ann").get_by_text("the provider is down")
+    expect(error).to_be_visible()
+    for theme in ("JupyterLab Dark", "JupyterLab Light"):
+        set_theme(notebook.page, theme)
+        assert error.evaluate(CONTRAST) >= 4.5
+    notebook.shut_down()
