@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Iterable
 from types import SimpleNamespace
 from typing import Any
@@ -49,6 +50,46 @@ def test_tokens_may_be_told_in_parts() -> None:
     for used in ({"prompt_tokens": 7, "completion_tokens": 0}, {"prompt_tokens": 0, "completion_tokens": 2, "cost": 0}):
         assert list(reading.read(generic(usage=used))) == []
     assert reading.spent == {"prompt_tokens": 7, "completion_tokens": 2, "cost": 0}
+
+
+def test_what_was_spent_is_never_told_less_afterwards() -> None:
+    reading = LiteReading()
+    for used in (
+        {"cost": 0.5, "prompt_tokens": 9},
+        {"cost": 0.25, "prompt_tokens": 7},
+        {"cost": 0, "prompt_tokens": 0},
+    ):
+        assert list(reading.read(generic(usage=used))) == []
+    assert reading.spent == {"cost": 0.5, "prompt_tokens": 9}
+
+
+def thought(*pieces: dict[str, Any]) -> Any:
+    """What a reply that was said to be thought in these pieces gives back."""
+    reading = LiteReading()
+    for piece in pieces:
+        delta = SimpleNamespace(content="", tool_calls=None, thinking_blocks=[piece])
+        assert list(reading.read(SimpleNamespace(choices=[SimpleNamespace(delta=delta, finish_reason="stop")]))) == []
+    finish = reading.finish()
+    assert finish is not None
+    assert finish.reasoning is not None
+    return finish.reasoning["thinking_blocks"]
+
+
+def test_thoughts_that_come_in_turn_are_as_many_as_they_were() -> None:
+    pieces = [
+        {"type": "t", "index": n, "text": text} for n, text in ((0, "I "), (1, "You "), (0, "think."), (1, "do."))
+    ]
+    ends = [{"type": "t", "index": n, "signature": f"s{n}"} for n in (1, 0)]
+    first, second = {"text": "I think.", "signature": "s0"}, {"text": "You do.", "signature": "s1"}
+    assert thought(*pieces, *ends) == [{"type": "t", "index": n} | one for n, one in enumerate((first, second))]
+    again = {"type": "t", "index": 0, "text": "More"}
+    assert thought(*pieces, *ends, again)[2] == again
+
+
+def test_thoughts_can_be_sent_whatever_is_in_them() -> None:
+    pieces = [{"text": "a\ud83d"}, {"text": "\ude00", "signature": "\udc00", "more": {"x": [math.nan, "\ud800"]}}]
+    [block] = thought(*pieces)
+    assert block == {"text": "a😀", "signature": "�", "more": {"x": [None, "�"]}}
 
 
 class Wrapper:

@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,9 @@ from provider import CUT, DONE, Answer, Provider, Refusal, Reply, Request, call,
 from whisper_nb import Agent, AIConfig, ConfigError, ModelError, RunFailed, Runtime, Session
 from whisper_nb.events import TextStreamed
 from whisper_nb.keys import Keys
-from whisper_nb.messages import IMAGE_TOKENS, Finish, Image, TextDelta, UserMessage
+from whisper_nb.messages import IMAGE_TOKENS, AssistantMessage, Finish, Image, TextDelta, ToolCall, UserMessage
 from whisper_nb.models import Request as ModelRequest
-from whisper_nb.models.lite import LiteLLMModel
+from whisper_nb.models.lite import LiteLLMModel, count_tokens
 
 KEY = "sk-this-is-a-secret-0123456789"
 #: The ways that litellm goes: through the SDK of OpenAI, through its own client, and that with a handler of the provider.
@@ -262,6 +263,20 @@ async def test_tokens_are_estimated_until_litellm_is_there(provider: Provider) -
     seen = UserMessage(prompt[0].text, (Image("image/png", "A" * 100_000),))
     assert model.count_tokens([seen]) == 11 + IMAGE_TOKENS
     await model.aclose()
+
+
+@pytest.mark.parametrize(
+    "thoughts",
+    [
+        {"thinking_blocks": [{"type": "thinking", "thinking": "hm " * 1_000, "signature": "s"}]},
+        {"reasoning_details": [{"type": "reasoning.encrypted", "data": "QUJD" * 1_000}]},
+        {"reasoning_content": "hm " * 1_000},
+    ],
+    ids=lambda one: next(iter(one)),
+)
+def test_what_a_model_thought_is_counted(thoughts: dict[str, Any]) -> None:
+    said = AssistantMessage("", (ToolCall("1", "add", "{}"),), thoughts)
+    assert count_tokens("openai/gpt-4o-mini", [said]) > 1_000 > 50 > count_tokens("openai/gpt-4o-mini", [replace(said, reasoning=None)])  # fmt: skip
 
 
 @pytest.mark.parametrize("model", ROUTES)

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from whisper_nb.messages import (
     AssistantMessage,
+    Finish,
     Message,
     SystemMessage,
     ToolCall,
@@ -52,6 +57,14 @@ def test_usage_adds_up(parts: list[Usage]) -> None:
 def test_messages_are_values() -> None:
     assert AssistantMessage("a", (CALL,)) == AssistantMessage("a", (ToolCall("c1", "rows", '{"limit": 3}'),))
     assert len({UserMessage("a"), UserMessage("a")}) == 1
+
+
+@pytest.mark.parametrize("kind", [partial(AssistantMessage, "a", (CALL,)), partial(Finish, "stop", None, None)])
+def test_thoughts_are_compared_and_not_shown(kind: Callable[[Any], AssistantMessage | Finish]) -> None:
+    one, same, other = (kind({"thinking_blocks": [{"thinking": text}]}) for text in ("hm", "hm", "oh"))
+    assert one == same != other
+    assert len({one, same, other}) == 2
+    assert "hm" not in repr(one)
 
 
 def test_a_schema_takes_no_arguments_by_default() -> None:

@@ -211,9 +211,13 @@ async def _fitting(
 
     kept, size = await in_thread(fit)
     if size > limit:
+        what, remedy = "the prompt has", "shorten the prompt"
+        if any(isinstance(message, AssistantMessage) for message in kept):  # the run's own: all others are left out
+            what = "the run, with what it called, thought and was told, has"
+            remedy = "ask for less in one run, have its tools return less"
         raise LengthExceeded(
-            f"{config.model}: the prompt has {size:,} tokens and only {limit:,} fit, even without the history. "
-            "Nothing was sent: shorten the prompt, or choose a model with a larger context.",
+            f"{config.model}: {what} {size:,} tokens and only {limit:,} fit, even without the history. "
+            f"Nothing was sent: {remedy}, or choose a model with a larger context.",
             model=config.model or "",
             unsent=True,
         )

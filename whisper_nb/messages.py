@@ -67,7 +67,7 @@ class AssistantMessage:
 
     text: str
     tool_calls: tuple[ToolCall, ...] = ()
-    reasoning: Mapping[str, Any] | None = None
+    reasoning: Mapping[str, Any] | None = field(default=None, hash=False, repr=False)
     """What the model thought before it called tools, in its provider's own fields: some refuse the results without it."""
 
 
@@ -173,7 +173,7 @@ class Finish:
     """None when the provider did not say: unknown, not zero."""
     cost_usd: float | None = None
     """None when nobody knows the price: unknown, not zero."""
-    reasoning: Mapping[str, Any] | None = None
+    reasoning: Mapping[str, Any] | None = field(default=None, hash=False, repr=False)
     """What the model thought, in the form in which its provider wants it back; None where it does not."""
 
 

@@ -7,6 +7,7 @@ the key, in its text, its causes and the frames of its traceback: none of that l
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import re
@@ -307,9 +308,17 @@ def _is_network(causes: Sequence[BaseException]) -> bool:
 
 def count_tokens(model: str, messages: Sequence[Message], tools: Sequence[ToolSchema] = ()) -> int:
     """As litellm's tokenizers count for a model. Imports litellm, which takes seconds: for a thread."""
-    wire = [to_openai(message) for message in without_images(messages)]
+    wire = [_countable(to_openai(message)) for message in without_images(messages)]
     counted = import_litellm().token_counter(model=model, messages=wire, tools=tools_of(tools) or None)
     return int(counted) + image_tokens(messages)
+
+
+def _countable(message: dict[str, Any]) -> dict[str, Any]:
+    """The message with its thoughts as text, where they are blocks: litellm counts none of those."""
+    known = ("content", "tool_calls")
+    return {
+        name: value if name in known or isinstance(value, str) else json.dumps(value) for name, value in message.items()
+    }
 
 
 def fields_taken(model: str) -> frozenset[str] | None:

@@ -63,12 +63,13 @@ class Reading:
     def _count(self, usage: Any) -> None:
         if usage is not None:
             said = usage if isinstance(usage, Mapping) else usage.model_dump(warnings=False)
-            # Some say the input at the start and the output at the end: a zero that follows a count means not anew.
-            self.spent |= {
-                name: value
-                for name, value in said.items()
-                if value or (value is not None and (name == "cost" or name not in self.spent))
-            }
+            for name, value in said.items():
+                known = self.spent.get(name)
+                # Some say the input at the start and the output at the end: what is less than before is no news.
+                if _is_number(known) and _is_number(value):
+                    self.spent[name] = max(known, value)
+                elif value or (value is not None and not known):
+                    self.spent[name] = value
 
     def _keep(self, thought: Any) -> None:
         """A piece of what the model thought, as it is wanted back: text, or pieces of blocks."""
@@ -99,8 +100,10 @@ def _joined(pieces: Sequence[str | Mapping[str, Any]]) -> str | list[dict[str, A
     for piece in pieces:
         if not isinstance(piece, Mapping):
             continue
-        if blocks and _goes_on(blocks[-1][-1], piece):
-            blocks[-1].append(piece)
+        # Those with numbers may come in turn.
+        open_ = blocks[-1:] if piece.get("index") is None else reversed(blocks)
+        if block := next((block for block in open_ if _goes_on(block[-1], piece)), None):
+            block.append(piece)
         else:
             blocks.append([piece])
     return [_block(block) for block in blocks]
@@ -116,8 +119,10 @@ def _block(pieces: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     block = {key: value for piece in pieces for key, value in piece.items() if value is not None}
     for name in ("thinking", "text", "summary"):
         if isinstance(block.get(name), str):
-            block[name] = whole("".join(str(piece.get(name) or "") for piece in pieces))
-    return block
+            block[name] = "".join(str(piece.get(name) or "") for piece in pieces)
+    # As JSON can say it: half a character, or no number, would fail each later call.
+    said: dict[str, Any] = json.loads(whole(json.dumps(block, ensure_ascii=False)), parse_constant=lambda _: None)
+    return said
 
 
 def text_of(content: Any) -> str:
@@ -135,3 +140,7 @@ def text_of(content: Any) -> str:
 
 def _tokens(count: Any) -> int:
     return count if isinstance(count, int) and not isinstance(count, bool) and count > 0 else 0
+
+
+def _is_number(told: Any) -> bool:
+    return isinstance(told, int | float) and not isinstance(told, bool)
