@@ -169,9 +169,9 @@ class AgentForm(ipywidgets.VBox):  # type: ignore[misc]
             color = _ERROR if path in wrong and (field.text or path == KEY) else _QUIET
             field.message.value = _line(notes.get(path, ""), f"{color};padding-left:calc({_LABEL} + 8px)")
         self.create.disabled = self.save.disabled = agent is None
-        missing = "\n".join(one.text for one in problems)
-        self.yaml.value = _preview("YAML", yaml_of(agent) if agent else missing)
-        self.python.value = _preview("Python", python_of(agent) if agent else missing)
+        not_yet = "not yet: see " + ", ".join(path[-1].replace("_", " ") for path in self.fields if path in wrong)
+        self.yaml.value = _preview("YAML", yaml_of(agent) if agent else not_yet)
+        self.python.value = _preview("Python", python_of(agent) if agent else not_yet)
 
     def _put_away_key(self) -> bool:
         """Empty the field for the key of what can be no reference: a notebook may save the state of its widgets."""
