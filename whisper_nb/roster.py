@@ -103,5 +103,5 @@ def _refuse(sessions: Iterable[Session]) -> None:
     if names := ", ".join(one.name for one in sessions):
         raise SessionError(
             f"{names} {'are' if ',' in names else 'is'} at work, and agents move to another loop at rest: "
-            "wait for their runs (%agent wait), or end them (%agent cancel)"
+            "wait for their runs (%agent wait), or end them (%agent cancel NAME)"
         )
