@@ -93,9 +93,9 @@ def _each(faults: Sequence[Fault], **fields: Any) -> list[Fault]:
 
 
 REFUSALS = [
-    _http(400, "bad request"),
+    _http(400, "bad request", "the fields of its config"),
     _http(401, "key refused", "refused the key"),
-    _http(402, "no credit"),
+    _http(402, "no credit", "no credit left (402)"),
     _http(403, "forbidden", "refused the key"),
     _http(404, "no such model", "no such model"),
     _http(408, "request timeout", retryable=True),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -9,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whisper_nb.config import AIConfig
-from whisper_nb.providers import PROVIDERS, canonical
+from whisper_nb import AIConfig, ConfigError
+from whisper_nb.providers import PROVIDERS, canonical, misspelt
 
 #: Prints, per provider: whether litellm knows it, what it misses without a key, and what with each variable alone.
 ASK_LITELLM = """
@@ -24,7 +25,7 @@ for name, variables in json.load(sys.stdin).items():
         os.environ[variable] = "x"
         found[name]["with"][variable] = missing()
         del os.environ[variable]
-print(json.dumps(found))
+print(json.dumps({"asked": found, "all": [str(getattr(one, "value", one)) for one in litellm.provider_list]}))
 """
 
 
@@ -72,13 +73,44 @@ def test_the_table_agrees_with_litellm() -> None:
     environ |= {"LITELLM_MODE": "PRODUCTION", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
     command = [sys.executable, "-c", ASK_LITELLM]
     said = subprocess.run(command, input=json.dumps(asked), env=environ, text=True, capture_output=True, check=True)
-    found = json.loads(said.stdout)
+    told = json.loads(said.stdout)
+    found = told["asked"]
+    assert len(told["all"]) > 100
+    assert [name for name in told["all"] if misspelt(name)] == []
     assert [name for name in asked if not found[name]["known"]] == []
     keys = {name: {one for one in each["missing"] if one.endswith("_KEY")} for name, each in found.items()}
     # It does not ask for the one of a server that may have none, and takes it all the same.
     assert keys == {name: set(variables) - {"HOSTED_VLLM_API_KEY"} for name, variables in asked.items()}
     # Azure also asks for the address, which a config has in a field of its own.
     assert [name for name, each in found.items() if name != "azure" and any(each["with"].values())] == []
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("opnai", "openai"),
+        ("OpenAI", "openai"),
+        ("antropic", "anthropic"),
+        ("open_router", "openrouter"),
+        ("olama", "ollama"),
+        ("lm-studio", "lm_studio"),
+        ("together", "together_ai"),
+        ("offlin", "offline"),
+    ],  # fmt: skip
+)
+def test_a_provider_that_is_misspelt_is_told_at_once(written: str, meant: str) -> None:
+    said = f"model '{written}/gpt-4o': there is no provider '{written}'; did you mean '{meant}'?"
+    for say in (
+        lambda: AIConfig(model=f"{written}/gpt-4o"),
+        lambda: AIConfig.of({"model": "gpt-4o", "provider": written}),
+    ):
+        with pytest.raises(ConfigError, match=re.escape(said)):
+            say()
+
+
+@pytest.mark.parametrize("provider", ["mine", "bedrock", "azure_ai", "zai", "text-completion-openai"])
+def test_any_other_provider_may_be_one_of_litellms(provider: str) -> None:
+    assert AIConfig(model=f"{provider}/x").provider == provider
 
 
 def test_a_model_to_begin_with_is_one_of_its_provider() -> None:

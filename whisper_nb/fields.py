@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from .errors import masked
 from .keys import reference_to
-from .providers import canonical
+from .providers import canonical, misspelt
 
 _SHOWN = 60
 _DEPTH = 16
@@ -158,6 +158,8 @@ class Model:
             character.isspace() for character in model.partition(":")[0]
         ):
             raise ValueError
+        if meant := misspelt(provider):
+            raise ValueError(f"{shown(model)}: there is no provider {shown(provider)}; did you mean {meant!r}?")
         return model
 
 

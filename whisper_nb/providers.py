@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+
+#: How much a name must be like a known one to be taken for a slip; no other provider of LiteLLM's is so near to one.
+_ALMOST = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,12 @@ PROVIDERS: dict[str, Provider] = {
     "vllm": Provider(needs_key=False, wire=""),
     "offline": Provider(),
 }
+
+
+@cache
+def misspelt(provider: str) -> str:
+    """The known provider that was meant by a name that is almost its own; empty where it may be any other of LiteLLM's."""
+    return "" if provider in PROVIDERS else next(iter(get_close_matches(provider.lower(), PROVIDERS, 1, _ALMOST)), "")
 
 
 def canonical(model: str, provider: str = "") -> str:

@@ -58,18 +58,19 @@ class Failures:
             what = f"the server sends calls elsewhere ({status}). Check api_base: a key is not sent after a redirect."
         elif status == 404:
             what = f"no such model or address (404). Check the model's name and api_base. Reason: {said}"
-        elif status == 429 and _BROKE.search(text[:_READ]):
+        elif status == 402 or (status == 429 and _BROKE.search(text[:_READ])):
             retryable = False
-            what = f"no credit left (429). Reason: {said}"
+            what = f"no credit left ({status}). Add some at the provider, or choose another model. Reason: {said}"
         elif status == 429:
             wait = f" It asks to wait {retry_after_s:,.0f} s." if retry_after_s else ""
             what = f"too many requests, or no credit left (429).{wait} Submit again later. Reason: {said}"
         elif retryable:
             what = f"the provider failed ({status}). Submit again. Reason: {said}"
         else:
+            remedy = "Check the model's name, and the fields of its config: %agent config shows them"
             if _TOO_LONG.search(text[:_READ]):
-                kind = LengthExceeded
-            what = f"the call was refused ({status}). Reason: {said}"
+                kind, remedy = LengthExceeded, "Shorten the prompt, or choose a model with a larger context"
+            what = f"the call was refused ({status}). {remedy}. Reason: {said}"
         return self._error(what, kind, retryable=retryable, status=status, retry_after_s=retry_after_s)
 
     def unreached(self, text: str, *, sent: bool) -> ModelError:
