@@ -180,6 +180,7 @@ async def test_a_call_is_made_again_as_often_as_was_said_and_no_more(rt: Runtime
     assert await run == "Hello world"
     (again,) = [record.event for record in run.events if isinstance(record.event, CallRetried)]
     assert "503" in again.reason
+    assert "Submit again" not in again.reason  # it does that by itself
     provider.answers.extend([Refusal(503), Refusal(503)])
     with pytest.raises(RunFailed, match="503"):
         await rt["bob"].submit("Hi")

@@ -96,7 +96,7 @@ def test_the_table_agrees_with_litellm() -> None:
         ("lm-studio", "lm_studio"),
         ("together", "together_ai"),
         ("offlin", "offline"),
-    ],  # fmt: skip
+    ],
 )
 def test_a_provider_that_is_misspelt_is_told_at_once(written: str, meant: str) -> None:
     said = f"model '{written}/gpt-4o': there is no provider '{written}'; did you mean '{meant}'?"

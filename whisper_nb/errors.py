@@ -91,6 +91,7 @@ class ModelError(WhisperError):
         status: the HTTP status by which the provider refused the call; None where it did not.
         retry_after_s: seconds that the provider asks to wait; None where it does not say.
         unsent: the provider was never reached, so that nothing can have been billed.
+        what: what failed, without what a person may do: for where it is tried again by itself.
         finish: how the reply ended, with what it used, where it ended early for a reason; None elsewhere.
     """
 
@@ -104,8 +105,10 @@ class ModelError(WhisperError):
         retry_after_s: float | None = None,
         unsent: bool = False,
         finish: Finish | None = None,
+        what: str | None = None,
     ) -> None:
         super().__init__(message)
+        self.what = what or message
         self.model = model
         self.finish = finish
         self.retryable = retryable

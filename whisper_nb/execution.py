@@ -122,7 +122,7 @@ async def _call_model(session: Session, run: Run, agent: Agent, config: AIConfig
             too_late = after_s >= left_s or (error.retry_after_s or 0.0) > PAUSE_MOST_S
             if not error.retryable or run.text or attempt >= (config.retries or 0) or too_late:
                 raise
-            reason = str(error)
+            reason = error.what
         await session.shift("wait", run)
         await session.publish(CallRetried(reason, after_s), run)
         await asyncio.sleep(after_s)
@@ -176,8 +176,10 @@ async def _stream(session: Session, run: Run, model: Model, request: Request) ->
     if timed_out:
         bound = "token_timeout_s" if deadline.idle else "timeout_s"
         # Out here, so that the error does not carry along the one that it replaces
+        what = f"{config.model}: {deadline.expired}; the call was closed"
         raise ModelError(
-            f"{config.model}: {deadline.expired}; the call was closed. Submit again, or raise {bound}",
+            f"{what}. Submit again, or raise {bound}",
+            what=what,
             model=config.model or "",
             retryable=True,
         )

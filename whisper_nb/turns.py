@@ -121,9 +121,11 @@ class Reply:
         """
         finish = self._finish
         if finish is None:
+            what = f"{self._model}: the reply was cut off (the stream ended without a finish reason)."
             kept = "The text so far is in run.text; submit" if any(self._text) else "Submit"
             raise ModelError(
-                f"{self._model}: the reply was cut off (the stream ended without a finish reason). {kept} the prompt again.",
+                f"{what} {kept} the prompt again.",
+                what=what,
                 model=self._model,
                 retryable=True,
             )

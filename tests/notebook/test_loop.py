@@ -44,7 +44,7 @@ async def test_agents_at_work_stay(notebook: Notebook) -> None:
     notebook.run("%agent ask bob hello\n%agent ask amy hello")
     assert notebook.error("%agent loop notebook") == (
         "bob, amy are at work, and agents move to another loop at rest: "
-        "wait for their runs (%agent wait), or end them (%agent cancel)"
+        "wait for their runs (%agent wait), or end them (%agent cancel NAME)"
     )
     notebook.run("%agent stop --all")
 

@@ -49,29 +49,30 @@ class Failures:
         """
         said = self.shown(text)
         retryable = status in _PASSING or status >= 500
-        kind = ModelError
+        kind, remedy = ModelError, ""
         if status in (401, 403):
             # What the provider says may echo the key, whole or in part.
-            what = f"the provider refused {f'the key from {self.key.variable}' if self.key.variable else 'access'} ({status})"
-            what += ". Check that the key is complete and may use this model; it is read anew at each call."
+            what = f"the provider refused {f'the key from {self.key.variable}' if self.key.variable else 'access'} ({status})."
+            remedy, said = "Check that the key is complete and may use this model; it is read anew at each call.", ""
         elif 300 <= status < 400:
-            what = f"the server sends calls elsewhere ({status}). Check api_base: a key is not sent after a redirect."
+            what = f"the server sends calls elsewhere ({status})."
+            remedy, said = "Check api_base: a key is not sent after a redirect.", ""
         elif status == 404:
-            what = f"no such model or address (404). Check the model's name and api_base. Reason: {said}"
+            what, remedy = "no such model or address (404).", "Check the model's name and api_base."
         elif status == 402 or (status == 429 and _BROKE.search(text[:_READ])):
             retryable = False
-            what = f"no credit left ({status}). Add some at the provider, or choose another model. Reason: {said}"
+            what, remedy = f"no credit left ({status}).", "Add some at the provider, or choose another model."
         elif status == 429:
             wait = f" It asks to wait {retry_after_s:,.0f} s." if retry_after_s else ""
-            what = f"too many requests, or no credit left (429).{wait} Submit again later. Reason: {said}"
+            what, remedy = f"too many requests, or no credit left (429).{wait}", "Submit again later."
         elif retryable:
-            what = f"the provider failed ({status}). Submit again. Reason: {said}"
+            what, remedy = f"the provider failed ({status}).", "Submit again."
         else:
-            remedy = "Check the model's name, and the fields of its config: %agent config shows them"
+            what = f"the call was refused ({status})."
+            remedy = "Check the model's name, and the fields of its config: %agent config shows them."
             if _TOO_LONG.search(text[:_READ]):
-                kind, remedy = LengthExceeded, "Shorten the prompt, or choose a model with a larger context"
-            what = f"the call was refused ({status}). {remedy}. Reason: {said}"
-        return self._error(what, kind, retryable=retryable, status=status, retry_after_s=retry_after_s)
+                kind, remedy = LengthExceeded, "Shorten the prompt, or choose a model with a larger context."
+        return self._error(what, remedy, said, kind, retryable=retryable, status=status, retry_after_s=retry_after_s)
 
     def unreached(self, text: str, *, sent: bool) -> ModelError:
         """There was no connection, or it broke off.
@@ -81,17 +82,16 @@ class Failures:
             sent: whether the provider may have the call, and bill it.
         """
         where = self.place.api_base or "the provider"
-        what = f"the connection to {where} failed or broke off. Check the network, then submit again."
+        what, check = f"the connection to {where} failed or broke off.", "Check the network"
         if not sent:
-            check = "Check api_base, and that its server runs" if self.place.api_base else "Check the network"
-            what = f"nothing answers at {where}: the connection failed. {check}, then submit again."
-        return self._error(f"{what} Reason: {self.shown(text)}", retryable=True, unsent=not sent)
+            what = f"nothing answers at {where}: the connection failed."
+            check = "Check api_base, and that its server runs" if self.place.api_base else check
+        return self._error(what, f"{check}, then submit again.", self.shown(text), retryable=True, unsent=not sent)
 
     def broken(self, text: str) -> ModelError:
         """The reply is none that can be read, or trusted."""
-        return self._error(
-            f"the reply cannot be read: {self.shown(text)}. Submit again, or check api_base.", retryable=True
-        )
+        what = f"the reply cannot be read: {self.shown(text)}."
+        return self._error(what, "Submit again, or check api_base.", retryable=True)
 
     def unfit(self, text: str) -> ModelError:
         """The call cannot be made at all, for want of a package say."""
@@ -105,8 +105,8 @@ class Failures:
             code: the HTTP status that it names, if it is one.
         """
         refused = isinstance(code, int) and 400 <= code < 500 and code not in _PASSING
-        what = f"the provider broke the reply off ({self.shown(str(code))}). Reason: {self.shown(text)}"
-        return self._error(what, retryable=not refused)
+        what = f"the provider broke the reply off ({self.shown(str(code))})."
+        return self._error(what, "" if refused else "Submit again.", self.shown(text), retryable=not refused)
 
     def shown(self, text: str) -> str:
         """What a provider said, in one line and short, without the key."""
@@ -117,13 +117,15 @@ class Failures:
         return text if len(text) <= _MESSAGE_LIMIT else text[: _MESSAGE_LIMIT - 1] + "…"
 
     def _error(
-        self, what: str, kind: type[ModelError] = ModelError, *, retryable: bool, status: int | None = None,
-        retry_after_s: float | None = None, unsent: bool = False,
+        self, what: str, remedy: str = "", said: str = "", kind: type[ModelError] = ModelError, *, retryable: bool,
+        status: int | None = None, retry_after_s: float | None = None, unsent: bool = False,
     ) -> ModelError:  # fmt: skip
         model = self.place.model or ""
+        reason = said and f"Reason: {said}"
         return kind(
-            f"{model}: {what}", model=model, retryable=retryable, status=status, retry_after_s=retry_after_s,
-            unsent=unsent,
+            " ".join(filter(None, (f"{model}: {what}", remedy, reason))), model=model, retryable=retryable,
+            status=status, retry_after_s=retry_after_s, unsent=unsent,
+            what=" ".join(filter(None, (f"{model}: {what}", reason))),
         )  # fmt: skip
 
 
