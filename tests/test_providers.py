@@ -108,7 +108,9 @@ def test_a_provider_that_is_misspelt_is_told_at_once(written: str, meant: str) -
             say()
 
 
-@pytest.mark.parametrize("provider", ["mine", "bedrock", "azure_ai", "zai", "text-completion-openai"])
+@pytest.mark.parametrize(
+    "provider", ["mine", "ai", "my_openai", "bedrock", "azure_ai", "zai", "text-completion-openai"]
+)
 def test_any_other_provider_may_be_one_of_litellms(provider: str) -> None:
     assert AIConfig(model=f"{provider}/x").provider == provider
 

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from functools import cache
 
 #: How much a name must be like a known one to be taken for a slip; no other provider of LiteLLM's is so near to one.
-_ALMOST = 0.8
+_ALMOST = 0.81
 
 
 @dataclass(frozen=True, slots=True)

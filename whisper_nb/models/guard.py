@@ -101,13 +101,22 @@ class _Guarded(httpx.AsyncByteStream):
             yield good
 
     def _good(self, received: bytes) -> Iterator[bytes]:
+        """What of it is good, in one, and then the error."""
         if self._check is None:
             yield received
             return
+        good: list[bytes] = []
+        failure: Distrusted | None = None
         try:
-            yield from self._check(received)
+            good.extend(self._check(received))
         except UnicodeDecodeError:
-            raise Distrusted("it is not UTF-8") from None
+            failure = Distrusted("it is not UTF-8")
+        except Distrusted as error:
+            failure = error
+        if good:
+            yield b"".join(good)
+        if failure is not None:
+            raise failure
 
     async def aclose(self) -> None:
         await self._body.aclose()
