@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 
 import pytest
 from doubles import FunctionModel, HeldModel, HeldStore, heard_by, hire, kinds_of, quiet, settled, told
@@ -267,6 +267,33 @@ async def test_closing_leaves_no_task_and_settles_every_run(complaints: list[str
 
 async def test_closing_an_unused_runtime(complaints: list[str]) -> None:
     await Runtime(environ={}).aclose()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda old: old.submit("hello"),
+        lambda old: old.reset(),
+        lambda old: old.revise(Agent(name="bob", system_prompt="another")),
+        lambda old: old.pause(),
+        lambda old: old.resume(),
+        lambda old: old.configure(temperature=1),
+    ],
+)
+async def test_the_handle_of_who_was_removed_changes_nothing_and_says_so(
+    runtime: Runtime, change: Callable[[Session], object]
+) -> None:
+    old = hire(runtime, SAY)
+    await old.submit("hello")
+    runtime.remove("bob")
+    new = hire(runtime, SAY)
+    heard, before = heard_by(runtime), (old.agent, old.configured, old.revision, old.history)
+    with pytest.raises(SessionClosed, match=r"bob was removed; make it anew \(`%agent new bob`\), or, .* rt\['bob'\]"):
+        change(old)
+    assert (old.agent, old.configured, old.revision, old.history) == before
+    await new.submit("again")
+    assert {record.run for record in heard if record.agent == "bob"} - {None} == {"bob#2"}
+    assert not {"HistoryReset", "AgentRevised"} & set(kinds_of(heard))
 
 
 async def test_closing_waits_for_removed_sessions_too(complaints: list[str]) -> None:

@@ -79,7 +79,7 @@ class SessionError(WhisperError):
 
 
 class SessionClosed(SessionError):
-    """The session was stopped, or its runtime closed, and takes no work."""
+    """The session was stopped or removed, or its runtime closed, and takes no work."""
 
 
 class ModelError(WhisperError):

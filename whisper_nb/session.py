@@ -20,7 +20,7 @@ from typing import Any
 from . import events
 from .agents import Agent
 from .config import UNSET, AIConfig
-from .errors import ConfigError, SessionClosed, let_go_of_frames, sealed
+from .errors import ConfigError, let_go_of_frames, sealed
 from .events import Event, Priority, Record
 from .execution import execute
 from .home import Home, at_home
@@ -39,6 +39,7 @@ class Session:
     """One agent at work. Made by `Runtime.create`.
 
     Thread-safe are `submit`, `cancel`, `stop` and `Run.cancel`; everything else belongs to the loop's thread.
+    Once it was removed, what would change it raises SessionClosed.
     """
 
     __slots__ = (
@@ -140,15 +141,11 @@ class Session:
 
         Raises:
             ConfigError: an unknown priority, an empty prompt, a timeout that is not positive or a bad config.
-            SessionClosed: it was stopped.
+            SessionClosed: it was stopped or removed.
             SessionError: as many runs wait already as may.
         """
         parts, config = checked_parts(prompt, priority, timeout_s), AIConfig.of(config)
-        if self.state.is_shut():
-            remedy = (
-                "make it anew" if self.state.gate == "removed" else f"`%agent resume {self.name}` lets it work again"
-            )
-            raise SessionClosed(f"{self.name} was {self.state.gate}; {remedy}")
+        self.state.check_takes_work(self.name)
         number = self.ports.admission.enter(self.name)
         run = Run(self, number, parts, priority=priority, timeout_s=timeout_s, config=config)
         self.home.call(self._accept, run)
@@ -175,11 +172,13 @@ class Session:
     @at_home
     def pause(self) -> None:
         """Start nothing more. The current run goes on to the end of its turn, then waits."""
+        self.state.check_kept(self.name)
         self._move("pause")
 
     @at_home
     def resume(self) -> None:
-        """Go on after pause, sleep or stop. SessionError: it was removed."""
+        """Go on after pause, sleep or stop."""
+        self.state.check_kept(self.name)
         self._move("resume")
 
     def stop(self) -> None:
@@ -189,15 +188,14 @@ class Session:
     @at_home
     def reset(self) -> None:
         """Forget the history, at once. A run in progress keeps its own turns."""
+        self.state.check_kept(self.name)
         self._history = ()
         self.post(events.HistoryReset())
 
     @sealed
     def configure(self, config: AIConfig | Mapping[str, Any] | str | None = None, **values: Any) -> None:
-        """Set config for this session, above its agent's and what holds for all, from its next run on.
-
-        `config` replaces what was configured before, `values` are added to it.
-        """
+        """Set config above its agent's, from its next run on: `config` in place of what was set before, `values` on top of it."""
+        self.state.check_kept(self.name)
         self.configured = AIConfig.of(self.configured if config is None else config, **values)
 
     def fork(self, name: str) -> Session:
@@ -207,6 +205,7 @@ class Session:
     @at_home
     def revise(self, agent: Agent) -> None:
         """Go on with another spec of the same name, history kept; the current run ends with the old one."""
+        self.state.check_kept(self.name)
         if agent.name != self.name:
             raise ConfigError(f"{self.name} cannot become {agent.name}: fork it, or create {agent.name}")
         if agent != self.agent:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
-from .errors import SessionError
+from .errors import SessionClosed, SessionError
 
 Activity = Literal["idle", "running", "waiting"]
 Gate = Literal["open", "paused", "sleeping", "stopped", "removed"]
@@ -46,6 +46,19 @@ class State:
     def is_shut(self) -> bool:
         """Whether it takes no work."""
         return self.gate in ("stopped", "removed")
+
+    def check_kept(self, name: str) -> None:
+        """SessionClosed: the agent of this name was removed, and who has the name now, if anybody, is another."""
+        if self.gate == "removed":
+            raise SessionClosed(
+                f"{name} was removed; make it anew (`%agent new {name}`), or, where that is done, take the new handle: rt[{name!r}]"
+            )
+
+    def check_takes_work(self, name: str) -> None:
+        """SessionClosed: the agent of this name was stopped or removed."""
+        self.check_kept(name)
+        if self.is_shut():
+            raise SessionClosed(f"{name} was stopped; `%agent resume {name}` lets it work again")
 
     @property
     def label(self) -> str:

@@ -155,6 +155,34 @@ async def test_an_interrupt_reaches_a_tool_on_the_main_thread_and_nothing_else(k
     assert "error: KeyboardInterrupt" in (await kernel.run("print(await ans)")).text
 
 
+@pytest.mark.parametrize("wait", ["%agent wait", "ans.result()", "await ans"])
+async def test_an_interrupt_ends_a_wait_also_while_a_tool_has_the_main_thread(kernel: Kernel, wait: str) -> None:
+    await kernel.run(
+        "def hang() -> str:\n    'Hang.'\n    print('begun', flush=True)\n    time.sleep(60)\n    return 'done'\n"
+        "%agent new eve --tools hang"
+    )
+    cell = kernel.send(f"%agent ask eve -o ans tool hang\n{wait}")
+    await cell.says("begun")
+    await kernel.interrupt()
+    assert (await cell.error()).startswith(("KeyboardInterrupt", "CancelledError", "UsageError"))
+    assert "error: KeyboardInterrupt" in (await kernel.run("print(await ans)")).text
+
+
+async def test_an_interrupt_ends_the_wait_of_a_tool_and_that_of_the_cell_around_it(kernel: Kernel) -> None:
+    await kernel.run(
+        "def ask() -> str:\n    'Ask.'\n    global inner\n    inner = rt['bob'].submit('forever')\n"
+        "    asyncio.get_running_loop().call_soon(partial(print, 'begun', flush=True))\n    return inner.result()\n"
+        "from functools import partial\n%agent new eve --tools ask"
+    )
+    cell = kernel.send("%agent ask eve -o ans tool ask\nans.result()")
+    await cell.says("begun")
+    await kernel.interrupt()
+    assert (await cell.error()).startswith("KeyboardInterrupt")
+    said = await kernel.run("print(await ans, inner.status)\n%agent cancel bob\n%agent wait")
+    assert said.text.startswith("it said: error: KeyboardInterrupt")
+    assert "running" in said.text
+
+
 async def test_a_wait_that_is_interrupted_leaves_agents_at_work(kernel: Kernel) -> None:
     await kernel.run("%%agent bob -o ans\nlong")
     wait = kernel.send(f"{SAY_WAITING}%agent wait")

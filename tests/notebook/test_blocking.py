@@ -6,10 +6,11 @@ import asyncio
 import signal
 import warnings
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
-from whisper_nb.notebook.blocking import Interrupts, waking, warn_of_old_nest_asyncio
+from whisper_nb.notebook.blocking import Interrupts, interruptible, waking, warn_of_old_nest_asyncio
 
 PRELUDE = """
 import asyncio, os, signal, threading, time
@@ -199,6 +200,36 @@ async def test_while_a_wait_is_watched_an_interrupt_is_ours_alone(heard: list[in
     assert signal.getsignal(signal.SIGINT) is handler
     signal.raise_signal(signal.SIGINT)
     assert len(heard) == 1
+
+
+async def test_an_interrupt_of_a_tool_on_the_main_thread_ends_the_wait_around_it_too(heard: list[int]) -> None:
+    interrupts, loop = Interrupts(), asyncio.get_running_loop()
+    with interrupts.watch(loop) as outer:
+        with pytest.raises(KeyboardInterrupt), interruptible():
+            signal.raise_signal(signal.SIGINT)
+        await asyncio.wait_for(outer, 1)
+    assert heard == []
+
+
+async def test_an_interrupt_of_a_tool_on_the_main_thread_ends_an_awaiting_cell_too(heard: list[int]) -> None:
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        signal.raise_signal(signal.SIGINT)
+    assert len(heard) == 1, "ipykernel, which cancels the cell"
+
+
+@pytest.mark.parametrize("between_cells", [signal.SIG_IGN, signal.default_int_handler])
+async def test_an_interrupt_of_a_tool_between_cells_is_its_alone(heard: list[int], between_cells: Any) -> None:
+    signal.signal(signal.SIGINT, between_cells)
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is between_cells
+
+
+async def test_a_wait_of_a_tool_on_the_main_thread_is_watched_too(heard: list[int]) -> None:
+    interrupts, loop = Interrupts(), asyncio.get_running_loop()
+    with interrupts.watch(loop) as outer, interruptible(), interrupts.watch(loop) as inner:
+        signal.raise_signal(signal.SIGINT)  # raises nothing, for it could hit an agent
+        await asyncio.wait_for(asyncio.gather(outer, inner), 1)
 
 
 async def test_an_interrupt_before_the_wait_ends_it_before_it_begins(heard: list[int]) -> None:

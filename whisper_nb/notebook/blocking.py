@@ -126,11 +126,18 @@ def _drain(reader: socket.socket) -> None:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let an interrupt reach what runs on the main thread between cells, a tool: ipykernel ignores it there."""
+    """Let an interrupt reach what runs on the main thread between cells, a tool, and also the cell that waits meanwhile."""
     if not _in_main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    before = signal.getsignal(signal.SIGINT)  # between cells ipykernel ignores it
+
+    def reach(number: int, frame: FrameType | None) -> None:
+        if callable(before) and before is not signal.default_int_handler:
+            before(number, frame)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, reach)
     try:
         yield
     finally:
@@ -170,9 +177,9 @@ class Interrupts:
     def watch(self, loop: asyncio.AbstractEventLoop) -> Iterator[asyncio.Future[None]]:
         """A future that an interrupt resolves. Waits nest: one interrupt ends them all, innermost first."""
         interrupted = loop.create_future()
-        outermost = not self._waits and _in_main_thread()
+        main = _in_main_thread()
         before = signal.getsignal(signal.SIGINT)
-        if outermost:
+        if main:
             signal.signal(signal.SIGINT, lambda *_: loop.call_soon_threadsafe(self._interrupt))
         self._waits.append(interrupted)
         if self._early:
@@ -181,7 +188,7 @@ class Interrupts:
             yield interrupted
         finally:
             self._waits.remove(interrupted)
-            if outermost:
+            if main:
                 signal.signal(signal.SIGINT, before)
 
     def _interrupt(self) -> None:
