@@ -214,6 +214,10 @@ def _both(stream: object, whole: object) -> tuple[Answer, Answer]:
     return [*text("Hel"), piece, finish("stop"), DONE], _json(whole)
 
 
+def chunk_with(more: dict[str, Any], **choice: Any) -> dict[str, Any]:
+    return {**chunk(), "choices": [{"index": 0, "finish_reason": "stop", **choice, **more}]}
+
+
 NONSENSE = [
     Fault("an HTML page", Reply([_PAGE], headers=_HTML)),
     Fault("an HTML page as a stream", Reply([_PAGE])),
@@ -227,6 +231,11 @@ NONSENSE = [
     Fault("an error as the first event", [data(_ERROR), DONE], None, says="upstream died"),
     Fault("an error in the middle", [*text("Hel"), data(_ERROR), DONE], None, kept="Hel", says="upstream died"),
     Fault("a reason that is an error", [*text("Hel"), finish("error"), DONE], kept="Hel"),
+    Fault("a reason that nobody knows", [*text("Hel"), finish("abort"), DONE], kept="Hel"),
+    Fault("an error in a choice", [*text("Hel"), chunk_with(_ERROR, delta={}), DONE], _json({**_WHOLE, "choices": [{**_WHOLE["choices"][0], **_ERROR}]}), kept="Hel", may_say="Hello world", says="upstream died"),
+    Fault("an error event in other words", [*text("Hel"), b'event: error\ndata: {"message": "upstream died"}\n\n', finish(), DONE], None, kept="Hel", says="upstream died"),
+    Fault("an object that is an error", *_both({"object": "error", "message": "upstream died"}, {"object": "error", "message": "upstream died"}), kept="Hel", says="upstream died"),
+    Fault("a line that is damaged", [*text("Hel"), b'ata: {"choices": []}\n\n', finish(), DONE], None, kept="Hel"),
     Fault("choices are empty", [chunk(), DONE], _json({**_WHOLE, "choices": []})),
     Fault("choices are missing", [data({"id": "1", "object": "chat.completion.chunk"}), DONE], _json({"id": "1"})),
     Fault("choices are null", *_both({**chunk(), "choices": None}, {**_WHOLE, "choices": None}), kept="Hel", may_say="Hel"),
@@ -283,6 +292,7 @@ ANTHROPIC = [
     Fault("a start and the end", [_START], None),
     Fault("no reason before message_stop", _told(event("message_stop")), None, kept="Hel"),
     Fault("a reason that is null", _told(event("message_delta", delta={"stop_reason": None}, usage={"output_tokens": 2}), event("message_stop")), None, kept="Hel"),
+    Fault("a stop reason that nobody knows", _told(event("message_delta", delta={"stop_reason": "pause_turn"}, usage={"output_tokens": 2}), event("message_stop")), _json(_MESSAGE | {"stop_reason": "pause_turn"}), kept="Hel"),
     Fault("an event of a wrong shape", _told(event("content_block_delta", index=0, delta=None), _END), None, kept="Hel"),
     Fault("an event that is no JSON", _told(b"event: content_block_delta\ndata: {oops}\n\n", _END), None, kept="Hel"),
     Fault("an event that is a list", _told(b"event: content_block_delta\ndata: [1]\n\n", _END), None, kept="Hel"),

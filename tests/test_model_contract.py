@@ -126,6 +126,8 @@ async def provider(complaints: list[str], monkeypatch: pytest.MonkeyPatch) -> As
         "MISTRAL",
         "FIREWORKS_AI",
         "MOONSHOT",
+        "GEMINI",
+        "COHERE",
     ):
         monkeypatch.setenv(f"{name}_API_KEY", KEY)
     async with Provider() as provider:
@@ -388,6 +390,70 @@ async def test_whoever_it_is_no_fault_passes_through_litellm(reached: Reached) -
     bad = b"{oops}\n" if kind else b"data: {oops}\n\n"
     reached.provider.answers.append(Reply([good[0], bad, *good[1:]], headers=kind))
     assert not await replied(reached)
+
+
+def gemini(text: str, reason: str | None = None) -> dict[str, Any]:
+    candidate = {"content": {"parts": [{"text": text}]}, **({"finishReason": reason} if reason else {})}
+    return {"candidates": [candidate], "usageMetadata": {"promptTokenCount": 3, "candidatesTokenCount": 2}}
+
+
+def cohere(reason: str) -> dict[str, Any]:
+    message = {"role": "assistant", "content": [{"type": "text", "text": "Hello"}]}
+    usage = {"tokens": {"input_tokens": 3, "output_tokens": 2}}
+    return {"id": "1", "finish_reason": reason, "message": message, "usage": usage}
+
+
+def ollama(text: str, **more: Any) -> dict[str, Any]:
+    return {"model": "test", "message": {"content": text}, "done": False} | more
+
+
+#: In formats that LiteLLM alone speaks: pieces, or the whole; and whether that is all of a reply.
+ENDINGS: list[tuple[str, bool, list[dict[str, Any]], bool]] = [
+    ("gemini/test", True, [gemini("Hel"), gemini("lo", "STOP")], True),
+    ("gemini/test", True, [gemini("Hel"), gemini("lo")], False),
+    ("gemini/test", True, [gemini("Hel"), gemini("lo", "MALFORMED_FUNCTION_CALL")], False),
+    ("gemini/test", False, [gemini("Hello", "STOP")], True),
+    ("gemini/test", False, [gemini("Hello")], False),
+    ("gemini/test", False, [gemini("Hello", "NEWS")], False),
+    ("cohere_chat/test", False, [cohere("COMPLETE")], True),
+    ("cohere_chat/test", False, [cohere("ERROR")], False),
+    ("cohere_chat/test", False, [cohere("MAX_TOKENS")], False),
+    ("ollama_chat/test", True, [ollama("", done=True, done_reason="load")], False),
+]
+
+
+@pytest.mark.parametrize(
+    ("reached", "pieces", "whole"),
+    [(Line("litellm", name, streams), pieces, whole) for name, streams, pieces, whole in ENDINGS],
+    indirect=["reached"],
+)
+async def test_how_a_reply_ends_is_read_in_the_words_of_its_format(
+    reached: Reached, pieces: list[dict[str, Any]], whole: bool
+) -> None:
+    bodies = [json.dumps(piece).encode() for piece in pieces]
+    kind = "application/json"
+    if reached.line.streams:
+        lines = "ollama" in reached.line.name
+        kind = "application/x-ndjson" if lines else "text/event-stream"
+        bodies = [b"%s\n" % body if lines else b"data: %s\n\n" % body for body in bodies]
+    reached.provider.answers.append(Reply(bodies, headers={"Content-Type": kind}))
+    assert await replied(reached) is whole
+
+
+@over([line for line in OPENAI if line.streams])
+async def test_what_says_nothing_breaks_nothing(reached: Reached) -> None:
+    said = chunk({"content": "Hel"})
+    said["choices"][0]["message"] = {"role": "assistant", "content": "Hel"}  # as some have it beside the delta
+    deltas = await reached.deltas(b"data: \n\n", said, b": a comment\n\n", *text("lo"), finish(), DONE)
+    assert joined(deltas) == [TextDelta("Hello"), Finish("stop")]
+
+
+@over([line for line in CLAUDE if not line.streams])
+async def test_a_word_of_the_conversation_is_not_taken_for_one_of_the_request(reached: Reached) -> None:
+    asked = AssistantMessage("", (ToolCall("call_0", "add", '{"stream": true}'),))
+    told = ToolMessage("call_0", "add", "1")
+    deltas = await reached.deltas(*says("1"), request=reached.request(UserMessage("Add"), asked, told))
+    assert TextDelta("1") in deltas
 
 
 async def replied(reached: Reached) -> bool:

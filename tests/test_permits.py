@@ -182,6 +182,28 @@ async def test_who_waits_already_hears_of_it_too_and_once() -> None:
     assert heard == [("openai answered 429 (too many requests) and is sent 1 call at a time", 0.0)]
 
 
+async def test_who_waits_for_calls_to_others_hears_nothing_of_its_provider() -> None:
+    permits, heard = Permits(1), list[tuple[str, float]]()
+    with pytest.raises(ModelError):
+        async with permits.hold(ONE):
+            raise too_many()
+    async with calls(permits, 1, TWO) as others:
+        waits = asyncio.create_task(permits.hold(ONE, lambda *why: heard.append(why)).__aenter__())
+        await turns()
+        await others[0].end()
+        await waits
+    assert heard == []
+
+
+async def test_no_credit_is_no_crowd_and_holds_nobody_back() -> None:
+    permits = Permits(2)
+    with pytest.raises(ModelError):
+        async with permits.hold(ONE):
+            raise ModelError("429", model="openai/a", retryable=False, status=429)
+    assert permits.free(ONE)
+    assert permits.at_once(ONE) is None
+
+
 async def test_a_wait_that_is_given_up_leaves_no_timer() -> None:
     permits = Permits(2)
     with pytest.raises(ModelError):

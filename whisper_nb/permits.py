@@ -89,9 +89,8 @@ class Permits:
         try:
             yield
         except ModelError as error:
-            if error.status == 429:
+            if error.status == 429 and error.retryable:  # else it is the money
                 self._slow_down(traffic, cuts, error.retry_after_s)
-                self._tell(lane, traffic)
             raise
         else:
             self._speed_up(traffic)
@@ -119,8 +118,6 @@ class Permits:
         self._waiting[turn] = lane
         self._untold[turn] = held
         self._let_go()  # those before it may all wait for another provider
-        if (traffic := self._lanes.get(lane)) and (traffic.limit != float("inf") or self._pause(traffic)):
-            self._tell(lane, traffic)
         try:
             await turn
         except asyncio.CancelledError:
@@ -132,13 +129,13 @@ class Permits:
         finally:
             self._untold.pop(turn, None)
 
-    def _tell(self, lane: Lane, traffic: _Traffic) -> None:
-        """Say why they wait to all who wait for this lane, and have not heard."""
-        pause = self._pause(traffic)
-        most = max(1, int(min(traffic.limit, self.limit)))
+    def _tell(self, turn: asyncio.Future[None], lane: Lane) -> None:
+        """Say why it waits to one that waits for its provider, and has not heard."""
+        traffic = self._lanes[lane]
+        pause, most = self._pause(traffic), max(1, int(min(traffic.limit, self.limit)))
         sent = "no more calls for now" if pause else f"{most} call{'s' * (most > 1)} at a time"
-        for turn in [turn for turn in self._untold if self._waiting.get(turn) == lane]:
-            self._untold.pop(turn)(f"{lane[0]} answered 429 (too many requests) and is sent {sent}", pause)
+        if held := self._untold.pop(turn, None):
+            held(f"{lane[0]} answered 429 (too many requests) and is sent {sent}", pause)
 
     def _take(self, lane: Lane) -> None:
         self._lanes.setdefault(lane, _Traffic()).in_flight += 1
@@ -150,10 +147,11 @@ class Permits:
         for turn, lane in list(self._waiting.items()):
             if self._in_flight >= self.limit:
                 break
-            if lane in shut or turn.cancelled():  # who waited has been cancelled, and will leave the line by itself
+            if turn.cancelled():  # who waited, and will leave the line by itself
                 continue
-            if not self._open(lane):
+            if lane in shut or not self._open(lane):
                 shut.add(lane)
+                self._tell(turn, lane)
                 continue
             del self._waiting[turn]
             self._take(lane)

@@ -222,6 +222,8 @@ def math_in(markup: str) -> list[str]:
         "between $10–$20",
         "`$HOME` and $PATH, $USER",
         "5 $ or 6 $ more",
+        "From $20k to $30k in US$; then $3/month.",
+        "$1,000$ and pay $5$ now",
         r"\$5 or \$6 (\$)",
         "$",
         "$$",
@@ -233,6 +235,12 @@ def test_an_amount_of_money_is_no_math(text: str) -> None:
     assert Page(markup).text.strip() == text.replace("\\$", "$").replace("`", "")
 
 
+def test_money_in_bold_is_bold() -> None:
+    markup = safe_markdown("**$5** to **$9**. 5$ and 10$ here.")
+    assert math_in(markup) == []
+    assert markup.count("<strong>") == 2
+
+
 @pytest.mark.parametrize(
     ("text", "math"),
     [
@@ -241,6 +249,7 @@ def test_an_amount_of_money_is_no_math(text: str) -> None:
         ("$$\n\\frac{a}{b}\n$$", ["$$\n\\frac{a}{b}\n$$"]),
         ("so $$ x_1 $$ and \\(y_*z_*\\)", ["$$ x_1 $$", "$y_*z_*$"]),
         ("\\[z\\]", ["$$z$$"]),
+        ("$2 + x$, inline \\[ c = \\sqrt{2} \\] too", ["$2 + x$", "$$ c = \\sqrt{2} $$"]),
         ("\\begin{align}\na &= b\n\\end{align}", ["\\begin{align}\na &= b\n\\end{align}"]),
     ],
 )

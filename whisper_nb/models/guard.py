@@ -7,21 +7,30 @@ and reads a body of any size, in part with regular expressions. Imported with li
 from __future__ import annotations
 
 import asyncio
+import codecs
 import json
+import re
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
 
 import httpx
+from litellm.litellm_core_utils.core_helpers import map_finish_reason
 from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
 
-from .reading import EVENT_LIMIT, FAILURES, REFUSAL_LIMIT, REPLY_LIMIT, TOO_LARGE, Distrusted
+from .reading import EVENT_LIMIT, REASONS, REFUSAL_LIMIT, REPLY_LIMIT, TOO_LARGE, Distrusted
 from .sse import Events
 
 #: So many bytes may be read in a row before the loop has its turn: what arrives all the time never makes a reader wait.
 _BITE = 2**14
 #: A form of a stream that is no text.
 _FRAMES = "application/vnd.amazon.eventstream"
+#: The end of an address from which a stream comes: Gemini's, Bedrock's.
+_STREAMED = re.compile(r":stream\w+$|-stream$")
+#: The fields of which a piece of a stream that lacks them says that it is not the last one; in other formats litellm looks.
+_ENDS_LAST = ("finishReason", "done")
+_GOOD, _EARLY = ("stop", "tool_calls"), ("length", "content_filter")
+_CUT = "it has no finish reason, so that nobody knows whether it is whole"
 _IN_ONE = "it came in one where a stream was asked for: set stream: false"
 
 
@@ -49,9 +58,7 @@ async def _ask_plainly(request: httpx.Request) -> None:
 async def _guard(response: httpx.Response) -> None:
     """The hook for responses: have the body checked as it is read, whatever it is labelled as."""
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    asked = response.request.content.replace(b" ", b"")
-    # Some say it in the address, and not in the body.
-    streams = b'"stream":true' in asked or "stream" in response.request.url.path.lower()
+    streams = _asks_to_stream(response.request)
     if response.status_code >= 300:
         response.stream = _Guarded(response, REFUSAL_LIMIT, None)
     elif kind == _FRAMES:
@@ -60,6 +67,16 @@ async def _guard(response: httpx.Response) -> None:
         response.stream = _Guarded(response, REPLY_LIMIT, _Stream())
     else:
         response.stream = _Guarded(response, REPLY_LIMIT, _Whole(streams))
+
+
+def _asks_to_stream(request: httpx.Request) -> bool:
+    """Most say it in the body, some in the address."""
+    if _STREAMED.search(request.url.path):
+        return True
+    if b'"stream"' not in request.content:
+        return False
+    asked = json.loads(request.content)
+    return isinstance(asked, dict) and asked.get("stream") is True
 
 
 def _is_json(kind: str) -> bool:
@@ -144,7 +161,7 @@ class _Stream:
 
     def __init__(self) -> None:
         self._events = Events(EVENT_LIMIT, lines=True)
-        self._reason: Any = None  # Anthropic's
+        self._ending = _Ending()
         self._done = False
 
     def __call__(self, received: bytes) -> Iterator[bytes]:
@@ -155,19 +172,14 @@ class _Stream:
                 yield b"data: [DONE]\n\n"
                 return
             said = _object(data)
-            _check_reason(said)
-            self._check_stop(said)
+            self._ending.take(said)
+            if any(choice.get("message") and "delta" not in choice for choice in _list(said, "choices")):
+                raise Distrusted(_IN_ONE)
             plain = data.replace("\n", " ") if data.isascii() else json.dumps(said)
             yield f"{plain}\n".encode() if self._events.bare else f"data: {plain}\n\n".encode()
 
-    def _check_stop(self, said: dict[str, Any]) -> None:
-        delta = said.get("delta")
-        if said.get("type") == "message_delta" and isinstance(delta, dict):
-            self._reason = delta.get("stop_reason") or self._reason
-        elif said.get("type") == "message_stop" and not self._reason:
-            raise Distrusted("it has no stop reason, so that nobody knows whether it is whole")
-        if any("message" in choice for choice in _choices(said)):
-            raise Distrusted(_IN_ONE)
+        if not received and self._ending.lacks(whole=False):
+            raise Distrusted(_CUT)
 
 
 class _Whole:
@@ -182,17 +194,16 @@ class _Whole:
             self._pieces.append(received)
             return
         body = b"".join(self._pieces)
+        body = body.removeprefix(codecs.BOM_UTF8)
         said = _object(body.decode())
         if error := said.get("error"):
-            raise Distrusted(str(error.get("message") if isinstance(error, dict) else error))
+            raise Distrusted(_words(error))
         if self._asked_to_stream and said.keys() & {"choices", "candidates", "content", "message"}:
             raise Distrusted(_IN_ONE)
-        choices = said.get("choices")
-        if isinstance(choices, list) and not any(choice.get("finish_reason") for choice in _choices(said)):
-            raise Distrusted("it has no finish reason, so that nobody knows whether it is whole")
-        if "stop_reason" in said and not said["stop_reason"]:  # Anthropic's word for it
-            raise Distrusted("it has no stop reason, so that nobody knows whether it is whole")
-        _check_reason(said)
+        ending = _Ending()
+        ending.take(said)
+        if ending.lacks(whole=True):
+            raise Distrusted(_CUT)
         yield body
 
 
@@ -206,15 +217,62 @@ def _object(data: str) -> dict[str, Any]:
     return said
 
 
-def _check_reason(said: dict[str, Any]) -> None:
-    delta = said.get("delta")
-    for holder in (said, delta if isinstance(delta, dict) else {}, *_choices(said)):
-        for name in ("finish_reason", "stop_reason"):
-            reason = holder.get(name)
-            if isinstance(reason, str) and reason in FAILURES and not (said.get("error") or holder.get("error")):
-                raise Distrusted(f"the provider broke it off ({name}={reason})")
+class _Ending:
+    """How a reply says that it has ended, in the words of its own format: litellm takes any reason, and none, for a good one."""
+
+    def __init__(self) -> None:
+        self._reason = ""
+        self._form = ""
+        """Whose words they are: the field in which the reason is to come."""
+
+    def take(self, said: dict[str, Any]) -> None:
+        """One piece of a stream, or a whole reply.
+
+        Raises:
+            Distrusted: it says that it failed, or ends for a reason for which litellm would take it for whole.
+        """
+        if said.get("error"):  # which litellm sees, and raises
+            return
+        if said.get("object") == "error":
+            raise Distrusted(_words(said))
+        delta = said["delta"] if isinstance(said.get("delta"), dict) else {}
+        for choice in _list(said, "choices"):
+            if error := choice.get("error"):
+                raise Distrusted(_words(error))
+            self._end("finish_reason", choice.get("finish_reason"))
+        for candidate in _list(said, "candidates"):
+            self._end("finishReason", candidate.get("finishReason"))
+        if said.get("type") in ("message", "message_delta", "message_stop"):
+            self._end("stop_reason", said.get("stop_reason") or delta.get("stop_reason"))
+            if said["type"] == "message_stop" and not self._reason:
+                raise Distrusted(_CUT)
+        if reason := said.get("finish_reason") or delta.get("finish_reason"):  # Cohere's
+            self._end("finish_reason", reason, _GOOD)
+        if "done" in said:  # Ollama's
+            reason = said["done"] and (said.get("done_reason") or "stop")
+            self._end("done", reason, _GOOD + _EARLY if "message" in said else _GOOD)
+
+    def lacks(self, *, whole: bool) -> bool:
+        """Whether there is nothing by which it could be known to be whole; of a stream others look at the most."""
+        return not self._reason and self._form in (*_ENDS_LAST, *(("finish_reason", "stop_reason") if whole else ()))
+
+    def _end(self, name: str, reason: Any, told: Sequence[str] = _GOOD + _EARLY) -> None:
+        """Take a reason, of which litellm tells some kinds as what they are, and the others as a stop."""
+        self._form = name
+        if not reason:
+            return
+        kind = REASONS.get(str(reason).lower())
+        if kind not in _GOOD:  # of what ends early, too, litellm knows names of its own
+            kind = map_finish_reason(reason)
+            if kind not in _EARLY or kind not in told:
+                raise Distrusted(f"it did not end well ({name}={str(reason)[:60]})")
+        self._reason = str(reason)
 
 
-def _choices(said: dict[str, Any]) -> list[dict[str, Any]]:
-    choices = said.get("choices")
-    return [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
+def _words(error: Any) -> str:
+    return str(error.get("message") or error) if isinstance(error, dict) else str(error)
+
+
+def _list(said: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    there = said.get(name)
+    return [one for one in there if isinstance(one, dict) and not one.get("index")] if isinstance(there, list) else []

@@ -9,7 +9,7 @@ from typing import Any
 from ..messages import CallDelta, Finish, Usage, whole
 
 #: A reason of a provider's own → the one name of it. Everything else is no reason to take a reply for whole.
-_REASONS = {
+REASONS = {
     **dict.fromkeys(("stop", "eos", "eos_token", "end_turn", "stop_sequence", "complete", "completed"), "stop"),
     **dict.fromkeys(("tool_calls", "tool_use", "tool_call", "function_call"), "tool_calls"),
     **dict.fromkeys(("length", "max_tokens", "model_length", "model_context_window_exceeded"), "length"),
@@ -58,7 +58,7 @@ class Reading:
 
     def _end(self, reason: Any) -> None:
         if reason and self._reason in (None, "stop", "tool_calls"):
-            self._reason = _REASONS.get(str(reason).lower(), str(reason))
+            self._reason = REASONS.get(str(reason).lower(), str(reason))
 
     def _count(self, usage: Any) -> None:
         if usage is not None:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 from .reading import Distrusted
 
+#: Of the fields besides `data` and `event`; a comment has none.
+_FIELDS = (b"", b"id", b"retry")
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -17,7 +19,7 @@ class Events:
         lines: whether it may be JSON lines, too: each line an event, and nothing before it. The first says which it is.
     """
 
-    __slots__ = ("_data", "_limit", "_pieces", "_size", "_started", "bare")
+    __slots__ = ("_data", "_failed", "_limit", "_pieces", "_size", "_started", "bare")
 
     def __init__(self, limit: int, *, lines: bool = False) -> None:
         self._limit = limit
@@ -26,16 +28,18 @@ class Events:
         self._started = False
         self._pieces: list[bytes] = []  # of a line that is not complete
         self._data: list[bytes] = []  # of an event that is not complete
+        self._failed = False  # whether it calls itself an error
         self._size = 0  # since the last event
 
     def feed(self, received: bytes) -> Iterator[str]:
         """The data of each event that is complete now, to be taken before the next feeding.
 
-        Comments, and fields other than data, say nothing.
+        Comments, and fields other than data, say nothing; an event that is an error is none.
 
         Raises:
             UnicodeDecodeError: an event is not UTF-8. The specification would put � there, and nobody would know.
-            Distrusted: more than the limit, and no event; or JSON that is in no event, which would be lost.
+            Distrusted: more than the limit, and no event; JSON that is in no event, which would be lost; or the provider
+                says that it failed.
         """
         if not self._started:
             received = b"".join([*self._pieces, received])
@@ -70,6 +74,7 @@ class Events:
         """Whether just one event has arrived, as it mostly does."""
         return (
             received.startswith(b"data: ")
+            and len(received) > len(b"data: \n\n")
             and received.endswith(b"\n\n")
             and received.count(b"\n") == 2
             and b"\r" not in received
@@ -83,12 +88,19 @@ class Events:
         if not line:
             if not self._data:
                 return None
-            data, self._data = self._data, []
+            data, self._data = b"\n".join(self._data).decode(), []
             self._size = sum(map(len, self._pieces))
-            return b"\n".join(data).decode() or None  # one without data is none, by the specification
+            failed, self._failed = self._failed, False
+            if failed and '"error"' not in data:  # else whoever knows the format reads what it says
+                raise Distrusted(f"the provider broke it off: {data}")
+            return data or None  # one without data is none, by the specification
         name, _, value = line.partition(b":")
         bare = line.lstrip()[:1] in (b"{", b"[")
         if not bare and name != b"data":
+            if name == b"event":
+                self._failed = value.strip() == b"error"
+            elif self.bare or (name not in _FIELDS and b'"' in line):
+                raise Distrusted("a line of it is damaged")
             return None
         if self.bare is None:
             self.bare = bare

@@ -199,7 +199,7 @@ class WireReading(Reading):
             raise Distrusted(f"{'it' if whole else 'a piece of it'} is no JSON") from None
 
     def _choices(self, chunk: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        if error := chunk.get("error"):
+        if error := chunk.get("error") or (chunk.get("object") == "error" and chunk):
             raise Told(error)
         self._count(chunk.get("usage") or (chunk.get("x_groq") or {}).get("usage"))
         if tier := chunk.get("service_tier"):

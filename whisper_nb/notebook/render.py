@@ -53,8 +53,12 @@ _COLORS = {
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 #: Kind of token → how MathJax knows its content.
 _MATH = {"math_inline": "${}$", "math_inline_double": "$${}$$", "math_block": "\n$${}$$\n", "amsmath": "\n{}\n"}
+_BRACKETS = re.compile(r"\\\[(.+?)\\\]", re.DOTALL)
+_SIGN = re.compile(r"[\\^_={}+<>]")
 #: MathJax, of version 3 in JupyterLab and 2 in what nbconvert makes, shall find math in these elements only.
 _MATH_HERE, _NO_MATH = 'class="mathjax_process tex2jax_process"', 'class="mathjax_ignore tex2jax_ignore"'
+#: Events that say why: what a provider said would be cut off first.
+_REASONED = (CallRetried, CallHeld, Noticed, RunFinished)
 _LEFT = 'style="text-align:left"'
 _TAGS = {
     "a", "blockquote", "br", "code", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p", "pre", "s",
@@ -75,21 +79,36 @@ def _markdown() -> Any:
     markdown.use(dollarmath_plugin, allow_labels=False)
     markdown.inline.ruler.at("math_inline", _unless_money(math_inline_dollar(allow_space=False, allow_double=True)))
     markdown.use(texmath_plugin, delimiters="brackets").use(amsmath_plugin)
+    markdown.inline.ruler.before("escape", "math_in_brackets", _math_in_brackets)
     for kind in _MATH:
         markdown.add_render_rule(kind, _math_as_written)
     return markdown
 
 
 def _unless_money(between_dollars: Callable[[Any, bool], bool]) -> Callable[[Any, bool], bool]:
-    """Math by Pandoc's rule: without space inside the dollars and digit behind them; `$5 or $6` is none."""
+    """Math by Pandoc's rule: without space inside the dollars and digit behind them; `$5 or $6` is none.
+
+    What begins with a number is none either, unless it has a sign of math in it: `From $20k to $30k in US$`.
+    """
 
     def rule(state: Any, silent: bool) -> bool:
         start = state.pos
         is_math = between_dollars(state, True) and not state.src[state.pos : state.pos + 1].isdigit()
-        state.pos = start
+        inside, state.pos = state.src[start : state.pos].strip("$"), start
+        is_math = is_math and (not inside[:1].isdigit() or _SIGN.search(inside) is not None)
         return is_math and between_dollars(state, silent)
 
     return rule
+
+
+def _math_in_brackets(state: Any, silent: bool) -> bool:
+    r"""Display math within a paragraph, `\[…\]`: the plugin knows it on lines of its own only."""
+    found = _BRACKETS.match(state.src, state.pos)
+    if found and not silent:
+        state.push("math_inline_double", "math", 0).content = found[1]
+    if found:
+        state.pos = found.end()
+    return found is not None
 
 
 def _math_as_written(_: Any, tokens: Sequence[Any], index: int, *__: Any) -> str:
@@ -193,7 +212,7 @@ def tool_lines(run: Run) -> list[str]:
 def step_line(what: ToolCall | Record, result: ToolMessage | None, width: int = 56) -> str:
     """`✓ rows(table="orders") → 12 rows`; or what a notice says."""
     if not isinstance(what, ToolCall):
-        return clip(told(what), 160)
+        return clip(told(what), _LINE)
     if result is None:
         return f"… {call_line(what)}"
     return f"{'✗' if result.is_error else '✓'} {call_line(what)} → {clip(result.text, width)}"
@@ -201,7 +220,7 @@ def step_line(what: ToolCall | Record, result: ToolMessage | None, width: int = 
 
 def log_line(record: Record) -> str:
     """An event with its time and place, in one line."""
-    return f"{_clock(record.time)}  {record.run or record.agent:12} {clip(told(record), 160)}"
+    return f"{_clock(record.time)}  {record.run or record.agent:12} {clip(told(record), _LINE if isinstance(record.event, _REASONED) else 160)}"
 
 
 def history_lines(messages: Iterable[Message]) -> Iterator[str]:
