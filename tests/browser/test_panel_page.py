@@ -232,6 +232,53 @@ def test_a_cell_that_blocks_holds_up_the_team_and_the_panel_says_so(desk: Desk) 
     expect(desk.notebook.output("told('go')")).to_contain_text("over")
 
 
+@pytest.mark.parametrize("heard", [True, False])
+def test_a_click_while_a_cell_blocks_and_agents_go_on_is_done_or_it_is_said_how_else(
+    lab: Lab, open_notebook: Callable[[str], Notebook], heard: bool
+) -> None:
+    """It is heard where the front end opens a subshell for it, as JupyterLab does."""
+    name, go = f"zoe{heard:d}", f"go{heard:d}"
+    blocks = BLOCKS.replace("told('go')", f"told('{go}')")
+    count = "import threading; shown = []; get_ipython().events.register('post_execute', lambda: shown.append(1))"
+    lab.write(
+        f"thread{heard:d}.ipynb", f"{TEAM}\n{count}\n%agent loop thread", f"hire('{name}'); rt['{name}'].submit('first')", "%agents", blocks
+    )  # fmt: skip
+    notebook = open_notebook(f"thread{heard:d}.ipynb")
+    if not heard:
+        kernel = "jupyterapp.shell.currentWidget.sessionContext.session.kernel"
+        notebook.page.evaluate(f"() => {{ {kernel}.commsOverSubshells = 'disabled' }}")
+    for code in ("%load_ext", "hire('", "%agents"):
+        notebook.run(code)
+    panel = view(notebook)
+    panel.open(name)
+    expect(panel.details).to_contain_text("first")
+    lab.tell(name, "one")
+    expect(panel.text).to_contain_text("one")
+    notebook.run(f"told('{go}')")
+    expect(notebook.cell(f"told('{go}')")).to_contain_text("[*]")
+    for said in ("one two", "one two three"):
+        lab.tell(name, said.split()[-1])
+        expect(panel.text).to_contain_text(said)
+    panel.button("Stop all").click()
+    panel.button("Really stop all?").click()
+    if heard:
+        expect(panel.row(name)).to_contain_text("stopped")
+        expect(panel.notice).to_contain_text("1 agent: stopped")
+        expect(notebook.cell(f"told('{go}')")).to_contain_text("[*]")
+    else:
+        expect(panel.notice).to_contain_text(f"{BUSY} with a cell. Agents go on")
+        for said in ("three four", "four five"):
+            lab.tell(name, said.split()[-1])
+            expect(panel.text).to_contain_text(said)
+            expect(panel.notice).to_contain_text("python -m whisper_nb stop --all, in a terminal")
+    lab.tell(go, "on")
+    expect(notebook.output(f"told('{go}')")).to_contain_text("over")
+    expect(panel.row(name)).to_contain_text("stopped")
+    expect(panel.notice).not_to_contain_text(BUSY)
+    assert notebook.kernel("print(len(shown))") == "4\n", "a cell each, and no click"
+    notebook.shut_down()
+
+
 @pytest.mark.parametrize("cell", ["told('on')", "%agent wait"])
 def test_a_cell_that_waits_holds_up_nobody(desk: Desk, cell: str) -> None:
     panel, (ann, bob) = desk.panel, desk.hire("ann", "bob")

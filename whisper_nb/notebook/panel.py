@@ -119,6 +119,9 @@ class Panel(anywidget.AnyWidget):
         self._whole, self._whole_next = False, 0.0  # a view wants everything; when that may be told again
         super().__init__()
         self.comm.on_close(lambda _: self.close())  # by a front end: the next `%agents` makes another one
+        # Heard on the shell that the front end names, which may be one that no cell blocks, and not on that of the last reply.
+        self.comm._reply_subshell_for = lambda _, subshell: subshell
+        self.comm.handle_msg = self._handle_msg  # no cell, at whose end figures are shown: one may be drawing just now
         self._board = runtime.home.do(Board, runtime, self._changed)
 
     def __repr__(self) -> str:

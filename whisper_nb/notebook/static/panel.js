@@ -664,7 +664,7 @@ function render({ model, el }) {
     }
     if (message.kind === "silent") {
       const why = message.gone ? "No kernel answers. Where it was restarted, run %agents again."
-        : threaded ? "The kernel is busy with a cell. Agents go on; what you ask for is done when it ends or awaits."
+        : threaded ? "The kernel is busy with a cell. Agents go on; what you ask for is done when it ends or awaits. To end them now: python -m whisper_nb stop --all, in a terminal."
         : "The kernel is busy with a cell: agents stand still until it ends or awaits. What you ask for is done then.";
       root.hidden = false;
       if (message.gone || !threaded) still ??= clock();
@@ -672,7 +672,9 @@ function render({ model, el }) {
       return notify(why, message.gone ? "gone" : "busy");
     }
     still = null;
-    if (["busy", "gone"].includes(root.dataset.notice)) notify("", "");
+    // What agents in a thread send is no sign that the kernel has heard what was asked.
+    const heard = !(message.threaded && message.kind === "update");
+    if (heard && ["busy", "gone"].includes(root.dataset.notice)) notify("", "");
     if (message.kind === "alive") return undefined;
     if (message.number) threaded = message.threaded === true;
     if (message.now) offset = Math.max(message.kind === "whole" ? -Infinity : offset, message.now - Date.now() / 1000);
