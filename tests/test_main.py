@@ -28,8 +28,9 @@ RULES = [Rule("^forever", "never", delay_s=3600), Rule(reply="fine")]
 
 
 @pytest.fixture
-def folder() -> Iterator[Path]:
+def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Short, because the name of a Unix socket has 107 characters at most."""
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
     with tempfile.TemporaryDirectory(prefix="w") as name:
         yield Path(name) / "run" / "whisper_nb"
 
@@ -82,7 +83,7 @@ async def test_stop_says_what_it_stopped_once_that_has_ended(folder: Path, runti
     assert told(folder) == (["this one: stopped bob, amy; ended bob#1, amy#1, bob#2"], True)
     assert {run.status for run in runs} == {"cancelled"}
     assert {session.state.label for session in runtime.sessions} == {"stopped"}
-    assert told(folder) == (["this one: stopped bob, amy; ended nothing"], True)
+    assert told(folder) == (["this one: nothing was at work; stopped until %agent resume: bob, amy"], True)
 
 
 async def test_stop_by_name(folder: Path, runtime: Runtime, bob: Session) -> None:
@@ -91,7 +92,7 @@ async def test_stop_by_name(folder: Path, runtime: Runtime, bob: Session) -> Non
     await under_way(runtime, going, run)
     assert told(folder, "amy") == (["this one: stopped amy; ended amy#1"], True)
     assert told(folder, "amy", "eve") == (
-        ["this one: stopped amy; ended nothing", "no kernel has an agent named eve"],
+        ["this one: nothing was at work; stopped until %agent resume: amy", "no kernel has an agent named eve"],
         False,
     )
     assert told(folder, "eve") == (["no kernel has an agent named eve"], False)
@@ -116,7 +117,7 @@ async def test_it_hears_also_after_a_move_and_there_and_back(folder: Path, runti
     for where in ("notebook", "thread"):
         runtime.loop(where)
         told_ = await asyncio.to_thread(told, folder)
-        assert told_ == (["this one: stopped bob; ended nothing"], True)
+        assert told_ == (["this one: nothing was at work; stopped until %agent resume: bob"], True)
 
 
 async def test_what_blocks_the_loop_is_said_and_it_is_done_afterwards(folder: Path, complaints: list[str]) -> None:
@@ -125,8 +126,13 @@ async def test_what_blocks_the_loop_is_said_and_it_is_done_afterwards(folder: Pa
         run = hire(rt, ScriptedModel(RULES)).submit("forever")
         await under_way(rt, run)
         start = time.monotonic()
-        assert told(folder) == (["this one is busy: done when its cell ends"], False)
+        assert told(folder) == (
+            ["this one is busy: when its cell ends or awaits it hears of this, and stops its agents"],
+            False,
+        )
         assert 0.9 < time.monotonic() - start < 1.5
+        hers = "this one is busy: when its cell ends or awaits it hears of this, and stops what it has of amy, eve"
+        assert told(folder, "amy", "eve") == ([hers], False)
         assert listed(folder)[1] is False
         assert not run.done
         with pytest.raises(RunCancelled):
@@ -176,7 +182,7 @@ async def test_sockets_of_dead_kernels_are_removed(folder: Path, bob: Session) -
     dead = folder / "1.socket"
     with socket.socket(socket.AF_UNIX) as end:
         end.bind(str(dead))
-    assert told(folder) == (["this one: stopped bob; ended nothing"], True)
+    assert told(folder) == (["this one: nothing was at work; stopped until %agent resume: bob"], True)
     assert not dead.exists()
 
 
@@ -185,7 +191,57 @@ async def test_a_socket_of_a_process_that_had_this_number_is_replaced(folder: Pa
     with socket.socket(socket.AF_UNIX) as end:
         end.bind(str(folder / f"{PID}.socket"))
     await bob.submit("hello")
-    assert told(folder) == (["this one: stopped bob; ended nothing"], True)
+    assert told(folder) == (["this one: nothing was at work; stopped until %agent resume: bob"], True)
+
+
+async def test_notebooks_of_one_folder_are_told_apart(
+    folder: Path, runtime: Runtime, bob: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bob.submit("hello")
+    monkeypatch.setenv("JPY_SESSION_NAME", "/work/first.ipynb")
+    assert listed(folder)[0][0] == f"kernel {PID} of '/work/first.ipynb'"
+    assert stop(folder, None)[0][0].startswith(f"kernel {PID} of '/work/first.ipynb': nothing was at work")
+
+
+async def test_a_kernel_whose_folder_is_gone_answers_all_the_same(
+    folder: Path, runtime: Runtime, bob: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bob.submit("hello")
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert listed(folder) == ([f"kernel {PID} in a folder that is gone", "  bob: idle, 0 unfinished"], True)
+
+
+async def test_what_else_is_in_the_folder_is_left_alone(folder: Path, runtime: Runtime, bob: Session) -> None:
+    await bob.submit("hello")
+    (folder / "1.socket").mkdir()
+    (folder / "2.socket").write_text("no socket")
+    (folder / "3.socket").symlink_to("nowhere")
+    others = [folder / f"{name}.socket" for name in ("abc", "-1", "1.5", "")]
+    for path in others:
+        with socket.socket(socket.AF_UNIX) as end:
+            end.bind(str(path))
+    assert told(folder) == (["this one: nothing was at work; stopped until %agent resume: bob"], True)
+    assert len(list(folder.iterdir())) == 8
+    for path in (*others, folder / "2.socket", folder / "3.socket"):
+        path.unlink()
+    (folder / "1.socket").rmdir()
+
+
+async def test_more_names_than_a_kernel_hears_are_refused_before_any_hears_them(
+    folder: Path, bob: Session, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("whisper_nb.__main__.sockets_folder", lambda: folder)
+    await bob.submit("hello")
+    many = [f"agent-{number:05}" for number in range(5_000)]
+    assert main(["stop", "bob", *many]) == 1
+    assert capsys.readouterr().out == (
+        "5,001 names are more than a kernel hears at once (75,032 bytes; 65,536 at most): say fewer, or --all\n"
+    )
+    assert bob.state.gate == "open"
+    assert main(["stop", "bob", *many[:4_000]]) == 1
+    assert bob.state.gate == "stopped"
 
 
 @pytest.mark.parametrize(
@@ -245,10 +301,10 @@ async def test_the_command(
     assert said == [
         "this one",
         "  bob: idle, 0 unfinished",
-        "this one: stopped bob; ended nothing",
+        "this one: nothing was at work; stopped until %agent resume: bob",
         "no kernel has an agent named eve",
         "no kernel 1 of yours has had work for agents (python -m whisper_nb list)",
-        "this one: stopped bob; ended nothing",
+        "this one: nothing was at work; stopped until %agent resume: bob",
     ]
     for words in ([], ["stop"], ["stop", "--all", "bob"], ["fly"]):
         with pytest.raises(SystemExit) as left:
@@ -263,6 +319,21 @@ def test_as_a_module_with_nobody_there(folder: Path) -> None:
         [sys.executable, "-m", "whisper_nb", "stop", "--all"], env=env, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "no kernel of yours has had work for agents\n", "")
+
+
+async def test_a_terminal_that_knows_few_characters_shows_the_others_escaped(
+    folder: Path, bob: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bob.submit("hello")
+    monkeypatch.setenv("JPY_SESSION_NAME", "/work/jörg.ipynb")
+    folder.parent.chmod(0o700)
+    env = {**os.environ, "XDG_RUNTIME_DIR": str(folder.parent), "PYTHONIOENCODING": "ascii"}
+    for words, code in ((["list"], 0), (["stop", "jörg"], 1)):
+        done = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "whisper_nb", *words, env=env, stdout=asyncio.subprocess.PIPE
+        )
+        said, _ = await done.communicate()
+        assert (done.returncode, b"j\\xf6rg" in said) == (code, True)
 
 
 def test_the_folder_is_the_users_own(monkeypatch: pytest.MonkeyPatch) -> None:

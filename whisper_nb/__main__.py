@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from .control import listed, stop
+from .errors import ConfigError
 from .paths import sockets_folder
 
 
@@ -29,7 +30,10 @@ def main(words: Sequence[str] | None = None) -> int:
             told, done = stop(sockets_folder(), arguments.names or None, arguments.kernel)
     except OSError as error:
         told, done = [f"cannot look for kernels: {error}"], False
-    print("\n".join(told))  # noqa: T201
+    except ConfigError as error:
+        told, done = [str(error)], False
+    known = sys.stdout.encoding or "utf-8"  # to a terminal of few characters, the others are escaped
+    print("\n".join(told).encode(known, "backslashreplace").decode(known))  # noqa: T201
     return 0 if done else 1
 
 

@@ -13,13 +13,14 @@ import os
 import socket
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .errors import ConfigError
 from .events import Record, RunQueued
 
 if TYPE_CHECKING:  # the command itself needs neither, and shall be quick
@@ -111,7 +112,7 @@ class Control:
     def _list(self, end: socket.socket, names: frozenset[str] | None) -> None:
         sessions = sorted(self._runtime.sessions, key=lambda one: not one.unfinished)  # those at work first
         agents = {one.name: [one.state.label, len(one.unfinished)] for one in sessions[:_NAMED]}
-        self._say(end, folder=os.getcwd(), agents=agents, more=max(0, len(sessions) - _NAMED))
+        self._say(end, place=_place(), agents=agents, more=max(0, len(sessions) - _NAMED))
         self._end(end)
 
     def _stop(self, end: socket.socket, names: frozenset[str] | None) -> None:
@@ -121,7 +122,7 @@ class Control:
         runs = sorted(left, key=lambda run: run.submitted_at)
         agents = [one.name for one in (sessions if names else sessions[:_NAMED])]
         ids = [run.id for run in runs[:_NAMED]]
-        self._say(end, folder=os.getcwd(), agents=agents, runs=ids, more=len(sessions) - len(agents))
+        self._say(end, place=_place(), agents=agents, runs=ids, more=len(sessions) - len(agents))
 
         def ended(run: Run | None) -> None:
             left.discard(run)
@@ -138,6 +139,16 @@ class Control:
     def _say(self, end: socket.socket, **facts: Any) -> None:
         with suppress(OSError):  # nobody waits for it any more
             end.send(json.dumps(facts).encode() + b"\n")
+
+
+def _place() -> str:
+    """Where this kernel is, for people: its notebook, where Jupyter says one, or else its folder."""
+    if notebook := os.environ.get("JPY_SESSION_NAME"):
+        return f"of {notebook!r}"
+    try:
+        return f"in {os.getcwd()!r}"
+    except OSError:
+        return "in a folder that is gone"
 
 
 @dataclass
@@ -188,6 +199,8 @@ def kernels(folder: Path, pid: int | None = None) -> Iterator[Kernel]:
         return
     _check_private(folder)
     for path in sorted(folder.glob(f"{'*' if pid is None else pid}.socket")):
+        if not (path.stem.isdecimal() and path.is_socket()):  # nothing of ours
+            continue
         end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         end.settimeout(HEARD_S)
         try:
@@ -209,11 +222,20 @@ def ask(folder: Path, do: str, names: Sequence[str] | None = None, pid: int | No
         do: `stop` or `list`.
         names: of the agents; None for all.
         pid: of the one kernel that is meant; None for all.
+
+    Raises:
+        ConfigError: so many names that no kernel would hear them; none is asked.
     """
+    request = json.dumps({"do": do, "names": names}).encode()
+    if len(request) > _REQUEST:
+        raise ConfigError(
+            f"{len(names or ()):,} names are more than a kernel hears at once ({len(request):,} bytes; {_REQUEST:,} at most): "
+            "say fewer, or --all"
+        )
     asked = list(kernels(folder, pid))
     for kernel in asked:
         with suppress(OSError):
-            kernel.end.sendall(json.dumps({"do": do, "names": names}).encode())
+            kernel.end.sendall(request)
     start = time.monotonic()
     for kernel in asked:
         if kernel.hear(start + HEARD_S, "agents") and do == "stop":
@@ -229,7 +251,7 @@ def stop(folder: Path, names: Sequence[str] | None, pid: int | None = None) -> t
         unknown -= set(kernel.said.get("agents", ()))
         done = done and "ended" in kernel.said
         if kernel.said.get("agents") != [] or names is None:
-            told.append(f"{_name(kernel)}{_stopped(kernel)}")
+            told.append(f"{_name(kernel)}{_stopped(kernel, names)}")
     if unknown and done:
         told.append(f"no kernel has an agent named {', '.join(sorted(unknown))}")
     if not told and pid is not None:
@@ -237,13 +259,18 @@ def stop(folder: Path, names: Sequence[str] | None, pid: int | None = None) -> t
     return told or ["no kernel of yours has had work for agents"], done and not unknown
 
 
-def _stopped(kernel: Kernel) -> str:
+def _stopped(kernel: Kernel, names: Sequence[str] | None) -> str:
     if not kernel.said:
-        return " is busy: done when its cell ends"
-    agents, runs, more = kernel.said["agents"], kernel.said["runs"], kernel.said.get("more")
-    agents = [*agents, f"{more:,} more"] if more else agents
-    what = f": stopped {_listed(agents)}; {'ended' if 'ended' in kernel.said else 'told, but not yet ended:'} {_listed(runs)}"
-    return what if agents else ": it has no agents"
+        whom = "its agents" if names is None else f"what it has of {', '.join(names)}"
+        return f" is busy: when its cell ends or awaits it hears of this, and stops {whom}"
+    more = kernel.said.get("more")
+    agents = ", ".join([*kernel.said["agents"], *([f"{more:,} more"] if more else [])])
+    runs = ", ".join(kernel.said["runs"])
+    if not agents:
+        return ": it has no agents"
+    if not runs:
+        return f": nothing was at work; stopped until %agent resume: {agents}"
+    return f": stopped {agents}; {'ended' if 'ended' in kernel.said else 'told, but not yet ended:'} {runs}"
 
 
 def listed(folder: Path) -> tuple[list[str], bool]:
@@ -252,16 +279,11 @@ def listed(folder: Path) -> tuple[list[str], bool]:
     for kernel in ask(folder, "list"):
         done = done and bool(kernel.said)
         agents = kernel.said.get("agents", {})
-        told.append(_name(kernel) + ("" if kernel.said else " is busy: it answers when its cell ends"))
+        told.append(_name(kernel) + ("" if kernel.said else " is busy: it answers when its cell ends or awaits"))
         told += [f"  {name}: {state}, {count} unfinished" for name, (state, count) in agents.items()]
         told += [f"  and {more:,} more"] if (more := kernel.said.get("more")) else []
     return told or ["no kernel of yours has had work for agents"], done
 
 
 def _name(kernel: Kernel) -> str:
-    folder = kernel.said.get("folder")
-    return f"kernel {kernel.pid}{f' in {folder!r}' if folder else ''}"
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(names) or "nothing"
+    return f"kernel {kernel.pid} {kernel.said.get('place', '')}".rstrip()
