@@ -296,6 +296,7 @@ async def test_the_command(
     assert main(["stop", "--all"]) == 0
     assert main(["stop", "eve"]) == 1
     assert main(["stop", "--all", "--kernel", "1"]) == 1
+    assert main(["stop", "bob", "--kernel", "1"]) == 1
     assert main(["stop", "--all", "--kernel", str(PID)]) == 0
     said = [here(line) for line in capsys.readouterr().out.splitlines()]
     assert said == [
@@ -303,6 +304,7 @@ async def test_the_command(
         "  bob: idle, 0 unfinished",
         "this one: nothing was at work; stopped until %agent resume: bob",
         "no kernel has an agent named eve",
+        "no kernel 1 of yours has had work for agents (python -m whisper_nb list)",
         "no kernel 1 of yours has had work for agents (python -m whisper_nb list)",
         "this one: nothing was at work; stopped until %agent resume: bob",
     ]

@@ -247,15 +247,16 @@ def ask(folder: Path, do: str, names: Sequence[str] | None = None, pid: int | No
 def stop(folder: Path, names: Sequence[str] | None, pid: int | None = None) -> tuple[list[str], bool]:
     """Stop agents in all kernels, or in one: what came of it, a line for each kernel, and whether all of it is done."""
     told, done, unknown = [], True, set(names or ())
-    for kernel in ask(folder, "stop", names, pid):
+    asked = ask(folder, "stop", names, pid)
+    if pid is not None and not asked:
+        return [f"no kernel {pid} of yours has had work for agents (python -m whisper_nb list)"], False
+    for kernel in asked:
         unknown -= set(kernel.said.get("agents", ()))
         done = done and "ended" in kernel.said
         if kernel.said.get("agents") != [] or names is None:
             told.append(f"{_name(kernel)}{_stopped(kernel, names)}")
     if unknown and done:
         told.append(f"no kernel has an agent named {', '.join(sorted(unknown))}")
-    if not told and pid is not None:
-        return [f"no kernel {pid} of yours has had work for agents (python -m whisper_nb list)"], False
     return told or ["no kernel of yours has had work for agents"], done and not unknown
 
 
