@@ -232,6 +232,7 @@ NONSENSE = [
     Fault("an error in the middle", [*text("Hel"), data(_ERROR), DONE], None, kept="Hel", says="upstream died"),
     Fault("a reason that is an error", [*text("Hel"), finish("error"), DONE], kept="Hel"),
     Fault("a reason that nobody knows", [*text("Hel"), finish("abort"), DONE], kept="Hel"),
+    Fault("a reason that is an object", [*text("Hel"), finish({"stop": True}), DONE], kept="Hel"),
     Fault("an error in a choice", [*text("Hel"), chunk_with(_ERROR, delta={}), DONE], _json({**_WHOLE, "choices": [{**_WHOLE["choices"][0], **_ERROR}]}), kept="Hel", may_say="Hello world", says="upstream died"),
     Fault("an error event in other words", [*text("Hel"), b'event: error\ndata: {"message": "upstream died"}\n\n', finish(), DONE], None, kept="Hel", says="upstream died"),
     Fault("an object that is an error", *_both({"object": "error", "message": "upstream died"}, {"object": "error", "message": "upstream died"}), kept="Hel", says="upstream died"),

@@ -27,7 +27,8 @@ _BITE = 2**14
 _FRAMES = "application/vnd.amazon.eventstream"
 #: The end of an address from which a stream comes: Gemini's, Bedrock's.
 _STREAMED = re.compile(r":stream\w+$|-stream$")
-#: The fields of which a piece of a stream that lacks them says that it is not the last one; in other formats litellm looks.
+#: Where formats say how a reply ended; and those of them whose streams are not looked at for it elsewhere.
+_ENDS = ("finish_reason", "stop_reason", "finishReason", "done")
 _ENDS_LAST = ("finishReason", "done")
 _GOOD, _EARLY = ("stop", "tool_calls"), ("length", "content_filter")
 _CUT = "it has no finish reason, so that nobody knows whether it is whole"
@@ -177,7 +178,6 @@ class _Stream:
                 raise Distrusted(_IN_ONE)
             plain = data.replace("\n", " ") if data.isascii() else json.dumps(said)
             yield f"{plain}\n".encode() if self._events.bare else f"data: {plain}\n\n".encode()
-
         if not received and self._ending.lacks(whole=False):
             raise Distrusted(_CUT)
 
@@ -193,8 +193,7 @@ class _Whole:
         if received:
             self._pieces.append(received)
             return
-        body = b"".join(self._pieces)
-        body = body.removeprefix(codecs.BOM_UTF8)
+        body = b"".join(self._pieces).removeprefix(codecs.BOM_UTF8)
         said = _object(body.decode())
         if error := said.get("error"):
             raise Distrusted(_words(error))
@@ -253,8 +252,8 @@ class _Ending:
             self._end("done", reason, _GOOD + _EARLY if "message" in said else _GOOD)
 
     def lacks(self, *, whole: bool) -> bool:
-        """Whether there is nothing by which it could be known to be whole; of a stream others look at the most."""
-        return not self._reason and self._form in (*_ENDS_LAST, *(("finish_reason", "stop_reason") if whole else ()))
+        """Whether it has said nothing by which it could be known to be whole."""
+        return not self._reason and self._form in (_ENDS if whole else _ENDS_LAST)
 
     def _end(self, name: str, reason: Any, told: Sequence[str] = _GOOD + _EARLY) -> None:
         """Take a reason, of which litellm tells some kinds as what they are, and the others as a stop."""
@@ -263,7 +262,7 @@ class _Ending:
             return
         kind = REASONS.get(str(reason).lower())
         if kind not in _GOOD:  # of what ends early, too, litellm knows names of its own
-            kind = map_finish_reason(reason)
+            kind = map_finish_reason(str(reason))
             if kind not in _EARLY or kind not in told:
                 raise Distrusted(f"it did not end well ({name}={str(reason)[:60]})")
         self._reason = str(reason)
