@@ -172,14 +172,16 @@ PAGE = """async ([source, agents]) => {
     const { default: widget } = await import(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
     let hear;
     const model = { on: (_, call) => { hear = call }, off() {}, send() {} };
-    const frame = () => new Promise(requestAnimationFrame);
+    const frame = () => new Promise((drawn, failed) =>
+        performance.now() < 60_000 ? requestAnimationFrame(drawn) : failed(new Error("the panel did not draw it in a minute")));
     const now = () => Date.now() / 1000;
     const row = (number) => ({ title: "", about: "Counts", icon: "", color: "teal", state: "idle", since: now() - 9, now: "", queue: [],
-        queued: 0, runs: 3, input: 120, output: 45, cost: 0.01, model: "offline/echo", error: "", spans: [[now() - 60, "running"], [now() - 9, "idle"]] });
+        queued: 0, runs: 3, input: 120, output: 45, cost: 0.01, unpriced: 0, uncounted: 0, at_work: 0, model: "offline/echo", error: "", spans: [[now() - 60, "running"], [now() - 9, "idle"]] });
+    const gone = { runs: 0, input: 0, output: 0, cost: 0, unpriced: 0, uncounted: 0, at_work: 0 };
     const rows = Object.fromEntries([...Array(agents).keys()].map((number) => [`agent-${number}`, row(number)]));
     const start = performance.now();
     widget.render({ model, el: document.getElementById("here") });
-    hear({ kind: "whole", number: 1, now: now(), rows, team: [], details: {} });
+    hear({ kind: "whole", number: 1, now: now(), rows, gone, team: [], details: {} });
     while (!document.querySelectorAll(".wnb-row").length) await frame();
     await frame();
     const first = performance.now() - start;
