@@ -198,9 +198,9 @@ async def test_notebooks_of_one_folder_are_told_apart(
     folder: Path, runtime: Runtime, bob: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await bob.submit("hello")
-    monkeypatch.setenv("JPY_SESSION_NAME", "/work/first.ipynb")
-    assert listed(folder)[0][0] == f"kernel {PID} of '/work/first.ipynb'"
-    assert stop(folder, None)[0][0].startswith(f"kernel {PID} of '/work/first.ipynb': nothing was at work")
+    monkeypatch.setenv("JPY_SESSION_NAME", "/notebooks/first.ipynb")
+    assert listed(folder)[0][0] == f"kernel {PID} of '/notebooks/first.ipynb'"
+    assert stop(folder, None)[0][0].startswith(f"kernel {PID} of '/notebooks/first.ipynb': nothing was at work")
 
 
 async def test_a_kernel_whose_folder_is_gone_answers_all_the_same(
@@ -327,15 +327,15 @@ async def test_a_terminal_that_knows_few_characters_shows_the_others_escaped(
     folder: Path, bob: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await bob.submit("hello")
-    monkeypatch.setenv("JPY_SESSION_NAME", "/work/jörg.ipynb")
+    monkeypatch.setenv("JPY_SESSION_NAME", "/notebooks/größe.ipynb")
     folder.parent.chmod(0o700)
     env = {**os.environ, "XDG_RUNTIME_DIR": str(folder.parent), "PYTHONIOENCODING": "ascii"}
-    for words, code in ((["list"], 0), (["stop", "jörg"], 1)):
+    for words, code in ((["list"], 0), (["stop", "größe"], 1)):
         done = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "whisper_nb", *words, env=env, stdout=asyncio.subprocess.PIPE
         )
         said, _ = await done.communicate()
-        assert (done.returncode, b"j\\xf6rg" in said) == (code, True)
+        assert (done.returncode, b"gr\\xf6\\xdfe" in said) == (code, True)
 
 
 def test_the_folder_is_the_users_own(monkeypatch: pytest.MonkeyPatch) -> None:

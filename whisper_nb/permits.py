@@ -131,11 +131,12 @@ class Permits:
 
     def _tell(self, turn: asyncio.Future[None], lane: Lane) -> None:
         """Say why it waits to one that waits for its provider, and has not heard."""
+        if (held := self._untold.pop(turn, None)) is None:
+            return
         traffic = self._lanes[lane]
         pause, most = self._pause(traffic), max(1, int(min(traffic.limit, self.limit)))
         sent = "no more calls for now" if pause else f"{most} call{'s' * (most > 1)} at a time"
-        if held := self._untold.pop(turn, None):
-            held(f"{lane[0]} answered 429 (too many requests) and is sent {sent}", pause)
+        held(f"{lane[0]} answered 429 (too many requests) and is sent {sent}", pause)
 
     def _take(self, lane: Lane) -> None:
         self._lanes.setdefault(lane, _Traffic()).in_flight += 1
