@@ -18,7 +18,7 @@ from .measure import Figure
 
 AGENTS, BOXES = 1_000, 200
 SECONDS = 5.0
-STATIC = Path(__file__).parents[1] / "whisper_nb/notebook/static"
+STATIC = Path(__file__).parents[1] / "whisper_nb/notebook/panel"
 
 TEAM = """
 %load_ext whisper_nb

@@ -11,37 +11,37 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from .agents import Agent as Agent
-    from .config import AIConfig as AIConfig
-    from .errors import ConfigError as ConfigError
-    from .errors import ModelError as ModelError
-    from .errors import RunCancelled as RunCancelled
-    from .errors import RunFailed as RunFailed
-    from .errors import WhisperError as WhisperError
+    from .config.agents import Agent as Agent
+    from .config.aiconfig import AIConfig as AIConfig
+    from .core.errors import ConfigError as ConfigError
+    from .core.errors import ModelError as ModelError
+    from .core.errors import RunCancelled as RunCancelled
+    from .core.errors import RunFailed as RunFailed
+    from .core.errors import WhisperError as WhisperError
+    from .engine.runs import Run as Run
+    from .engine.runtimes import Runtime as Runtime
+    from .engine.session import Session as Session
     from .models.offline import Rule as Rule
     from .models.offline import ScriptedModel as ScriptedModel
     from .notebook.extension import configure as configure
     from .notebook.extension import runtime as runtime
-    from .runs import Run as Run
-    from .runtimes import Runtime as Runtime
-    from .session import Session as Session
 
 __version__ = "0.1.0"
 
 #: Public name → the module that has it. Loaded at first use: `import whisper_nb` and `%load_ext` stay quick.
 _HOMES = {
-    "AIConfig": "config",
-    "Agent": "agents",
-    "ConfigError": "errors",
-    "ModelError": "errors",
+    "AIConfig": "config.aiconfig",
+    "Agent": "config.agents",
+    "ConfigError": "core.errors",
+    "ModelError": "core.errors",
     "Rule": "models.offline",
-    "Run": "runs",
-    "RunCancelled": "errors",
-    "RunFailed": "errors",
-    "Runtime": "runtimes",
+    "Run": "engine.runs",
+    "RunCancelled": "core.errors",
+    "RunFailed": "core.errors",
+    "Runtime": "engine.runtimes",
     "ScriptedModel": "models.offline",
-    "Session": "session",
-    "WhisperError": "errors",
+    "Session": "engine.session",
+    "WhisperError": "core.errors",
     "configure": "notebook.extension",
     "runtime": "notebook.extension",
 }

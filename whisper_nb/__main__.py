@@ -6,9 +6,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from .control import listed, stop
-from .errors import ConfigError
-from .paths import sockets_folder
+from .config.paths import sockets_folder
+from .core.errors import ConfigError
+from .engine.control import listed, stop
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from whisper_nb import Agent, AIConfig, Runtime, Session
-from whisper_nb.events import TextStreamed
+from whisper_nb.core.events import TextStreamed
 
 from . import LITELLM_MODEL, MODEL, PROMPT, Tools
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
-from labs import Lab, Notebook, chromium_path, open_notebook, running_browser, running_lab
+
+from support.labs import Lab, Notebook, chromium_path, open_notebook, running_browser, running_lab
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

@@ -10,8 +10,19 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labs import PROJECT, Lab, Notebook, chromium_path, open_notebook, running_browser, running_lab, set_theme, view
 from playwright.sync_api import expect
+
+from support.labs import (
+    PROJECT,
+    Lab,
+    Notebook,
+    chromium_path,
+    open_notebook,
+    running_browser,
+    running_lab,
+    set_theme,
+    view,
+)
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator
@@ -24,7 +35,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import whisper_nb as wnb
-from whisper_nb.messages import Finish
+from whisper_nb.core.messages import Finish
 
 rt, real, ahead = wnb.runtime(), time.time, [-280.0]
 time.time = lambda: real() + ahead[0]

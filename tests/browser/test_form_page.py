@@ -6,8 +6,9 @@ import re
 from collections.abc import Callable
 
 import pytest
-from labs import Lab, Notebook, serious, set_theme
 from playwright.sync_api import expect
+
+from support.labs import Lab, Notebook, serious, set_theme
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 CELLS = (

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from labs import Lab, Notebook
-from payloads import HOST, PAYLOADS, family
 
-from whisper_nb.notebook.render import clip, printable
-from whisper_nb.yamlfile import dump_yaml
+from support.labs import Lab, Notebook
+from support.payloads import HOST, PAYLOADS, family
+from whisper_nb.config.yamlfile import dump_yaml
+from whisper_nb.notebook.cells.render import clip, printable
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -37,8 +37,8 @@ from IPython.display import display
 os.environ["WHISPER_NB_HOME"] = os.path.abspath("home")
 %load_ext whisper_nb
 import whisper_nb as wnb
-from whisper_nb.messages import CallDelta, Finish, TextDelta, ToolSchema, Usage, whole
-from whisper_nb.notebook import panel, snapshot
+from whisper_nb.core.messages import CallDelta, Finish, TextDelta, ToolSchema, Usage, whole
+from whisper_nb.notebook.panel import panel, snapshot
 snapshot.ROWS = 1000  # all of them
 panel.BYTES_PER_S = panel.BURST = 10_000_000  # and quicker than one could read
 panel.TICK_S, panel.SHARE = 0.02, 0.5
@@ -161,7 +161,7 @@ from types import SimpleNamespace
 os.environ["WHISPER_NB_HOME"] = os.path.abspath("home")
 %load_ext whisper_nb
 import whisper_nb as wnb
-from whisper_nb.messages import whole
+from whisper_nb.core.messages import whole
 rt, (PAYLOADS, MODELS) = wnb.runtime(), json.load(open("payloads.json"))
 rt.trust(rt.project.code)
 form = rt.new_agent_form()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from labs import TEAM, Lab, open_notebook, view
 from playwright.sync_api import Browser, expect
+
+from support.labs import TEAM, Lab, open_notebook, view
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 

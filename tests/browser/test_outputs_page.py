@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from labs import TEAM, Lab, Notebook, set_theme
 from playwright.sync_api import expect
+
+from support.labs import TEAM, Lab, Notebook, set_theme
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 KEYS = "import os; os.environ |= {'OPENAI_API_KEY': 'x', 'ANTHROPIC_API_KEY': 'x'}"

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from labs import PROJECT
 
-from whisper_nb.messages import Spent, Usage
-from whisper_nb.notebook.board import spent_facts
-from whisper_nb.notebook.render import cost_line, tokens_line
+from support.labs import PROJECT
+from whisper_nb.core.messages import Spent, Usage
+from whisper_nb.notebook.cells.render import cost_line, tokens_line
+from whisper_nb.notebook.panel.board import spent_facts
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -21,7 +21,7 @@ Facts = dict[str, Any]
 #: Gives what a JavaScript expression gives, in which `panel` is the module and the names are these values.
 Evaluate = Callable[..., Any]
 
-SCRIPT = (PROJECT / "whisper_nb" / "notebook" / "static" / "panel.js").read_text(encoding="utf-8")
+SCRIPT = (PROJECT / "whisper_nb" / "notebook" / "panel" / "panel.js").read_text(encoding="utf-8")
 NOW = 10_000.0
 KEPT = 20_000
 LOAD = """async (source) => {

@@ -10,9 +10,10 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 import pytest
-from labs import TEAM, Lab, Notebook, View, open_notebook, serious, set_theme, view
 from nbconvert import HTMLExporter
 from playwright.sync_api import Locator, Page, expect
+
+from support.labs import TEAM, Lab, Notebook, View, open_notebook, serious, set_theme, view
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from labs import PROJECT, Lab, Notebook
 from playwright.sync_api import expect
+
+from support.labs import PROJECT, Lab, Notebook
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from client import Kernel
+
+from support.client import Kernel
 
 pytestmark = pytest.mark.kernel
 

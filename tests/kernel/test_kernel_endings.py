@@ -5,17 +5,11 @@ from __future__ import annotations
 import time
 
 import pytest
-from client import Kernel
+
+from support.client import Kernel
+from support.endings import NAP, OURS, WORK, noise
 
 pytestmark = pytest.mark.kernel
-
-OURS = ("Task was destroyed", "Unclosed", "never retrieved", "never awaited", "Exception ignored", "whisper")
-NOISE = (*OURS, "Traceback", "Error")
-
-
-def noise(stderr: str, markers: tuple[str, ...] = NOISE) -> list[str]:
-    """The lines that should not be there."""
-    return [line for line in stderr.splitlines() if any(marker in line for marker in markers)]
 
 
 async def test_cancel_keeps_the_text_so_far_and_ends_within_a_second(kernel: Kernel) -> None:
@@ -52,14 +46,6 @@ async def test_stop_all_ends_fifty_streaming_runs_within_a_second(kernel: Kernel
     assert cell.text == "{'cancelled'}\n"
     names = await kernel.value("[t.get_name() for t in asyncio.all_tasks()]")
     assert [name for name in names if "whisper" in name] == []
-
-
-WORK = (
-    "%agent new amy --model offline/held\n%agent new eve --tools nap\n"
-    "%agent ask bob -o one long\n%agent ask amy -o two hi\n%agent ask eve -o three tool nap\n"
-    "%agent ask bob {{ two }}\nawait held.arrived()"
-)
-NAP = "async def nap() -> str:\n    'Sleep.'\n    await asyncio.sleep(60)\n    return 'ok'"
 
 
 @pytest.mark.parametrize("before", ["", "%agent wait --timeout 0.1", "await asyncio.wait_for(one, 0.1)"])

@@ -11,9 +11,10 @@ from typing import Any
 
 import nbformat
 import pytest
-from client import OFFLINE
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+
+from support.client import OFFLINE
 
 pytestmark = pytest.mark.kernel
 

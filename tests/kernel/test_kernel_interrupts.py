@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 
 import pytest
-from client import Cell, Kernel
+
+from support.client import Cell, Kernel
+from support.interrupts import SAY_WAITING
 
 pytestmark = pytest.mark.kernel
 
@@ -17,10 +19,6 @@ BLOCK = "%%agent bob --block\n{}"
 ENDED = ("KeyboardInterrupt", "CancelledError", "UsageError")
 
 
-#: Says so as soon as the loop turns, that is, once the cell waits.
-SAY_WAITING = (
-    "from functools import partial\nasyncio.get_running_loop().call_soon(partial(print, 'begun', flush=True))\n"
-)
 SAY_BEGUN = "print('begun', flush=True)\n"
 
 

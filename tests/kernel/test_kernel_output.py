@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from client import Cell, Kernel, Message
+
+from support.client import Cell, Kernel, Message
 
 pytestmark = pytest.mark.kernel
 

@@ -5,40 +5,26 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import os
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
 import nbformat
 import pytest
-from client import Kernel
 from nbclient import NotebookClient
-from provider import CUT, DONE, HANG, Answer, Provider, Refusal, Request, chunk, says, text
-from test_secrets import MODES, WAYS, hits
+
+from support.leaks import MODES, WAYS, hits
+from support.provider import CUT, DONE, HANG, Answer, Provider, Refusal, Request, chunk, says, text
+from support.this_machine import OnThisMachine, python_path
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(60)]
 
-TESTS = Path(__file__).parents[1]
 NOBODY = "http://127.0.0.1:9/v1"
-#: Reaches this machine, where the test's provider is, and nobody else; knows no key.
-SITE = """
-import os, socket, sys
-
-def refuse(event, args):
-    if event == "socket.connect" and args[0].family in (socket.AF_INET, socket.AF_INET6) and args[1][0] != "127.0.0.1":
-        raise OSError(f"a test tried to reach {args[1]}")
-
-for name in list(os.environ):
-    if name.endswith("_API_KEY") or name == "WHISPER_MODEL":
-        del os.environ[name]
-sys.addaudithook(refuse)
-"""
 START = """
 import json, logging, os, sys
 from pathlib import Path
 import whisper_nb as wnb
-from test_secrets import kept, told
+from support.leaks import kept, told
 logging.basicConfig(filename="debug.log", level=logging.DEBUG, force=True)
 
 def key(name="call"):
@@ -117,24 +103,6 @@ def received(request: Request) -> str:
     """The key that came, in whatever header."""
     found = re.search(r"(sk-canary-|zq7Wb)[0-9a-f]{24}", str(request.headers))
     return found[0] if found else ""
-
-
-class OnThisMachine(Kernel):
-    """A kernel that may reach this machine."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self._path = python_path(folder)
-
-    def said(self) -> dict[str, str]:
-        """Every message that it has published so far."""
-        return {f"{at} {one.type}": json.dumps(one.content) for at, one in enumerate(self.messages)}
-
-
-def python_path(folder: Path) -> str:
-    (folder / "site").mkdir()
-    (folder / "site/sitecustomize.py").write_text(SITE)
-    return os.pathsep.join(map(str, (folder / "site", TESTS)))
 
 
 def lay_out(folder: Path, keys: Mapping[str, str], url: str) -> None:

@@ -10,11 +10,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from client import ROOT, Cell, Kernel
-from provider import HANG, Provider, text
-from test_kernel_endings import NAP, NOISE, OURS, WORK, noise
-from test_kernel_interrupts import SAY_WAITING
-from test_kernel_secrets import OnThisMachine
+
+from support.client import ROOT, Cell, Kernel
+from support.endings import NAP, NOISE, OURS, WORK, noise
+from support.interrupts import SAY_WAITING
+from support.provider import HANG, Provider, text
+from support.this_machine import OnThisMachine
 
 pytestmark = pytest.mark.kernel
 
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.kernel
 @pytest.fixture
 async def kernel(kernel: Kernel) -> AsyncIterator[Kernel]:
     """One whose agents live in a thread."""
-    cell = await kernel.run("%agent loop thread\nfrom whisper_nb.events import TextStreamed, ToolStarted")
+    cell = await kernel.run("%agent loop thread\nfrom whisper_nb.core.events import TextStreamed, ToolStarted")
     assert cell.text == "agents live on a loop in their own thread\n"
     yield kernel
     assert noise(kernel.stderr.read_text(), OURS) == []

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 
 import pytest
-from client import Kernel
+
+from support.client import Kernel
 
 pytestmark = pytest.mark.kernel
 

@@ -11,15 +11,15 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
-from inprocess import Notebook
 from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
+from support.inprocess import Notebook
 from whisper_nb import Rule, ScriptedModel
 from whisper_nb.notebook.runtime import NotebookRuntime
 
-OFFLINE = Path(__file__).parents[1] / "offline"
+OFFLINE = Path(__file__).parents[1] / "support" / "offline"
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from whisper_nb.notebook.blocking import Interrupts, interruptible, waking, warn_of_old_nest_asyncio
+from whisper_nb.notebook.cells.blocking import Interrupts, interruptible, waking, warn_of_old_nest_asyncio
 
 PRELUDE = """
 import asyncio, os, signal, threading, time
 from concurrent.futures import Future
-from whisper_nb.notebook.blocking import block, waking
+from whisper_nb.notebook.cells.blocking import block, waking
 
 def on_loop(function, *args):
     # As a cell: a plain function that runs on a running loop.

@@ -9,17 +9,17 @@ from collections.abc import AsyncGenerator
 from dataclasses import replace
 
 import pytest
-from doubles import FunctionModel, HeldModel, hire, quiet, settled, told
-from panels import QUICK, Page, calling, row_when, states
 
+from support.doubles import FunctionModel, HeldModel, hire, quiet, settled, told
+from support.panels import QUICK, Page, calling, row_when, states
 from whisper_nb import Agent, ModelError, Rule, Runtime, ScriptedModel, Session
-from whisper_nb.events import CallHeld, CallRetried, Record, RunFinished, RunStarted, StateChanged
-from whisper_nb.messages import Delta, Finish, TextDelta, Usage
-from whisper_nb.models import Request
-from whisper_nb.notebook.board import CHIPS, FRESH, TIMELINE_S, Board
-from whisper_nb.notebook.render import log_line, run_text
+from whisper_nb.core.events import CallHeld, CallRetried, Record, RunFinished, RunStarted, StateChanged
+from whisper_nb.core.messages import Delta, Finish, TextDelta, Usage
+from whisper_nb.models.model import Request
+from whisper_nb.notebook.cells.render import log_line, run_text
+from whisper_nb.notebook.panel.board import CHIPS, FRESH, TIMELINE_S, Board
 from whisper_nb.notebook.runtime import NotebookRuntime
-from whisper_nb.store import MemoryStore
+from whisper_nb.store.memory import MemoryStore
 
 CLOCK = r"\d\d:\d\d:\d\d"
 

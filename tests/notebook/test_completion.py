@@ -3,11 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from inprocess import Notebook
 from IPython.core.completer import provisionalcompleter
 
-from whisper_nb.notebook import completion
-from whisper_nb.notebook.commands import COMMANDS
+from support.inprocess import Notebook
+from whisper_nb.notebook.magics import completion
+from whisper_nb.notebook.magics.commands import COMMANDS
 
 
 def completed(notebook: Notebook, code: str) -> list[str]:

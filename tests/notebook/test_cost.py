@@ -3,14 +3,14 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 
 import pytest
-from doubles import FunctionModel, HeldModel, settled
-from inprocess import Notebook
 from IPython.core.completer import provisionalcompleter
 
+from support.doubles import FunctionModel, HeldModel, settled
+from support.inprocess import Notebook
 from whisper_nb import Agent
-from whisper_nb.messages import Delta, Finish, Spent, TextDelta, Usage
-from whisper_nb.models import Request
-from whisper_nb.notebook.render import cost_line, dollars
+from whisper_nb.core.messages import Delta, Finish, Spent, TextDelta, Usage
+from whisper_nb.models.model import Request
+from whisper_nb.notebook.cells.render import cost_line, dollars
 
 USAGE = Usage(1200, 45)
 

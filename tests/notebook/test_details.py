@@ -6,16 +6,16 @@ import json
 from collections.abc import AsyncGenerator
 
 import pytest
-from doubles import FunctionModel, HeldModel, hire, quiet
-from panels import QUICK, calling, joined, row_when
 
+from support.doubles import FunctionModel, HeldModel, hire, quiet
+from support.panels import QUICK, calling, joined, row_when
 from whisper_nb import Agent, Runtime, ScriptedModel, Session
-from whisper_nb.events import Record, TextStreamed
-from whisper_nb.messages import Delta, Finish, TextDelta
-from whisper_nb.models import Request
-from whisper_nb.notebook.board import Board
-from whisper_nb.notebook.details import LINE, QUEUE, RUNS, TEXT, Facts
-from whisper_nb.notebook.render import printable
+from whisper_nb.core.events import Record, TextStreamed
+from whisper_nb.core.messages import Delta, Finish, TextDelta
+from whisper_nb.models.model import Request
+from whisper_nb.notebook.cells.render import printable
+from whisper_nb.notebook.panel.board import Board
+from whisper_nb.notebook.panel.details import LINE, QUEUE, RUNS, TEXT, Facts
 from whisper_nb.notebook.runtime import NotebookRuntime
 
 KEY = "sk-canary-0123456789abcdef"

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_agentfiles import AGENTS, BOB, ODD, PROMPTS, find_tool, rows
 
-import whisper_nb
-from whisper_nb import Agent, AIConfig, ConfigError, keys
-from whisper_nb.agentfiles import read_agents
-from whisper_nb.fields import Params
-from whisper_nb.messages import whole
-from whisper_nb.notebook.draft import FIELDS, Draft, Path, field_of, python_of, yaml_of
-from whisper_nb.yamlfile import MAX_BYTES
+from support.agentfiles import AGENTS, BOB, ODD, PROMPTS, find_tool, rows
+from support.drafts import from_python
+from whisper_nb import Agent, AIConfig, ConfigError
+from whisper_nb.config import keys
+from whisper_nb.config.agentfiles import read_agents
+from whisper_nb.config.kinds import Params
+from whisper_nb.config.yamlfile import MAX_BYTES
+from whisper_nb.core.messages import whole
+from whisper_nb.notebook.form.draft import FIELDS, Draft, Path, field_of, python_of, yaml_of
 
 CANARY = "sk-canary-0123456789abcdef"
 #: Fields of the config that are text as it is typed, so that a null cannot be.
@@ -46,12 +46,6 @@ def from_yaml(text: str) -> Agent:
     (entry,) = found.values()
     assert (entry.problems, entry.warnings) == ((), ())
     return entry.build(find_tool)
-
-
-def from_python(text: str) -> Agent:
-    names = {"rt": SimpleNamespace(create=lambda agent: agent), "wnb": whisper_nb, "rows": rows}
-    made: Agent = eval(text, names)
-    return made
 
 
 class _Typed(yaml.SafeDumper):

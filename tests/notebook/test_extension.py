@@ -189,7 +189,7 @@ class Prompt:
             "HOME": str(folder),
             "IPYTHONDIR": str(folder / "ipython"),
             "TERM": "dumb",
-            "PYTHONPATH": str(Path(__file__).parents[1] / "offline"),
+            "PYTHONPATH": str(Path(__file__).parents[1] / "support" / "offline"),
         }
         options = [
             "--no-banner",

@@ -12,17 +12,18 @@ from typing import Any
 
 import ipywidgets
 import pytest
-from inprocess import Notebook
-from test_draft import from_python, rows
 from traitlets import TraitError
 
+from support.agentfiles import rows
+from support.drafts import from_python
+from support.inprocess import Notebook
 from whisper_nb import Agent, AIConfig, ConfigError
-from whisper_nb.home import Home
-from whisper_nb.notebook.form import KEY, AgentForm
+from whisper_nb.config.project import Project
+from whisper_nb.config.trust import TrustFile
+from whisper_nb.engine.home import Home
+from whisper_nb.notebook.form.form import KEY, AgentForm
 from whisper_nb.notebook.runtime import NotebookRuntime
-from whisper_nb.notebook.team import function_in
-from whisper_nb.project import Project
-from whisper_nb.trust import TrustFile
+from whisper_nb.notebook.workbench import function_in
 
 CANARY = "sk-canary-0123456789abcdef"
 #: What a model is sent, but for `seed` and `stop`.

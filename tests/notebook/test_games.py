@@ -6,15 +6,15 @@ import asyncio
 import random
 from dataclasses import dataclass, field, replace
 
-from doubles import HeldModel, hire
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from panels import QUICK, Page
 
+from support.doubles import HeldModel, hire
+from support.panels import QUICK, Page
 from whisper_nb import Run, Runtime, ScriptedModel, Session
-from whisper_nb.errors import SessionError
-from whisper_nb.notebook.board import FRESH, Board, Span
-from whisper_nb.notebook.details import Facts
+from whisper_nb.core.errors import SessionError
+from whisper_nb.notebook.panel.board import FRESH, Board, Span
+from whisper_nb.notebook.panel.details import Facts
 from whisper_nb.notebook.runtime import NotebookRuntime
 
 ACTIONS = [

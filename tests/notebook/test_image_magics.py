@@ -3,18 +3,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from doubles import quiet
-from inprocess import Notebook
 from IPython.core.completer import provisionalcompleter
-from pictures import JPEG, PNG, Axes, Figure, Painting, png
 
+from support.doubles import quiet
+from support.inprocess import Notebook
+from support.pictures import JPEG, PNG, Axes, Figure, Painting, png
 from whisper_nb import Rule, Run, ScriptedModel
-from whisper_nb.images import as_image
-from whisper_nb.messages import Image, UserMessage
-from whisper_nb.notebook.board import Board
-from whisper_nb.notebook.details import Details
-from whisper_nb.notebook.render import run_bundle
-from whisper_nb.notebook.snapshot import snapshot
+from whisper_nb.core.messages import Image, UserMessage
+from whisper_nb.engine.images import as_image
+from whisper_nb.notebook.cells.render import run_bundle
+from whisper_nb.notebook.panel.board import Board
+from whisper_nb.notebook.panel.details import Details
+from whisper_nb.notebook.panel.snapshot import snapshot
 
 IMAGE, PHOTO = as_image(PNG), as_image(JPEG)
 

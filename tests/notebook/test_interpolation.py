@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from timing import seconds_of
 
+from support.timing import seconds_of
 from whisper_nb import ConfigError, Runtime
-from whisper_nb.notebook.interpolation import interpolate, words
+from whisper_nb.notebook.cells.interpolation import interpolate, words
 
 NAMESPACE = {"x": 1, "rows": [{"a": 1}, {"a": 2}], "text": "{{ x }} $& \\1", "d": {"k": {"n": 5}}}
 

@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from inprocess import Notebook
 from IPython.core.interactiveshell import InteractiveShell
 
+from support.inprocess import Notebook
 from whisper_nb import Rule, ScriptedModel
-from whisper_nb.notebook.form import NAME
-from whisper_nb.notebook.panel import Panel
+from whisper_nb.notebook.form.form import NAME
+from whisper_nb.notebook.panel.panel import Panel
 from whisper_nb.notebook.runtime import NotebookRuntime
 
 

@@ -5,17 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from inprocess import Notebook
 from IPython.core.interactiveshell import InteractiveShell
 
+from support.inprocess import Notebook
 from whisper_nb import Agent, Rule, RunFailed, Runtime, ScriptedModel
-from whisper_nb.home import Home
-from whisper_nb.notebook import magics
-from whisper_nb.notebook.commands import COMMANDS, overview
-from whisper_nb.notebook.output import Outputs
+from whisper_nb.engine.home import Home
+from whisper_nb.engine.runs import Run
+from whisper_nb.notebook.cells.output import Outputs
+from whisper_nb.notebook.magics import magics
+from whisper_nb.notebook.magics.commands import COMMANDS, overview
 from whisper_nb.notebook.runtime import NotebookRuntime
-from whisper_nb.notebook.team import Team
-from whisper_nb.runs import Run
+from whisper_nb.notebook.workbench import Team
 
 
 async def ended(*runs: Run) -> None:

@@ -12,14 +12,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from doubles import HeldModel
 from IPython.core.interactiveshell import InteractiveShell
 
+from support.doubles import HeldModel
 from whisper_nb import Agent, Runtime
-from whisper_nb.events import Record, TextStreamed
-from whisper_nb.home import Home
-from whisper_nb.notebook.output import PAINTED_AT_ONCE, TICK_S, Outputs
-from whisper_nb.runs import Run
+from whisper_nb.core.events import Record, TextStreamed
+from whisper_nb.engine.home import Home
+from whisper_nb.engine.runs import Run
+from whisper_nb.notebook.cells.output import PAINTED_AT_ONCE, TICK_S, Outputs
 
 CELL: contextvars.ContextVar[str] = contextvars.ContextVar("CELL", default="no cell")
 

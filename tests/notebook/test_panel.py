@@ -8,16 +8,16 @@ from collections.abc import AsyncGenerator, Iterator
 from itertools import pairwise
 
 import pytest
-from doubles import FunctionModel, hire, quiet
-from panels import QUICK, Clock, Watched, own_clock
 
+from support.doubles import FunctionModel, hire, quiet
+from support.panels import QUICK, Clock, Watched, own_clock
 from whisper_nb import ScriptedModel
-from whisper_nb.events import TextStreamed
-from whisper_nb.messages import Delta, Finish, TextDelta
-from whisper_nb.models import Request
-from whisper_nb.notebook import panel as panel_module
-from whisper_nb.notebook.board import spent_facts
-from whisper_nb.notebook.panel import BURST, BYTES_PER_S, SLOWEST_S, TICK_S, UNSEEN, VIEWS
+from whisper_nb.core.events import TextStreamed
+from whisper_nb.core.messages import Delta, Finish, TextDelta
+from whisper_nb.models.model import Request
+from whisper_nb.notebook.panel import panel as panel_module
+from whisper_nb.notebook.panel.board import spent_facts
+from whisper_nb.notebook.panel.panel import BURST, BYTES_PER_S, SLOWEST_S, TICK_S, UNSEEN, VIEWS
 from whisper_nb.notebook.runtime import NotebookRuntime
 
 

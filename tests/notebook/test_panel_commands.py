@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from doubles import HeldModel, hire, quiet, settled
-from panels import QUICK, Watched, looked_at, row_when
 
+from support.doubles import HeldModel, hire, quiet, settled
+from support.panels import QUICK, Watched, looked_at, row_when
 from whisper_nb import Run, ScriptedModel
 from whisper_nb.notebook.runtime import NotebookRuntime
 

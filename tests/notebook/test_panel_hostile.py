@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from doubles import HeldModel, quiet
-from panels import Said, Watched, looked_at
 
-from whisper_nb.notebook.panel import COMMAND
+from support.doubles import HeldModel, quiet
+from support.panels import Said, Watched, looked_at
+from whisper_nb.notebook.panel.panel import COMMAND
 from whisper_nb.notebook.runtime import NotebookRuntime
 
 

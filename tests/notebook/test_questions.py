@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import pytest
-from inprocess import Notebook
 
-from whisper_nb.notebook import questions
+from support.inprocess import Notebook
+from whisper_nb.notebook.magics import questions
 
 
 @pytest.mark.parametrize(

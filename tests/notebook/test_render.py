@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whisper_nb import Agent, ModelError, Rule, Run, Runtime, ScriptedModel
-from whisper_nb.events import (
+from whisper_nb.core.events import (
     AgentRevised,
     Event,
     HistoryReset,
@@ -27,8 +27,9 @@ from whisper_nb.events import (
     ToolFinished,
     ToolStarted,
 )
-from whisper_nb.messages import AssistantMessage, Finish, TextDelta, ToolCall, ToolMessage, Usage, UserMessage
-from whisper_nb.notebook.render import (
+from whisper_nb.core.messages import AssistantMessage, Finish, TextDelta, ToolCall, ToolMessage, Usage, UserMessage
+from whisper_nb.core.states import State
+from whisper_nb.notebook.cells.render import (
     SHOWN,
     STREAMED,
     history_lines,
@@ -43,8 +44,7 @@ from whisper_nb.notebook.render import (
     table_text,
     tool_lines,
 )
-from whisper_nb.notebook.snapshot import team_rows
-from whisper_nb.states import State
+from whisper_nb.notebook.panel.snapshot import team_rows
 
 MARKDOWN_TAGS = {
     "a", "blockquote", "br", "code", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p", "pre", "s",

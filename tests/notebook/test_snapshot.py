@@ -8,16 +8,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from doubles import HeldModel, hire, quiet, settled
-from inprocess import Notebook
-from panels import row_when
 
+from support.doubles import HeldModel, hire, quiet, settled
+from support.inprocess import Notebook
+from support.panels import row_when
 from whisper_nb import Rule, Runtime, ScriptedModel
-from whisper_nb.messages import Usage
-from whisper_nb.notebook import snapshot as snapshots
-from whisper_nb.notebook.board import Board
+from whisper_nb.core.messages import Usage
+from whisper_nb.notebook.panel import snapshot as snapshots
+from whisper_nb.notebook.panel.board import Board
+from whisper_nb.notebook.panel.snapshot import PLACES, ROWS, snapshot
 from whisper_nb.notebook.runtime import NotebookRuntime
-from whisper_nb.notebook.snapshot import PLACES, ROWS, snapshot
 
 HOSTILE = "</td><script>alert(1)</script><img src=x onerror=alert(1)>&\ud800\x1b[31m\x00"
 

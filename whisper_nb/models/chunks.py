@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterable, Iterator, Mapping
 from typing import Any, Self
 
-from ..messages import Delta, ReasoningDelta, TextDelta
+from ..core.messages import Delta, ReasoningDelta, TextDelta
 from .reading import Distrusted, Reading, text_of
 
 

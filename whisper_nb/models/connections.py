@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..threads import in_thread, load
+from ..core.threads import in_thread, load
 
 if TYPE_CHECKING:
     import aiohttp

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
-from ..config import AIConfig
-from ..errors import ConfigError, LengthExceeded, ModelError
-from ..keys import Key, Keys
+from ..config.aiconfig import AIConfig
+from ..config.keys import Key, Keys
+from ..core.errors import ConfigError, LengthExceeded, ModelError
 
 _MESSAGE_LIMIT = 300
 #: How much of what a provider says is looked at: all that may be shown, and what is cut away from before it.

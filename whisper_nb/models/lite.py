@@ -20,15 +20,15 @@ from importlib import import_module
 from typing import Any
 from weakref import WeakSet
 
-from ..config import AIConfig, missing_key
-from ..errors import ConfigError, ModelError
-from ..keys import Key, Keys
-from ..messages import Delta, Message, ToolSchema, image_tokens, to_openai, without_images
-from ..providers import PROVIDERS
-from ..threads import in_thread, load
-from . import Request
+from ..config.aiconfig import AIConfig, missing_key
+from ..config.keys import Key, Keys
+from ..config.providers import PROVIDERS
+from ..core.errors import ConfigError, ModelError
+from ..core.messages import Delta, Message, ToolSchema, image_tokens, to_openai, without_images
+from ..core.threads import in_thread, load
 from .chunks import LiteReading, provider_chunks
 from .failures import Failures, no_key, retry_after
+from .model import Request
 from .parameters import PARAMETERS, THINKING, parameters, tools_of
 from .prices import Listed, listed, told_cost
 from .reading import Distrusted

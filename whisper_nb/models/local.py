@@ -7,8 +7,8 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ..keys import Keys
-from ..providers import PROVIDERS
+from ..config.keys import Keys
+from ..config.providers import PROVIDERS
 
 TIMEOUT_S = 0.5
 _MOST = 1_000_000

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import ConfigError, ModelError
-from ..messages import (
+from ..config.providers import PROVIDERS
+from ..config.yamlfile import load_yaml
+from ..core.errors import ConfigError, ModelError
+from ..core.messages import (
     AssistantMessage,
     CallDelta,
     Delta,
@@ -23,9 +25,7 @@ from ..messages import (
     ToolSchema,
     Usage,
 )
-from ..providers import PROVIDERS
-from ..yamlfile import load_yaml
-from . import Request
+from .model import Request
 
 _TOKEN = re.compile(r"\s*\S+\s*?(?=\s|$)|\s+$")
 

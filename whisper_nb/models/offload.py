@@ -15,9 +15,9 @@ from contextlib import aclosing, suppress
 from typing import Any, TypeVar
 from weakref import WeakSet
 
-from ..messages import Delta, Message, ToolSchema
-from ..threads import OwnLoop, in_thread
-from . import Model, Request
+from ..core.messages import Delta, Message, ToolSchema
+from ..core.threads import OwnLoop, in_thread
+from .model import Model, Request
 
 T = TypeVar("T")
 

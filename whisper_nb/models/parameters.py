@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..config import AIConfig
-from ..errors import ConfigError
-from ..messages import ToolSchema
+from ..config.aiconfig import AIConfig
+from ..core.errors import ConfigError
+from ..core.messages import ToolSchema
 
 #: Fields of AIConfig that are sent by their own names.
 PARAMETERS = ("temperature", "top_p", "max_tokens", "frequency_penalty", "presence_penalty", "seed")

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..messages import CallDelta, Finish, Usage, whole
+from ..core.messages import CallDelta, Finish, Usage, whole
 
 #: A reason of a provider's own → the one name of it. Everything else is no reason to take a reply for whole.
 REASONS = {

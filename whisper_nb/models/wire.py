@@ -15,16 +15,16 @@ from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ..config import AIConfig, missing_key
-from ..errors import ConfigError, ModelError
-from ..keys import Key, Keys
-from ..messages import Delta, Message, ReasoningDelta, TextDelta, ToolSchema, to_openai
-from ..providers import PROVIDERS
-from ..threads import in_thread
-from . import Request
+from ..config.aiconfig import AIConfig, missing_key
+from ..config.keys import Key, Keys
+from ..config.providers import PROVIDERS
+from ..core.errors import ConfigError, ModelError
+from ..core.messages import Delta, Message, ReasoningDelta, TextDelta, ToolSchema, to_openai
+from ..core.threads import in_thread
 from .connections import Connections
 from .failures import Failures, no_key, retry_after
 from .lite import count_tokens
+from .model import Request
 from .parameters import parameters, tools_of
 from .prices import Listed, entry, listed_cost, told_cost
 from .reading import EVENT_LIMIT, REFUSAL_LIMIT, REPLY_LIMIT, TOO_LARGE, Distrusted, Reading, text_of

@@ -16,21 +16,21 @@ from IPython.core.async_helpers import get_asyncio_loop
 from IPython.core.getipython import get_ipython
 from IPython.core.interactiveshell import InteractiveShell
 
-from ..config import MODEL_VARIABLE, AIConfig
-from ..control import Control
-from ..errors import ConfigError, WhisperError, sealed
-from ..home import Home
+from ..config.aiconfig import MODEL_VARIABLE, AIConfig
+from ..config.paths import packaged, project_root, sockets_folder, user_folder
+from ..config.project import Project
+from ..config.trust import TrustFile
+from ..core.errors import ConfigError, WhisperError, sealed
+from ..engine.control import Control
+from ..engine.home import Home
+from ..engine.runs import Run
+from ..engine.runtimes import GRACE_S
 from ..models.offline import EchoModel
-from ..paths import packaged, project_root, sockets_folder, user_folder
-from ..project import Project
-from ..runs import Run
-from ..runtimes import GRACE_S
-from ..trust import TrustFile
-from . import completion, magics, questions
-from .blocking import block, interruptible, note_interrupts, waking, warn_of_old_nest_asyncio
-from .output import Outputs
+from .cells.blocking import block, interruptible, note_interrupts, waking, warn_of_old_nest_asyncio
+from .cells.output import Outputs
+from .magics import completion, magics, questions
 from .runtime import NotebookRuntime
-from .team import Team, function_in
+from .workbench import Team, function_in
 
 #: Shell → what takes the extension off it again.
 _loaded: WeakKeyDictionary[InteractiveShell, ExitStack] = WeakKeyDictionary()

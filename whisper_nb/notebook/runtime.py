@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from ..agents import Agent
-from ..config import AIConfig, missing_key
-from ..home import at_home
-from ..runtimes import Runtime
-from .output import SETTLE_S
-from .snapshot import Snapshots
+from ..config.agents import Agent
+from ..config.aiconfig import AIConfig, missing_key
+from ..engine.home import at_home
+from ..engine.runtimes import Runtime
+from .cells.output import SETTLE_S
+from .panel.snapshot import Snapshots
 
 if TYPE_CHECKING:
-    from ..control import Control
-    from .form import AgentForm
-    from .panel import Panel
+    from ..engine.control import Control
+    from .form.form import AgentForm
+    from .panel.panel import Panel
 
 
 class NotebookRuntime(Runtime):
@@ -32,7 +32,7 @@ class NotebookRuntime(Runtime):
 
     def panel(self) -> Panel:
         """The live panel of all agents; display it as often as you like. `%agents` shows it, with its static form."""
-        from .panel import Panel  # not before it is wanted: ipywidgets takes its time
+        from .panel.panel import Panel  # not before it is wanted: ipywidgets takes its time
 
         if self._panel is None or self._panel.comm is None:
             self._panel = Panel(self, self.snapshots.rest)
@@ -62,7 +62,7 @@ class NotebookRuntime(Runtime):
 
     def new_agent_form(self) -> AgentForm:
         """A form that makes an agent, here and as a file of the project. `%agent new` shows one."""
-        from .form import AgentForm
+        from .form.form import AgentForm
 
         return AgentForm(self, self.find_tool, self._fields_taken)
 

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import copy
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from whisper_nb import Agent, AIConfig, ConfigError
+from whisper_nb.config.yamlfile import dump_yaml
+from whisper_nb.tools.tool import FunctionTool
+
+
+def rows(limit: int = 10) -> list[int]:
+    """The first rows."""
+    return list(range(limit))
+
+
+# Names
+
+
+@pytest.mark.parametrize("name", ["bob", "B", "data-scientist_2", "a" * 64])
+def test_a_good_name(name: str) -> None:
+    assert Agent(name=name).name == name
+
+
+@pytest.mark.parametrize("name", ["", "2nd", "a b", "a#1", "-a", "é", "a" * 65, "bob\n", None, 5])
+def test_a_bad_name(name: Any) -> None:
+    with pytest.raises(ConfigError, match="is not a letter followed by"):
+        Agent(name=name)
+
+
+# Fields
+
+FIELDS: list[tuple[str, list[Any], list[Any]]] = [
+    ("title", ["", "Alice the Assistant", "é 💡"], ["two\nlines", 5, ["a"], b"a"]),
+    ("role", ["", "planner"], ["two\nlines", 5]),
+    ("description", ["", "A line: with 'all' of # it."], ["two\r\nlines", 5]),
+    ("icon", ["", "💡", "👩‍💻", "(A)"], ["a b", "123456789", 5]),
+    ("color", ["", "#9C27B0", "#fff", "teal"], ["#9C27B", "9C27B0", "red;}", "Teal", "url(x)", 5]),
+    ("system_prompt", ["", "Many\nlines {of} it.", "\x85\u2028\ud800\0"], [5, ["a"], b"a"]),
+    ("max_turns", [1, 10**6], [0, -1, 1.5, True, "5"]),
+    ("timeout_s", [None, 0.5, 60], [0, -1, float("nan"), float("inf"), True, "5"]),
+    ("config", [None, {}, "openai/x", {"seed": 1}, AIConfig(seed=1)], [5, ["a"], "gpt-4o", {"sede": 1}]),
+    ("tools", [(), [], (rows,), [FunctionTool(rows)]], [("rows",), "rows", (5,), [rows, rows], 5, rows]),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, good, _ in FIELDS for value in good])
+def test_a_value_that_is_allowed(name: str, value: Any) -> None:
+    agent = Agent(name="bob", **{name: value})
+    assert agent == copy.deepcopy(agent)
+    assert hash(agent) == hash(Agent(name="bob", **{name: value}))
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, _, bad in FIELDS for value in bad])
+def test_a_value_that_is_not_allowed(name: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^agent 'bob': ") as caught:
+        Agent(name="bob", **{name: value})
+    assert {problem.path[0] for problem in caught.value.problems} == {name}
+
+
+@pytest.mark.parametrize("name", ["title", "role", "description", "icon", "color", "system_prompt", "max_turns"])
+def test_no_field_is_null_but_those_that_may_be_unset(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"agent 'bob': {name} None"):
+        Agent(name="bob", **{name: None})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("max_turns", [0, -1])
+def test_a_problem_says_the_agent_the_value_and_what_is_allowed(max_turns: int) -> None:
+    with pytest.raises(ConfigError, match=f"agent 'bob': max_turns {max_turns} is not a whole number of at least 1"):
+        Agent(name="bob", max_turns=max_turns)
+
+
+def test_all_that_is_wrong_is_in_one_error() -> None:
+    with pytest.raises(ConfigError) as caught:
+        Agent(
+            name="bob", icon="a b", max_turns=0, config={"temperature": 9, "modle": "x"}, tools=(5, rows, rows),  # type: ignore[arg-type]
+        )  # fmt: skip
+    assert sorted(problem.path for problem in caught.value.problems) == [
+        ("config", "modle"),
+        ("config", "temperature"),
+        ("icon",),
+        ("max_turns",),
+        ("tools",),
+        ("tools", 0),
+    ]
+    assert len(str(caught.value).splitlines()) == 6
+
+
+def test_numbers_of_any_library_become_pythons_own() -> None:
+    agent = Agent(name="bob", max_turns=np.int64(3), timeout_s=np.float64(0.5))
+    assert agent == Agent(name="bob", max_turns=3, timeout_s=0.5)
+    assert (type(agent.max_turns), type(agent.timeout_s)) == (int, float)
+    assert "max_turns: 3" in dump_yaml(agent.document())
+
+
+def test_texts_of_any_library_can_be_saved() -> None:
+    config = AIConfig.of({"model": np.str_("openai/x"), "stop": [np.str_("END")], "api_base": np.str_("http://h")})
+    agent = Agent(name="bob", title=np.str_("Bob"), system_prompt=np.str_("Hi"), config=config)
+    assert "title: Bob" in dump_yaml(agent.document())
+
+
+def test_config_in_any_form() -> None:
+    assert Agent(name="bob", config="openai/x").config == AIConfig(model="openai/x")  # type: ignore[arg-type]
+    assert Agent(name="bob", config={"max_tokens": 3}).config == AIConfig(max_tokens=3)  # type: ignore[arg-type]
+    said = {"openrouter": {"model": "a/b", "params": {"seed": 1}}}
+    assert Agent(name="bob", config=said).config == AIConfig(model="openrouter/a/b", seed=1)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="did you mean 'model'"):
+        Agent(name="bob", config={"modle": "openai/x"})  # type: ignore[arg-type]
+
+
+@given(
+    st.dictionaries(st.sampled_from([name for name, _, _ in FIELDS]), st.none() | st.integers() | st.text(max_size=9))
+)
+def test_any_fields_make_an_agent_or_our_error(fields: dict[str, Any]) -> None:
+    try:
+        agent = Agent(name="bob", **fields)
+    except ConfigError as error:
+        assert all(problem.text.startswith("agent 'bob': ") for problem in error.problems)
+    else:
+        assert agent == Agent(name="bob", **fields)
+        dump_yaml(agent.document())
+
+
+# Tools
+
+
+def test_functions_become_tools() -> None:
+    agent = Agent(name="bob", tools=[rows])  # type: ignore[arg-type]
+    assert agent.as_tools == (FunctionTool(rows),)
+    assert [tool.name for tool in agent.as_tools] == ["rows"]
+
+
+def test_what_is_no_tool() -> None:
+    with pytest.raises(ConfigError, match="is not a tool"):
+        Agent(name="bob", tools=("rows",))  # type: ignore[arg-type]
+
+
+def test_two_tools_of_one_name() -> None:
+    with pytest.raises(ConfigError, match="agent 'bob': two tools named rows"):
+        Agent(name="bob", tools=(rows, FunctionTool(rows)))
+
+
+# As a value, and as a document
+
+
+def test_instructions_are_the_system_prompt_or_a_short_standard_text() -> None:
+    assert Agent(name="bob", system_prompt="Use {braces} freely.").instructions == "Use {braces} freely."
+    assert Agent(name="bob").instructions.startswith("You are bob")
+
+
+def test_equal_specs_are_the_same_agent() -> None:
+    assert Agent(name="bob", tools=(rows,)) == Agent(name="bob", tools=(rows,))
+    assert hash(Agent(name="bob", tools=(rows,))) == hash(Agent(name="bob", tools=(rows,)))
+    assert Agent(name="bob") != Agent(name="bob", system_prompt="other")
+    assert pickle.loads(pickle.dumps(Agent(name="bob", config=AIConfig(seed=1)))) == Agent(
+        name="bob", config=AIConfig(seed=1)
+    )
+
+
+def test_a_document_says_what_differs_from_the_default() -> None:
+    assert Agent(name="bob").document() == {"name": "bob"}
+    config = AIConfig.of({"model": "openai/x", "stop": ["a"], "extra": {"b": {"c": 1}}, "seed": None})
+    agent = Agent(
+        name="bob", title="Bob", color="teal", system_prompt="Hi", config=config, tools=(rows,), max_turns=3, timeout_s=5
+    )  # fmt: skip
+    assert agent.document() == {
+        "name": "bob",
+        "title": "Bob",
+        "color": "teal",
+        "ai_config": {"model": "openai/x", "stop": ["a"], "extra": {"b": {"c": 1}}, "seed": None},
+        "tools": ["rows"],
+        "limits": {"max_turns": 3, "timeout_s": 5},
+        "system_prompt": "Hi",
+    }
+    assert list(agent.document())[-1] == "system_prompt"

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from types import FunctionType
+
+import pytest
+
+from support.doubles import FunctionModel, hire
+from whisper_nb import ModelError, RunFailed, Runtime
+from whisper_nb.core.errors import let_go_of_frames, said
+from whisper_nb.core.messages import Delta, TextDelta
+from whisper_nb.models.model import Request
+
+
+def test_what_an_error_says() -> None:
+    assert said(ValueError("no such table")) == "no such table"
+    assert said(ZeroDivisionError()) == "ZeroDivisionError"
+
+
+def test_a_model_error_says_whose_and_whether_to_try_again() -> None:
+    error = ModelError("rate limit", model="openai/x", retryable=True)
+    assert (str(error), error.model, error.retryable) == ("rate limit", "openai/x", True)
+    assert not ModelError("no", model="openai/x").retryable
+
+
+async def test_a_kept_error_leaves_the_background_tasks_of_a_model_alone(runtime: Runtime) -> None:
+    """A client library may hand on an error that its own task has caught, and go on with that task."""
+    handed_on: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    go = asyncio.Event()
+
+    async def background() -> str:
+        try:
+            raise ConnectionError("reset by peer")
+        except ConnectionError as error:
+            handed_on.set_exception(error)
+        await go.wait()
+        return "still here"
+
+    async def stream(request: Request) -> AsyncGenerator[Delta, None]:
+        yield TextDelta("half")
+        await handed_on
+
+    task = asyncio.ensure_future(background())
+    with pytest.raises(RunFailed, match="reset by peer") as caught:
+        await hire(runtime, FunctionModel(stream)).submit("hello")
+    go.set()
+    assert await task == "still here"
+    # Where it came from can still be read.
+    assert caught.value.__cause__ is not None
+    assert caught.value.__cause__.__traceback__ is not None
+
+
+def test_errors_that_lead_to_each_other() -> None:
+    one, other = ValueError("one"), ValueError("other")
+    one.__cause__, other.__cause__ = other, one
+    let_go_of_frames(one)
+    let_go_of_frames(None)
+
+
+def test_a_frame_that_is_being_executed_is_left_alone() -> None:
+    def ours() -> str:
+        kept = "kept"
+        try:
+            raise ValueError
+        except ValueError as error:
+            let_go_of_frames(error)
+        return kept
+
+    namespace = {"__name__": "whisper_nb.test", "let_go_of_frames": let_go_of_frames}
+    assert FunctionType(ours.__code__, namespace)() == "kept"

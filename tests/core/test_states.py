@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import itertools
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from whisper_nb.core.errors import SessionError
+from whisper_nb.core.states import Activity, Gate, State, Trigger, transition
+
+TRIGGERS: tuple[Trigger, ...] = get_args(Trigger)
+ACTIVITIES: tuple[Activity, ...] = get_args(Activity)
+GATES: tuple[Gate, ...] = get_args(Gate)
+
+#: Every legal transition: (axis value before, trigger) → axis value after.
+ACTIVITY_TABLE = {
+    ("idle", "start"): "running",
+    ("running", "wait"): "waiting",
+    ("waiting", "proceed"): "running",
+    ("running", "finish"): "idle",
+    ("waiting", "finish"): "idle",
+}
+GATE_TABLE = {
+    ("open", "pause"): "paused",
+    ("sleeping", "pause"): "paused",
+    ("paused", "pause"): "paused",
+    ("paused", "resume"): "open",
+    ("sleeping", "resume"): "open",
+    ("stopped", "resume"): "open",
+    ("open", "resume"): "open",
+    ("open", "sleep"): "sleeping",
+    ("sleeping", "sleep"): "sleeping",
+    ("sleeping", "wake"): "open",
+    ("open", "wake"): "open",
+    ("open", "stop"): "stopped",
+    ("paused", "stop"): "stopped",
+    ("sleeping", "stop"): "stopped",
+    ("stopped", "stop"): "stopped",
+    ("removed", "stop"): "removed",
+    **{(gate, "remove"): "removed" for gate in GATES},
+}
+
+
+@pytest.mark.parametrize(("activity", "gate", "trigger"), [*itertools.product(ACTIVITIES, GATES, TRIGGERS)])
+def test_every_transition_is_legal_by_the_table_or_raises(activity: Activity, gate: Gate, trigger: Trigger) -> None:
+    state = State(activity, gate)
+    if (activity, trigger) in ACTIVITY_TABLE:
+        assert transition(state, trigger) == State(ACTIVITY_TABLE[activity, trigger], gate)  # type: ignore[arg-type]
+    elif (gate, trigger) in GATE_TABLE:
+        assert transition(state, trigger) == State(activity, GATE_TABLE[gate, trigger])  # type: ignore[arg-type]
+    else:
+        with pytest.raises(SessionError):
+            transition(state, trigger)
+
+
+def test_an_illegal_transition_says_what_led_there() -> None:
+    state = State()
+    for trigger in ("start", "wait", "stop"):
+        state = transition(state, trigger)
+    with pytest.raises(SessionError, match=r"'start' is illegal while waiting/stopped .*start → wait → stop"):
+        transition(state, "start")
+
+
+def test_an_illegal_first_transition_says_that_nothing_led_there() -> None:
+    with pytest.raises(SessionError, match="came here by: nothing"):
+        transition(State(), "finish")
+
+
+def test_nothing_starts_twice() -> None:
+    with pytest.raises(SessionError):
+        transition(transition(State(), "start"), "start")
+
+
+@given(st.lists(st.sampled_from(TRIGGERS)))
+def test_no_sequence_of_triggers_leaves_the_two_axes(triggers: list[Trigger]) -> None:
+    state = State()
+    for trigger in triggers:
+        try:
+            after = transition(state, trigger)
+        except SessionError:
+            continue
+        # One trigger moves one axis.
+        assert after.activity == state.activity or after.gate == state.gate
+        state = after
+    assert state.activity in ACTIVITIES
+    assert state.gate in GATES
+    assert len(state.trail) <= 8
+
+
+@pytest.mark.parametrize(
+    ("state", "label"),
+    [
+        (State(), "idle"),
+        (State("running"), "running"),
+        (State("waiting"), "waiting"),
+        (State("idle", "paused"), "paused"),
+        (State("running", "paused"), "paused (running)"),
+        (State("idle", "sleeping"), "sleeping"),
+        (State("waiting", "stopped"), "stopped (waiting)"),
+    ],
+)
+def test_the_label_that_people_see(state: State, label: str) -> None:
+    assert state.label == label
+
+
+def test_the_trail_is_no_part_of_what_a_state_is() -> None:
+    there_and_back = transition(transition(State(), "pause"), "resume")
+    assert there_and_back == State()
+    assert repr(there_and_back) == repr(State())

@@ -1,0 +1,43 @@
+"""Imports in threads: whoever asks for a module gets it whole."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import pytest
+
+from whisper_nb.core.threads import loaded
+
+SLOW = """
+import sys, time
+sys.begun()
+time.sleep(0.1)  # what an import takes
+WHOLE = True
+"""
+
+
+async def test_who_asks_for_a_module_that_another_is_importing_waits_until_it_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "a_slow_module.py").write_text(SLOW)
+    begun, loop = asyncio.Event(), asyncio.get_running_loop()
+    monkeypatch.setattr(sys, "begun", lambda: loop.call_soon_threadsafe(begun.set), raising=False)
+
+    async def ask() -> bool:
+        await loaded("a_slow_module")
+        return hasattr(sys.modules["a_slow_module"], "WHOLE")
+
+    first = asyncio.create_task(ask())
+    await begun.wait()
+    assert await asyncio.gather(first, ask(), ask()) == [True, True, True]
+
+
+async def test_an_import_that_fails_fails_for_all_who_ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "a_broken_module.py").write_text("1 / 0")
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            await loaded("a_broken_module")

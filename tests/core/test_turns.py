@@ -1,0 +1,287 @@
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from whisper_nb.core.errors import ModelError
+from whisper_nb.core.messages import (
+    AssistantMessage,
+    CallDelta,
+    Delta,
+    Finish,
+    Message,
+    ReasoningDelta,
+    SystemMessage,
+    TextDelta,
+    ToolCall,
+    ToolMessage,
+    Usage,
+    UserMessage,
+)
+from whisper_nb.core.turns import CallModel, CallTools, Done, Reply, close_turn, next_step, trim
+
+SYSTEM = SystemMessage("you are bob")
+PROMPT = UserMessage("how many rows?")
+ONE, TWO = ToolCall("c1", "rows", "{}"), ToolCall("c2", "columns", "{}")
+ASKS = AssistantMessage("", (ONE, TWO))
+
+
+# What comes next
+
+
+def test_a_prompt_wants_the_model() -> None:
+    assert next_step([PROMPT]) == CallModel()
+    assert next_step([SYSTEM, PROMPT]) == CallModel()
+
+
+def test_a_reply_without_calls_is_the_output() -> None:
+    assert next_step([PROMPT, AssistantMessage("three")]) == Done("three")
+
+
+def test_calls_without_results_are_pending() -> None:
+    assert next_step([PROMPT, ASKS]) == CallTools((ONE, TWO))
+    assert next_step([PROMPT, ASKS, ToolMessage("c2", "columns", "4")]) == CallTools((ONE,))
+
+
+def test_when_every_call_has_its_result_the_model_goes_on() -> None:
+    results: list[Message] = [ToolMessage("c2", "columns", "4"), ToolMessage("c1", "rows", "3")]
+    assert next_step([PROMPT, ASKS, *results]) == CallModel()
+
+
+def test_a_new_prompt_after_an_old_exchange() -> None:
+    assert next_step([PROMPT, AssistantMessage("three"), UserMessage("and now?")]) == CallModel()
+
+
+def test_results_of_an_earlier_turn_answer_nothing_in_a_later_one() -> None:
+    history: list[Message] = [
+        PROMPT,
+        AssistantMessage("", (ONE,)),
+        ToolMessage("c1", "rows", "3"),
+        AssistantMessage("", (ONE,)),
+    ]
+    assert next_step(history) == CallTools((ONE,))
+
+
+@pytest.mark.parametrize("history", [[], [SYSTEM], [ToolMessage("c1", "rows", "3")]])
+def test_without_a_prompt_there_is_nothing_to_do(history: list[Message]) -> None:
+    with pytest.raises(ValueError, match="no prompt"):
+        next_step(history)
+
+
+# A reply, put together
+
+
+def reply_of(*deltas: Delta) -> tuple[AssistantMessage, Finish]:
+    reply = Reply("openai/x")
+    for delta in deltas:
+        reply.add(delta)
+    return reply.complete()
+
+
+def test_text_is_joined() -> None:
+    finish = Finish("stop", Usage(3, 2), 0.1)
+    assert reply_of(TextDelta("Hel"), TextDelta("lo"), finish) == (AssistantMessage("Hello"), finish)
+
+
+def test_pieces_of_a_call_are_joined_by_index() -> None:
+    message, _ = reply_of(
+        CallDelta(1, "b", "columns", "{"),
+        CallDelta(0, "a", "rows", '{"limit"'),
+        CallDelta(1, arguments="}"),
+        CallDelta(0, arguments=": 3}"),
+        Finish("tool_calls"),
+    )
+    assert message.tool_calls == (ToolCall("a", "rows", '{"limit": 3}'), ToolCall("b", "columns", "{}"))
+
+
+def test_a_name_that_is_sent_twice_counts_once() -> None:
+    message, _ = reply_of(CallDelta(0, "a", "rows"), CallDelta(0, "a", "rows", "{}"), Finish("tool_calls"))
+    assert message.tool_calls == (ToolCall("a", "rows", "{}"),)
+
+
+@given(st.lists(st.sampled_from(["", "a", "call_0_0", "call_1_0", "call_1_1", "call_2_1", "call_2_2"]), max_size=6))
+def test_every_call_gets_an_id_of_its_own(ids: list[str]) -> None:
+    deltas = [CallDelta(index, id_, f"tool{index}") for index, id_ in enumerate(ids)]
+    message, _ = reply_of(*deltas, Finish("tool_calls"))
+    assert [call.name for call in message.tool_calls] == [delta.name for delta in deltas]
+    assert all(call.id for call in message.tool_calls)
+    assert len({call.id for call in message.tool_calls}) == len(ids)
+    # An id that is there and not taken is kept: the provider may know it.
+    assert {id_ for id_ in ids if id_} <= {call.id for call in message.tool_calls}
+
+
+def test_a_stream_without_a_finish_was_cut_off() -> None:
+    with pytest.raises(ModelError, match="openai/x: the reply was cut off") as caught:
+        reply_of(TextDelta("half a sen"))
+    assert caught.value.retryable
+    assert caught.value.model == "openai/x"
+
+
+def test_half_a_tool_call_is_never_handed_on() -> None:
+    with pytest.raises(ModelError, match="cut off"):
+        reply_of(CallDelta(0, "a", "delete", '{"path": "/tmp'))
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"), [("length", "hit the token limit .*raise max_tokens"), ("content_filter", "content filter")]
+)
+def test_a_reply_that_is_not_whole(reason: str, said: str) -> None:
+    with pytest.raises(ModelError, match=said) as caught:
+        reply_of(TextDelta("half"), Finish(reason))
+    assert not caught.value.retryable
+
+
+def test_a_reply_that_ended_for_an_unknown_reason_is_not_taken_for_whole() -> None:
+    with pytest.raises(ModelError, match=r"not known here \('abort'\)") as caught:
+        reply_of(TextDelta("half"), Finish("abort", Usage(1, 2)))
+    assert caught.value.finish == Finish("abort", Usage(1, 2))
+
+
+def test_what_a_model_thinks_is_no_part_of_its_reply() -> None:
+    message, _ = reply_of(ReasoningDelta("hm"), TextDelta("o"), ReasoningDelta("ah"), TextDelta("k"), Finish("stop"))
+    assert message == AssistantMessage("ok")
+
+
+def test_a_whole_reply_may_have_nothing_told_of_its_cost() -> None:
+    message, finish = reply_of(TextDelta("ok"), Finish("stop"))
+    assert message == AssistantMessage("ok")
+    assert finish.usage is None
+    assert finish.cost_usd is None
+
+
+# Closing an unfinished turn
+
+
+def test_a_draft_without_a_reply_is_dropped() -> None:
+    assert close_turn([]) == []
+    assert close_turn([PROMPT]) == []
+
+
+def test_a_complete_draft_is_kept_as_it_is() -> None:
+    draft: list[Message] = [
+        PROMPT,
+        ASKS,
+        ToolMessage("c1", "rows", "3"),
+        ToolMessage("c2", "columns", "4"),
+        AssistantMessage("3x4"),
+    ]
+    assert close_turn(draft) == draft
+
+
+def test_a_call_without_a_result_gets_a_cancelled_one_in_the_order_of_the_calls() -> None:
+    closed = close_turn([PROMPT, ASKS, ToolMessage("c2", "columns", "4")])
+    assert closed[:2] == [PROMPT, ASKS]
+    cancelled, result = closed[2:]
+    assert isinstance(cancelled, ToolMessage)
+    assert (cancelled.call_id, cancelled.name, cancelled.is_error) == ("c1", "rows", True)
+    assert "cancelled before it finished" in cancelled.text
+    assert result == ToolMessage("c2", "columns", "4")
+
+
+@st.composite
+def conversations(draw: st.DrawFn) -> list[Message]:
+    """What a run's messages are, in the order of their events, when it goes on to its end."""
+    messages: list[Message] = [UserMessage(draw(st.text(max_size=3)))]
+    for turn in range(draw(st.integers(0, 3))):
+        calls = tuple(
+            ToolCall(f"c{index}", f"tool{turn}", "{}") for index in range(draw(st.integers(1, 3)))
+        )  # the same ids in every turn, as some providers do
+        messages.append(AssistantMessage(draw(st.text(max_size=3)), calls))
+        messages += draw(st.permutations([ToolMessage(call.id, call.name, f"{turn}") for call in calls]))
+    messages.append(AssistantMessage("the end"))
+    return messages
+
+
+def assert_whole(messages: Sequence[Message]) -> None:
+    """Right after each message with calls stand their results, each once and in order; no result stands elsewhere."""
+    left = list(messages)
+    while left:
+        match left.pop(0):
+            case AssistantMessage(_, calls):
+                for call in calls:
+                    result = left.pop(0)
+                    assert isinstance(result, ToolMessage)
+                    assert (result.call_id, result.name) == (call.id, call.name)
+            case other:
+                assert isinstance(other, UserMessage)
+
+
+@given(conversations(), st.data())
+def test_whatever_came_until_the_end_history_holds_whole_turns(messages: list[Message], data: st.DataObject) -> None:
+    draft = messages[: data.draw(st.integers(0, len(messages)), "cut")]
+    closed = close_turn(draft)
+    assert_whole(closed)
+    # Nothing is invented but cancelled results, and nothing that was said gets lost.
+    missing = Counter(map(repr, draft)) - Counter(map(repr, closed))
+    assert not missing or draft == [messages[0]]
+    invented = Counter(map(repr, closed)) - Counter(map(repr, draft))
+    assert all("cancelled before it finished" in text for text in invented)
+    # A closed history can be gone on with.
+    assert next_step([*closed, PROMPT]) == CallModel()
+
+
+@given(conversations())
+def test_a_run_replayed_takes_the_same_steps(messages: list[Message]) -> None:
+    for end in range(1, len(messages)):
+        step = next_step(messages[:end])
+        if isinstance(messages[end], AssistantMessage):
+            assert step == CallModel()
+        else:
+            assert isinstance(step, CallTools)
+            assert messages[end].call_id in [call.id for call in step.pending]  # type: ignore[union-attr]
+    assert next_step(messages) == Done("the end")
+
+
+# Trimming
+
+
+def words(messages: Sequence[Message]) -> int:
+    return sum(len(message.text.split()) for message in messages)
+
+
+HISTORY: list[Message] = [
+    SystemMessage("you are bob"),
+    UserMessage("first question"),
+    AssistantMessage("", (ONE,)),
+    ToolMessage("c1", "rows", "3"),
+    AssistantMessage("first answer"),
+    UserMessage("second question"),
+    AssistantMessage("second answer"),
+    UserMessage("third question"),
+]
+
+
+def test_what_fits_stays() -> None:
+    assert trim(HISTORY, words(HISTORY), words) == HISTORY
+
+
+def test_the_oldest_exchange_goes_first_and_whole() -> None:
+    assert trim(HISTORY, words(HISTORY) - 1, words) == [HISTORY[0], *HISTORY[5:]]
+    assert trim(HISTORY, 8, words) == [HISTORY[0], HISTORY[7]]
+
+
+def test_the_system_prompt_and_the_last_prompt_stay_even_over_the_limit() -> None:
+    assert trim(HISTORY, 0, words) == [HISTORY[0], HISTORY[7]]
+    assert trim([PROMPT], 0, words) == [PROMPT]
+    assert trim([], 0, words) == []
+
+
+def test_a_history_without_a_system_prompt() -> None:
+    assert trim(HISTORY[1:], 2, words) == [HISTORY[7]]
+
+
+@given(st.lists(conversations(), min_size=1, max_size=4), st.integers(0, 30), st.booleans())
+def test_trimming_never_parts_a_call_from_its_result(runs: list[list[Message]], limit: int, system: bool) -> None:
+    history = [message for run in runs for message in close_turn(run)]
+    prompt = UserMessage("and now?")
+    messages = [*([SYSTEM] if system else []), *history, prompt]
+    kept = trim(messages, limit, words)
+    body = kept[1:] if system else kept
+    assert_whole(body)
+    assert kept[-1] == prompt
+    assert messages[len(messages) - len(body) :] == body
+    assert words(kept) <= limit or body == [prompt]

@@ -1,0 +1,343 @@
+"""`python -m whisper_nb`: the agents of a user's kernels, reached from a terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from support.doubles import hire
+from whisper_nb import Rule, Run, RunCancelled, Runtime, ScriptedModel, Session
+from whisper_nb.__main__ import main
+from whisper_nb.config.paths import sockets_folder
+from whisper_nb.engine.control import Control, listed, stop
+
+PID = os.getpid()
+RULES = [Rule("^forever", "never", delay_s=3600), Rule(reply="fine")]
+
+
+@pytest.fixture
+def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Short, because the name of a Unix socket has 107 characters at most."""
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    with tempfile.TemporaryDirectory(prefix="w") as name:
+        yield Path(name) / "run" / "whisper_nb"
+
+
+@pytest.fixture
+async def runtime(folder: Path, complaints: list[str]) -> AsyncIterator[Runtime]:
+    """Agents in a thread, so that they hear what this very thread asks them, and waits for."""
+    async with Runtime(environ={}, loop="thread") as rt:
+        control = Control(rt, folder)
+        yield rt
+        control.close()
+        assert list(folder.parent.glob("*/*")) == []
+
+
+@pytest.fixture
+def bob(runtime: Runtime) -> Session:
+    return hire(runtime, ScriptedModel(RULES))
+
+
+async def under_way(runtime: Runtime, *runs: Run) -> None:
+    """Wait until these have started, or are queued behind others."""
+    for run in runs:
+        async for _ in run.stream():
+            break
+    runtime.home.do(lambda: None)  # everybody has heard of it
+
+
+def here(said: str) -> str:
+    """A line about this process, told without its number and folder."""
+    return said.replace(f"kernel {PID} in {os.getcwd()!r}", "this one").replace(f"kernel {PID}", "this one")
+
+
+def told(folder: Path, *names: str) -> tuple[list[str], bool]:
+    lines, done = stop(folder, names or None)
+    return [here(line) for line in lines], done
+
+
+async def test_no_socket_before_the_first_run(folder: Path, bob: Session) -> None:
+    assert not folder.exists()
+    assert told(folder) == (["no kernel of yours has had work for agents"], True)
+    await bob.submit("hello")
+    assert [path.name for path in folder.iterdir()] == [f"{PID}.socket"]
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+async def test_stop_says_what_it_stopped_once_that_has_ended(folder: Path, runtime: Runtime, bob: Session) -> None:
+    amy = hire(runtime, ScriptedModel(RULES), "amy")
+    runs = [bob.submit("forever"), amy.submit("forever"), bob.submit("forever")]
+    await under_way(runtime, *runs)
+    assert told(folder) == (["this one: stopped bob, amy; ended bob#1, amy#1, bob#2"], True)
+    assert {run.status for run in runs} == {"cancelled"}
+    assert {session.state.label for session in runtime.sessions} == {"stopped"}
+    assert told(folder) == (["this one: nothing was at work; stopped until %agent resume: bob, amy"], True)
+
+
+async def test_stop_by_name(folder: Path, runtime: Runtime, bob: Session) -> None:
+    amy = hire(runtime, ScriptedModel(RULES), "amy")
+    going, run = bob.submit("forever"), amy.submit("forever")
+    await under_way(runtime, going, run)
+    assert told(folder, "amy") == (["this one: stopped amy; ended amy#1"], True)
+    assert told(folder, "amy", "eve") == (
+        ["this one: nothing was at work; stopped until %agent resume: amy", "no kernel has an agent named eve"],
+        False,
+    )
+    assert told(folder, "eve") == (["no kernel has an agent named eve"], False)
+    assert (run.status, going.done) == ("cancelled", False)
+
+
+async def test_list(folder: Path, runtime: Runtime, bob: Session) -> None:
+    hire(runtime, ScriptedModel(RULES), "amy")
+    run = bob.submit("forever")
+    async for record in run.stream():
+        if record.event.__class__.__name__ == "RunStarted":
+            break
+    lines, done = listed(folder)
+    assert ([here(line) for line in lines], done) == (
+        ["this one", "  bob: running, 1 unfinished", "  amy: idle, 0 unfinished"],
+        True,
+    )
+
+
+async def test_it_hears_also_after_a_move_and_there_and_back(folder: Path, runtime: Runtime, bob: Session) -> None:
+    await bob.submit("hello")
+    for where in ("notebook", "thread"):
+        runtime.loop(where)
+        told_ = await asyncio.to_thread(told, folder)
+        assert told_ == (["this one: nothing was at work; stopped until %agent resume: bob"], True)
+
+
+async def test_what_blocks_the_loop_is_said_and_it_is_done_afterwards(folder: Path, complaints: list[str]) -> None:
+    async with Runtime(environ={}) as rt:
+        control = Control(rt, folder)
+        run = hire(rt, ScriptedModel(RULES)).submit("forever")
+        await under_way(rt, run)
+        start = time.monotonic()
+        assert told(folder) == (
+            ["this one is busy: when its cell ends or awaits it hears of this, and stops its agents"],
+            False,
+        )
+        assert 0.9 < time.monotonic() - start < 1.5
+        hers = "this one is busy: when its cell ends or awaits it hears of this, and stops what it has of amy, eve"
+        assert told(folder, "amy", "eve") == ([hers], False)
+        assert listed(folder)[1] is False
+        assert not run.done
+        with pytest.raises(RunCancelled):
+            await run
+        assert rt["bob"].state.gate == "stopped"
+        control.close()
+
+
+async def test_a_run_that_does_not_end_is_said(folder: Path, runtime: Runtime) -> None:
+    go_on = threading.Event()
+
+    async def stubborn() -> str:
+        "Hold on."
+        while not go_on.is_set():
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.01)
+        return "done"
+
+    rules = [Rule(role="user", calls=[{"name": "stubborn"}]), Rule(reply="fine")]
+    run = hire(runtime, ScriptedModel(rules), tools=(stubborn,)).submit("go")
+    async for record in run.stream():
+        if record.event.__class__.__name__ == "ToolStarted":
+            break
+    assert told(folder) == (["this one: stopped bob; told, but not yet ended: bob#1"], False)
+    go_on.set()
+
+
+async def test_of_thousands_of_agents_those_at_work_are_named_and_the_rest_is_counted(
+    folder: Path, runtime: Runtime
+) -> None:
+    for number in range(1_000):
+        hire(runtime, ScriptedModel(RULES), f"agent-{number}")
+    await under_way(runtime, runtime["agent-999"].submit("forever"))
+    lines, done = listed(folder)
+    assert (lines[1], lines[-1], len(lines), done) == (
+        "  agent-999: running, 1 unfinished",
+        "  and 500 more",
+        502,
+        True,
+    )
+    [line], done = told(folder)
+    assert (line.endswith("agent-499, 500 more; ended agent-999#1"), done) == (True, True)
+
+
+async def test_sockets_of_dead_kernels_are_removed(folder: Path, bob: Session) -> None:
+    await bob.submit("hello")
+    dead = folder / "1.socket"
+    with socket.socket(socket.AF_UNIX) as end:
+        end.bind(str(dead))
+    assert told(folder) == (["this one: nothing was at work; stopped until %agent resume: bob"], True)
+    assert not dead.exists()
+
+
+async def test_a_socket_of_a_process_that_had_this_number_is_replaced(folder: Path, bob: Session) -> None:
+    folder.mkdir(parents=True, mode=0o700)
+    with socket.socket(socket.AF_UNIX) as end:
+        end.bind(str(folder / f"{PID}.socket"))
+    await bob.submit("hello")
+    assert told(folder) == (["this one: nothing was at work; stopped until %agent resume: bob"], True)
+
+
+async def test_notebooks_of_one_folder_are_told_apart(
+    folder: Path, runtime: Runtime, bob: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bob.submit("hello")
+    monkeypatch.setenv("JPY_SESSION_NAME", "/notebooks/first.ipynb")
+    assert listed(folder)[0][0] == f"kernel {PID} of '/notebooks/first.ipynb'"
+    assert stop(folder, None)[0][0].startswith(f"kernel {PID} of '/notebooks/first.ipynb': nothing was at work")
+
+
+async def test_a_kernel_whose_folder_is_gone_answers_all_the_same(
+    folder: Path, runtime: Runtime, bob: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bob.submit("hello")
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert listed(folder) == ([f"kernel {PID} in a folder that is gone", "  bob: idle, 0 unfinished"], True)
+
+
+async def test_what_else_is_in_the_folder_is_left_alone(folder: Path, runtime: Runtime, bob: Session) -> None:
+    await bob.submit("hello")
+    (folder / "1.socket").mkdir()
+    (folder / "2.socket").write_text("no socket")
+    (folder / "3.socket").symlink_to("nowhere")
+    others = [folder / f"{name}.socket" for name in ("abc", "-1", "1.5", "")]
+    for path in others:
+        with socket.socket(socket.AF_UNIX) as end:
+            end.bind(str(path))
+    assert told(folder) == (["this one: nothing was at work; stopped until %agent resume: bob"], True)
+    assert len(list(folder.iterdir())) == 8
+    for path in (*others, folder / "2.socket", folder / "3.socket"):
+        path.unlink()
+    (folder / "1.socket").rmdir()
+
+
+async def test_more_names_than_a_kernel_hears_are_refused_before_any_hears_them(
+    folder: Path, bob: Session, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("whisper_nb.__main__.sockets_folder", lambda: folder)
+    await bob.submit("hello")
+    many = [f"agent-{number:05}" for number in range(5_000)]
+    assert main(["stop", "bob", *many]) == 1
+    assert capsys.readouterr().out == (
+        "5,001 names are more than a kernel hears at once (75,032 bytes; 65,536 at most): say fewer, or --all\n"
+    )
+    assert bob.state.gate == "open"
+    assert main(["stop", "bob", *many[:4_000]]) == 1
+    assert bob.state.gate == "stopped"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"", b"x", b"[]", b"null", b"{}", b'{"do": "stop"}', b'{"do": "fly", "names": null}', b'{"do": "stop", "names": 5}', b"\xff" * 99],
+)  # fmt: skip
+async def test_what_is_no_request_is_left_unanswered(folder: Path, bob: Session, sent: bytes) -> None:
+    await bob.submit("hello")
+
+    def ask() -> bytes:
+        with socket.socket(socket.AF_UNIX) as end:
+            end.settimeout(5)
+            end.connect(str(folder / f"{PID}.socket"))
+            end.sendall(sent)
+            end.shutdown(socket.SHUT_WR)
+            return end.recv(100)
+
+    assert await asyncio.to_thread(ask) == b""
+    assert bob.state.gate == "open"
+
+
+async def test_who_asks_and_goes_away_is_obeyed_all_the_same(folder: Path, runtime: Runtime, bob: Session) -> None:
+    run = bob.submit("forever")
+    await under_way(runtime, run)
+    with socket.socket(socket.AF_UNIX) as end:
+        end.connect(str(folder / f"{PID}.socket"))
+        end.sendall(b'{"do": "stop", "names": null}')
+    with pytest.raises(RunCancelled):
+        await run
+
+
+async def test_a_folder_that_others_may_enter_is_not_used(
+    folder: Path, runtime: Runtime, bob: Session, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder.mkdir(parents=True)
+    folder.chmod(0o755)
+    assert await bob.submit("hello") == "fine"
+    assert list(folder.iterdir()) == []
+    with pytest.raises(PermissionError, match="is not this user's alone"):
+        stop(folder, None)
+    monkeypatch.setattr("whisper_nb.__main__.sockets_folder", lambda: folder)
+    assert main(["list"]) == 1
+    assert "cannot look for kernels" in capsys.readouterr().out
+
+
+async def test_the_command(
+    folder: Path, bob: Session, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("whisper_nb.__main__.sockets_folder", lambda: folder)
+    await bob.submit("hello")
+    assert main(["list"]) == 0
+    assert main(["stop", "--all"]) == 0
+    assert main(["stop", "eve"]) == 1
+    assert main(["stop", "--all", "--kernel", "1"]) == 1
+    assert main(["stop", "bob", "--kernel", "1"]) == 1
+    assert main(["stop", "--all", "--kernel", str(PID)]) == 0
+    said = [here(line) for line in capsys.readouterr().out.splitlines()]
+    assert said == [
+        "this one",
+        "  bob: idle, 0 unfinished",
+        "this one: nothing was at work; stopped until %agent resume: bob",
+        "no kernel has an agent named eve",
+        "no kernel 1 of yours has had work for agents (python -m whisper_nb list)",
+        "no kernel 1 of yours has had work for agents (python -m whisper_nb list)",
+        "this one: nothing was at work; stopped until %agent resume: bob",
+    ]
+    for words in ([], ["stop"], ["stop", "--all", "bob"], ["fly"]):
+        with pytest.raises(SystemExit) as left:
+            main(words)
+        assert left.value.code == 2
+
+
+def test_as_a_module_with_nobody_there(folder: Path) -> None:
+    folder.parent.mkdir(mode=0o700)
+    env = {**os.environ, "XDG_RUNTIME_DIR": str(folder.parent)}
+    done = subprocess.run(
+        [sys.executable, "-m", "whisper_nb", "stop", "--all"], env=env, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "no kernel of yours has had work for agents\n", "")
+
+
+async def test_a_terminal_that_knows_few_characters_shows_the_others_escaped(
+    folder: Path, bob: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bob.submit("hello")
+    monkeypatch.setenv("JPY_SESSION_NAME", "/notebooks/größe.ipynb")
+    folder.parent.chmod(0o700)
+    env = {**os.environ, "XDG_RUNTIME_DIR": str(folder.parent), "PYTHONIOENCODING": "ascii"}
+    for words, code in ((["list"], 0), (["stop", "größe"], 1)):
+        done = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "whisper_nb", *words, env=env, stdout=asyncio.subprocess.PIPE
+        )
+        said, _ = await done.communicate()
+        assert (done.returncode, b"gr\\xf6\\xdfe" in said) == (code, True)
+
+
+def test_the_folder_is_the_users_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    assert sockets_folder().name == "whisper_nb"  # and there is no warning where no session says where

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from whisper_nb.engine.deadlines import GRACE_S, LATE_S, Deadline
+
+
+async def test_a_block_that_ends_in_time() -> None:
+    async with Deadline(5, 5) as deadline:
+        deadline.touch()
+    assert deadline.expired is None
+
+
+async def test_no_bounds_no_timer() -> None:
+    loop = asyncio.get_running_loop()
+    async with Deadline(None):
+        assert not loop._scheduled  # type: ignore[attr-defined]
+
+
+async def test_no_timer_is_left_behind() -> None:
+    async with Deadline(3600, 3600):
+        pass
+    loop = asyncio.get_running_loop()
+    assert all(handle.cancelled() for handle in loop._scheduled)  # type: ignore[attr-defined]
+
+
+async def test_the_whole_block_has_a_bound() -> None:
+    deadline = Deadline(0.02)
+
+    async def block() -> None:
+        async with deadline:
+            while True:
+                deadline.touch()
+                await asyncio.sleep(0)
+
+    with pytest.raises(TimeoutError):
+        await block()
+    assert deadline.expired == "not complete after 0.02 s"
+
+
+async def test_so_has_the_time_from_one_sign_of_life_to_the_next() -> None:
+    deadline = Deadline(60, 0.02)
+    with pytest.raises(TimeoutError):
+        async with deadline:
+            await asyncio.Event().wait()
+    assert deadline.expired == "nothing arrived for 0.02 s"
+
+
+async def test_every_sign_of_life_moves_the_bound() -> None:
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    async with Deadline(None, 0.2) as deadline:
+        while loop.time() - start < 0.3:
+            deadline.touch()
+            await asyncio.sleep(0.01)
+    assert deadline.expired is None
+
+
+async def test_cancelling_from_outside_is_no_timeout() -> None:
+    entered = asyncio.Event()
+    deadline = Deadline(60)
+
+    async def block() -> None:
+        async with deadline:
+            entered.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.ensure_future(block())
+    await entered.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert deadline.expired is None
+
+
+async def test_an_error_of_the_block_passes_through() -> None:
+    with pytest.raises(TimeoutError, match="another one"):
+        async with Deadline(60) as deadline:
+            raise TimeoutError("another one")
+    assert deadline.expired is None
+
+
+# A cell blocks the loop (contract 11)
+
+
+def compute(seconds: float) -> None:
+    """What a cell does that never awaits: nothing on the loop turns, timers included."""
+    time.sleep(seconds)
+
+
+@pytest.fixture
+async def line() -> AsyncIterator[tuple[asyncio.StreamReader, socket.socket]]:
+    """A connection: what is sent on the socket can be read from the reader."""
+    near, far = socket.socketpair()
+    reader, writer = await asyncio.open_connection(sock=near)
+    with far:
+        yield reader, far
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_a_late_deadline_grants_one_read_of_what_had_arrived(
+    line: tuple[asyncio.StreamReader, socket.socket],
+) -> None:
+    """The bytes were there in time; only the loop was not."""
+    reader, far = line
+    async with Deadline(0.02, 0.02) as deadline:
+        far.send(b"token\n")
+        compute(0.05 + LATE_S)
+        assert await reader.readline() == b"token\n"
+    assert deadline.expired is None
+
+
+async def test_a_late_deadline_counts_when_nothing_had_arrived() -> None:
+    deadline = Deadline(None, 0.02)
+
+    async def block() -> None:
+        async with deadline:
+            compute(0.05 + LATE_S)
+            await asyncio.Event().wait()
+
+    with pytest.raises(TimeoutError):
+        await block()
+    assert deadline.expired == "nothing arrived for 0.02 s"
+
+
+async def test_the_grace_is_given_once_for_one_bound() -> None:
+    async def block() -> None:
+        async with Deadline(0.02):
+            for _ in range(100):
+                compute(0.05 + LATE_S)
+                await asyncio.sleep(0)
+
+    start = time.monotonic()
+    with pytest.raises(TimeoutError):
+        await block()
+    assert time.monotonic() - start < 5
+
+
+async def test_every_blocking_cell_gets_it_as_long_as_there_are_signs_of_life(
+    line: tuple[asyncio.StreamReader, socket.socket],
+) -> None:
+    reader, far = line
+    async with Deadline(None, 0.02) as deadline:
+        for _ in range(2):
+            far.send(b"token\n")
+            compute(0.05 + LATE_S + GRACE_S)
+            assert await reader.readline() == b"token\n"
+            deadline.touch()
+    assert deadline.expired is None

@@ -1,0 +1,578 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from support.doubles import FunctionModel, HeldModel, heard_by, hire, kinds_of, quiet, settled, told
+from whisper_nb import Agent, AIConfig, ModelError, Rule, RunCancelled, RunFailed, Runtime, ScriptedModel
+from whisper_nb.core.errors import TurnLimitExceeded
+from whisper_nb.core.events import HistoryTrimmed, RunStarted, StateChanged, ToolFinished, ToolStarted
+from whisper_nb.core.messages import (
+    AssistantMessage,
+    CallDelta,
+    Delta,
+    Finish,
+    SystemMessage,
+    TextDelta,
+    ToolMessage,
+    ToolSchema,
+    UserMessage,
+)
+from whisper_nb.models.model import Request
+from whisper_nb.models.offline import EchoModel
+
+#: "use A B" calls the tools A and B at once; afterwards all is said.
+TALK = [
+    Rule(role="tool", reply="all done"),
+    Rule(match=r"use (\w+) (\w+)", calls=[{"name": r"\1"}, {"name": r"\2"}]),
+    Rule(match=r"use (\w+)", calls=[{"name": r"\1"}]),
+    Rule(reply="ok"),
+]
+
+
+def now() -> str:
+    """The time."""
+    return "noon"
+
+
+# A turn
+
+
+async def test_what_a_model_is_sent(runtime: Runtime) -> None:
+    model = ScriptedModel(TALK)
+    bob = hire(runtime, model, system_prompt="be brief", tools=(now,))
+    run = bob.submit("use now", config=AIConfig(temperature=0.5))
+    await run
+    first, second = model.requests
+    assert first.messages == [SystemMessage("be brief"), UserMessage("use now")]
+    assert first.tools == [ToolSchema("now", "The time.", first.tools[0].parameters)]
+    assert first.config.temperature == 0.5
+    assert first.config.model == "offline/bob"
+    reply, result = second.messages[2:]
+    assert isinstance(reply, AssistantMessage)
+    assert result == ToolMessage(reply.tool_calls[0].id, "now", "noon")
+    assert bob.history == (*second.messages[1:], AssistantMessage("all done"))
+
+
+async def test_the_events_of_a_run_with_tools(runtime: Runtime) -> None:
+    run = hire(runtime, ScriptedModel(TALK), tools=(now,)).submit("use now")
+    await run
+    assert kinds_of(run.events) == [
+        "RunQueued", "RunStarted", "ModelReplied", "ToolStarted", "ToolFinished", "ModelReplied", "RunFinished",
+    ]  # fmt: skip
+    assert run.events[1].event == RunStarted("use now", "offline/bob")
+
+
+async def test_calls_of_one_turn_run_at_once(runtime: Runtime) -> None:
+    both = asyncio.Barrier(2)
+
+    async def ping() -> str:
+        await both.wait()
+        return "ping"
+
+    async def pong() -> str:
+        await both.wait()
+        return "pong"
+
+    run = hire(runtime, ScriptedModel(TALK), tools=(ping, pong)).submit("use ping pong")
+    assert await asyncio.wait_for(run, 5) == "all done"
+
+
+async def test_results_are_told_as_they_come_and_sent_in_the_order_of_the_calls(runtime: Runtime) -> None:
+    quick_done = asyncio.Event()
+
+    async def slow() -> str:
+        await quick_done.wait()
+        return "slow"
+
+    async def quick() -> str:
+        quick_done.set()
+        return "quick"
+
+    model = ScriptedModel(TALK)
+    bob = hire(runtime, model, tools=(slow, quick))
+    heard = heard_by(runtime)
+    await bob.submit("use slow quick")
+    told = [record.event.message.text for record in heard if isinstance(record.event, ToolFinished)]
+    assert told == ["quick", "slow"]
+    for messages in (model.requests[-1].messages[1:], bob.history):
+        assert [message.text for message in messages if isinstance(message, ToolMessage)] == ["slow", "quick"]
+
+
+async def test_a_tool_that_fails_is_a_result_and_the_run_goes_on(runtime: Runtime) -> None:
+    def broken() -> None:
+        raise ValueError("no such table")
+
+    model = ScriptedModel([Rule(role="tool", match="(.*)", reply=r"sorry: \1"), *TALK])
+    bob = hire(runtime, model, tools=(broken,))
+    assert (await bob.submit("use broken")).startswith("sorry: error: ValueError: no such table (test_execution.py:")
+    assert await bob.submit("use nothing") == "sorry: error: no tool named 'nothing'; there are: broken"
+
+
+async def test_a_tool_of_a_class_of_its_own(runtime: Runtime) -> None:
+    class Clock:
+        name = "clock"
+        schema = ToolSchema("clock", "The time.")
+
+        async def __call__(self, arguments: dict[str, Any]) -> str:
+            return "noon"
+
+    model = ScriptedModel([Rule(role="tool", match="(.*)", reply=r"\1"), *TALK])
+    assert await hire(runtime, model, tools=(Clock(),)).submit("use clock") == "noon"
+
+
+async def test_a_tool_that_no_model_can_be_told_of_fails_the_run(runtime: Runtime) -> None:
+    def strange(event: asyncio.Event) -> None: ...
+
+    with pytest.raises(RunFailed, match=r"tool strange: .*asyncio\.locks\.Event"):
+        await hire(runtime, EchoModel(), tools=(strange,)).submit("hello")
+
+
+async def test_so_many_turns_and_no_more(runtime: Runtime) -> None:
+    model = ScriptedModel([Rule(calls=[{"name": "now"}])])
+    bob = hire(runtime, model, tools=(now,), max_turns=3)
+    run = bob.submit("hello")
+    with pytest.raises(RunFailed, match="bob#1 wants more than 3 turns; raise max_turns of bob to allow it") as caught:
+        await run
+    assert isinstance(caught.value.__cause__, TurnLimitExceeded)
+    assert len(model.requests) == 3
+    # What the turns brought stays: whole.
+    assert [type(message).__name__ for message in bob.history[-2:]] == ["AssistantMessage", "ToolMessage"]
+
+
+async def test_the_last_turn_that_is_allowed_may_answer(runtime: Runtime) -> None:
+    assert await hire(runtime, ScriptedModel(TALK), tools=(now,), max_turns=2).submit("use now") == "all done"
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        (Rule(reply="one two three", truncate=2), "the reply was cut off"),
+        (Rule(reply="one two", finish="length"), "hit the token limit"),
+        (Rule(reply="one two", finish="content_filter"), "content filter"),
+    ],
+)
+async def test_a_reply_that_is_not_whole_fails_the_run_and_keeps_the_text(
+    runtime: Runtime, rule: Rule, said: str
+) -> None:
+    bob = hire(runtime, ScriptedModel([rule]))
+    run = bob.submit("hello")
+    with pytest.raises(RunFailed, match=said):
+        await run
+    assert run.text == "one two"
+    assert bob.history == ()
+
+
+async def test_half_a_tool_call_is_not_made(runtime: Runtime) -> None:
+    called: list[str] = []
+
+    async def cut_off(request: Request) -> AsyncGenerator[Delta, None]:
+        yield CallDelta(0, "c", "delete", '{"path": "/"}')
+
+    def delete(path: str) -> None:
+        called.append(path)
+
+    with pytest.raises(RunFailed, match="cut off"):
+        await hire(runtime, FunctionModel(cut_off), tools=(delete,)).submit("hello")
+    assert called == []
+
+
+# A context that is full
+
+
+async def test_the_oldest_exchanges_are_left_out_visibly_and_stay_in_the_history(runtime: Runtime) -> None:
+    model = ScriptedModel([Rule(reply="noted")], context_tokens=20)
+    bob = hire(runtime, model, system_prompt="be brief")
+    for number in range(4):
+        await bob.submit(f"question {number} " + "word " * 5)
+    run = bob.runs[-1]
+    assert [record.event for record in run.events if isinstance(record.event, HistoryTrimmed)] == [HistoryTrimmed(4)]
+    sent = model.requests[-1].messages
+    assert [message.text.split()[1] for message in sent if isinstance(message, UserMessage)] == ["2", "3"]
+    assert sent[0] == SystemMessage("be brief")
+    assert len(bob.history) == 8
+
+
+async def test_what_cannot_be_left_out_is_refused_before_the_call(runtime: Runtime) -> None:
+    model = ScriptedModel([Rule(reply="noted")], context_tokens=20)
+    bob = hire(runtime, model, system_prompt="be brief")
+    await bob.submit("hello")
+    with pytest.raises(RunFailed, match=r"the prompt has 32 tokens and only 20 fit.*Nothing was sent") as caught:
+        await bob.submit("word " * 30)
+    assert isinstance(caught.value.__cause__, ModelError)
+    assert not caught.value.__cause__.retryable
+    assert len(model.requests) == 1
+    assert await bob.submit("short again") == "noted"
+
+
+async def test_room_for_the_reply_is_kept_free(runtime: Runtime) -> None:
+    """Short enough to fit, but not beside the reply that may come."""
+    model = ScriptedModel([Rule(reply="noted")], context_tokens=500)
+    bob = hire(runtime, model, system_prompt="be brief")
+    await bob.submit("a b c d e f g h")
+    run = bob.submit("one two", config=AIConfig(max_tokens=490))
+    await run
+    assert HistoryTrimmed(2) in [record.event for record in run.events]
+
+
+async def test_the_arguments_of_calls_take_room_too(runtime: Runtime) -> None:
+    async def write(request: Request) -> AsyncGenerator[Delta, None]:
+        if isinstance(request.messages[-1], UserMessage) and request.messages[-1].text == "write":
+            yield CallDelta(0, "c", "now", '{"text": "' + "word " * 600 + '"}')
+        yield Finish("stop")
+
+    bob = hire(runtime, FunctionModel(write, context_tokens=500), system_prompt="be brief", tools=(now,))
+    run = bob.submit("write")
+    with pytest.raises(RunFailed, match=r"the run, with what it called.*only 500 fit.*have its tools return less"):
+        await run
+
+
+async def test_one_character_may_be_several_tokens(runtime: Runtime) -> None:
+    class Bytes(ScriptedModel):
+        def count_tokens(self, messages: Any, tools: Any = ()) -> int:
+            return sum(len(message.text.encode()) for message in messages)
+
+    model = Bytes([Rule(reply="noted")], context_tokens=300)
+    with pytest.raises(RunFailed, match="only 300 fit"):
+        await hire(runtime, model, system_prompt="be brief").submit("🤯" * 100)
+
+
+async def test_most_requests_are_not_counted(runtime: Runtime) -> None:
+    class Uncounted(ScriptedModel):
+        def count_tokens(self, messages: Any, tools: Any = ()) -> int:
+            raise AssertionError("counting is slow")
+
+    await hire(runtime, Uncounted([Rule(reply="ok")], context_tokens=100_000)).submit("hello")
+    await hire(runtime, Uncounted([Rule(reply="ok")]), "eve").submit("word " * 100_000)
+
+
+# Time
+
+
+async def hang(request: Request) -> AsyncGenerator[Delta, None]:
+    yield TextDelta("partial")
+    await asyncio.Event().wait()
+
+
+async def test_a_run_that_takes_too_long_fails_and_keeps_its_text(runtime: Runtime) -> None:
+    run = hire(runtime, FunctionModel(hang)).submit("hello", timeout_s=0.05)
+    with pytest.raises(
+        RunFailed, match=r"bob#1 took too long: not complete after 0\.05 s; its text so far is in run\."
+    ):
+        await run
+    assert run.text == "partial"
+
+
+async def test_the_time_of_a_run_counts_from_its_start(runtime: Runtime) -> None:
+    model = HeldModel()
+    bob = hire(runtime, model)
+    first, second = bob.submit("one"), bob.submit("two", timeout_s=0.3)
+    call = await model.arrived()
+    await asyncio.sleep(0.35)
+    assert second.status == "queued"
+    call.release()
+    (await model.arrived()).release()
+    await first
+    assert await second == "partial and done"
+
+
+async def test_a_tool_counts_towards_the_time_of_a_run(runtime: Runtime) -> None:
+    cancelled: list[bool] = []
+
+    async def slow() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.append(True)
+            raise
+
+    bob = hire(runtime, ScriptedModel(TALK), tools=(slow,))
+    with pytest.raises(RunFailed, match="took too long"):
+        await bob.submit("use slow", timeout_s=0.05)
+    assert cancelled == [True]
+    assert isinstance(bob.history[-1], ToolMessage)
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ({"token_timeout_s": 0.05}, r"offline/bob: nothing arrived for 0\.05 s; the call was closed"),
+        ({"timeout_s": 0.05}, r"offline/bob: not complete after 0\.05 s; the call was closed"),
+    ],
+)
+async def test_a_call_that_takes_too_long_is_closed(runtime: Runtime, limits: dict[str, float], said: str) -> None:
+    model = HeldModel()
+    bob = hire(runtime, model)
+    with pytest.raises(RunFailed, match=said) as caught:
+        await bob.submit("hello", config=AIConfig(**limits))  # type: ignore[arg-type]
+    assert isinstance(caught.value.__cause__, ModelError)
+    assert caught.value.__cause__.retryable
+    assert model.calls[0].closed.is_set()
+    assert model.in_flight == 0
+
+
+async def test_tokens_that_keep_coming_are_in_time(runtime: Runtime) -> None:
+    model = ScriptedModel([Rule(reply="one two three four five six seven eight", tokens_per_second=20)])
+    assert await hire(runtime, model).submit("hello", config=AIConfig(token_timeout_s=0.3)) == model.rules[0].reply
+
+
+async def test_a_timeout_that_is_not_ours_keeps_its_words(runtime: Runtime) -> None:
+    async def broken(request: Request) -> AsyncGenerator[Delta, None]:
+        yield TextDelta("half")
+        raise TimeoutError("the proxy gave up")
+
+    with pytest.raises(RunFailed, match="failed: the proxy gave up"):
+        await hire(runtime, FunctionModel(broken)).submit("hello", timeout_s=60)
+
+
+async def test_cancelling_a_run_with_time_limits_is_no_timeout(runtime: Runtime) -> None:
+    model = HeldModel()
+    run = hire(runtime, model).submit("hello", timeout_s=60, config=AIConfig(timeout_s=60, token_timeout_s=60))
+    await model.arrived()
+    run.cancel()
+    await settled(run)
+    assert run.status == "cancelled"
+
+
+# Cancelled from within
+
+
+async def elsewhere_cancelled() -> None:
+    task = asyncio.ensure_future(asyncio.Event().wait())
+    task.cancel()
+    await task
+
+
+async def test_a_tool_whose_own_task_was_cancelled_has_a_result(runtime: Runtime) -> None:
+    async def trip() -> None:
+        await elsewhere_cancelled()
+
+    bob = hire(runtime, ScriptedModel([Rule(role="tool", match="(.*)", reply=r"\1"), *TALK]), tools=(trip,))
+    assert "was cancelled" in await asyncio.wait_for(bob.submit("use trip"), 5)
+
+
+async def test_a_tool_that_cancels_itself_fails_the_run_and_is_not_called_for_ever(runtime: Runtime) -> None:
+    called: list[bool] = []
+
+    async def quit_all() -> None:
+        called.append(True)
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(0)
+
+    bob = hire(runtime, ScriptedModel(TALK), tools=(quit_all,))
+    with pytest.raises(RunFailed, match="cancelled from within"):
+        await asyncio.wait_for(bob.submit("use quit_all"), 5)
+    assert called == [True]
+    assert isinstance(bob.history[-1], ToolMessage)
+
+
+async def test_a_model_that_was_cancelled_from_within_failed(runtime: Runtime) -> None:
+    async def trip(request: Request) -> AsyncGenerator[Delta, None]:
+        await elsewhere_cancelled()
+        yield Finish("stop")
+
+    with pytest.raises(RunFailed, match="bob#1: something that it awaited was cancelled from within"):
+        await hire(runtime, FunctionModel(trip)).submit("hello")
+
+
+# Permits
+
+
+@pytest.fixture
+async def narrow(complaints: list[str]) -> Any:
+    """A runtime that makes two model calls at a time."""
+    async with Runtime(environ={}, max_concurrent_calls=2) as rt:
+        yield rt
+
+
+async def test_so_many_calls_at_a_time_and_no_more(narrow: Runtime) -> None:
+    model = HeldModel()
+    sessions = [hire(narrow, model, f"a{number}") for number in range(6)]
+    runs = [session.submit("go") for session in sessions]
+    most = 0
+    for _ in runs:
+        call = await model.arrived()
+        most = max(most, model.in_flight)
+        call.release()
+    await settled(*runs)
+    assert most == 2
+
+
+async def test_who_waits_for_a_permit_says_so(narrow: Runtime) -> None:
+    model = HeldModel()
+    sessions = [hire(narrow, model, f"a{number}") for number in range(3)]
+    runs = [session.submit("go") for session in sessions]
+    calls = [await model.arrived(), await model.arrived()]
+    assert [run.status for run in runs] == ["running", "running", "waiting"]
+    assert sessions[2].state.label == "waiting"
+    calls[0].release()
+    last = await model.arrived()
+    assert runs[2].status == "running"
+    assert kinds_of(runs[2].events) == ["RunQueued", "RunStarted", "StateChanged", "StateChanged"]
+    for call in (*calls, last):
+        call.release()
+    await settled(*runs)
+
+
+async def test_who_runs_a_tool_holds_no_permit(narrow: Runtime) -> None:
+    release = asyncio.Event()
+
+    async def slow() -> str:
+        await release.wait()
+        return "done"
+
+    team = [hire(narrow, ScriptedModel(TALK), f"a{number}", tools=(slow,)) for number in range(5)]
+    heard = heard_by(narrow)
+    runs = [session.submit("use slow") for session in team]
+    while kinds_of(heard).count("ToolStarted") < 5:
+        await told(narrow, ToolStarted)
+    assert await hire(narrow, ScriptedModel(TALK), "eve").submit("hello") == "ok"
+    release.set()
+    await settled(*runs)
+
+
+async def test_who_is_paused_holds_no_permit(narrow: Runtime) -> None:
+    team = [hire(narrow, ScriptedModel(TALK), f"a{number}", tools=(now,)) for number in range(2)]
+    drop = narrow.observe(
+        lambda record: narrow[record.agent].pause() if isinstance(record.event, ToolStarted) else None
+    )
+    runs = [session.submit("use now") for session in team]
+    while not all(run.status == "waiting" for run in runs):
+        await told(narrow, StateChanged)
+    drop()
+    assert await hire(narrow, ScriptedModel(TALK), "eve").submit("hello") == "ok"
+    for session in team:
+        session.resume()
+    await settled(*runs)
+
+
+async def test_permits_are_fair_among_sessions(narrow: Runtime) -> None:
+    """One that has a hundred runs does not keep out one that has a single one."""
+    model = HeldModel()
+    crowds = [hire(narrow, model, f"crowd{number}") for number in range(2)]
+    runs = [crowd.submit("many") for _ in range(50) for crowd in crowds]
+    first = [await model.arrived(), await model.arrived()]
+    single = hire(narrow, model, "eve").submit("one")
+    await told(narrow, RunStarted, run=single)
+    for call in first:
+        call.release()
+    prompts = [(await model.arrived()).prompt, (await model.arrived()).prompt]
+    assert "one" in prompts
+    narrow.stop()
+    await settled(*runs, single)
+
+
+async def test_who_is_cancelled_while_waiting_takes_no_permit_along(narrow: Runtime) -> None:
+    model = HeldModel()
+    sessions = [hire(narrow, model, f"a{number}") for number in range(4)]
+    runs = [session.submit("go") for session in sessions]
+    calls = [await model.arrived(), await model.arrived()]
+    while runs[3].status != "waiting":
+        await told(narrow, StateChanged)
+    runs[2].cancel()
+    runs[0].cancel()
+    await settled(runs[0], runs[2])
+    calls.append(await model.arrived())
+    assert model.in_flight == 2
+    for call in calls:
+        call.release()
+    await settled(*runs)
+    again = [session.submit("go") for session in sessions[:2]]
+    for _ in again:
+        (await model.arrived()).release()
+    await settled(*again)
+
+
+async def test_a_failed_call_gives_its_permit_back(narrow: Runtime) -> None:
+    bob = hire(narrow, ScriptedModel([Rule(match="bad", error="no"), Rule(reply="ok")]))
+    await settled(*[bob.submit("bad") for _ in range(5)])
+    assert await bob.submit("good") == "ok"
+
+
+async def test_the_current_run_goes_on_with_the_spec_it_began_with(runtime: Runtime) -> None:
+    def revise() -> str:
+        return "old"
+
+    first: list[Callable[[], str]] = [revise]
+    model = ScriptedModel(TALK)
+    bob = hire(runtime, model, tools=(first[0],), system_prompt="old")
+    runtime.observe(
+        lambda record: (
+            bob.revise(Agent(name="bob", config=bob.agent.config, system_prompt="new"))
+            if isinstance(record.event, ToolStarted)
+            else None
+        )
+    )
+    await bob.submit("use revise")
+    assert [request.messages[0].text for request in model.requests] == ["old", "old"]
+    await bob.submit("hello")
+    assert model.requests[-1].messages[0].text == "new"
+    assert model.requests[-1].tools == []
+    await quiet()
+
+
+# What an attack found
+
+
+class RaisingModel(ScriptedModel):
+    """Raises in mid-stream."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__([])
+        self.error = error
+
+    async def stream(self, request: Request) -> AsyncGenerator[Delta, None]:
+        yield TextDelta("so far")
+        raise self.error
+
+
+class Wordless(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
+@pytest.mark.parametrize("error", [SystemExit(), KeyboardInterrupt(), GeneratorExit(), Wordless(), OSError("\ud83d")])
+async def test_whatever_a_model_raises_fails_its_run_and_nothing_else(runtime: Runtime, error: BaseException) -> None:
+    bob = hire(runtime, RaisingModel(error))
+    runs = [bob.submit("one"), bob.submit("two")]
+    for run in runs:
+        with pytest.raises(RunFailed) as caught:
+            await run
+        str(caught.value).encode()
+        assert run.text == "so far"
+
+
+async def test_halves_of_a_character_become_it_and_lone_ones_do_not_stay(runtime: Runtime) -> None:
+    class Halves(ScriptedModel):
+        async def stream(self, request: Request) -> AsyncGenerator[Delta, None]:
+            for half in ("a\ud83d", "\ude00b", "\ud83d"):
+                yield TextDelta(half)
+            yield Finish("stop")
+
+    run = hire(runtime, Halves([])).submit("hello")
+    assert await run == "a😀b\N{REPLACEMENT CHARACTER}"
+
+
+async def test_a_stream_that_catches_its_cancellation_is_cancelled_all_the_same(runtime: Runtime) -> None:
+    started = asyncio.Event()
+
+    class Deaf(ScriptedModel):
+        async def stream(self, request: Request) -> AsyncGenerator[Delta, None]:
+            while True:
+                yield TextDelta("on ")
+                started.set()
+                with suppress(asyncio.CancelledError):
+                    await asyncio.get_running_loop().create_future()
+
+    run = hire(runtime, Deaf([])).submit("hello")
+    await started.wait()
+    await asyncio.sleep(0)
+    run.cancel()
+    with pytest.raises(RunCancelled):
+        await asyncio.wait_for(run, 1)

@@ -1,0 +1,371 @@
+from __future__ import annotations
+
+import base64
+import json
+import pickle
+from dataclasses import asdict
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from support.doubles import heard_by, hire
+from support.pictures import (
+    ANIMATED_GIF,
+    ANIMATED_PNG,
+    ANIMATED_WEBP,
+    GIF,
+    JPEG,
+    PNG,
+    STILL,
+    WEBP,
+    WEBP_LOSSLESS,
+    Axes,
+    Figure,
+    Painting,
+    png,
+)
+from whisper_nb import ConfigError, ModelError, Rule, Run, RunFailed, Runtime, ScriptedModel
+from whisper_nb.core.events import ModelReplied, RunQueued, RunStarted
+from whisper_nb.core.messages import (
+    IMAGE_TOKENS,
+    AssistantMessage,
+    Image,
+    SystemMessage,
+    UserMessage,
+    image_tokens,
+    to_openai,
+    without_images,
+)
+from whisper_nb.engine.images import MAX_BYTES, as_image, is_picture
+
+DATA = base64.b64encode(PNG).decode()
+IMAGE = Image("image/png", DATA)
+
+
+# An image as data
+
+
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [(0, "0 B"), (1, "1 B"), (999, "999 B"), (12_345, "12 kB"), (1_000_000, "1.0 MB"), (3 << 20, "3.1 MB")],
+)
+def test_an_image_says_its_kind_and_size_and_never_what_is_in_it(size: int, said: str) -> None:
+    image = Image("image/png", base64.b64encode(bytes(size)).decode())
+    assert image.size == size
+    assert (repr(image), str(image)) == (f"<Image image/png {said}>", f"image/png {said}")
+
+
+def test_an_image_is_plain_data() -> None:
+    assert pickle.loads(pickle.dumps(IMAGE)) == IMAGE
+    assert Image(**json.loads(json.dumps(asdict(IMAGE)))) == IMAGE
+    assert len({IMAGE, Image("image/png", DATA)}) == 1
+
+
+def test_the_openai_form_has_parts_only_where_there_are_images() -> None:
+    assert to_openai(UserMessage("what?")) == {"role": "user", "content": "what?"}
+    part = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{DATA}"}}
+    assert to_openai(UserMessage("what?", (IMAGE, IMAGE))) == {
+        "role": "user",
+        "content": [{"type": "text", "text": "what?"}, part, part],
+    }
+    assert to_openai(UserMessage("", (IMAGE,))) == {"role": "user", "content": [part]}
+
+
+def test_images_are_counted_by_number_and_not_as_text() -> None:
+    messages = [
+        SystemMessage("be brief"),
+        UserMessage("what?", (IMAGE, IMAGE)),
+        AssistantMessage("that"),
+        UserMessage("and?"),
+    ]
+    assert image_tokens(messages) == 2 * IMAGE_TOKENS
+    assert without_images(messages) == [messages[0], UserMessage("what?"), *messages[2:]]
+
+
+# What is an image
+
+
+@pytest.mark.parametrize(("media_type", "data"), STILL.items())
+def test_a_file_is_known_by_its_first_bytes_and_not_by_its_name(tmp_path: Path, media_type: str, data: bytes) -> None:
+    (path := tmp_path / "picture.txt").write_bytes(data)
+    image = as_image(path)
+    assert (image.media_type, base64.b64decode(image.data)) == (media_type, data)
+    assert image == as_image(str(path)) == as_image(data) == as_image(bytearray(data)) == as_image(memoryview(data))
+    assert as_image(image) is image
+
+
+def test_lossless_webp_and_an_animation_of_one_picture_are_images() -> None:
+    assert as_image(WEBP_LOSSLESS).media_type == "image/webp"
+    assert as_image(png(frames=1)).media_type == "image/png"
+
+
+def test_a_path_may_begin_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "a.png").write_bytes(PNG)
+    assert as_image("~/a.png") == IMAGE
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"", "0 bytes"),
+        (b"\0", "allowed are"),
+        (b"hello", "allowed are a matplotlib figure or axes, a PIL image, and a PNG, JPEG, GIF or WebP file"),
+        (b"BM......", r"PIL\.Image\.open reads many others"),
+        (b"RIFF....WAVEfmt ", "allowed are"),
+        (
+            b'<svg xmlns="http://www.w3.org/2000/svg"/>',
+            r'an SVG, which no provider takes; .*fig\.savefig\("plot\.png"\)',
+        ),
+        (b"\xef\xbb\xbf\n<?xml version='1.0'?><svg/>", "an SVG"),
+        (ANIMATED_PNG, "an animated image/png"),
+        (ANIMATED_GIF, "an animated image/gif"),
+        (ANIMATED_WEBP, "an animated image/webp"),
+        (png(0, 1), "header of this image/png is broken"),
+        (png(1, 0), "header of this image/png is broken"),
+        (PNG[:8] + bytes(80), "header of this image/png is broken"),
+        (JPEG[:4] + b"\0\0" + JPEG[6:], "header of this image/jpeg is broken"),
+        (GIF[:6] + bytes(4) + GIF[10:], "header of this image/gif is broken"),
+        (WEBP[:12] + b"ABCD" + WEBP[16:], "header of this image/webp is broken"),
+        (PNG + bytes(MAX_BYTES), "more than 20 MB"),
+    ],
+)
+def test_what_no_provider_takes_is_refused_with_what_is_allowed(data: bytes, says: str) -> None:
+    with pytest.raises(ConfigError, match=says) as caught:
+        as_image(data)
+    assert str(caught.value).count("\n") == 0
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("data", "header"), [(PNG, 41), (JPEG, JPEG.index(b"\xff\xc0") + 7), (GIF, 24), (WEBP, 25)], ids=list(STILL)
+)
+def test_a_header_that_breaks_off_is_refused_wherever_it_does(data: bytes, header: int) -> None:
+    for end in range(1, header):
+        with pytest.raises(ConfigError):
+            as_image(data[:end])
+
+
+@given(st.sampled_from([*STILL.values(), ANIMATED_GIF, ANIMATED_PNG]), st.integers(0, 60), st.binary(max_size=40))
+def test_bytes_of_any_kind_are_an_image_or_a_clear_error(data: bytes, at: int, noise: bytes) -> None:
+    try:
+        assert as_image(data[:at] + noise + data[at + len(noise) :]).media_type in STILL
+    except ConfigError as error:
+        assert len(str(error)) < 300
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("nothing.png", "no file 'nothing.png'; allowed are"),
+        (".", "no file '.'"),
+        ("/dev/zero", "no file '/dev/zero'"),
+        ("a\0b", "no file"),
+        ("https://example.org/plot.png", "nothing is fetched"),
+        ("data:image/png;base64," + DATA * 50, "nothing is fetched"),
+        ("~nobody-of-that-name/a.png", "cannot be read"),
+        ("x" * 3000, "cannot be read: File name too long"),
+    ],
+)
+def test_a_path_that_leads_to_no_file(name: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says) as caught:
+        as_image(name)
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("source", [5, None, {"a": 1}, [1, 2], [], object()], ids=lambda one: type(one).__name__)
+def test_what_is_no_image(source: Any) -> None:
+    with pytest.raises(ConfigError, match="allowed are"):
+        as_image(source)
+    assert not is_picture(source)
+
+
+def test_an_array_is_told_how_to_become_one() -> None:
+    array = SimpleNamespace(__array__=lambda: None, flat=iter([0.0] * 100))
+    with pytest.raises(ConfigError, match=r"PIL\.Image\.fromarray makes one of an array"):
+        as_image(array)
+
+
+# What draws one
+
+
+def test_a_figure_is_drawn_at_once_and_left_as_it_is() -> None:
+    figure = Figure()
+    image = as_image(figure)
+    figure.shows = png(2, 2)
+    assert image == IMAGE
+    assert figure == Figure(png(2, 2), saved=[{"format": "png", "bbox_inches": "tight"}])
+
+
+FIGURE = Figure()
+
+
+@pytest.mark.parametrize(
+    ("source", "can_be_nothing_else"),
+    [
+        (FIGURE, True),
+        (Axes(FIGURE), True),
+        (Axes(Axes(FIGURE)), True),
+        ([Axes(FIGURE)], False),
+        (([1.0], [2.0], [Axes(FIGURE)]), False),
+        (SimpleNamespace(flat=iter([Axes(FIGURE)])), False),
+        (SimpleNamespace(gcf=lambda: FIGURE, get_fignums=lambda: [1]), False),
+        (SimpleNamespace(_repr_png_=lambda: PNG), False),
+        (SimpleNamespace(_repr_png_=lambda: None, _repr_jpeg_=lambda: (DATA, {})), False),
+        (Painting(), True),
+        (IMAGE, True),
+    ],
+    ids=[
+        "figure",
+        "axes",
+        "subfigure",
+        "lines",
+        "histogram",
+        "grid",
+        "pyplot",
+        "jupyter",
+        "jupyter-text",
+        "PIL",
+        "image",
+    ],
+)
+def test_what_a_plotting_notebook_has_at_hand(source: Any, can_be_nothing_else: bool) -> None:
+    assert is_picture(source) == can_be_nothing_else
+    assert as_image(source) == IMAGE
+
+
+def test_axes_without_a_figure_and_pyplot_without_a_current_one() -> None:
+    assert not is_picture(Axes(None))
+    with pytest.raises(ConfigError, match="Axes is no kind of image"):
+        as_image(Axes(None))
+    with pytest.raises(ConfigError, match="pyplot has no current figure"):
+        as_image(SimpleNamespace(gcf=Figure, get_fignums=list))
+
+
+def test_an_attribute_of_a_value_makes_no_picture_of_it() -> None:
+    """A table may have columns of any name."""
+    assert not is_picture(SimpleNamespace(savefig=print, figure=FIGURE, save=print, convert=print, getbands=print))
+
+
+def test_what_fails_to_draw_itself_says_why_in_one_line() -> None:
+    with pytest.raises(ConfigError, match="the figure cannot be drawn: ValueError: no such glyph") as caught:
+        as_image(Figure(error=ValueError("no such\nglyph " + "x" * 5000)))
+    assert caught.value.__cause__ is None
+    assert len(str(caught.value)) < 300
+    for data in (lambda: 1 / 0, lambda: "no base64!", lambda: [PNG, None], lambda: 7.5):
+        with pytest.raises(ConfigError, match=r"_repr_png_ of this SimpleNamespace fails|what _repr_png_ gives"):
+            as_image(SimpleNamespace(_repr_png_=data))
+    with pytest.raises(ConfigError, match="the figure: an image of 0 bytes"):
+        as_image(Figure(b""))
+
+
+@pytest.mark.parametrize(
+    ("mode", "format_", "saved"),
+    [
+        ("RGB", None, "PNG RGB"),
+        ("RGB", "PNG", "PNG RGB"),
+        ("RGB", "JPEG", "JPEG RGB"),
+        ("L", "MPO", "JPEG L"),
+        ("CMYK", "JPEG", "PNG RGB"),
+        ("F", None, "PNG RGB"),
+        ("PA", None, "PNG RGBA"),
+        ("La", None, "PNG LA"),
+    ],
+)
+def test_a_pil_image_becomes_png_in_a_mode_that_png_can_hold_and_a_photo_stays_jpeg(
+    mode: str, format_: str | None, saved: str
+) -> None:
+    painting = Painting(mode, format_)
+    as_image(painting)
+    assert painting.saved == [saved]
+    assert painting.mode == mode
+
+
+# On its way through an agent
+
+
+async def test_text_and_images_of_every_kind_make_a_prompt(runtime: Runtime, tmp_path: Path) -> None:
+    model = ScriptedModel([Rule(reply="a plot")])
+    bob, heard = hire(runtime, model), heard_by(runtime)
+    (path := tmp_path / "a.jpg").write_bytes(JPEG)
+    run = bob.submit(["Compare", Figure(), "with ", path, IMAGE, "."])
+    await run
+
+    image, photo = as_image(PNG), as_image(JPEG)
+    assert run.images == (image, photo, IMAGE)
+    assert run.prompt == "Compare ⟨image 1⟩with ⟨image 2⟩ ⟨image 3⟩."
+    message = UserMessage(run.prompt, run.images)
+    assert model.requests[0].messages[-1] == message
+    assert bob.history[0] == message
+    assert [one.event for one in heard if isinstance(one.event, RunQueued | RunStarted)] == [
+        RunQueued(run.prompt, "normal"),
+        RunStarted(run.prompt, "offline/bob", run.images),
+    ]
+    assert DATA not in f"{heard} {run!r} {run.parts} {bob.history} {model.requests}"
+
+
+async def test_a_replay_of_the_events_gives_the_messages_again(runtime: Runtime) -> None:
+    bob = hire(runtime, ScriptedModel([Rule(reply="seen")]))
+    await bob.submit(["look", IMAGE])
+    replayed: list[Any] = []
+    for record in runtime.store.records("bob"):
+        match record.event:
+            case RunStarted(prompt, _, images):
+                replayed.append(UserMessage(prompt, images))
+            case ModelReplied(message):
+                replayed.append(message)
+    assert tuple(replayed) == bob.history
+
+
+async def test_an_image_alone_is_a_prompt_and_so_it_stays_in_the_history(runtime: Runtime) -> None:
+    model = ScriptedModel([Rule(reply="seen")])
+    bob = hire(runtime, model)
+    await bob.submit(IMAGE)
+    await bob.submit("and now?")
+    assert model.requests[1].messages[1:] == [
+        UserMessage("⟨image 1⟩", (IMAGE,)),
+        AssistantMessage("seen"),
+        UserMessage("and now?"),
+    ]
+
+
+async def test_images_stand_beside_runs(runtime: Runtime) -> None:
+    bob = hire(runtime, ScriptedModel([Rule("^first$", reply="one"), Rule(reply="two")]))
+    first = bob.submit("first")
+    run = bob.submit([first, IMAGE])
+    assert run.needs == (first,)
+    await run
+    assert run.prompt == "one ⟨image 1⟩"
+
+
+async def test_what_is_no_piece_of_a_prompt_is_refused_before_anything_is_sent(runtime: Runtime) -> None:
+    bob = hire(runtime, ScriptedModel([]))
+    with pytest.raises(ConfigError, match="text, images and runs, not int"):
+        bob.submit(["what?", IMAGE, 5])
+    with pytest.raises(ConfigError, match=r"no file '.*nothing\.png'"):
+        bob.submit(["what?", Path("nothing.png")])
+    with pytest.raises(ConfigError, match="cannot be drawn"):
+        bob.submit(["what?", Figure(error=RuntimeError("no"))])
+    assert bob.runs == ()
+
+
+async def test_a_prompt_whose_images_do_not_fit_is_refused_before_the_call(runtime: Runtime) -> None:
+    """They are counted as images: their text would be far too long, their names far too short."""
+    model = ScriptedModel([Rule(reply="seen")], context_tokens=3 * IMAGE_TOKENS)
+    model.count_tokens = lambda messages, tools=(): image_tokens(messages) + 10 * len(messages)  # type: ignore[method-assign]
+    bob = hire(runtime, model)
+    large = Image("image/png", "A" * 1_000_000)
+    await bob.submit(["one", large])
+    await bob.submit(["two", large])
+    assert len(model.requests[1].messages) == 4
+    run: Run = bob.submit(["three", large, large])
+    await run
+    assert model.requests[2].messages[1:] == [UserMessage(run.prompt, run.images)]
+    with pytest.raises(RunFailed):
+        await (run := bob.submit([large] * 4))
+    assert isinstance(run.error, ModelError)
+    assert "Nothing was sent" in str(run.error)

@@ -1,0 +1,214 @@
+"""Permits: first come, first served; a provider that says "too many" gets fewer, and later."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from whisper_nb.config.aiconfig import AIConfig
+from whisper_nb.core.errors import ModelError
+from whisper_nb.engine.permits import Permits, lane_of
+
+ONE = lane_of(AIConfig(model="openai/a"))
+TWO = lane_of(AIConfig(model="groq/a"))
+
+
+def too_many(after_s: float | None = 0.0) -> ModelError:
+    return ModelError("429", model="openai/a", retryable=True, status=429, retry_after_s=after_s)
+
+
+class Call:
+    """A call that goes out when it may, and ends when the test says how."""
+
+    def __init__(self, permits: Permits, lane: tuple[str, str | None, str | None] = ONE) -> None:
+        self.out = asyncio.Event()
+        self._end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.task = asyncio.create_task(self._go(permits, lane))
+
+    async def _go(self, permits: Permits, lane: tuple[str, str | None, str | None]) -> None:
+        async with permits.hold(lane):
+            self.out.set()
+            await self._end
+
+    async def end(self, error: Exception | None = None) -> None:
+        self._end.set_exception(error) if error else self._end.set_result(None)
+        await asyncio.wait([self.task])
+        assert self.task.exception() is error
+
+
+async def turns(count: int = 5) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def calls(
+    permits: Permits, count: int, lane: tuple[str, str | None, str | None] = ONE
+) -> AsyncIterator[list[Call]]:
+    made = [Call(permits, lane) for _ in range(count)]
+    await turns()
+    yield made
+    for call in made:
+        call.task.cancel()
+    await asyncio.wait([call.task for call in made])
+    broken = [call.task.exception() for call in made if not call.task.cancelled()]
+    assert all(error is None or isinstance(error, ModelError) for error in broken)
+
+
+def out(made: list[Call]) -> list[bool]:
+    return [call.out.is_set() for call in made]
+
+
+async def test_first_come_first_served() -> None:
+    permits = Permits(2)
+    async with calls(permits, 4) as made:
+        assert out(made) == [True, True, False, False]
+        await made[1].end()
+        await turns()
+        assert out(made) == [True, True, True, False]
+
+
+async def test_a_limit_that_is_raised_holds_for_calls_to_come() -> None:
+    permits = Permits(1)
+    async with calls(permits, 2) as made:
+        permits.limit = 3
+        async with calls(permits, 1) as more:
+            assert out(made + more) == [True, True, True]
+
+
+async def test_who_gives_up_waiting_leaves_the_line() -> None:
+    permits = Permits(1)
+    async with calls(permits, 3) as made:
+        made[1].task.cancel()
+        await turns()
+        await made[0].end()
+        await turns()
+        assert out(made) == [True, False, True]
+
+
+async def test_who_is_cancelled_at_the_moment_of_its_turn_passes_it_on() -> None:
+    permits = Permits(1)
+    async with calls(permits, 3) as made:
+        made[0]._end.set_result(None)
+        await asyncio.sleep(0)
+        made[1].task.cancel()  # its permit has been given, and it does not know yet
+        await turns()
+        assert out(made)[2]
+
+
+async def test_too_many_halves_what_goes_out_at_once_and_success_raises_it_again() -> None:
+    permits = Permits(8)
+    async with calls(permits, 12) as made:
+        assert sum(out(made)) == 8
+        await made[0].end(too_many())
+        assert permits.at_once(ONE) == 4
+        await made[1].end(too_many())  # was in flight with the other: one and the same too many
+        assert permits.at_once(ONE) == 4
+        await turns()
+        assert sum(out(made)) == 8  # 6 are in flight, and only 4 may be
+        for call in made[2:6]:
+            await call.end()
+        await turns()
+        assert permits.at_once(ONE) == 4
+        assert sum(out(made)) == 10
+        for call in made[6:10]:
+            await call.end()
+    for _ in range(40):
+        async with permits.hold(ONE):
+            pass
+    assert permits.at_once(ONE) is None
+
+
+async def test_at_least_one_call_goes_out() -> None:
+    permits = Permits(4)
+    for _ in range(5):
+        with pytest.raises(ModelError):
+            async with permits.hold(ONE):
+                raise too_many()
+    assert permits.at_once(ONE) == 1
+    async with permits.hold(ONE):
+        assert not permits.free(ONE)
+
+
+async def test_other_errors_change_nothing() -> None:
+    permits = Permits(4)
+    with pytest.raises(ModelError):
+        async with permits.hold(ONE):
+            raise ModelError("503", model="openai/a", status=503)
+    assert permits.at_once(ONE) is None
+
+
+async def test_nothing_goes_out_before_the_provider_allows_and_others_pass() -> None:
+    loop = asyncio.get_running_loop()
+    permits = Permits(2)
+    with pytest.raises(ModelError):
+        async with permits.hold(ONE):
+            raise too_many(0.15)
+    start = loop.time()
+    async with calls(permits, 2) as made, calls(permits, 1, TWO) as others:
+        assert out(made + others) == [False, False, True]
+        async with asyncio.timeout(2):
+            await made[0].out.wait()
+        assert 0.1 < loop.time() - start < 1.5
+        assert out(made) == [True, False]
+
+
+async def test_who_waits_for_a_provider_hears_why_and_how_long() -> None:
+    permits, heard = Permits(4), list[tuple[str, float]]()
+    with pytest.raises(ModelError):
+        async with permits.hold(ONE):
+            raise too_many(30)
+    async with calls(permits, 1, TWO), asyncio.TaskGroup() as group:
+        held = group.create_task(permits.hold(ONE, lambda *why: heard.append(why)).__aenter__())
+        await turns()
+        held.cancel()
+    [(why, after_s)] = heard
+    assert "openai answered 429 (too many requests)" in why
+    assert 29 < after_s <= 30
+
+
+async def test_who_waits_already_hears_of_it_too_and_once() -> None:
+    permits, heard = Permits(2), list[tuple[str, float]]()
+    async with calls(permits, 2) as made:
+        waits = asyncio.create_task(permits.hold(ONE, lambda *why: heard.append(why)).__aenter__())
+        await turns()
+        assert heard == []  # for the calls of whomever: that is no fault of the provider's
+        await made[0].end(too_many())
+        await made[1].end(too_many())
+        await waits
+    assert heard == [("openai answered 429 (too many requests) and is sent 1 call at a time", 0.0)]
+
+
+async def test_who_waits_for_calls_to_others_hears_nothing_of_its_provider() -> None:
+    permits, heard = Permits(1), list[tuple[str, float]]()
+    with pytest.raises(ModelError):
+        async with permits.hold(ONE):
+            raise too_many()
+    async with calls(permits, 1, TWO) as others:
+        waits = asyncio.create_task(permits.hold(ONE, lambda *why: heard.append(why)).__aenter__())
+        await turns()
+        await others[0].end()
+        await waits
+    assert heard == []
+
+
+async def test_no_credit_is_no_crowd_and_holds_nobody_back() -> None:
+    permits = Permits(2)
+    with pytest.raises(ModelError):
+        async with permits.hold(ONE):
+            raise ModelError("429", model="openai/a", retryable=False, status=429)
+    assert permits.free(ONE)
+    assert permits.at_once(ONE) is None
+
+
+async def test_a_wait_that_is_given_up_leaves_no_timer() -> None:
+    permits = Permits(2)
+    with pytest.raises(ModelError):
+        async with permits.hold(ONE):
+            raise too_many(30)
+    async with calls(permits, 1):
+        assert permits._timer is not None
+    assert permits._timer is None

@@ -1,0 +1,671 @@
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import threading
+import weakref
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+
+from support.doubles import FunctionModel, HeldModel, hire, kinds_of, quiet, settled, told
+from whisper_nb import Rule, Run, RunCancelled, RunFailed, Runtime, ScriptedModel
+from whisper_nb.core.errors import ConfigError, SessionError
+from whisper_nb.core.events import Record, RunFinished, RunMoved, RunQueued
+from whisper_nb.core.messages import CallDelta, Delta, Finish, Spent, TextDelta, Usage
+from whisper_nb.engine.home import Home
+from whisper_nb.models.model import Request
+
+SAY = ScriptedModel([Rule(match="(?s)(.*)", reply=r"\1!")])
+#: "use TOOL" calls that tool; what it gives is the answer.
+TOOLS = ScriptedModel(
+    [Rule(role="tool", match="(?s)(.*)", reply=r"\1"), Rule(match="use (.*)", calls=[{"name": r"\1"}])]
+)
+
+
+# What it is
+
+
+async def test_as_text_a_run_is_its_output_or_its_status(runtime: Runtime) -> None:
+    bob = hire(runtime, SAY)
+    run = bob.submit("hello")
+    assert str(run) == "submitted"
+    await run
+    assert f"{run}" == "hello!"
+    bob.pause()
+    cancelled = bob.submit("never")
+    cancelled.cancel()
+    await settled(cancelled)
+    assert str(cancelled) == "cancelled"
+
+
+async def test_its_repr_is_one_short_line(runtime: Runtime) -> None:
+    bob = hire(runtime, SAY)
+    assert repr(bob.submit("hello")) == "<Run bob#1 submitted: hello>"
+    run = bob.submit("one\n  two\tthree " + "x" * 100)
+    await run
+    assert repr(run) == "<Run bob#2 succeeded: one two three " + "x" * 33 + "…>"
+    assert run.session is bob
+
+
+async def test_times(runtime: Runtime) -> None:
+    model = HeldModel()
+    run = hire(runtime, model).submit("hello")
+    assert (run.started_at, run.finished_at, run.seconds) == (None, None, None)
+    call = await model.arrived()
+    assert run.started_at is not None
+    assert run.started_at >= run.submitted_at
+    assert run.seconds is not None
+    assert run.seconds >= 0
+    call.release()
+    await run
+    assert run.finished_at is not None
+    assert run.seconds == run.finished_at - run.started_at
+
+
+async def test_text_grows_as_it_streams_and_is_that_of_the_last_turn(runtime: Runtime) -> None:
+    said: list[str] = []
+    rules = [Rule(role="tool", reply="it is noon"), Rule(reply="let me see", calls=[{"name": "now"}])]
+
+    def now() -> str:
+        said.append(run.text)
+        return "noon"
+
+    run = hire(runtime, ScriptedModel(rules), tools=(now,)).submit("hello")
+    runtime.observe(lambda _: said.append(run.text))
+    assert run.text == ""
+    await run
+    assert list(dict.fromkeys(said)) == ["", "let", "let me", "let me see", "it", "it is", "it is noon"]
+
+
+async def test_usage_and_cost_add_up_over_turns(runtime: Runtime) -> None:
+    run = hire(runtime, replies((Usage(5, 1), 0.25), (Usage(7, 2), 0.5)), tools=(noop,)).submit("hello")
+    assert (run.usage, run.cost, run.model) == (None, None, None)
+    await run
+    assert (run.usage, run.cost, run.model) == (Usage(12, 3), 0.75, "offline/bob")
+
+
+@pytest.mark.parametrize("parts", [((None, None), (Usage(7, 2), 0.5)), ((Usage(5, 1), 0.25), (None, None))])
+async def test_an_unknown_part_makes_the_sum_unknown(
+    runtime: Runtime, parts: tuple[tuple[Usage | None, float | None], ...]
+) -> None:
+    run = hire(runtime, replies(*parts), tools=(noop,)).submit("hello")
+    await run
+    assert (run.usage, run.cost) == (None, None)
+
+
+def noop() -> None: ...
+
+
+def replies(*ends: tuple[Usage | None, float | None]) -> FunctionModel:
+    """A model that calls a tool in every reply but the last, and says these tokens and costs."""
+    left = list(ends)
+
+    async def stream(request: Request) -> AsyncGenerator[Delta, None]:
+        usage, cost = left.pop(0)
+        if left:
+            yield CallDelta(0, "c", "noop", "{}")
+        yield Finish("stop", usage, cost)
+
+    return FunctionModel(stream)
+
+
+async def test_a_call_that_broke_off_has_an_unknown_price_which_is_never_left_out(runtime: Runtime) -> None:
+    """The provider may bill what it had begun: neither the run nor the session says less than it cost."""
+    model = HeldModel()
+    runtime.models["openai/held"] = model
+    runtime.configure("openai/held")
+    bob = hire(runtime, SAY)
+    whole, broken, unstarted = (bob.submit(text) for text in ("one", "two", "three"))
+    (await model.arrived()).release()
+    await whole
+    assert (whole.usage, whole.cost) == (Usage(1, 2), 0.5)
+    assert bob.spent == Spent(1, Usage(1, 2), 0.5)
+    await model.arrived()
+    unstarted.cancel()
+    await settled(unstarted)
+    assert bob.spent == Spent(2, Usage(1, 2), 0.5)
+    broken.cancel()
+    await settled(broken)
+    assert (broken.usage, broken.cost) == (None, None)
+    assert bob.spent == Spent(3, Usage(1, 2), 0.5, unpriced=1, uncounted=1)
+    assert bob.spent.cost is None
+
+
+async def test_a_second_call_that_broke_off_makes_the_price_of_the_first_unknown_too(runtime: Runtime) -> None:
+    async def stream(request: Request) -> AsyncGenerator[Delta, None]:
+        if len(request.messages) > 2:
+            raise ZeroDivisionError
+        yield CallDelta(0, "c", "noop", "{}")
+        yield Finish("stop", Usage(5, 1), 0.25)
+
+    runtime.models["openai/mine"] = FunctionModel(stream)
+    bob = hire(runtime, SAY, tools=(noop,))
+    run = bob.submit("hello", config="openai/mine")
+    await settled(run)
+    assert (run.usage, run.cost, bob.spent.cost) == (None, None, None)
+
+
+async def test_what_never_left_this_machine_cost_nothing(runtime: Runtime) -> None:
+    bob = hire(runtime, ScriptedModel([Rule(error="no luck")]))
+    run = bob.submit("hello")
+    await settled(run)
+    assert (run.cost, bob.spent) == (0.0, Spent(1, Usage(), 0.0))
+
+
+# Waiting for it
+
+
+async def test_awaiting_gives_the_output_as_often_as_asked(runtime: Runtime) -> None:
+    run = hire(runtime, SAY).submit("hello")
+    assert [*await asyncio.gather(run, run)] == ["hello!", "hello!"]
+    assert await run == "hello!"
+    assert run.result() == "hello!"
+    run.wait()
+
+
+async def test_awaiting_a_failed_or_cancelled_run_raises_as_often_as_asked(runtime: Runtime) -> None:
+    bob = hire(runtime, ScriptedModel([Rule(error="no luck")]))
+    failed, cancelled = bob.submit("one"), bob.submit("two")
+    cancelled.cancel()
+    for _ in range(2):
+        with pytest.raises(RunFailed, match="bob#1 failed: no luck"):
+            await failed
+        with pytest.raises(RunCancelled, match="bob#2 was cancelled"):
+            await cancelled
+    with pytest.raises(RunFailed):
+        failed.result()
+    failed.wait()
+    cancelled.wait()
+
+
+async def test_cancelling_who_awaits_leaves_the_run_alone(runtime: Runtime) -> None:
+    model = HeldModel()
+    run = hire(runtime, model).submit("hello")
+    call = await model.arrived()
+    waiter = asyncio.ensure_future(run)
+    await asyncio.sleep(0)
+    waiter.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiter
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(run, 0.01)
+    assert run.status == "running"
+    call.release()
+    assert await run == "partial and done"
+
+
+async def test_the_result_from_another_thread(runtime: Runtime) -> None:
+    model = HeldModel()
+    run = hire(runtime, model).submit("hello")
+    result = asyncio.ensure_future(asyncio.to_thread(run.result, 10))
+    (await model.arrived()).release()
+    assert await result == "partial and done"
+
+
+async def test_a_wait_in_another_thread_times_out_and_the_run_goes_on(runtime: Runtime) -> None:
+    model = HeldModel()
+    run = hire(runtime, model).submit("hello")
+    call = await model.arrived()
+    for wait in (run.wait, run.result):
+        with pytest.raises(TimeoutError):
+            await asyncio.to_thread(wait, 0.01)
+    assert run.status == "running"
+    call.release()
+    await run
+
+
+async def test_what_happened_is_there_as_soon_as_the_result_is(runtime: Runtime) -> None:
+    """Another thread that wakes on the run's fate finds its last event and its status."""
+    bob = hire(runtime, SAY)
+    found: list[tuple[str, str]] = []
+    for _ in range(20):
+        run = bob.submit("hello")
+        run.on_done(lambda run=run: found.append((run.status, kinds_of(run.events)[-1])))  # type: ignore[misc]
+        await run
+    assert set(found) == {("succeeded", "RunFinished")}
+
+
+async def test_awaiting_on_another_loop(runtime: Runtime) -> None:
+    model = HeldModel()
+    run = hire(runtime, model).submit("hello")
+
+    async def elsewhere() -> str:
+        return await run
+
+    result = asyncio.ensure_future(asyncio.to_thread(lambda: asyncio.run(elsewhere())))
+    (await model.arrived()).release()
+    assert await result == "partial and done"
+
+
+async def test_blocking_the_loop_that_runs_the_agent_is_refused(runtime: Runtime) -> None:
+    run = hire(runtime, SAY).submit("hello")
+    with pytest.raises(SessionError, match=r"write `await run` instead"):
+        run.result()
+    await run
+
+
+async def test_blocking_inside_an_agents_task_is_refused(runtime: Runtime) -> None:
+    eve = hire(runtime, SAY, "eve")
+
+    async def ask() -> str:
+        return eve.submit("hello").result()
+
+    text = await hire(runtime, TOOLS, tools=(ask,)).submit("use ask")
+    assert "would block every agent: write `await run` for eve#1" in text
+    await quiet()
+
+
+async def test_a_plain_tool_in_its_thread_may_block(runtime: Runtime) -> None:
+    eve = hire(runtime, SAY, "eve")
+
+    def ask() -> str:
+        return eve.submit("hello").result(timeout=10)
+
+    assert await hire(runtime, TOOLS, tools=(ask,)).submit("use ask") == "hello!"
+
+
+async def test_any_number_of_plain_tools_may_block_at_once(runtime: Runtime) -> None:
+    """More than any pool of threads would have; and those that they wait for need threads for their tools too."""
+    helpers = [hire(runtime, TOOLS, f"helper{number}", tools=(noon,)) for number in range(40)]
+
+    def boss(number: int) -> Run:
+        def ask() -> str:
+            return helpers[number].submit("use noon").result()
+
+        return hire(runtime, TOOLS, f"boss{number}", tools=(ask,)).submit("use ask")
+
+    assert await asyncio.wait_for(asyncio.gather(*map(boss, range(40))), 10) == ["noon"] * 40
+
+
+def noon() -> str:
+    return "noon"
+
+
+async def test_a_plain_tool_that_goes_on_keeps_nobody(complaints: list[str]) -> None:
+    """Its thread comes to its end when the run is long cancelled, and the loop closed."""
+    started, go = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def slow() -> str:
+        loop.call_soon_threadsafe(started.set)
+        go.wait()
+        return "too late"
+
+    async with Runtime(environ={}) as runtime:
+        run = hire(runtime, TOOLS, tools=(slow,)).submit("use slow")
+        await started.wait()
+        run.cancel()
+        await asyncio.wait_for(settled(run), 5)
+    (thread,) = (thread for thread in threading.enumerate() if thread.name == "whisper_nb tool")
+    assert thread.daemon
+    go.set()
+    await asyncio.to_thread(thread.join)
+
+
+async def test_a_wait_that_only_a_person_could_end_is_refused() -> None:
+    blocked: list[object] = []
+    home = Home(asyncio.get_running_loop(), lambda *args: blocked.append(args))
+    async with Runtime(environ={}, home=home) as runtime:
+        bob, eve = hire(runtime, SAY), hire(runtime, SAY, "eve")
+        bob.pause()
+        first = bob.submit("one")
+        second = eve.submit([first])
+        with pytest.raises(
+            SessionError, match=r"waiting for bob#1 would never end: bob is paused \(%agent resume bob\)"
+        ):
+            first.result()
+        with pytest.raises(SessionError, match=r"waiting for eve#1 would never end: it needs bob#1, and bob is paused"):
+            second.wait()
+        assert not blocked
+        bob.resume()
+        assert first.blocked is None
+        second.wait(3.0)
+        assert len(blocked) == 1
+        await second
+        assert second.blocked is None
+
+
+async def test_calling_back_when_it_is_done(runtime: Runtime) -> None:
+    called: list[str] = []
+    run = hire(runtime, SAY).submit("hello")
+    run.on_done(lambda: called.append(run.status))
+    await run
+    run.on_done(lambda: called.append("at once"))
+    assert called == ["succeeded", "at once"]
+
+
+# Deadlocks
+
+
+async def test_a_tool_that_awaits_a_run_of_its_own_session(runtime: Runtime) -> None:
+    async def again() -> str:
+        return await bob.submit("hello")
+
+    bob = hire(runtime, TOOLS, tools=(again,))
+    text = await asyncio.wait_for(bob.submit("use again"), 5)
+    assert "bob#1 would wait for itself: bob#2 cannot start or end before it does" in text
+    await settled(*bob.unfinished)
+
+
+async def test_a_tool_that_awaits_its_own_run(runtime: Runtime) -> None:
+    async def me() -> str:
+        return await run
+
+    run = hire(runtime, TOOLS, tools=(me,)).submit("use me")
+    assert "bob#1 would wait for itself" in await asyncio.wait_for(run, 5)
+
+
+async def test_two_agents_that_ask_each_other(runtime: Runtime) -> None:
+    async def ask_eve() -> str:
+        return await eve.submit("use ask_bob")
+
+    async def ask_bob() -> str:
+        return await bob.submit("hello")
+
+    bob, eve = hire(runtime, TOOLS, tools=(ask_eve,)), hire(runtime, TOOLS, "eve", tools=(ask_bob,))
+    text = await asyncio.wait_for(bob.submit("use ask_eve"), 5)
+    assert "eve#1 would wait for itself: bob#2" in text
+    await settled(*bob.unfinished)
+
+
+async def test_two_agents_whose_plain_tools_ask_each_other(runtime: Runtime) -> None:
+    def ask_eve() -> str:
+        return eve.submit("use ask_bob").result()
+
+    def ask_bob() -> str:
+        return bob.submit("hello").result()
+
+    bob, eve = hire(runtime, TOOLS, tools=(ask_eve,)), hire(runtime, TOOLS, "eve", tools=(ask_bob,))
+    text = await asyncio.wait_for(bob.submit("use ask_eve"), 5)
+    assert "eve#1 would wait for itself: bob#2" in text
+    await settled(*bob.unfinished)
+
+
+async def test_one_of_several_that_are_awaited_at_once(runtime: Runtime) -> None:
+    """The wait that ends first does not make the other forgotten."""
+    asked = asyncio.Event()
+
+    async def ask_both() -> str:
+        slow = asyncio.ensure_future(eve.submit("use ask_bob")._wait())
+        await ann.submit("hello")
+        asked.set()
+        return await slow
+
+    async def ask_bob() -> str:
+        await asked.wait()
+        return await bob.submit("hello")
+
+    ann = hire(runtime, SAY, "ann")
+    bob, eve = hire(runtime, TOOLS, tools=(ask_both,)), hire(runtime, TOOLS, "eve", tools=(ask_bob,))
+    assert "eve#1 would wait for itself: bob#2" in await asyncio.wait_for(bob.submit("use ask_both"), 5)
+    await settled(*bob.unfinished)
+
+
+async def test_a_wait_that_leads_back_over_what_a_run_needs(runtime: Runtime) -> None:
+    """bob's tool awaits eve's run, which needs a run that stands behind bob's own."""
+
+    async def ask() -> str:
+        return await eve.submit(["see: ", bob.submit("later")])
+
+    bob, eve = hire(runtime, TOOLS, tools=(ask,)), hire(runtime, SAY, "eve")
+    assert "bob#1 would wait for itself: eve#1" in await asyncio.wait_for(bob.submit("use ask"), 5)
+    await settled(*bob.unfinished, *eve.unfinished)
+
+
+async def test_a_wait_that_leads_back_over_what_holds_a_run_back(runtime: Runtime) -> None:
+    """The run that bob awaits stands behind one of eve's that needs a later one of bob's."""
+
+    async def ask() -> str:
+        held = eve.submit(["see: ", bob.submit("later")])
+        await told(runtime, RunQueued, run=held)
+        return await eve.submit("hello")
+
+    bob, eve = hire(runtime, TOOLS, tools=(ask,)), hire(runtime, SAY, "eve")
+    assert "bob#1 would wait for itself: eve#2" in await asyncio.wait_for(bob.submit("use ask"), 5)
+    await settled(*bob.unfinished, *eve.unfinished)
+
+
+async def test_agents_may_ask_each_other_in_turn(runtime: Runtime) -> None:
+    """No false alarm: two who await the same third, and one who awaits a chain."""
+
+    async def ask() -> str:
+        shared = ann.submit("hello")
+        return " ".join(await asyncio.gather(shared, shared, eve.submit([shared, shared])))
+
+    ann, eve = hire(runtime, SAY, "ann"), hire(runtime, SAY, "eve")
+    bob, joe = hire(runtime, TOOLS, tools=(ask,)), hire(runtime, TOOLS, "joe", tools=(ask,))
+    texts = await asyncio.wait_for(asyncio.gather(bob.submit("use ask"), joe.submit("use ask")), 2)
+    assert [*texts] == ["hello! hello! hello!hello!!"] * 2
+
+
+async def test_what_a_tool_leaves_behind_may_wait_for_anything_once_its_run_is_done(runtime: Runtime) -> None:
+    left: list[asyncio.Task[str]] = []
+
+    async def leave() -> str:
+        async def later() -> str:
+            await run
+            following = bob.submit("hello")
+            assert not following.done
+            with pytest.raises(SessionError, match="write `await run` instead"):
+                following.result()
+            return await following
+
+        left.append(asyncio.ensure_future(later()))
+        return "left"
+
+    bob = hire(runtime, ScriptedModel([*TOOLS.rules, Rule(reply="fine")]), tools=(leave,))
+    run = bob.submit("use leave")
+    with pytest.raises(SessionError):
+        # `later` awaits its own run while that is at work: refused, as ever
+        await run and await left[0]
+    following = bob.submit("hello")
+    assert await following == "fine"
+
+
+# Its records
+
+
+async def test_its_stream_says_what_happens_and_ends(runtime: Runtime) -> None:
+    run = hire(runtime, ScriptedModel([Rule(reply="one two")])).submit("hello")
+    records = [record async for record in run.stream()]
+    assert kinds_of(records) == [
+        "RunQueued", "RunStarted", "TextStreamed", "TextStreamed", "ModelReplied", "RunFinished",
+    ]  # fmt: skip
+
+
+async def test_its_stream_begins_with_what_was_stored_and_goes_on_from_there(runtime: Runtime) -> None:
+    model = HeldModel()
+    run = hire(runtime, model).submit("hello")
+    call = await model.arrived()
+    records: list[Record] = []
+    async for record in run.stream():
+        records.append(record)
+        call.release()
+    assert kinds_of(records) == ["RunQueued", "RunStarted", "TextStreamed", "ModelReplied", "RunFinished"]
+    assert [record async for record in run.stream()] == run.events
+
+
+async def test_a_record_that_comes_twice_is_told_once(runtime: Runtime) -> None:
+    """As it may to a follower on another thread: among what is past and among what is new."""
+    model = HeldModel()
+    run = hire(runtime, model).submit("hello")
+    call = await model.arrived()
+    records: list[Record] = []
+    async for record in run.stream():
+        if not records:
+            assert run._observers is not None
+            run._observers.notify(run.events[0])
+            call.release()
+        records.append(record)
+    assert len({record.seq for record in records}) == len(records) == 5
+
+
+async def test_two_may_follow_and_one_may_leave(runtime: Runtime) -> None:
+    model = HeldModel()
+    run = hire(runtime, model).submit("hello")
+    async with aclosing(run.stream()) as stream:
+        async for record in stream:
+            assert isinstance(record.event, RunQueued)
+            break
+    rest = asyncio.ensure_future(collect(run))
+    (await model.arrived()).release()
+    assert isinstance((await rest)[-1].event, RunFinished)
+
+
+async def collect(run: Run) -> list[Record]:
+    return [record async for record in run.stream()]
+
+
+async def test_following_from_another_loop(runtime: Runtime) -> None:
+    bob = hire(runtime, ScriptedModel([Rule(reply="one two three")]))
+    for _ in range(5):
+        run = bob.submit("hello")
+        records = await asyncio.to_thread(lambda run=run: asyncio.run(collect(run)))  # type: ignore[misc]
+        seqs = [record.seq for record in records]
+        assert seqs == sorted(set(seqs))
+        assert [record for record in records if record in run.events] == run.events
+
+
+async def test_a_cancelled_run_ends_its_stream(runtime: Runtime) -> None:
+    model = HeldModel()
+    run = hire(runtime, model).submit("hello")
+    await model.arrived()
+    following = asyncio.ensure_future(collect(run))
+    run.cancel()
+    assert (await following)[-1].event == RunFinished("cancelled")
+
+
+# What it keeps
+
+
+class Output:
+    """Something large that the submitting cell's context leads to."""
+
+
+CELL: contextvars.ContextVar[Output | None] = contextvars.ContextVar("cell", default=None)
+
+
+async def test_a_finished_run_keeps_nothing_of_the_context_it_came_from(runtime: Runtime) -> None:
+    """A thousand runs are kept; the cells that they came from are not, however the runs ended."""
+    rules = [Rule(match="bad", error="no luck"), Rule(match="lag", delay_s=60), Rule(match="hello", reply="ok")]
+    bob = hire(runtime, ScriptedModel([*rules, *TOOLS.rules]), tools=(noop,), max_turns=2)
+    gone: dict[str, list[weakref.ref[Output]]] = {}
+
+    async def cell(prompt: str, options: dict[str, Any]) -> Run:
+        output = Output()
+        gone.setdefault(f"{prompt} {options}", []).append(weakref.ref(output))
+        CELL.set(output)
+        run = bob.submit(prompt, **options)
+        if prompt == "cancel":
+            run.cancel()
+        await settled(run)
+        return run
+
+    every: list[tuple[str, dict[str, Any]]] = [
+        ("lag", {"timeout_s": 0.01}),
+        ("lag", {"config": {"timeout_s": 0.01}}),
+        ("lag", {"config": {"token_timeout_s": 0.01}}),
+        ("hello", {"config": "offline/nobody"}),
+        *(("hello", {}), ("use noop", {}), ("use nothing", {}), ("bad", {}), ("cancel", {})) * 199,
+    ]
+    runs: list[Run] = []
+    for prompt, options in every:
+        # In a context of its own, as ipykernel does.
+        runs.append(await asyncio.create_task(cell(prompt, options), context=contextvars.Context()))
+    await quiet()
+    await asyncio.sleep(0)
+    gc.collect()
+    assert {run.status for run in runs} == {"succeeded", "failed", "cancelled"}
+    assert all(run.context is None for run in runs)
+    assert [kind for kind, outputs in gone.items() for output in outputs if output() is not None] == []
+
+
+async def test_a_tool_runs_in_the_context_of_who_submitted(runtime: Runtime) -> None:
+    cell: contextvars.ContextVar[str] = contextvars.ContextVar("cell")
+    seen: list[tuple[str, str, bool]] = []
+
+    def sync() -> None:
+        seen.append(("sync", cell.get(), threading.current_thread() is threading.main_thread()))
+
+    async def coroutine() -> None:
+        seen.append(("coroutine", cell.get(), threading.current_thread() is threading.main_thread()))
+        cell.set("changed by the tool")
+
+    bob = hire(runtime, TOOLS, tools=(sync, coroutine))
+    for number, name in enumerate(("sync", "coroutine", "sync")):
+        cell.set(f"In[{number}]")
+        run = bob.submit(f"use {name}")
+        cell.set("meanwhile another")
+        await run
+    assert seen == [("sync", "In[0]", False), ("coroutine", "In[1]", True), ("sync", "In[2]", False)]
+    assert cell.get() == "meanwhile another"
+
+
+async def test_text_read_in_a_thread_loses_nothing(runtime: Runtime) -> None:
+    pieces = [f"{number} " for number in range(2000)]
+
+    async def stream(request: Request) -> AsyncGenerator[Delta, None]:
+        for piece in pieces:
+            yield TextDelta(piece)
+        await read.wait()
+        raise ZeroDivisionError
+
+    read = asyncio.Event()
+    run = hire(runtime, FunctionModel(stream)).submit("hello")
+
+    def reader() -> None:
+        while len(run.text) < len("".join(pieces)):
+            pass
+
+    await asyncio.wait_for(asyncio.to_thread(reader), 10)
+    read.set()
+    await settled(run)
+    assert run.text == "".join(pieces)
+
+
+async def test_the_queue_is_put_in_another_order(runtime: Runtime) -> None:
+    bob = hire(runtime, model := HeldModel())
+    bob.submit("first")
+    call = await model.arrived()
+    runs = [bob.submit(f"{number}") for number in range(3)]
+    await told(runtime, RunQueued, run=runs[2])
+
+    runs[2].move(before=runs[0])
+    await told(runtime, RunMoved)
+    assert bob.queue == (runs[2], runs[0], runs[1])
+    runs[1].move(priority="urgent")
+    await told(runtime, RunMoved)
+    assert (bob.queue, runs[1].priority) == ((runs[1], runs[2], runs[0]), "urgent")
+    runs[0].move(before=runs[1])
+    await told(runtime, RunMoved)
+    assert (bob.queue, runs[0].priority) == ((runs[0], runs[1], runs[2]), "urgent")
+
+    call.release()
+    for run in (runs[0], runs[1], runs[2]):
+        call = await model.arrived()
+        assert call.prompt == run.prompt
+        call.release()
+    await settled(*runs)
+
+
+async def test_only_what_waits_can_be_moved(runtime: Runtime) -> None:
+    bob, amy = hire(runtime, model := HeldModel()), hire(runtime, HeldModel(), "amy")
+    running = bob.submit("first")
+    await model.arrived()
+    queued, strange = bob.submit("second"), amy.submit("elsewhere")
+    await told(runtime, RunQueued, run=queued)
+    with pytest.raises(SessionError, match="bob#1 is not in the queue of bob"):
+        running.move(priority="high")
+    with pytest.raises(SessionError, match="amy#1 is not in the queue of bob"):
+        queued.move(before=strange)
+    for wrong in ({}, {"priority": "high", "before": queued}, {"before": queued}):
+        with pytest.raises(ConfigError, match="bob#2: say either its priority, or which other run"):
+            queued.move(**wrong)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="unknown priority 'first'"):
+        queued.move(priority="first")  # type: ignore[arg-type]
+    runtime.stop()
+    await settled(running, queued, strange)

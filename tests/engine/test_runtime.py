@@ -1,0 +1,485 @@
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncGenerator, Callable
+
+import pytest
+
+from support.doubles import FunctionModel, HeldModel, HeldStore, heard_by, hire, kinds_of, quiet, settled, told
+from whisper_nb import Agent, AIConfig, ConfigError, Rule, RunFailed, Runtime, ScriptedModel, Session
+from whisper_nb.core.errors import SessionClosed
+from whisper_nb.core.events import AgentRevised, Record, RunFinished, RunQueued, ToolStarted
+from whisper_nb.core.messages import Delta, Finish, TextDelta
+from whisper_nb.models.model import Request
+from whisper_nb.models.offline import EchoModel
+from whisper_nb.store.memory import MemoryStore
+
+SAY = ScriptedModel([Rule(match="(?s)(.*)", reply=r"\1!")])
+TALK = [Rule(role="tool", reply="done"), Rule(match="use (.*)", calls=[{"name": r"\1"}]), Rule(reply="ok")]
+
+
+# The team
+
+
+async def test_the_same_spec_is_the_same_session(runtime: Runtime) -> None:
+    heard = heard_by(runtime)
+    bob = runtime.create(Agent(name="bob"))
+    assert runtime.create(Agent(name="bob")) is bob
+    assert (bob.revision, runtime.sessions) == (1, (bob,))
+    await quiet()
+    assert heard == []
+
+
+async def test_another_spec_is_a_revision_with_the_history_kept(runtime: Runtime) -> None:
+    bob = hire(runtime, SAY)
+    await bob.submit("hello")
+    heard = heard_by(runtime)
+    again = runtime.create(Agent(name="bob", system_prompt="other"))
+    assert again is bob
+    assert (bob.revision, len(bob.history)) == (2, 2)
+    await quiet()
+    assert [record.event for record in heard] == [AgentRevised(2)]
+
+
+async def test_creating_a_stopped_one_again_lets_it_work(runtime: Runtime) -> None:
+    bob = hire(runtime, SAY)
+    bob.stop()
+    runtime.create(bob.agent)
+    assert await bob.submit("hello") == "hello!"
+
+
+async def test_creating_a_paused_one_again_leaves_it_paused(runtime: Runtime) -> None:
+    bob = hire(runtime, SAY)
+    bob.pause()
+    runtime.create(bob.agent)
+    assert bob.state.label == "paused"
+
+
+async def test_finding_a_session(runtime: Runtime) -> None:
+    with pytest.raises(
+        ConfigError,
+        match=r"no agent named 'bob'; known are alice, debbie, eamonn, patricia, tessa \(make one with `%agent new bob`\)",
+    ):
+        runtime["bob"]
+    bob, eve = runtime.create(Agent(name="bob")), runtime.create(Agent(name="eve"))
+    assert runtime["bob"] is bob
+    assert runtime.get("eve") is eve
+    assert runtime.get("joe") is None
+    assert runtime.sessions == (bob, eve)
+    with pytest.raises(ConfigError, match="did you mean 'bob'"):
+        runtime["bo"]
+    with pytest.raises(ConfigError, match="known are bob, eve, alice"):
+        runtime["zzz"]
+
+
+async def test_removing_stops_and_forgets(runtime: Runtime) -> None:
+    model = HeldModel()
+    bob = hire(runtime, model)
+    run = bob.submit("hello")
+    await model.arrived()
+    runtime.remove("bob")
+    assert runtime.sessions == ()
+    await settled(run)
+    assert run.status == "cancelled"
+    with pytest.raises(SessionClosed):
+        bob.submit("hello")
+    with pytest.raises(ConfigError, match="no agent named 'bob'"):
+        runtime.remove("bob")
+
+
+async def test_the_id_of_a_run_is_never_given_again(runtime: Runtime) -> None:
+    first = hire(runtime, SAY).submit("one")
+    await first
+    runtime.remove("bob")
+    second = hire(runtime, SAY).submit("two")
+    await second
+    assert (first.id, second.id) == ("bob#1", "bob#2")
+    assert [record.run for record in runtime.store.records(run="bob#2")] == ["bob#2"] * 4
+
+
+async def test_stopping_all_ends_everything_within_a_second(runtime: Runtime) -> None:
+    model = HeldModel()
+    runs = [hire(runtime, model, f"a{number}").submit("go") for number in range(50)]
+    for _ in runs:
+        await model.arrived()
+    start = time.monotonic()
+    await asyncio.to_thread(runtime.stop)
+    await settled(*runs)
+    assert time.monotonic() - start < 1
+    assert model.in_flight == 0
+    assert {session.state.label for session in runtime.sessions} == {"stopped"}
+
+
+# Observers
+
+
+async def test_observers_hear_all_sessions_in_the_order_of_each(runtime: Runtime) -> None:
+    heard = heard_by(runtime)
+    runs = [hire(runtime, EchoModel(), f"a{number}").submit(f"{turn}") for number in range(3) for turn in range(2)]
+    await settled(*runs)
+    assert [record.seq for record in heard] == list(range(1, len(heard) + 1))
+    for run in runs:
+        assert [one for one in heard if one.run == run.id and one in run.events] == run.events
+
+
+async def test_an_observer_can_be_taken_off(runtime: Runtime) -> None:
+    heard: list[Record] = []
+    drop = runtime.observe(heard.append)
+    bob = hire(runtime, SAY)
+    await bob.submit("one")
+    count = len(heard)
+    drop()
+    drop()
+    await bob.submit("two")
+    assert len(heard) == count
+
+
+async def test_an_observer_may_give_work(runtime: Runtime) -> None:
+    """From within the notification: a chain of agents without a tool."""
+    bob, eve = hire(runtime, SAY), hire(runtime, SAY, "eve")
+
+    def chain(record: Record) -> None:
+        if isinstance(record.event, RunFinished) and record.agent == "bob":
+            eve.submit(["checked: ", bob.runs[-1]])
+
+    runtime.observe(chain)
+    await bob.submit("hello")
+    assert await eve.runs[-1] == "checked: hello!!"
+
+
+# Config
+
+
+async def test_layers_of_config(complaints: list[str]) -> None:
+    environ: dict[str, str] = {}
+    async with Runtime(environ=environ, config={"temperature": 1.0}) as runtime:
+        agent = Agent(name="bob", config=AIConfig(max_tokens=5, temperature=0.2))
+        assert runtime.resolve().model == "offline/echo"
+        environ["OPENAI_API_KEY"] = "k"
+        assert runtime.resolve(agent) == AIConfig(
+            model="openai/gpt-4o-mini", max_tokens=5, temperature=1.0, timeout_s=600.0, token_timeout_s=120.0, retries=2
+        )
+        environ["WHISPER_MODEL"] = "groq/x"
+        assert runtime.resolve(agent).model == "groq/x"
+        agent = Agent(name="bob", config=AIConfig(model="mistral/y"))
+        assert runtime.resolve(agent).model == "mistral/y"
+        runtime.configure("openai/z")
+        assert runtime.resolve(agent).model == "openai/z"
+        assert runtime.resolve(agent).temperature is None
+        call = AIConfig(model="gemini/v", timeout_s=3.0)
+        assert runtime.resolve(agent, call).model == "gemini/v"
+        assert runtime.resolve(agent, call).timeout_s == 3.0
+
+
+async def test_configuring_adds_values_or_replaces_all(runtime: Runtime) -> None:
+    runtime.configure(temperature=0.5)
+    runtime.configure(max_tokens=7)
+    assert (runtime.resolve().temperature, runtime.resolve().max_tokens) == (0.5, 7)
+    runtime.configure({"max_tokens": 8}, timeout_s=2.0)
+    assert (runtime.resolve().temperature, runtime.resolve().max_tokens, runtime.resolve().timeout_s) == (None, 8, 2.0)
+    runtime.configure(offline="offline/other")
+    assert (runtime.resolve().model, runtime.resolve().max_tokens) == ("offline/other", 8)
+    runtime.configure(AIConfig())
+    assert (runtime.resolve().model, runtime.resolve().max_tokens) == ("offline/other", None)
+
+
+async def test_a_bad_config_changes_nothing(runtime: Runtime) -> None:
+    before = runtime.resolve()
+    for bad in ({"offline": "nonsense", "max_tokens": 1}, {"offline": "offline/x", "max_tokens": 0}):
+        with pytest.raises(ConfigError):
+            runtime.configure(**bad)  # type: ignore[arg-type]
+    assert runtime.resolve() == before
+
+
+async def test_configuring_holds_from_the_next_run_on(runtime: Runtime) -> None:
+    model = HeldModel()
+    runtime.models["offline/held"] = model
+    bob = runtime.create(Agent(name="bob"))
+    runtime.configure("offline/held")
+    run, following = bob.submit("one"), bob.submit("two")
+    call = await model.arrived()
+    runtime.configure("offline/echo")
+    call.release()
+    assert await run == "partial and done"
+    assert (await following).startswith("You said: two")
+    assert (run.model, following.model) == ("offline/held", "offline/echo")
+
+
+async def test_a_bad_word_in_the_environment_harms_only_who_needs_it(complaints: list[str]) -> None:
+    async with Runtime(environ={"WHISPER_MODEL": "nonsense"}) as runtime:
+        assert runtime.resolve(call=AIConfig(model="offline/echo")).model == "offline/echo"
+        with pytest.raises(ConfigError, match="'nonsense'"):
+            runtime.resolve()
+
+
+def test_a_runtime_needs_a_running_loop() -> None:
+    with pytest.raises(ConfigError, match="a Runtime lives on a running loop"):
+        Runtime()
+
+
+@pytest.mark.parametrize(
+    "options", [{"max_concurrent_calls": 0}, {"config": "nonsense"}, {"offline": "nonsense"}, {"config": 5}]
+)
+async def test_a_runtime_that_cannot_be(options: dict[str, object]) -> None:
+    with pytest.raises(ConfigError):
+        Runtime(**options)  # type: ignore[arg-type]
+
+
+# Closing
+
+
+class Ledger(MemoryStore):
+    """Notes that it was closed, and refuses records after that."""
+
+    closed = 0
+
+    async def append(self, record: Record) -> None:
+        assert not self.closed
+        await super().append(record)
+
+    async def aclose(self) -> None:
+        self.closed += 1
+
+
+async def test_closing_leaves_no_task_and_settles_every_run(complaints: list[str]) -> None:
+    store = Ledger()
+    async with Runtime(environ={}, store=store) as runtime:
+        model = HeldModel()
+        runs = [hire(runtime, model, f"a{number}").submit("go") for number in range(20) for _ in range(3)]
+        for _ in range(20):
+            await model.arrived()
+        runs.append(runtime["a1"].submit("late"))
+        echo = runtime.create(Agent(name="echo"))
+        await echo.submit("hello")
+    assert {run.status for run in runs} == {"cancelled"}
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert (model.in_flight, store.closed) == (0, 1)
+    with pytest.raises(SessionClosed):
+        runtime["a1"].submit("too late")
+    await runtime.aclose()
+
+
+async def test_closing_an_unused_runtime(complaints: list[str]) -> None:
+    await Runtime(environ={}).aclose()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda old: old.submit("hello"),
+        lambda old: old.reset(),
+        lambda old: old.revise(Agent(name="bob", system_prompt="another")),
+        lambda old: old.pause(),
+        lambda old: old.resume(),
+        lambda old: old.configure(temperature=1),
+    ],
+)
+async def test_the_handle_of_who_was_removed_changes_nothing_and_says_so(
+    runtime: Runtime, change: Callable[[Session], object]
+) -> None:
+    old = hire(runtime, SAY)
+    await old.submit("hello")
+    runtime.remove("bob")
+    new = hire(runtime, SAY)
+    heard, before = heard_by(runtime), (old.agent, old.configured, old.revision, old.history)
+    with pytest.raises(SessionClosed, match=r"bob was removed; make it anew \(`%agent new bob`\), or, .* rt\['bob'\]"):
+        change(old)
+    assert (old.agent, old.configured, old.revision, old.history) == before
+    await new.submit("again")
+    assert {record.run for record in heard if record.agent == "bob"} - {None} == {"bob#2"}
+    assert not {"HistoryReset", "AgentRevised"} & set(kinds_of(heard))
+
+
+async def test_closing_waits_for_removed_sessions_too(complaints: list[str]) -> None:
+    ended: list[bool] = []
+
+    async def stubborn(request: Request) -> AsyncGenerator[Delta, None]:
+        try:
+            yield TextDelta("partial")
+            started.set()
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0.02)  # a connection that takes its time to close
+            ended.append(True)
+
+    started = asyncio.Event()
+    async with Runtime(environ={}) as runtime:
+        hire(runtime, FunctionModel(stubborn)).submit("hello")
+        await started.wait()
+        runtime.remove("bob")
+    assert ended == [True]
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_tool_that_ignores_cancellation_is_named_and_left_behind(complaints: list[str]) -> None:
+    go, calls = asyncio.Event(), list[str]()
+
+    async def stubborn() -> str:
+        while not go.is_set():
+            try:
+                await go.wait()
+            except asyncio.CancelledError:
+                calls.append("ignored")
+        return "too late"
+
+    store, model = Ledger(), ScriptedModel(TALK)
+    runtime = Runtime(environ={}, store=store)
+    run = hire(runtime, model, tools=(stubborn,)).submit("use stubborn")
+    queued = runtime["bob"].submit("next")
+    eve = hire(runtime, EchoModel(), "eve")
+    await told(runtime, ToolStarted)
+    await asyncio.sleep(0)
+    start = time.monotonic()
+    with pytest.warns(RuntimeWarning, match="bob did not end within 1 s of being cancelled") as warned:
+        await runtime.aclose()
+    assert 0.9 < time.monotonic() - start < 2
+    assert len(warned) == 1
+    assert "ignored" in calls
+    assert (run.status, queued.status, eve.state.label) == ("cancelled", "cancelled", "stopped")
+    assert store.closed == 1
+    go.set()
+    await quiet()
+    assert len(model.requests) == 1
+    gc.collect()  # would tell of exceptions that nobody retrieved
+
+
+async def test_a_store_that_hangs_does_not_keep_closing_from_its_end(complaints: list[str]) -> None:
+    store = HeldStore(RunQueued)
+    runtime = Runtime(environ={}, store=store)
+    run = hire(runtime, SAY).submit("hello")
+    await store.arrived.wait()
+    with pytest.warns(RuntimeWarning, match="bob did not end within 1 s"):
+        await runtime.aclose()
+    assert run.status == "cancelled"
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+def test_a_script_that_forgets_to_close(caplog: pytest.LogCaptureFixture) -> None:
+    """asyncio.run cancels what is left: every run that was at work, or waited for one that was, has a fate."""
+
+    async def script() -> list[object]:
+        runtime, model = Runtime(environ={}), HeldModel()
+        bob, eve = hire(runtime, model), hire(runtime, SAY, "eve")
+        ann, joe = hire(runtime, SAY, "ann"), hire(runtime, SAY, "joe")
+        first = bob.submit("hello")
+        chain = [first, bob.submit("more"), eve.submit([first])]
+        for session in (ann, joe, ann):
+            chain.append(session.submit([chain[-1], "?"]))
+        await model.arrived()
+        return [runtime, *chain]
+
+    with caplog.at_level(logging.DEBUG, "asyncio"):
+        _, *runs = asyncio.run(script())
+        gc.collect()
+    assert [run.done for run in runs] == [True] * len(runs)  # type: ignore[attr-defined]
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+async def test_nobody_is_told_of_exceptions_that_were_never_retrieved(
+    runtime: Runtime, complaints: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody awaits these runs: they fail and are cancelled in silence."""
+    bob = hire(runtime, ScriptedModel([Rule(match="bad", error="no luck"), *TALK]), tools=(fails,))
+    for _ in range(20):
+        bob.submit("bad")
+        bob.submit("use fails").cancel()
+        bob.submit("use fails", timeout_s=0.001)
+        await settled(*bob.unfinished)
+    await quiet()
+    del bob
+    gc.collect()
+    await asyncio.sleep(0)
+    assert complaints == []
+    assert caplog.records == []
+
+
+async def fails() -> None:
+    raise ZeroDivisionError
+
+
+async def test_many_agents_at_once(runtime: Runtime) -> None:
+    start = time.monotonic()
+    sessions = [hire(runtime, EchoModel(), f"a{number}") for number in range(300)]
+    runs = [session.submit("hello") for session in sessions]
+    await settled(*runs)
+    assert {run.status for run in runs} == {"succeeded"}
+    await quiet()
+    assert time.monotonic() - start < 5
+
+
+async def test_a_loop_in_a_thread_is_a_home_like_any_other() -> None:
+    """Nothing assumes which thread the loop runs in: work is given, followed and cancelled from this one."""
+    loop, model = asyncio.new_event_loop(), HeldModel()
+    made: list[Session] = []
+
+    async def live() -> Runtime:
+        runtime = Runtime(environ={})
+        made.extend([hire(runtime, SAY), hire(runtime, model, "eve")])
+        return runtime
+
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        runtime = asyncio.run_coroutine_threadsafe(live(), loop).result(5)
+        bob, eve = made
+        assert await asyncio.to_thread(bob.submit("hello").result, 5) == "hello!"
+        assert await bob.submit("again") == "again!"
+        run = eve.submit("hello")
+        asyncio.run_coroutine_threadsafe(model.arrived(), loop).result(5)
+        run.cancel()
+        records = [record async for record in run.stream()]
+        assert records[-1].event == RunFinished("cancelled")
+        asyncio.run_coroutine_threadsafe(runtime.aclose(), loop).result(5)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+def test_a_script_in_one_piece() -> None:
+    """What the README says, in an interpreter of its own, with warnings as errors."""
+    script = """
+import asyncio
+import whisper_nb as wnb
+
+async def main():
+    async with wnb.Runtime(environ={}) as rt:
+        bob = rt.create(wnb.Agent(name="bob"))
+        first = bob.submit("hello", priority="high")
+        print((await bob.submit(["again: ", first])).split(chr(10))[0])
+
+asyncio.run(main())
+"""
+    done = subprocess.run([sys.executable, "-W", "error", "-X", "dev", "-c", script], capture_output=True, text=True)
+    slow = "Executing <"  # what asyncio says of a step that took long, on a machine that does much else
+    assert [line for line in done.stderr.splitlines() if not line.startswith(slow)] == []
+    assert done.stdout == "You said: again: You said: hello\n"
+
+
+async def test_a_failing_run_does_not_end_the_block_of_its_runtime() -> None:
+    with pytest.raises(RunFailed):
+        async with Runtime(environ={}) as runtime:
+            await hire(runtime, ScriptedModel([Rule(error="no")])).submit("hello")
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_silent_model(runtime: Runtime) -> None:
+    async def silent(request: Request) -> AsyncGenerator[Delta, None]:
+        yield Finish("stop")
+
+    heard = heard_by(runtime)
+    assert await hire(runtime, FunctionModel(silent)).submit("hello") == ""
+    assert kinds_of(heard) == ["RunQueued", "RunStarted", "ModelReplied", "RunFinished"]
+
+
+async def test_a_closed_runtime_makes_no_sessions() -> None:
+    async with Runtime(environ={}) as runtime:
+        runtime.create(Agent(name="bob"))
+    with pytest.raises(SessionClosed, match="closed; make a new one"):
+        runtime.create(Agent(name="bob"))

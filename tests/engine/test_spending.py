@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from support.doubles import FunctionModel, HeldModel, hire, quiet, settled
+from whisper_nb import Agent, Rule, Run, Runtime, ScriptedModel, Session
+from whisper_nb.core.bills import Bill
+from whisper_nb.core.errors import SessionClosed, SessionError
+from whisper_nb.core.messages import Delta, Finish, Spent, TextDelta, Usage
+from whisper_nb.engine.spending import spent_on
+from whisper_nb.models.model import Request
+
+USAGE = Usage(10, 5)
+COSTS = st.none() | st.integers(0, 5).map(float)
+USAGES = st.none() | st.builds(Usage, st.integers(0, 9), st.integers(0, 9))
+RUNS = st.lists(st.tuples(USAGES, COSTS))
+
+
+def priced(cost: float | None, usage: Usage | None = USAGE) -> FunctionModel:
+    """A model whose every call costs so much."""
+
+    async def stream(request: Request) -> AsyncGenerator[Delta, None]:
+        yield TextDelta("ok")
+        yield Finish("stop", usage, cost)
+
+    return FunctionModel(stream)
+
+
+def at(runtime: Runtime, name: str, model: FunctionModel) -> Session:
+    """An agent that is not on an offline model, whose runs would cost nothing."""
+    runtime.models[f"openai/{name}"] = model
+    return runtime.create(Agent(name=name, config=f"openai/{name}"))
+
+
+def total(runs: list[tuple[Usage | None, float | None]]) -> Spent:
+    spent = Spent()
+    for usage, cost in runs:
+        spent = spent.plus(usage, cost)
+    return spent
+
+
+@given(RUNS, RUNS)
+def test_a_sum_is_that_of_its_parts_and_never_less(
+    some: list[tuple[Usage | None, float | None]], more: list[tuple[Usage | None, float | None]]
+) -> None:
+    spent = total([*some, *more])
+    assert total(some) + total(more) == spent
+    assert spent.runs == len(some) + len(more)
+    costs = [cost for _, cost in (*some, *more)]
+    assert spent.cost == (None if None in costs else sum(cost or 0.0 for cost in costs))
+    assert spent.known == sum(cost or 0.0 for cost in costs)
+    assert spent.unpriced == costs.count(None)
+
+
+async def test_a_run_a_session_and_a_runtime_know_what_was_spent(runtime: Runtime) -> None:
+    bob, amy = at(runtime, "bob", priced(0.25)), at(runtime, "amy", priced(None))
+    free = hire(runtime, ScriptedModel([Rule(reply="ok")]), "eve")
+    runs = [bob.submit("1"), bob.submit("2"), amy.submit("3"), free.submit("4")]
+    await settled(*runs)
+    assert spent_on(runs[0]) == Spent(1, Usage(10, 5), 0.25)
+    assert bob.spent == Spent(2, Usage(20, 10), 0.5)
+    assert (free.spent.cost, amy.spent.cost) == (0.0, None)
+    assert runtime.spent_by_agent() == {"bob": bob.spent, "amy": amy.spent, "eve": free.spent}
+    assert runtime.spent == Spent(4, Usage(30, 15) + free.spent.usage, 0.5, unpriced=1)
+    assert runtime.spent.cost is None
+
+
+async def test_who_has_spent_nothing_is_there_with_nothing(runtime: Runtime) -> None:
+    at(runtime, "bob", priced(0.25))
+    assert runtime.spent_by_agent() == {"bob": Spent()}
+    assert runtime.spent == Spent()
+
+
+async def test_a_run_at_work_is_in_the_sum_with_what_is_known_of_it(runtime: Runtime) -> None:
+    model = HeldModel()
+    bob = at(runtime, "bob", model)
+    whole, going = bob.submit("1"), bob.submit("2")
+    (await model.arrived()).release()
+    await whole
+    call = await model.arrived()
+    assert bob.spent == Spent(1, Usage(1, 2), 0.5)
+    assert runtime.spent == Spent(1, Usage(1, 2), 0.5, unpriced=1, uncounted=1, at_work=1)
+    call.release()
+    await going
+    assert runtime.spent == Spent(2, Usage(2, 4), 1.0)
+
+
+async def test_what_never_began_cost_nothing(runtime: Runtime) -> None:
+    bob = at(runtime, "bob", priced(0.25))
+    bob.pause()
+    run = bob.submit("1")
+    run.cancel()
+    await settled(run)
+    assert spent_on(run) == Spent(1) == runtime.spent
+
+
+async def test_what_a_removed_agent_spent_is_not_forgotten(runtime: Runtime) -> None:
+    bob = at(runtime, "bob", priced(0.25))
+    await bob.submit("1")
+    runtime.remove("bob")
+    await quiet()
+    del bob
+    assert runtime.spent_by_agent() == {"bob": Spent(1, Usage(10, 5), 0.25)}
+
+    again = at(runtime, "bob", priced(0.5))
+    await again.submit("2")
+    assert again.spent == Spent(1, Usage(10, 5), 0.5)
+    assert runtime.spent_by_agent() == {"bob": Spent(2, Usage(20, 10), 0.75)}
+
+
+async def test_the_last_runs_of_a_removed_agent_are_counted_when_they_end_and_once(runtime: Runtime) -> None:
+    model = HeldModel()
+    bob = at(runtime, "bob", model)
+    whole, going, queued = (bob.submit(text) for text in "123")
+    (await model.arrived()).release()
+    await whole
+    await model.arrived()
+    runtime.remove("bob")
+    assert runtime.spent == Spent(1, Usage(1, 2), 0.5, unpriced=1, uncounted=1, at_work=1)
+    await settled(going, queued)
+    await quiet()
+    assert runtime.spent == Spent(3, Usage(1, 2), 0.5, unpriced=1, uncounted=1)
+    assert runtime.spent == bob.spent
+
+
+def test_what_was_lost_is_not_forgotten_by_what_is_paid_after_it() -> None:
+    bill = Bill()
+    bill.open()
+    bill.open()  # the first broke off
+    bill.pay(USAGE, 0.25)
+    assert (bill.usage, bill.cost) == (None, None)
+
+
+async def test_who_was_removed_is_so_for_good(runtime: Runtime) -> None:
+    """Nobody would count what it spends."""
+    bob = at(runtime, "bob", priced(0.25))
+    runtime.remove("bob")
+    with pytest.raises(SessionError, match="removed"):
+        bob.resume()
+    with pytest.raises(SessionClosed, match="bob was removed; make it anew"):
+        bob.submit("1")
+    assert repr(bob) == "<Session bob removed, 0 queued>"
+    assert await at(runtime, "bob", priced(0.25)).submit("1")
+
+
+@pytest.mark.parametrize("ended", [True, False])
+async def test_a_run_of_a_fork_is_the_forks(runtime: Runtime, ended: bool) -> None:
+    bob = at(runtime, "bob", priced(0.25))
+    run: Run = bob.submit("1")
+    if ended:
+        await run
+    fork = bob.fork("amy")
+    await settled(run, fork.submit("2"))
+    assert {name: spent.known for name, spent in runtime.spent_by_agent().items()} == {"bob": 0.25, "amy": 0.25}

@@ -1,0 +1,434 @@
+"""Real LiteLLM over a real socket: what it alone does. What every way to a model does is in test_model_contract and test_faults."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import sys
+import traceback
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.doubles import told
+from support.pictures import PNG
+from support.provider import (
+    CUT,
+    DONE,
+    Answer,
+    Provider,
+    Refusal,
+    Reply,
+    Request,
+    call,
+    chunk,
+    finish,
+    says,
+    text,
+    usage,
+)
+from whisper_nb import Agent, AIConfig, ConfigError, ModelError, RunFailed, Runtime, Session
+from whisper_nb.config.keys import Keys
+from whisper_nb.core.events import TextStreamed
+from whisper_nb.core.messages import IMAGE_TOKENS, AssistantMessage, Finish, Image, TextDelta, ToolCall, UserMessage
+from whisper_nb.models.lite import LiteLLMModel, count_tokens
+from whisper_nb.models.model import Request as ModelRequest
+
+KEY = "sk-this-is-a-secret-0123456789"
+#: The ways that litellm goes: through the SDK of OpenAI, through its own client, and that with a handler of the provider.
+ROUTES = ["openai/test-model", "hosted_vllm/test-model", "openrouter/test/model"]
+
+
+@pytest.fixture
+async def provider(complaints: list[str], monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Provider]:
+    for name in (
+        "OPENAI_API_KEY",
+        "OPENROUTER_API_KEY",
+        "HOSTED_VLLM_API_KEY",
+        "ANTHROPIC_API_KEY",
+        "GEMINI_API_KEY",
+        "AZURE_API_KEY",
+    ):
+        monkeypatch.setenv(name, KEY)
+    async with Provider() as provider:
+        yield provider
+
+
+@pytest.fixture
+async def rt(provider: Provider) -> AsyncIterator[Runtime]:
+    async with Runtime() as rt:
+        yield rt
+
+
+def hire(rt: Runtime, provider: Provider, model: str = ROUTES[0], name: str = "bob", **fields: Any) -> Session:
+    given = {"transport": "litellm", "retries": 0, **fields.pop("config", {})}
+    config = AIConfig(model=model, api_base=provider.url, **given)
+    return rt.create(Agent(name=name, config=config, **fields))
+
+
+async def failure(bob: Session, **options: Any) -> tuple[ModelError, str]:
+    """What a run fails with, and the text that it keeps."""
+    run = bob.submit("Hi", **options)
+    with pytest.raises(RunFailed):
+        await run
+    assert isinstance(run.error, ModelError)
+    return run.error, run.text
+
+
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and all that it came from, shown in a traceback or not."""
+    seen: list[BaseException] = []
+    queue = [error]
+    while queue:
+        if (one := queue.pop()) is not None and one not in seen:
+            seen.append(one)
+            queue += [one.__cause__, one.__context__]
+    yield from seen
+
+
+def everything_told_by(error: BaseException) -> str:
+    """Every word that a traceback of any kind could show, the values of all variables included."""
+    words: list[str] = []
+    for one in chain(error):
+        told = traceback.TracebackException.from_exception(one, capture_locals=True)
+        words += [repr(one), str(one.args), *told.format()]
+    return "\n".join(words)
+
+
+# What is sent and what comes
+
+
+@pytest.mark.parametrize("model", ROUTES)
+async def test_tools_are_called_and_answered(rt: Runtime, provider: Provider, model: str) -> None:
+    def add(a: int, b: int) -> int:
+        """Add two numbers."""
+        return a + b
+
+    provider.answers.append(
+        [*call(0, "add", '{"a": 1', ', "b": 2}'), *call(1, "add", '{"a": 3, "b": 4}'), finish("tool_calls"), DONE]
+    )
+    provider.answers.append(says("3 and 7"))
+
+    assert await hire(rt, provider, model, tools=(add,)).submit("Add") == "3 and 7"
+
+    first, second = provider.requests
+    [tool] = first.body["tools"]
+    assert tool["function"]["name"] == "add"
+    assert tool["function"]["description"] == "Add two numbers."
+    assert set(tool["function"]["parameters"]["properties"]) == {"a", "b"}
+    asked, *answers = second.body["messages"][2:]
+    assert [json.loads(one["function"]["arguments"]) for one in asked["tool_calls"]] == [
+        {"a": 1, "b": 2},
+        {"a": 3, "b": 4},
+    ]
+    assert [(one["tool_call_id"], one["content"]) for one in answers] == [("call_0", "3"), ("call_1", "7")]
+
+
+@pytest.mark.parametrize(
+    ("model", "spent", "tokens", "cost"),
+    [
+        pytest.param("openrouter/test/model", [usage(7, 2, cost=0.25)], (7, 2), 0.25, id="told"),
+        pytest.param("openrouter/test/model", [usage(7, 2, cost=0)], (7, 2), 0.0, id="told to be free"),
+        pytest.param("openai/gpt-4o-mini", [usage(1000, 100)], (1000, 100), 0.00021, id="by the price map"),
+        pytest.param("openai/test-model", [usage(7, 2)], (7, 2), None, id="no known price"),
+        pytest.param("ollama_chat/test", [], None, None, id="nothing known"),
+        pytest.param("openai/gpt-4o-mini", [], None, None, id="tokens unknown"),
+    ],
+)
+async def test_usage_and_cost_are_the_providers_or_unknown(
+    rt: Runtime, provider: Provider, model: str, spent: list[Any], tokens: tuple[int, int] | None, cost: float | None
+) -> None:
+    provider.answers.append([*text("Hello"), finish(), *spent, DONE])
+    if model.startswith("ollama"):
+        lines = [{"model": "test", "message": {"role": "assistant", "content": "Hello"}, "done": False}, {"model": "test", "message": {"content": ""}, "done": True, "done_reason": "stop"}]  # fmt: skip
+        provider.answers[0] = [json.dumps(line).encode() + b"\n" for line in lines]
+    run = hire(rt, provider, model).submit("Hi")
+
+    assert await run == "Hello"
+    assert (run.usage and (run.usage.input_tokens, run.usage.output_tokens)) == tokens
+    assert run.cost == (None if cost is None else pytest.approx(cost))
+
+
+async def test_chunks_without_choices_say_nothing(rt: Runtime, provider: Provider) -> None:
+    provider.answers.append([b": comment\n\n", chunk(prompt_filter_results=[]), *says("Hello")])
+    assert await hire(rt, provider).submit("Hi") == "Hello"
+
+
+async def test_providers_with_a_format_of_their_own(rt: Runtime, provider: Provider) -> None:
+    def event(kind: str, **fields: Any) -> bytes:
+        return f"event: {kind}\ndata: {json.dumps({'type': kind, **fields})}\n\n".encode()
+
+    start = {"id": "1", "role": "assistant", "content": [], "model": "m", "usage": {"input_tokens": 25, "output_tokens": 1}}  # fmt: skip
+    anthropic = [
+        event("message_start", message=start),
+        event("content_block_delta", index=0, delta={"type": "text_delta", "text": "Hello"}),
+        event("message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": 15}),
+        event("message_stop"),
+    ]
+    said = {"content": {"parts": [{"text": "Hello"}]}, "finishReason": "STOP"}
+    gemini = [b"data: " + json.dumps({"candidates": [said], "usageMetadata": {"promptTokenCount": 25, "candidatesTokenCount": 15}}).encode() + b"\r\n\r\n"]  # fmt: skip
+    completion = [
+        chunk() | {"choices": [{"index": 0, "text": "Hello", "finish_reason": None}]},
+        chunk() | {"choices": [{"index": 0, "text": "", "finish_reason": "stop"}]},
+        usage(25, 15),
+        DONE,
+    ]
+    for model, answer in [
+        ("anthropic/claude-haiku-4-5", anthropic),
+        ("gemini/gemini-2.5-flash", gemini),
+        ("text-completion-openai/test", completion),
+        ("azure_text/test", completion),
+    ]:
+        provider.answers.append(answer)
+        run = hire(rt, provider, model, model.partition("/")[0]).submit("Hi")
+        assert await run == "Hello"
+        assert run.usage is not None
+        assert (run.usage.input_tokens, run.usage.output_tokens) == (25, 15)
+
+
+# Replies that are not whole
+
+
+@pytest.mark.parametrize("end", [[], [DONE], [usage(1, 1), DONE], [CUT]], ids=["end", "done", "usage", "cut"])
+async def test_a_text_completion_that_is_truncated_fails(rt: Runtime, provider: Provider, end: list[Any]) -> None:
+    provider.answers.append([chunk() | {"choices": [{"index": 0, "text": "Hel"}]}, *end])
+    bob = hire(rt, provider, "azure_text/test")
+
+    error, kept = await failure(bob)
+    assert error.retryable
+    assert kept == "Hel"
+    assert bob.history == ()
+
+
+async def test_text_that_litellm_takes_for_the_end_is_not_lost_in_silence(rt: Runtime, provider: Provider) -> None:
+    provider.answers.extend([says("It ends in ", "[DONE]", ".")] * 2)
+    assert await hire(rt, provider, "openai/test-model").submit("Hi") == "It ends in [DONE]."
+    error, _ = await failure(hire(rt, provider, "openrouter/test/model", "amy"))
+    assert "[DONE]" in str(error)
+
+
+async def test_frames_of_bytes_are_left_to_who_can_read_them(provider: Provider) -> None:
+    from whisper_nb.models.guard import GuardedClient
+
+    kind = {"Content-Type": "application/vnd.amazon.eventstream"}
+    provider.answers.extend([Reply([b"\0\0\0\x10", bytes(range(12))], headers=kind), Reply(says("Hi"), headers=kind)])
+    client = GuardedClient(5.0)
+    assert (await client.post(provider.url, json={"messages": []})).content == b"\0\0\0\x10" + bytes(range(12))
+    with pytest.raises(ValueError, match="it is not application"):
+        await client.post(provider.url, json={"messages": []})
+    await client.close()
+
+
+# Keys and providers
+
+
+async def test_the_key_is_read_at_each_call(rt: Runtime, provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    bob = hire(rt, provider, config={"api_key": "os.environ/MY_KEY"})
+    run = bob.submit("Hi")
+    with pytest.raises(RunFailed, match="MY_KEY"):
+        await run
+    assert isinstance(run.error, ConfigError)
+    assert provider.requests == []
+
+    for key in ("sk-first", "sk-second"):
+        monkeypatch.setenv("MY_KEY", f" {key}\n")
+        await bob.submit("Hi")
+    assert [request.key for request in provider.requests] == ["sk-first", "sk-second"]
+
+
+async def test_a_server_of_ones_own_needs_no_key(
+    rt: Runtime, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, model in enumerate(ROUTES):
+        monkeypatch.delenv(f"{model.partition('/')[0].upper()}_API_KEY")
+        assert await hire(rt, provider, model, f"bob{number}").submit("Hi") == "Hello world"
+
+
+@pytest.mark.parametrize(
+    ("model", "says"), [("nonsense/x", "knows no provider 'nonsense'"), ("cerebras/x", "CEREBRAS_API_KEY")]
+)
+async def test_what_only_litellm_knows_is_checked_before_anything_is_sent(
+    rt: Runtime, model: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CEREBRAS_API_KEY", raising=False)
+    run = rt.create(Agent(name="bob", config=AIConfig(model=model))).submit("Hi")
+    with pytest.raises(RunFailed, match=says):
+        await run
+    assert isinstance(run.error, ConfigError)
+
+
+async def test_tokens_are_estimated_until_litellm_is_there(provider: Provider) -> None:
+    model = LiteLLMModel(AIConfig(model="openai/gpt-4o-mini", api_base=provider.url), Keys({}))
+    prompt = [UserMessage("one two three four")]
+    assert model.context_tokens is None
+    assert 0 < model.count_tokens(prompt) < 40
+    assert model.count_tokens([UserMessage("", (Image("image/png", "A" * 100_000),))]) < 40 + IMAGE_TOKENS
+
+    async with aclosing(model.stream(ModelRequest(prompt, [], AIConfig()))) as deltas:
+        assert [type(delta) async for delta in deltas] == [TextDelta, TextDelta, Finish]
+    assert model.context_tokens == 128_000
+    assert model.count_tokens(prompt) == 11
+    seen = UserMessage(prompt[0].text, (Image("image/png", "A" * 100_000),))
+    assert model.count_tokens([seen]) == 11 + IMAGE_TOKENS
+    await model.aclose()
+
+
+@pytest.mark.parametrize(
+    "thoughts",
+    [
+        {"thinking_blocks": [{"type": "thinking", "thinking": "hm " * 1_000, "signature": "s"}]},
+        {"reasoning_details": [{"type": "reasoning.encrypted", "data": "QUJD" * 1_000}]},
+        {"reasoning_content": "hm " * 1_000},
+    ],
+    ids=lambda one: next(iter(one)),
+)
+def test_what_a_model_thought_is_counted(thoughts: dict[str, Any]) -> None:
+    said = AssistantMessage("", (ToolCall("1", "add", "{}"),), thoughts)
+    assert count_tokens("openai/gpt-4o-mini", [said]) > 1_000 > 50 > count_tokens("openai/gpt-4o-mini", [replace(said, reasoning=None)])  # fmt: skip
+
+
+@pytest.mark.parametrize("model", ROUTES)
+async def test_an_image_goes_to_the_provider_as_a_part_of_the_message(
+    rt: Runtime, provider: Provider, model: str
+) -> None:
+    await hire(rt, provider, model).submit(["what is this?", PNG])
+    (request,) = provider.requests
+    text, image = request.body["messages"][-1]["content"]
+    assert text == {"type": "text", "text": "what is this? ⟨image 1⟩"}
+    assert image["image_url"]["url"] == f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
+
+
+@pytest.mark.parametrize("model", ROUTES)
+async def test_a_refusal_that_quotes_the_image_does_not_show_it(rt: Runtime, provider: Provider, model: str) -> None:
+    url = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
+    provider.answers.append(Refusal(400, f"this model cannot see {url} at all"))
+    run = hire(rt, provider, model, config={"retries": 0}).submit(["what is this?", PNG])
+    with pytest.raises(RunFailed, match=r"this model cannot see \[an image\] at all"):
+        await run
+
+
+# Leaving early, and many at once
+
+
+async def test_a_hundred_streams_at_once(rt: Runtime, provider: Provider) -> None:
+    all_here = asyncio.Event()
+
+    def answer(request: Request) -> Answer:
+        if len(provider.requests) == 100:
+            all_here.set()
+        return [all_here, *text("I am ", request.prompt), finish(), usage(1, 2), DONE]
+
+    provider.default = answer
+    runs = [hire(rt, provider, name=f"bob{n}").submit(str(n)) for n in range(100)]
+    assert await asyncio.gather(*(wait(run) for run in runs)) == [f"I am {n}" for n in range(100)]
+
+
+async def wait(run: Any) -> str:
+    return str(await run)
+
+
+async def test_closing_one_runtime_leaves_the_calls_of_another(rt: Runtime, provider: Provider) -> None:
+    more = asyncio.Event()
+    provider.answers.append([*text("Hel"), more, *says("lo")])
+    run = hire(rt, provider).submit("Hi")
+    await told(rt, TextStreamed, run=run)
+    async with Runtime() as other:
+        await hire(other, provider).submit("Hi")
+    more.set()
+    assert await run == "Hello"
+
+
+# In a process of its own
+
+MISSING_KEY = """
+import asyncio, sys
+from whisper_nb import Agent, AIConfig, ConfigError, Runtime, RunFailed
+
+async def main():
+    async with Runtime() as rt:
+        run = rt.create(Agent(name="bob", config=AIConfig(model="openai/gpt-4o-mini"))).submit("Hi")
+        try:
+            await run
+        except RunFailed as error:
+            print(type(run.error) is ConfigError, error, "litellm" in sys.modules)
+
+asyncio.run(main())
+"""
+
+CANCELLED_AT_ANY_MOMENT = """
+import asyncio, gc, sys
+from contextlib import suppress
+from whisper_nb import Agent, AIConfig, RunCancelled, Runtime
+
+async def main():
+    async with Runtime() as rt:
+        for model in ("openai/test-model", "hosted_vllm/test-model"):
+            bob = rt.create(Agent(name="bob", config=AIConfig(model=model, api_base=sys.argv[1])))
+            assert await bob.submit("Hi") == "Hello world"
+            for moment in range(60):
+                run = bob.submit("Hi")
+                for _ in range(moment):
+                    await asyncio.sleep(0)
+                run.cancel()
+                with suppress(RunCancelled):
+                    await run
+    del bob, run, rt
+    gc.collect()
+
+asyncio.run(main())
+gc.collect()
+"""
+
+STRANGERS_ADDRESS = """
+import asyncio, os, socket
+from whisper_nb import Agent, AIConfig, Runtime, RunFailed
+
+asked = []
+def getaddrinfo(host, *args, **kwargs):
+    asked.append(host)
+    raise OSError("no network here")
+socket.getaddrinfo = getaddrinfo
+
+async def main():
+    async with Runtime() as rt:
+        run = rt.create(Agent(name="bob", config=AIConfig(model="openai/gpt-4o-mini"))).submit("Hi")
+        try:
+            await run
+        except RunFailed:
+            print(set(asked), os.environ.get("OPENAI_API_BASE"))
+
+asyncio.run(main())
+"""
+
+
+async def python(script: str, *arguments: str, folder: Path, **variables: str) -> str:
+    """What a Python script says, on either channel."""
+    known = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-W", "always::ResourceWarning", "-W", "always::RuntimeWarning", "-c", script, *arguments,
+        cwd=folder, env={**known, **variables}, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    output, _ = await process.communicate()
+    return output.decode()
+
+
+async def test_a_missing_key_is_found_before_litellm_is_imported(tmp_path: Path) -> None:
+    said = await python(MISSING_KEY, folder=tmp_path)
+    assert said.startswith("True bob#1 failed: openai/gpt-4o-mini needs a key: set OPENAI_API_KEY")
+    assert said.endswith("False\n")
+
+
+async def test_calls_and_cancelled_calls_leave_no_noise(provider: Provider, tmp_path: Path) -> None:
+    assert await python(CANCELLED_AT_ANY_MOMENT, provider.url, folder=tmp_path, OPENAI_API_KEY=KEY) == ""
+
+
+async def test_an_env_file_in_the_folder_diverts_no_key(provider: Provider, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text(f"OPENAI_API_BASE={provider.url}\n")
+    assert await python(STRANGERS_ADDRESS, folder=tmp_path, OPENAI_API_KEY=KEY) == "{'api.openai.com'} None\n"
+    assert provider.requests == []

@@ -1,0 +1,93 @@
+"""Prices without LiteLLM, held against LiteLLM's own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from whisper_nb.config.providers import PROVIDERS
+from whisper_nb.models.prices import entry, listed, listed_cost, price_list, told_cost
+
+SPENT: list[dict[str, Any]] = [
+    {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100},
+    {"prompt_tokens": 1000, "completion_tokens": 100, "prompt_tokens_details": {"cached_tokens": 800}},
+    {"prompt_tokens": 250_000, "completion_tokens": 100, "prompt_tokens_details": {"cached_tokens": 10_000}},
+    {"prompt_tokens": 300_000, "completion_tokens": 1_000},
+    {"prompt_tokens": 9, "completion_tokens": 50, "completion_tokens_details": {"reasoning_tokens": 40}},
+]
+ASK_LITELLM = """
+import json, sys
+import litellm
+models, spent = json.load(sys.stdin)
+print(json.dumps([
+    [sum(litellm.cost_per_token(model=model, usage_object=litellm.Usage(**one))) for one in spent] for model in models
+]))
+"""
+
+
+def test_costs_are_those_of_litellm() -> None:
+    """For each model of the price list whose provider is reached over the wire; LiteLLM's time-dependent prices aside."""
+    prices = price_list()
+    models = [
+        name if "/" in name else f"{listing['litellm_provider']}/{name}"
+        for name, listing in prices.items()
+        if (known := PROVIDERS.get(str(listing.get("litellm_provider")))) and known.wire is not None
+        if listing.get("mode") == "chat" and "off_peak_pricing" not in listing
+        if listed_cost(SPENT[0], listing) is not None
+    ]
+    assert len(models) > 100
+    # As whisper_nb/models/lite.py: nothing is fetched, and no .env is read.
+    environ = dict(os.environ) | {"LITELLM_MODE": "PRODUCTION", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    said = subprocess.run(
+        [sys.executable, "-c", ASK_LITELLM], input=json.dumps([models, SPENT]), env=environ, text=True,
+        capture_output=True, check=True,
+    )  # fmt: skip
+    theirs = json.loads(said.stdout.splitlines()[-1])
+    differing = {
+        model: (ours, costs)
+        for model, costs in zip(models, theirs, strict=True)
+        if (ours := [listed_cost(one, listed(model, prices)) for one in SPENT]) != pytest.approx(costs)
+    }
+    assert differing == {}
+
+
+@pytest.mark.parametrize(
+    "model", ["openai/gpt-4o-mini", "groq/openai/gpt-oss-20b", "deepseek/deepseek-chat", "openai/x", "groq/"]
+)
+def test_an_entry_read_alone_is_that_of_the_whole_list(model: str) -> None:
+    assert entry(model) == listed(model, json.loads(json.dumps(dict(price_list()))))
+
+
+@pytest.mark.parametrize("told", [True, "0.5", -1, float("nan"), float("inf"), None, {}, {"total_cost": "1"}])
+def test_a_figure_that_is_none_is_not_believed(told: Any) -> None:
+    assert told_cost({"cost": told}) is None
+
+
+def test_the_providers_own_figure() -> None:
+    assert told_cost({"cost": 0}) == 0.0
+    assert told_cost({"cost": {"total_cost": 0.25}}) == 0.25
+
+
+@pytest.mark.parametrize(
+    "spent",
+    [
+        {},
+        {"prompt_tokens": 5},
+        {"prompt_tokens": "5", "completion_tokens": 5},
+        {"prompt_tokens": 5, "completion_tokens": 5, "service_tier": "priority"},
+    ],
+)
+def test_what_does_not_say_enough_is_unknown(spent: dict[str, Any]) -> None:
+    assert listed_cost(spent, {"input_cost_per_token": 1.0, "output_cost_per_token": 1.0}) is None
+
+
+@pytest.mark.parametrize(
+    "listing", [{}, {"input_cost_per_token": 0, "output_cost_per_token": 0}, {"input_cost_per_token": 1.0}]
+)
+def test_a_price_that_is_not_listed_is_unknown(listing: dict[str, Any]) -> None:
+    assert listed_cost(SPENT[0], listing) is None

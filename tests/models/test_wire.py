@@ -1,0 +1,399 @@
+"""What is the wire's own: where calls go, in which words, over which connections, and that LiteLLM has no part in it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import tracemalloc
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+
+from support.provider import CUT, DONE, Provider, Refusal, Reply, chunk, finish, says, text, usage
+from whisper_nb import Agent, AIConfig, ConfigError, ModelError, RunFailed, Runtime
+from whisper_nb.config.keys import Keys
+from whisper_nb.config.providers import PROVIDERS
+from whisper_nb.core.errors import ContentFiltered, LengthExceeded
+from whisper_nb.core.events import HistoryTrimmed
+from whisper_nb.core.messages import TextDelta, Usage, UserMessage
+from whisper_nb.models.connections import Connections
+from whisper_nb.models.model import Models, Request
+from whisper_nb.models.offload import Offloaded
+from whisper_nb.models.wire import OpenAIWireModel
+
+KEYS = {"OPENAI_API_KEY": "sk-of-openai-0123456789", "MISTRAL_API_KEY": "sk-of-mistral-012345", "OPENROUTER_API_KEY": "sk-or-0123456789abc"}  # fmt: skip
+
+
+@pytest.fixture
+async def provider(complaints: list[str]) -> AsyncIterator[Provider]:
+    async with Provider() as provider:
+        yield provider
+
+
+@pytest.fixture
+async def rt(provider: Provider) -> AsyncIterator[Runtime]:
+    async with Runtime(environ=KEYS) as rt:
+        yield rt
+
+
+async def sent(rt: Runtime, provider: Provider, model: str, **config: Any) -> Any:
+    """The body that arrives for one run."""
+    config = {"api_base": provider.url, **config}
+    await rt.create(Agent(name="bob", config=AIConfig(model=model, **config))).submit("Hi")
+    return provider.requests[-1].body
+
+
+# Which way a model is reached
+
+
+@pytest.mark.parametrize("provider_name", [name for name, one in PROVIDERS.items() if name != "offline"])
+def test_providers_that_speak_the_format_are_reached_over_the_wire(provider_name: str) -> None:
+    models, config = Models(Keys({})), AIConfig(model=f"{provider_name}/x")
+    speaks = PROVIDERS[provider_name].wire is not None
+    assert isinstance(models.open(config), OpenAIWireModel if speaks else Offloaded)
+
+
+def test_the_other_way_can_be_said() -> None:
+    models = Models(Keys({}))
+    assert isinstance(models.open(AIConfig(model="openai/x", transport="litellm")), Offloaded)
+    assert isinstance(models.open(AIConfig(model="anthropic/x", transport="wire")), OpenAIWireModel)
+
+
+def test_one_model_for_each_place_and_one_for_all_parameters() -> None:
+    models = Models(Keys({}))
+    first = models.open(AIConfig(model="openai/x", temperature=0.1))
+    assert models.open(AIConfig(model="openai/x", temperature=0.9)) is first
+    assert models.open(AIConfig(model="openai/x", api_base="http://localhost:1/v1")) is not first
+
+
+CALL = """
+import asyncio, sys
+from whisper_nb import Agent, AIConfig, Runtime
+
+async def main():
+    async with Runtime() as rt:
+        bob = rt.create(Agent(name="bob", config=AIConfig(model="openai/gpt-4o-mini", api_base=sys.argv[1])))
+        print(await bob.submit("Hi"), bob.runs[-1].cost)
+    print([name for name in ("litellm", "httpx", "openai", "tiktoken") if name in sys.modules])
+
+asyncio.run(main())
+"""
+
+
+async def test_a_call_with_its_cost_needs_no_litellm(provider: Provider) -> None:
+    provider.answers.append([*text("Hello"), finish(), usage(1000, 100), DONE])
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-W", "error", "-c", CALL, provider.url, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        env={**os.environ, "OPENAI_API_KEY": "none"},
+    )  # fmt: skip
+    output, _ = await process.communicate()
+    assert output.decode().splitlines() == ["Hello 0.00020999999999999998", "[]"]
+
+
+# Where calls go
+
+
+@pytest.mark.parametrize(
+    ("model", "environ", "address"),
+    [
+        ("openai/x", {}, "https://api.openai.com/v1/chat/completions"),
+        ("openai/x", {"OPENAI_BASE_URL": "http://mine/v1/"}, "http://mine/v1/chat/completions"),
+        ("openai/x", {"OPENAI_API_BASE": "http://mine/v1/chat/completions"}, "http://mine/v1/chat/completions"),
+        ("ollama/llama3", {}, "http://localhost:11434/v1/chat/completions"),
+        ("ollama/llama3", {"OLLAMA_API_BASE": "http://far:11434"}, "http://far:11434/v1/chat/completions"),
+        ("lm_studio/x", {}, "http://localhost:1234/v1/chat/completions"),
+        ("hosted_vllm/x", {"HOSTED_VLLM_API_BASE": "http://gpu:8000/v1"}, "http://gpu:8000/v1/chat/completions"),
+        ("groq/x", {}, "https://api.groq.com/openai/v1/chat/completions"),
+    ],
+)
+async def test_the_address(model: str, environ: dict[str, str], address: str) -> None:
+    connections = Connections()
+    keys = Keys({"OPENAI_API_KEY": "none", "GROQ_API_KEY": "none", **environ})
+    wire = OpenAIWireModel(AIConfig(model=model), keys, connections)
+    await wire.prepare()
+    assert str(wire._url) == address
+    await connections.aclose()
+
+
+async def test_a_server_without_an_address_is_asked_for(rt: Runtime) -> None:
+    run = rt.create(Agent(name="bob", config="hosted_vllm/x")).submit("Hi")
+    with pytest.raises(RunFailed, match=r"set api_base.*or HOSTED_VLLM_API_BASE"):
+        await run
+    assert isinstance(run.error, ConfigError)
+    assert run.cost == 0.0
+
+
+async def test_a_file_of_keys_says_no_address() -> None:
+    keys = Keys({"OPENAI_API_KEY": "none"})
+    keys.read("OPENAI_API_BASE=http://stranger/v1\nOPENAI_BASE_URL=http://stranger/v1", ".env")
+    wire = OpenAIWireModel(AIConfig(model="openai/x"), keys, Connections())
+    assert wire._address() == "https://api.openai.com/v1/chat/completions"
+
+
+async def test_a_proxy_of_the_environment_is_used(
+    rt: Runtime, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", provider.url.removesuffix("/v1"))
+    monkeypatch.setenv("no_proxy", "direct.example")
+    await sent(rt, provider, "openai/x", api_base="http://far.example/v1")
+    assert provider.requests[-1].headers["Host"] == "far.example"
+
+
+# In which words
+
+
+async def test_openai_itself_has_a_new_name_for_the_most_tokens(rt: Runtime, provider: Provider) -> None:
+    assert (await sent(rt, provider, "openai/gpt-4o-mini", max_tokens=5))["max_tokens"] == 5
+    assert (await sent(rt, provider, "openai/gpt-5-mini", max_tokens=5))["max_completion_tokens"] == 5
+
+
+async def test_mistral_has_words_of_its_own(rt: Runtime, provider: Provider) -> None:
+    body = await sent(rt, provider, "mistral/x", seed=7)
+    assert body["random_seed"] == 7
+    assert {"seed", "stream_options"}.isdisjoint(body)
+
+
+async def test_openrouter_is_asked_for_the_cost_and_told_how_much_to_think(rt: Runtime, provider: Provider) -> None:
+    body = await sent(rt, provider, "openrouter/a/b", max_reasoning_tokens=100)
+    assert (body["model"], body["usage"], body["reasoning"]) == ("a/b", {"include": True}, {"max_tokens": 100})
+
+
+async def test_parameters_and_headers_of_ones_own(rt: Runtime, provider: Provider) -> None:
+    extra = {"user": "me", "extra_body": {"top_k": 3}, "extra_headers": {"X-Team": "ours"}}
+    body = await sent(rt, provider, "openai/x", extra=extra)
+    assert (body["user"], body["top_k"]) == ("me", 3)
+    assert "extra_body" not in body
+    assert provider.requests[-1].headers["X-Team"] == "ours"
+
+
+async def test_a_whole_reply_is_asked_for_without_a_stream(rt: Runtime, provider: Provider) -> None:
+    assert "stream" not in await sent(rt, provider, "openai/x", stream=False)
+
+
+@pytest.mark.parametrize("key", ["sk-ünicode-0123456789", "sk-two\nlines-0123456789"])
+async def test_a_key_that_no_header_can_hold_is_refused_without_being_told(provider: Provider, key: str) -> None:
+    async with Runtime(environ={"OPENAI_API_KEY": key}) as rt:
+        run = rt.create(Agent(name="bob", config=AIConfig(model="openai/x", api_base=provider.url))).submit("Hi")
+        with pytest.raises(RunFailed, match="has a character that cannot be sent"):
+            await run
+        assert "0123456789" not in str(run.error)
+    assert provider.requests == []
+
+
+# Tokens
+
+
+async def test_what_does_not_fit_is_trimmed_or_refused_as_litellm_counts(rt: Runtime, provider: Provider) -> None:
+    config = AIConfig(model="openai/gpt-4", api_base=provider.url)  # 8,192 tokens
+    bob = rt.create(Agent(name="bob", config=config))
+    await bob.submit("one " * 5_000)
+    trimmed = bob.submit("two " * 5_000)
+    await trimmed
+    assert [one.event.dropped for one in trimmed.events if isinstance(one.event, HistoryTrimmed)] == [2]
+    too_long = bob.submit("three " * 9_000)
+    with pytest.raises(RunFailed, match="only 8,192 fit"):
+        await too_long
+    assert isinstance(too_long.error, LengthExceeded)
+    assert (too_long.cost, len(provider.requests)) == (0.0, 2)
+
+
+# Connections
+
+
+async def test_one_connection_serves_call_after_call(rt: Runtime, provider: Provider) -> None:
+    bob = rt.create(Agent(name="bob", config=AIConfig(model="openai/x", api_base=provider.url)))
+    amy = rt.create(Agent(name="amy", config=AIConfig(model="hosted_vllm/y", api_base=provider.url)))
+    for _ in range(3):
+        await bob.submit("Hi")
+        await amy.submit("Hi")
+    assert len(provider.connections) == 1
+
+
+async def test_a_reply_whose_body_does_not_end_is_complete_all_the_same(rt: Runtime, provider: Provider) -> None:
+    forever = asyncio.Event()
+    provider.answers.append([*says("Hello"), forever])
+    bob = rt.create(Agent(name="bob", config=AIConfig(model="openai/x", api_base=provider.url)))
+    async with asyncio.timeout(5):
+        assert await bob.submit("Hi") == "Hello"
+    forever.set()
+
+
+async def test_connections_that_nobody_uses_are_closed(provider: Provider) -> None:
+    connections = Connections(kept_s=0.05)
+    wire = OpenAIWireModel(AIConfig(model="openai/x", api_base=provider.url), Keys(KEYS), connections)
+    async with aclosing(wire.stream(Request([UserMessage("Hi")], [], AIConfig(model="openai/x")))) as deltas:
+        assert [delta async for delta in deltas]
+    (connection,) = provider.connections
+    async with asyncio.timeout(5):
+        while not connection.is_closing():  # noqa: ASYNC110  # nothing tells of it
+            await asyncio.sleep(0.01)
+    await connections.aclose()
+
+
+async def test_what_nobody_has_read_yet_does_not_fill_the_notebooks_memory(provider: Provider) -> None:
+    provider.answers.append([*(chunk({"content": "x" * 100_000}) for _ in range(160)), finish(), DONE])
+    connections = Connections()
+    wire = OpenAIWireModel(AIConfig(model="openai/x", api_base=provider.url), Keys(KEYS), connections)
+    await wire.prepare()
+    tracemalloc.start()
+    try:
+        async with aclosing(wire.stream(Request([UserMessage("Hi")], [], AIConfig(model="openai/x")))) as deltas:
+            first = await anext(deltas)
+            before, _ = tracemalloc.get_traced_memory()
+            for _ in range(2_000):
+                await asyncio.sleep(0)
+            assert tracemalloc.get_traced_memory()[0] - before < 4e6
+            assert isinstance(first, TextDelta)
+            rest = [len(delta.text) async for delta in deltas if isinstance(delta, TextDelta)]
+    finally:
+        tracemalloc.stop()
+    assert len(first.text) + sum(rest) == 16_000_000
+    await connections.aclose()
+
+
+async def test_a_broken_connection_is_not_used_again(rt: Runtime, provider: Provider) -> None:
+    bob = rt.create(Agent(name="bob", config=AIConfig(model="openai/x", api_base=provider.url, retries=0)))
+    provider.answers.append([*text("Hel"), CUT])
+    run = bob.submit("Hi")
+    with pytest.raises(RunFailed):
+        await run
+    assert await bob.submit("Hi") == "Hello world"
+    assert len(provider.connections) == 2
+
+
+# Failures that are told apart
+
+
+@pytest.mark.parametrize(("reason", "kind"), [("length", LengthExceeded), ("content_filter", ContentFiltered)])
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_reply_that_ended_early_is_paid_for(
+    rt: Runtime, provider: Provider, reason: str, kind: type[Exception], stream: bool
+) -> None:
+    provider.answers.append(Reply([*text("Hel"), finish(reason), usage(1000, 100), DONE]))
+    config = AIConfig(model="openai/gpt-4o-mini", api_base=provider.url, stream=stream)
+    run = rt.create(Agent(name="bob", config=config)).submit("Hi")
+    with pytest.raises(RunFailed):
+        await run
+    assert isinstance(run.error, kind)
+    assert (run.text, run.usage, run.cost) == ("Hel", Usage(1000, 100), pytest.approx(0.00021))
+    assert len(provider.requests) == 1
+
+
+async def test_who_has_no_credit_left_is_not_asked_again(rt: Runtime, provider: Provider) -> None:
+    provider.answers.append(
+        Refusal(429, "You exceeded your current quota, please check your plan and billing details.")
+    )
+    run = rt.create(Agent(name="bob", config=AIConfig(model="openai/x", api_base=provider.url))).submit("Hi")
+    with pytest.raises(RunFailed, match=r"no credit left \(429\)"):
+        await run
+    assert (run.cost, len(provider.requests)) == (0.0, 1)
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        "Rate limit reached. Add a payment method to your account at https://host/account/billing",
+        "Too many, 3 credits a call",
+    ],
+)
+async def test_a_rate_limit_that_speaks_of_money_passes(rt: Runtime, provider: Provider, says: str) -> None:
+    provider.answers.append(Refusal(429, says, headers={"Retry-After": "0"}))
+    bob = rt.create(Agent(name="bob", config=AIConfig(model="openai/x", api_base=provider.url)))
+    assert await bob.submit("Hi") == "Hello world"
+
+
+@pytest.mark.parametrize("address", ["http://localhost:99999/v1", "http://xn--/v1"])
+async def test_an_address_that_is_none_is_told_each_time(rt: Runtime, address: str) -> None:
+    bob = rt.create(Agent(name="bob", config=AIConfig(model="openai/x", api_base=address)))
+    for _ in range(2):
+        run = bob.submit("Hi")
+        with pytest.raises(RunFailed, match="is no address"):
+            await run
+        assert (type(run.error), run.cost) == (ConfigError, 0.0)
+
+
+async def test_what_litellm_would_need_a_package_for_is_no_matter_of_the_network(rt: Runtime) -> None:
+    run = rt.create(Agent(name="bob", config=AIConfig(model="vllm/x", transport="litellm"))).submit("Hi")
+    with pytest.raises(RunFailed, match="the call cannot be made"):
+        await run
+    assert run.cost == 0.0
+    asked = rt.create(Agent(name="amy", config="vllm/x")).submit("Hi")
+    with pytest.raises(RunFailed, match="set api_base"):
+        await asked
+
+
+@pytest.mark.parametrize(
+    ("told", "one"),
+    [("eos_token", None), ("model_length", LengthExceeded), ("SAFETY", ContentFiltered), ("abort", ModelError)],
+)
+async def test_a_reason_by_any_name_is_one_of_a_few(
+    rt: Runtime, provider: Provider, told: str, one: type[Exception] | None
+) -> None:
+    provider.answers.append([*text("Hel"), finish(told), finish("stop"), usage(7, 3), DONE])
+    run = rt.create(Agent(name="bob", config=AIConfig(model="openai/x", api_base=provider.url, retries=0))).submit("Hi")
+    if one is None:
+        assert await run == "Hel"
+        return
+    with pytest.raises(RunFailed):
+        await run
+    assert type(run.error) is one  # the first bad reason holds
+    assert run.usage == Usage(7, 3)
+
+
+@pytest.mark.parametrize(
+    ("status", "cost"), [(400, 0.0), (429, 0.0), (503, 0.0), (500, None), (502, None), (504, None), (408, None)]
+)
+async def test_what_a_refusal_costs(rt: Runtime, provider: Provider, status: int, cost: float | None) -> None:
+    provider.answers.append(Refusal(status))
+    run = rt.create(Agent(name="bob", config=AIConfig(model="openai/x", api_base=provider.url, retries=0))).submit("Hi")
+    with pytest.raises(RunFailed):
+        await run
+    assert run.cost == cost
+
+
+@pytest.mark.parametrize(
+    "told", [{"cost": 10**400}, {"prompt_tokens": 10**400}, {"prompt_tokens": -(10**6)}, {"completion_tokens": True}]
+)
+async def test_usage_that_makes_no_sense_costs_nothing_less_than_unknown(
+    rt: Runtime, provider: Provider, told: dict[str, Any]
+) -> None:
+    spent = {"prompt_tokens": 1000, "completion_tokens": 100, **told}
+    provider.answers.append([*text("Hello"), finish(), chunk(usage=spent), DONE])
+    run = rt.create(Agent(name="bob", config=AIConfig(model="openai/gpt-4o-mini", api_base=provider.url))).submit("Hi")
+    assert await run == "Hello"
+    assert run.cost == (pytest.approx(0.00021) if "cost" in told else None)
+
+
+async def test_who_brings_a_key_of_ones_own_pays_upstream_too(rt: Runtime, provider: Provider) -> None:
+    own = {"cost": 0, "is_byok": True, "cost_details": {"upstream_inference_cost": 0.5}}
+    provider.answers.append([*text("Hello"), finish(), usage(7, 3, **own), DONE])
+    run = rt.create(Agent(name="bob", config=AIConfig(model="openrouter/a/b", api_base=provider.url))).submit("Hi")
+    await run
+    assert run.cost == 0.5
+
+
+async def test_a_proxys_password_is_not_told(rt: Runtime, provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://user:hunter2hunter2@127.0.0.1:1")
+    monkeypatch.setenv("no_proxy", "direct.example")
+    run = rt.create(
+        Agent(name="bob", config=AIConfig(model="openai/x", api_base="http://far.example/v1", retries=0))
+    ).submit("Hi")
+    with pytest.raises(RunFailed):
+        await run
+    assert "hunter2" not in str(run.error)
+
+
+@pytest.mark.parametrize("extra", [{"extra_body": [1]}, {"extra_headers": ["x"]}])
+async def test_what_is_no_mapping_is_refused_before_anything_is_sent(
+    rt: Runtime, provider: Provider, extra: dict[str, Any]
+) -> None:
+    run = rt.create(Agent(name="bob", config=AIConfig(model="openai/x", api_base=provider.url, extra=extra))).submit(
+        "Hi"
+    )
+    with pytest.raises(RunFailed, match="is not a mapping"):
+        await run
+    assert (run.cost, provider.requests) == (0.0, [])

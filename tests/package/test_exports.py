@@ -1,0 +1,82 @@
+"""The public surface: what `whisper_nb` promises by name."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import whisper_nb
+
+NAMES = [
+    "AIConfig",
+    "Agent",
+    "ConfigError",
+    "ModelError",
+    "Rule",
+    "Run",
+    "RunCancelled",
+    "RunFailed",
+    "Runtime",
+    "ScriptedModel",
+    "Session",
+    "WhisperError",
+    "configure",
+    "load_ipython_extension",
+    "runtime",
+    "unload_ipython_extension",
+]
+
+
+def test_the_surface_is_this_and_small() -> None:
+    assert sorted(whisper_nb.__all__) == NAMES
+    assert len(NAMES) <= 16
+    assert set(NAMES) <= set(dir(whisper_nb))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_name_can_be_had_and_says_what_it_is(name: str) -> None:
+    value = getattr(whisper_nb, name)
+    assert callable(value)
+    assert inspect.getdoc(value)
+
+
+def test_type_checkers_see_the_same_names() -> None:
+    tree = ast.parse(Path(whisper_nb.__file__).read_text())
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    seen = {alias.asname for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert seen - {None} == set(whisper_nb._HOMES)
+
+
+def test_an_unknown_name() -> None:
+    with pytest.raises(AttributeError, match="module 'whisper_nb' has no attribute 'Agnet'"):
+        whisper_nb.Agnet  # noqa: B018
+    with pytest.raises(ImportError):
+        from whisper_nb import Agnet  # noqa: F401
+
+
+def test_errors_form_one_tree() -> None:
+    from whisper_nb.core import errors
+
+    classes = [one for one in vars(errors).values() if inspect.isclass(one) and one.__module__ == errors.__name__]
+    classes.remove(errors.Problem)  # not an error, but what one tells of
+    assert all(issubclass(one, whisper_nb.WhisperError) for one in classes)
+    assert len(classes) <= 10
+    drawn = [word for line in (errors.__doc__ or "").splitlines() for word in line.split() if word in vars(errors)]
+    assert set(drawn) >= {one.__name__ for one in classes}
+
+
+def test_no_name_hides_behind_a_module() -> None:
+    """Whatever was imported before, `whisper_nb.runtime` is the function: no module has the name of something public."""
+    assert not set(whisper_nb.__all__) & {path.stem for path in Path(whisper_nb.__file__).parent.iterdir()}
+    script = "import whisper_nb.engine.runtimes, whisper_nb as wnb; assert wnb.Runtime; assert callable(wnb.runtime)"
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_the_package_says_its_types_and_its_version() -> None:
+    assert (Path(whisper_nb.__file__).parent / "py.typed").exists()
+    assert whisper_nb.__version__.count(".") == 2

@@ -1,0 +1,158 @@
+"""Stand-ins that tests give to the engine: models and stores that wait, fail and tell on demand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from whisper_nb import Agent, AIConfig, Run, RunCancelled, RunFailed, Runtime, Session
+from whisper_nb.core.events import Event, Record
+from whisper_nb.core.messages import Delta, Finish, Message, TextDelta, ToolSchema, Usage
+from whisper_nb.models.model import Model, Request
+from whisper_nb.models.offline import count_words
+from whisper_nb.store.memory import MemoryStore
+
+
+class FunctionModel:
+    """A model that is one function of the test's own."""
+
+    def __init__(
+        self, function: Callable[[Request], AsyncGenerator[Delta, None]], context_tokens: int | None = None
+    ) -> None:
+        self.stream = function
+        self.context_tokens = context_tokens
+        self.closed = 0
+
+    def count_tokens(self, messages: Sequence[Message], tools: Sequence[ToolSchema] = ()) -> int:
+        return count_words(messages)
+
+    async def prepare(self) -> None:
+        pass
+
+    async def aclose(self) -> None:
+        self.closed += 1
+
+
+class Call:
+    """One call that a HeldModel has received."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.prompt = request.messages[-1].text
+        self.released = asyncio.Event()
+        self.closed = asyncio.Event()
+
+    def release(self) -> None:
+        """Let the reply come to its end."""
+        self.released.set()
+
+
+class HeldModel(FunctionModel):
+    """Streams "partial", then waits until the test releases the call, then says " and done" and finishes."""
+
+    def __init__(self) -> None:
+        super().__init__(self._stream)
+        self.calls: list[Call] = []
+        self._arrivals: asyncio.Queue[Call] = asyncio.Queue()
+
+    async def arrived(self) -> Call:
+        """The next call, as soon as its first token was taken."""
+        return await self._arrivals.get()
+
+    @property
+    def in_flight(self) -> int:
+        """Calls whose stream is open."""
+        return sum(not call.closed.is_set() for call in self.calls)
+
+    async def _stream(self, request: Request) -> AsyncGenerator[Delta, None]:
+        call = Call(request)
+        self.calls.append(call)
+        try:
+            yield TextDelta("partial")
+            self._arrivals.put_nowait(call)
+            await call.released.wait()
+            yield TextDelta(" and done")
+            yield Finish("stop", Usage(1, 2), 0.5)
+        finally:
+            call.closed.set()
+
+
+class HeldStore(MemoryStore):
+    """Holds back, while `held`, the records whose event is of one of `kinds`."""
+
+    def __init__(self, *kinds: type[Event]) -> None:
+        super().__init__()
+        self.kinds = kinds
+        self.arrived = asyncio.Event()
+        self.released = asyncio.Event()
+
+    async def append(self, record: Record) -> None:
+        if isinstance(record.event, self.kinds):
+            self.arrived.set()
+            await self.released.wait()
+        await super().append(record)
+
+
+class DiskFull(Exception):
+    """What a FailingStore raises."""
+
+
+class FailingStore(MemoryStore):
+    """Fails for records that `fails` says, while it says so."""
+
+    def __init__(self, fails: Callable[[Record], bool]) -> None:
+        super().__init__()
+        self.fails = fails
+
+    async def append(self, record: Record) -> None:
+        if self.fails(record):
+            raise DiskFull("no space left")
+        await super().append(record)
+
+
+def hire(runtime: Runtime, model: Model, name: str = "bob", **fields: Any) -> Session:
+    """The session of a new agent whose model is this one."""
+    runtime.models[f"offline/{name}"] = model
+    return runtime.create(Agent(name=name, config=AIConfig(model=f"offline/{name}"), **fields))
+
+
+def heard_by(runtime: Runtime) -> list[Record]:
+    """Everything that the runtime's observers hear from now on."""
+    heard: list[Record] = []
+    runtime.observe(heard.append)
+    return heard
+
+
+async def told(runtime: Runtime, *kinds: type[Event], run: Run | None = None) -> Record:
+    """The next record of these kinds, of this run if one is given. Await it before what causes it can have happened."""
+    record: asyncio.Future[Record] = asyncio.get_running_loop().create_future()
+
+    def watch(one: Record) -> None:
+        if isinstance(one.event, kinds) and (run is None or one.run == run.id) and not record.done():
+            record.set_result(one)
+
+    drop = runtime.observe(watch)
+    try:
+        return await record
+    finally:
+        drop()
+
+
+async def settled(*runs: Run) -> None:
+    """Wait for the fate of each, whatever it is."""
+    for run in runs:
+        with suppress(RunFailed, RunCancelled):
+            await run
+
+
+async def quiet() -> None:
+    """Wait until no task but this one is left: everything that was posted is published."""
+    while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+        await asyncio.wait(tasks)
+
+
+def kinds_of(records: Iterable[Record]) -> list[str]:
+    """The names of the events, in order."""
+    return [type(record.event).__name__ for record in records]

@@ -1,0 +1,41 @@
+"""What tests put inside a kernel: models and tools that wait for the test, or take their time. `from support.inside import *`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from support.doubles import HeldModel
+from whisper_nb import Rule, ScriptedModel, runtime
+
+rt = runtime()
+#: Answers "partial", and " and done" when the test says `held.calls[n].release()`.
+held = HeldModel()
+rt.models["offline/held"] = held
+#: By the first word of the prompt; `N` words, and how long it takes, are in the name of the rule.
+slow = ScriptedModel(
+    [
+        Rule("^long", "word " * 150, tokens_per_second=50),
+        Rule("^slow", "a slow answer", delay_s=0.5),
+        Rule("^forever", "never", delay_s=3600),
+        Rule("^fail", error="no more"),
+        Rule("^tool (?P<name>\\w+)", role="user", calls=[{"name": "\\g<name>"}]),
+        Rule("(?s)(?P<result>.*)", "it said: \\g<result>", role="tool"),
+        Rule("(?s)(?P<prompt>.*)", "heard: \\g<prompt>"),
+    ]
+)
+rt.models["offline/slow"] = slow
+rt.configure(offline="offline/slow")
+
+
+let_go = asyncio.Event()
+
+
+async def busy() -> str:
+    """On the CPU nearly always, until `let_go` is set: where an interrupt lands that is not kept from agents."""
+    while not let_go.is_set():
+        until = time.perf_counter() + 0.02
+        while time.perf_counter() < until:
+            pass
+        await asyncio.sleep(0)
+    return "busy to the end"

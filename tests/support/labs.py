@@ -1,0 +1,352 @@
+"""A JupyterLab of its own, a Chromium, and what a test sees of both: a notebook that is open in a page."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import nbformat
+from playwright.sync_api import expect
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Locator, Page
+
+PROJECT = Path(__file__).parents[2]
+FLAGS = ["--headless=new", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+FLAGS += ["--disable-component-update", "--disable-sync"]
+#: JupyterLab without news and update checks, which would reach for the network.
+QUIET = {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}
+KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+#: A team whose words a test says: each agent reads its replies from a file beside the notebook, line by line.
+TEAM = """
+%load_ext whisper_nb
+import asyncio, time
+from pathlib import Path
+
+import whisper_nb as wnb
+from whisper_nb.core.messages import Finish, TextDelta, Usage
+
+class Dictated:
+    context_tokens = None
+
+    def __init__(self, path):
+        self.path, self.read = Path(path), 0
+        self.path.write_text("")
+
+    def count_tokens(self, messages, tools=()):
+        return 1
+
+    async def stream(self, request):
+        while True:
+            for line in self.path.read_text().split("\\n")[self.read:-1]:
+                self.read += 1
+                if line == ".":
+                    yield Finish("stop", Usage(100, 20), 0.001)
+                    return
+                if line.startswith("!"):
+                    raise wnb.ModelError(line[1:], model="offline")
+                yield TextDelta(line + " ")
+            await asyncio.sleep(0.01)
+
+    async def prepare(self):
+        pass
+
+    async def aclose(self):
+        pass
+
+rt = wnb.runtime()
+
+def hire(*names):
+    for name in names:
+        rt.models[f"offline/{name}"] = Dictated(f"{name}.txt")
+        rt.create(wnb.Agent(name=name, config=f"offline/{name}"))
+
+def told(name):
+    return Path(f"{name}.txt").exists()
+"""
+
+
+@dataclass
+class Lab:
+    """A running JupyterLab, which serves Notebook 7, too."""
+
+    url: str
+    token: str
+    root: Path
+
+    def write(self, path: str, *cells: str) -> None:
+        """A new notebook of these code cells."""
+        notebook = nbformat.v4.new_notebook(cells=list(map(nbformat.v4.new_code_cell, cells)), metadata=KERNEL)
+        nbformat.write(notebook, self.root / path)
+
+    def tell(self, name: str, *lines: str) -> None:
+        """Give lines to whoever reads them in a kernel: an agent of TEAM, whose reply `.` ends and `!why` fails."""
+        with (self.root / f"{name}.txt").open("a") as file:
+            file.write("".join(f"{line}\n" for line in lines))
+
+    def read(self, path: str) -> Any:
+        """A notebook as it was saved."""
+        return nbformat.read(self.root / path, as_version=4)
+
+
+@dataclass
+class Notebook:
+    """A notebook that is open in a page."""
+
+    page: Page
+    complaints: list[str]
+    """What the page's console called an error."""
+
+    def command(self, name: str, **args: Any) -> None:
+        """Give JupyterLab a command, and do not wait for what it does."""
+        self.page.evaluate("([name, args]) => { jupyterapp.commands.execute(name, args); return null }", [name, args])
+
+    def cell(self, source: str) -> Locator:
+        """The cell whose source contains this text."""
+        return self.page.locator(".jp-Notebook .jp-Cell").filter(has_text=source).first
+
+    def output(self, source: str) -> Locator:
+        """The output area of that cell."""
+        return self.cell(source).locator(".jp-OutputArea")
+
+    def run(self, source: str) -> None:
+        """Run the cell whose source contains this text, and do not wait for its end."""
+        self.page.evaluate(
+            """source => {
+                const notebook = jupyterapp.shell.currentWidget.content;
+                const cells = [...notebook.model.cells];
+                notebook.activeCellIndex = cells.findIndex(cell => cell.sharedModel.source.includes(source));
+                jupyterapp.commands.execute('notebook:run-cell');
+            }""",
+            source,
+        )
+
+    def wait_until_idle(self) -> None:
+        """Wait until every cell has been answered."""
+        self.page.wait_for_function(
+            """() => {
+                const panel = jupyterapp.shell.currentWidget;
+                const kernel = panel.sessionContext.session.kernel;
+                const cells = [...panel.content.model.cells].filter(cell => cell.type === 'code');
+                return kernel.status === 'idle' && cells.every(cell => cell.executionCount !== null);
+            }"""
+        )
+
+    def kernel(self, code: str) -> str:
+        """Run code beside the cells; what it printed.
+
+        Raises:
+            RuntimeError: the code failed.
+        """
+        printed, failed = self.page.evaluate(
+            """async code => {
+                const kernel = jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+                const request = kernel.requestExecute({code, store_history: false});
+                let printed = '', failed = '';
+                request.onIOPub = ({header, content}) => {
+                    if (header.msg_type === 'stream') printed += content.text;
+                    if (header.msg_type === 'error') failed = `${content.ename}: ${content.evalue}`;
+                };
+                await request.done;
+                return [printed, failed];
+            }""",
+            code,
+        )
+        if failed:
+            raise RuntimeError(f"{code!r} failed in the kernel: {failed}")
+        return str(printed)
+
+    def save(self) -> None:
+        """Write the notebook to its file."""
+        self.page.evaluate("async () => { await jupyterapp.shell.currentWidget.context.save() }")
+
+    def shut_down(self) -> None:
+        """End the kernel."""
+        self.page.evaluate("async () => { await jupyterapp.shell.currentWidget.sessionContext.shutdown() }")
+
+    def settle(self) -> None:
+        """Wait until the page shows the notebook and its kernel answers."""
+        self.page.wait_for_function("() => window.jupyterapp?.shell?.currentWidget?.context")
+        self.page.evaluate(
+            """async () => {
+                await jupyterapp.restored;
+                const panel = jupyterapp.shell.currentWidget;
+                await panel.context.ready;
+                await panel.sessionContext.ready;
+                await panel.sessionContext.session.kernel.info;
+                await panel.revealed;
+            }"""
+        )
+
+
+@dataclass
+class View:
+    """One view of the panel, by what a person sees of it."""
+
+    root: Locator
+
+    @property
+    def page(self) -> Page:
+        return self.root.page
+
+    @property
+    def details(self) -> Locator:
+        return self.root.get_by_role("complementary", name="Details")
+
+    @property
+    def notice(self) -> Locator:
+        return self.root.get_by_role("status").first
+
+    @property
+    def text(self) -> Locator:
+        """What the run in the opened row says."""
+        return self.details.get_by_label("Text of the run")
+
+    @property
+    def prompt(self) -> Locator:
+        """Where work is typed."""
+        return self.root.get_by_label("Prompt")
+
+    @property
+    def queue(self) -> Locator:
+        """The items of the opened row's queue."""
+        return self.details.get_by_role("listitem").filter(has=self.page.get_by_role("combobox"))
+
+    def row(self, agent: str) -> Locator:
+        return self.root.get_by_role("row").filter(has=self.page.get_by_role("gridcell", name=agent, exact=True))
+
+    def button(self, name: str) -> Locator:
+        return self.root.get_by_role("button", name=name, exact=True)
+
+    def open(self, agent: str) -> None:
+        expect(self.row(agent)).to_be_visible()
+        self.row(agent).click()
+        expect(self.details).to_contain_text(agent)
+
+    def ask(self, agent: str, prompt: str) -> None:
+        self.root.get_by_label("To", exact=True).select_option(agent)
+        self.prompt.fill(prompt)
+        self.root.get_by_role("button", name="Send").click()
+
+
+def view(notebook: Notebook, source: str = "%agents") -> View:
+    """The panel below a cell."""
+    return View(notebook.output(source).get_by_role("region", name="Team of agents"))
+
+
+def set_theme(page: Page, theme: str) -> None:
+    """Switch JupyterLab to a theme."""
+    page.evaluate("async theme => { await jupyterapp.commands.execute('apputils:change-theme', {theme}) }", theme)
+    page.wait_for_function("theme => document.body.dataset.jpThemeName === theme", arg=theme)
+
+
+def serious(element: Locator) -> list[str]:
+    """What axe finds in an element that keeps people out."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    element.evaluate("element => element.setAttribute('data-axe', '')")
+    found = Axe().run(element.page, context="[data-axe]").response["violations"]
+    element.evaluate("element => element.removeAttribute('data-axe')")
+    return [
+        f"{one['id']}: {node['html'][:200]} ({node['failureSummary'][:300]})"
+        for one in found
+        if one["impact"] in ("serious", "critical")
+        for node in one["nodes"]
+    ]
+
+
+def open_notebook(browser: Browser, url: str, **looks: Any) -> Notebook:
+    """Open a page of its own, of a browser that knows nothing of the others, and wait until it shows the notebook."""
+    page = browser.new_context(**{"viewport": {"width": 1280, "height": 1600}, **looks}).new_page()
+    page.set_default_timeout(15_000)
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(url, wait_until="domcontentloaded")
+    notebook = Notebook(page, complaints)
+    notebook.settle()
+    return notebook
+
+
+@contextmanager
+def running_lab(home: Path) -> Iterator[Lab]:
+    """A JupyterLab with nothing of the user's: its own settings, data and folder, all in `home`."""
+    root = home / "root"
+    root.mkdir()
+    settings = home / "config" / "labconfig"
+    settings.mkdir(parents=True)
+    overrides = {"@jupyterlab/apputils-extension:notification": QUIET}
+    (settings / "default_setting_overrides.json").write_text(json.dumps(overrides))
+    token, port = secrets.token_hex(16), free_port()
+    command = [str(Path(sys.executable).with_name("jupyter")), "lab", "--no-browser", "--allow-root", "--ip=127.0.0.1"]
+    command += [f"--port={port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}"]
+    command += [f"--ServerApp.root_dir={root}", "--LabApp.expose_app_in_browser=True"]
+    command += ["--JupyterNotebookApp.expose_app_in_browser=True"]
+    command += ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
+    with (home / "log").open("w") as log:
+        server = subprocess.Popen(command, env=_environment(home), stdout=log, stderr=subprocess.STDOUT)
+    try:
+        wait_until_up(f"http://127.0.0.1:{port}/api/status?token={token}", home / "log")
+        yield Lab(f"http://127.0.0.1:{port}", token, root)
+    finally:
+        server.terminate()
+        server.wait(15)
+
+
+def _environment(home: Path) -> Mapping[str, str]:
+    folders = {"CONFIG_DIR": "config", "DATA_DIR": "data", "RUNTIME_DIR": "run"}
+    env = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
+    env |= {f"JUPYTER_{name}": str(home / folder) for name, folder in folders.items()}
+    env |= {"JUPYTERLAB_SETTINGS_DIR": str(home / "settings"), "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces")}
+    env |= {"IPYTHONDIR": str(home / "ipython"), "WHISPER_MODEL": "", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    env |= {"XDG_RUNTIME_DIR": str(home)}  # where no `stop --all` of the developer's reaches them
+    return env
+
+
+def chromium_path() -> str | None:
+    """The system's Chromium."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next((found for name in names if (found := shutil.which(name))), None)
+
+
+@contextmanager
+def running_browser(path: str) -> Iterator[Browser]:
+    """A headless Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    sandbox = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, headless=True, args=[*FLAGS, *sandbox])
+        yield chromium
+        chromium.close()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until_up(url: str, log: Path) -> None:
+    """A server has no other way to say that it is ready than to answer."""
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        try:
+            urllib.request.urlopen(url, timeout=1).close()
+            return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.05)
+    raise RuntimeError(log.read_text())

@@ -1,0 +1,1 @@
+"""Configuration: agents, AIConfig, keys, the files of a project, and trust."""

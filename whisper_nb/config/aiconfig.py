@@ -1,0 +1,221 @@
+"""AIConfig: how to reach and drive a model. The one adapter for every way to say it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import lru_cache
+from typing import Any
+
+from ..core.errors import ConfigError, Problem, sealed
+from .formats import Reading, over, read_config
+from .keys import Keys, is_literal
+from .kinds import Address, Choice, Extra, Flag, KeyReference, Kind, Model, Number, Params, Words, problem_with, shown
+from .providers import PROVIDERS
+
+MODEL_VARIABLE = "WHISPER_MODEL"
+
+
+def _field(kind: Kind) -> Any:
+    return field(default=None, metadata={"kind": kind})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AIConfig:
+    """How to reach and drive a model. A field that is None is unset: another layer's value holds, else nothing is sent.
+
+    Raises:
+        ConfigError: values that are not allowed, all of them in one error, each with what is.
+    """
+
+    model: str | None = _field(Model())
+    """LiteLLM's `provider/model`, or `offline/echo`, or `offline/script:RULES.yaml`."""
+    api_base: str | None = _field(Address())
+    """The provider's address, for a server of your own."""
+    api_key: str | None = _field(KeyReference())
+    """Where the key is found: `os.environ/NAME` or `${NAME}`; unset: the provider's own variable. A key that is written
+    out works, with a warning; the field then says `literal/…`, which means something in this process alone."""
+    temperature: float | None = _field(Number(0, 2))
+    """0 to 2."""
+    top_p: float | None = _field(Number(0, 1))
+    """0 to 1."""
+    max_tokens: int | None = _field(Number(1, whole=True))
+    """Of one reply; at least 1."""
+    max_reasoning_tokens: int | None = _field(Number(0, whole=True))
+    """Of thinking before one reply; 0 turns it off."""
+    frequency_penalty: float | None = _field(Number(-2, 2))
+    """-2 to 2."""
+    presence_penalty: float | None = _field(Number(-2, 2))
+    """-2 to 2."""
+    stop: tuple[str, ...] | None = _field(Words())
+    """Texts at which a reply ends."""
+    seed: int | None = _field(Number(whole=True))
+    """For replies that can be had again, where the provider can."""
+    timeout_s: float | None = _field(Number(0, above=True, unit="seconds"))
+    """Seconds for one whole model call."""
+    token_timeout_s: float | None = _field(Number(0, above=True, unit="seconds"))
+    """Seconds from one token to the next, and to the first."""
+    retries: int | None = _field(Number(0, 10, whole=True))
+    """How often a call that failed for a passing reason, before a token came, is made again; 0 to 10."""
+    stream: bool | None = _field(Flag())
+    """Whether a reply comes token by token; false asks for it whole, where a server cannot stream."""
+    transport: str | None = _field(Choice(("wire", "litellm")))
+    """How the provider is reached: over the `wire` in OpenAI's format, or through `litellm`; unset: as the provider's format has it."""
+    extra: Params | None = _field(Extra())  # noqa: RUF009
+    """Parameters of the provider's own, sent as they are. A mapping becomes an immutable one."""
+    cleared: tuple[str, ...] = ()
+    """Fields that were said to be null: what other layers say of them does not hold, and nothing is sent."""
+
+    def __post_init__(self) -> None:
+        reading = read_config({name: value for name in KINDS if (value := getattr(self, name)) is not None}, KINDS)
+        if not isinstance(self.cleared, tuple) or not all(isinstance(name, str) for name in self.cleared):
+            raise ConfigError(f"cleared {shown(self.cleared)} is not a tuple of names of fields")
+        unknown = [Problem(("cleared",), f"cleared: no field {name!r}") for name in self.cleared if name not in KINDS]
+        if reading.problems or unknown:
+            raise ConfigError.of([*reading.problems, *unknown])
+        for name, value in reading.values.items():
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "cleared", tuple(sorted(set(self.cleared) - reading.values.keys())))
+        _warn(reading)
+
+    @classmethod
+    @sealed
+    def of(cls, source: AIConfig | Mapping[str, Any] | str | None = None, **overrides: Any) -> AIConfig:
+        """The config that `source` says, with `overrides` on top.
+
+        Args:
+            source: an AIConfig; a model string; None for nothing set; or a dict: of these fields, in either format of
+                AIWhisperer (`{model, provider, generation_params}`, `{openrouter: {model, params}}`), or a mix of them. A null
+                in a dict clears the field.
+            **overrides: fields of AIConfig; None leaves what `source` says.
+
+        Raises:
+            ConfigError: an unknown field (the nearest known one is named), a wrong type, a value out of range.
+        """
+        if source is None and not overrides:
+            return UNSET
+        match source:
+            case None:
+                values: dict[str, Any] = {}
+            case AIConfig():
+                values = source.values()
+            case str():
+                values = {"model": source}
+            case Mapping():
+                values = _read(source)
+            case _:
+                raise ConfigError(
+                    f"cannot read a config from {type(source).__name__}: give an AIConfig, a dict or a model string"
+                )
+        return from_values(over(values, _read({name: value for name, value in overrides.items() if value is not None})))
+
+    def values(self) -> dict[str, Any]:
+        """The fields that are set; one that was cleared is None."""
+        set_ = {name: value for name in KINDS if (value := getattr(self, name)) is not None}
+        return set_ | dict.fromkeys(self.cleared)
+
+    @property
+    def provider(self) -> str:
+        """The part of `model` before the first slash; empty while no model is set."""
+        return (self.model or "").partition("/")[0]
+
+
+AIConfig.__init__ = sealed(AIConfig.__init__)  # type: ignore[method-assign]
+
+#: Field → what it may be.
+KINDS: Mapping[str, Kind] = {one.name: one.metadata["kind"] for one in fields(AIConfig) if "kind" in one.metadata}
+
+
+def from_values(values: Mapping[str, Any]) -> AIConfig:
+    """The config of these fields, of which a None clears one: the opposite of `AIConfig.values`."""
+    set_ = {name: value for name, value in values.items() if value is not None}
+    return AIConfig(**set_, cleared=tuple(values.keys() - set_))
+
+
+def plain(config: AIConfig) -> dict[str, Any]:
+    """The fields that are set, as a file can say them; a key that was written out is left out."""
+    values = config.values()
+    if is_literal(config.api_key):
+        del values["api_key"]
+    if config.extra is not None:
+        values["extra"] = dict(config.extra)
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def _read(source: Mapping[str, Any]) -> dict[str, Any]:
+    reading = read_config(source, KINDS)
+    if reading.problems:
+        raise ConfigError.of(reading.problems)
+    _warn(reading)
+    return reading.values
+
+
+def _warn(reading: Reading) -> None:
+    left_out = [f"left out, for it has no meaning here: {', '.join(reading.dead)}"] if reading.dead else []
+    for warning in (*reading.warnings, *left_out):
+        warnings.warn(f"AIConfig: {warning}", UserWarning, stacklevel=5)
+
+
+#: Nothing is set: one for all.
+UNSET = AIConfig()
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A config and, beside it, where its values were said."""
+
+    config: AIConfig
+    source: str = ""
+    """Of all values that `places` does not have."""
+    places: Mapping[str, str] = field(default_factory=dict)
+    """Field → `agents/bob.yaml:7`."""
+
+    def place(self, name: str) -> str:
+        """Where the value of a field was said."""
+        return self.places.get(name, self.source)
+
+
+def layered(*layers: Layer | None) -> Layer:
+    """One config from many, the lowest first: in each field the last layer that says something of it wins.
+
+    A layer that goes to another provider leaves the address, the key and the provider's own parameters of the layers
+    below behind.
+
+    Returns:
+        The config, with the place of each of its values.
+    """
+    said = [layer for layer in layers if layer is not None]
+    config = merged(*(layer.config for layer in said))
+    places = {name: layer.place(name) for layer in said for name in layer.config.values()}
+    return Layer(config, places={name: places[name] for name in config.values()})
+
+
+@lru_cache(maxsize=1024)  # run after run has the same layers, and to check what they come to takes its time
+def merged(*configs: AIConfig) -> AIConfig:
+    """The config that `layered` gives, without the places."""
+    values: dict[str, Any] = {}
+    for config in configs:
+        values = over(values, config.values())
+    return AIConfig(**{name: value for name, value in values.items() if value is not None})
+
+
+def missing_key(config: AIConfig, keys: Keys) -> str:
+    """The variable that would have to hold this config's key and does not; empty where no key is known to be missing."""
+    return keys.missing(config.provider, config.api_key, own_server=config.api_base is not None)
+
+
+def from_environment(keys: Keys, offline: str) -> Layer:
+    """The model that the environment selects.
+
+    `WHISPER_MODEL` names it; else the first provider in `PROVIDERS` whose key is set; else `offline`.
+    """
+    if model := keys.get(MODEL_VARIABLE):
+        if text := problem_with(KINDS["model"], MODEL_VARIABLE, model):
+            raise ConfigError(text)
+        return Layer(AIConfig(model=model), keys.source(MODEL_VARIABLE))
+    for provider in PROVIDERS.values():
+        for variable in provider.variables if provider.model else ():
+            if keys.get(variable):
+                return Layer(AIConfig(model=provider.model), keys.source(variable))
+    return Layer(AIConfig(model=offline), "default: no provider's key is set")

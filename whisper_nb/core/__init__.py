@@ -1,0 +1,1 @@
+"""Plain data and pure functions, which every other folder uses."""

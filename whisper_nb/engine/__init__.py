@@ -1,0 +1,1 @@
+"""The engine: sessions, runs and the runtime that owns them."""

@@ -1,0 +1,1 @@
+"""What is shown in cells, and what waits in them."""

@@ -1,0 +1,1 @@
+"""The magics: their grammar, completion and commands."""

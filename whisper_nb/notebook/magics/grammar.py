@@ -1,0 +1,224 @@
+"""How the magics are spoken: the parser of a command, the table of commands, the flags of a run."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NoReturn, get_args
+
+from ...config.agents import Agent
+from ...config.aiconfig import KINDS, AIConfig
+from ...config.kinds import problem_with
+from ...config.yamlfile import parse_yaml
+from ...core.errors import ConfigError
+from ...core.events import Priority
+from ..workbench import Order, Team, function_in
+
+Arguments = argparse.Namespace
+Argument = tuple[tuple[str, ...], dict[str, Any]]
+Function = Callable[[Team, Arguments], object]
+
+_LONGEST_FIELD = 24
+_FLAG = re.compile(r"--?[a-zA-Z][\w-]*")
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse that raises instead of ending the process."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise ConfigError."""
+        root, _, name = self.prog.replace("%%", "%").partition(" ")
+        topic = (
+            root.removeprefix("%") if name == "NAME" else name
+        )  # `%%agent NAME` is explained by the magic's own name
+        raise ConfigError(f"{self.prog}: {message} ({root} help {topic} explains it)")
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One word after `%agent`."""
+
+    name: str
+    summary: str
+    arguments: tuple[Argument, ...]
+    function: Function
+
+    def parser(self, root: str) -> Parser:
+        """Its parser; `root` is the magic's name here."""
+        parser = Parser(prog=f"%{root} {self.name}", description=self.summary, add_help=False, allow_abbrev=False)
+        for flags, options in self.arguments:
+            parser.add_argument(*flags, **options)
+        return parser
+
+    def parse(self, root: str, words: Sequence[str]) -> Arguments:
+        """The arguments that words give.
+
+        Raises:
+            ConfigError: a word that it does not know, with the nearest flag that it does.
+        """
+        parser = self.parser(root)
+        arguments, unknown = parser.parse_known_args(list(words))
+        for word in unknown:
+            if _FLAG.match(word):
+                parser.error(f"unknown flag {word.partition('=')[0]}{self._nearest(word)}")
+            lines = "the prompt stands in the lines beneath, " if self is CELL else ""
+            parser.error(
+                f"one word too many: {word!r}; {lines}text with spaces{' goes' * (not lines)} in double quotes"
+            )
+        return arguments
+
+    @property
+    def flags(self) -> list[str]:
+        """Its options, long and short."""
+        return [flag for flags, _ in self.arguments for flag in flags if flag.startswith("-")]
+
+    @property
+    def valued(self) -> set[str]:
+        """Those of its options that a value follows."""
+        return {
+            flag
+            for flags, options in self.arguments
+            for flag in flags
+            if flag[0] == "-" and options.get("action", "append") == "append"
+        }
+
+    def _nearest(self, flag: str) -> str:
+        flag = flag.partition("=")[0]
+        if (field := flag.strip("-").replace("-", "_")) in KINDS and "--set" in self.flags:
+            return f"; --set {field}=… sets this field"
+        nearest = difflib.get_close_matches(flag, self.flags, 1)
+        return f"; did you mean {nearest[0]}?" if nearest else f"; there are {' '.join(self.flags) or 'none'}"
+
+    def split(self, line: str) -> tuple[str, str]:
+        """`[flags] NAME [flags] PROMPT` → what stands before the prompt, and the prompt just as it was written.
+
+        Raises:
+            ConfigError: what looks like a flag before the prompt is none.
+        """
+        head: list[str] = []
+        rest, named = line.strip(), False
+        while rest:
+            word, after = first_word(rest)
+            flag = word.partition("=")[0]
+            if flag == "--" and named:
+                return " ".join(head), after
+            if flag not in self.flags and named:
+                if _FLAG.fullmatch(flag) and flag.startswith("--"):
+                    raise ConfigError(
+                        f"unknown flag {flag}{self._nearest(word)}; a prompt that begins so goes behind a --"
+                    )
+                break
+            named = named or flag not in self.flags
+            head.append(word)
+            if flag in self.valued and "=" not in word:
+                word, after = first_word(after)
+                head.append(word)
+            rest = after
+        return " ".join(head), rest
+
+
+def first_word(line: str) -> tuple[str, str]:
+    """The first word of a line, a `{{ … }}` and what stands in quotes being part of one, and what follows the space after it."""
+    found = re.match(r"""\s*((?:\{\{.{,2000}?\}\}|"[^"]*"|'[^']*'|\S)+)\s*""", line)
+    return (found[1], line[found.end() :]) if found else ("", "")
+
+
+def arg(*flags: str, **options: Any) -> Argument:
+    """An argument, in argparse's words."""
+    return flags, options
+
+
+def setting(word: str) -> tuple[str, Any]:
+    """What a `FIELD=VALUE` sets, its value read as YAML. A key becomes a reference at once, and is nowhere after that.
+
+    Raises:
+        ConfigError: it is no `FIELD=VALUE`, or no key.
+    """
+    name, equals, value = word.partition("=")
+    if not equals:
+        said = repr(word) if word.isidentifier() and len(word) < _LONGEST_FIELD else "a word"  # it may be a key
+        raise ConfigError(f"{said} is not FIELD=VALUE, such as temperature=0.2")
+    field, read = name.strip(), parse_yaml(value.encode("utf-8", "replace"), name).data
+    if field != "api_key" or read is None:
+        return field, read
+    if problem := problem_with(KINDS[field], field, read):
+        raise ConfigError(problem)
+    return field, KINDS[field].read(read)
+
+
+SET = arg(
+    "--set",
+    metavar="FIELD=VALUE",
+    type=setting,
+    action="append",
+    default=[],
+    help="a field of AIConfig; may be given again",
+)
+#: The flags of a run, for `%%agent` and `%agent ask`.
+ORDER: tuple[Argument, ...] = (
+    arg("name", metavar="NAME", help="an agent"),
+    arg("-o", "--out", metavar="VAR", help="bind the run to a variable, at once"),
+    arg("-b", "--block", action="store_true", help="wait for the answer in this cell"),
+    arg("-a", "--noblock", "--bg", action="store_false", dest="block", help="do not wait (the default)"),
+    arg("--priority", choices=get_args(Priority), default="normal", help="who goes first in the agent's queue"),
+    arg("--model", metavar="M", help="the model for this run, as provider/model"),
+    SET,
+    arg("--timeout", metavar="S", type=float, help="seconds for the whole run, from its start"),
+    arg(
+        "--image",
+        metavar="IMAGE",
+        action="append",
+        default=[],
+        help="a figure, an axes or a PIL image of this notebook, or the path of a file; may be given again",
+    ),
+    arg("--no-interpolate", action="store_true", help="pass {{ … }} as it is"),
+    arg("--dry-run", action="store_true", help="show what would be sent, and send nothing"),
+)
+#: `%%agent NAME …`, parsed like a command.
+CELL = Command("NAME", "Give an agent the work that stands in the cell.", ORDER, lambda team, arguments: None)
+
+
+def settings(pairs: Sequence[tuple[str, Any]], **flags: Any) -> dict[str, Any]:
+    """The config that `FIELD=VALUE` words set, and the flags that were given."""
+    return dict(pairs) | {name: value for name, value in flags.items() if value is not None}
+
+
+def order(arguments: Arguments, prompt: str) -> Order:
+    """The order that parsed arguments and a prompt make."""
+    return Order(
+        name=arguments.name, prompt=prompt, out=arguments.out, block=arguments.block, priority=arguments.priority,
+        config=settings(arguments.set, model=arguments.model), timeout_s=arguments.timeout, interpolate=not arguments.no_interpolate,
+        dry_run=arguments.dry_run, images=tuple(arguments.image),
+    )  # fmt: skip
+
+
+def described(team: Team, args: Arguments) -> Agent | str:
+    """The agent that the flags of `new` describe; its name where a file says all of it."""
+    prompt = _system_prompt(args)
+    config = settings(args.set, model=args.model, temperature=args.temperature, max_tokens=args.max_tokens)
+    given = {"description": args.description, "max_turns": args.max_turns, "system_prompt": prompt}
+    given = {name: value for name, value in given.items() if value is not None}
+    if args.tools is not None:
+        names = [name.strip() for name in args.tools.split(",") if name.strip()]
+        given["tools"] = tuple(function_in(team.shell.user_ns, name) for name in names)
+    if prompt is not None or args.name not in team.runtime.team:
+        return Agent(name=args.name, config=AIConfig.of(config), **given)
+    if not (given or config):
+        return str(args.name)
+    agent = team.runtime.described(args.name)
+    return replace(agent, config=AIConfig.of(agent.config, **config), **given)
+
+
+def _system_prompt(args: Arguments) -> str | None:
+    if args.prompt_file is None:
+        return None if args.prompt is None else str(args.prompt)
+    if args.prompt is not None:
+        raise ConfigError("--prompt and --prompt-file exclude each other")
+    try:
+        return Path(args.prompt_file).expanduser().read_text(encoding="utf-8")
+    except (OSError, ValueError, RuntimeError) as error:  # no such file, no text, no such user's home
+        raise ConfigError(f"cannot read the prompt file {args.prompt_file!r}: {error}") from None

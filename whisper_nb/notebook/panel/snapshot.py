@@ -1,0 +1,169 @@
+"""The panel's static form, for where no widget lives: a terminal, nbconvert, GitHub, a notebook that is opened cold.
+
+It is an output of its own beside the widget, whose script folds it up where the widget lives, and it is emitted anew by
+the next cell that runs and when the team comes to rest, so that a saved notebook tells the truth, or as of when.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import html
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+from uuid import uuid4
+
+from ...engine.runtimes import Runtime
+from ...engine.session import Session
+from ...engine.spending import spent_by
+from ..cells.render import clip, cost_line, table_html, table_text, tokens_line
+from .board import Board
+from .details import Facts
+
+#: Agents that a static form shows, and places where it is kept current.
+ROWS, PLACES = 100, 3
+#: Seconds of rest after which it is emitted anew.
+REST_S = 1.0
+_EMPTY = "no agents yet: %agent new NAME makes one"
+
+
+def snapshot(runtime: Runtime, board: Board) -> dict[str, str]:
+    """The team as it is now: text/plain and text/html, every value escaped."""
+    facts = [(session, board.row(session)) for session in runtime.sessions]
+    now = time.time()
+    rows = [_row(session, row, now) for session, row in islice(facts, ROWS)]
+    clock, total = f"as of {time.strftime('%H:%M:%S')}", _total(runtime, [row for _, row in facts])
+    head = f"{total} · {clock}"
+    more = f"and {len(facts) - ROWS} more" if len(facts) > ROWS else ""
+    text = "\n".join(line for line in (head, table_text(rows, _EMPTY), more) if line)
+    markup = f"{table_html(rows, _EMPTY)}<small>{html.escape(more)}</small>"
+    return {
+        "text/plain": text,
+        "text/html": '<details class="wnb-snapshot" open><summary>The team as text, '
+        f"{clock}</summary><div>{html.escape(total)}</div>{markup}</details>",
+    }
+
+
+def team_rows(runtime: Runtime) -> list[dict[str, str]]:
+    """A row of facts, as people read them, for each agent."""
+
+    def rows() -> list[dict[str, str]]:
+        now = time.time()
+        with closing(Board(runtime)) as board:
+            return [_row(session, board.row(session), now) for session in runtime.sessions]
+
+    return runtime.home.do(rows)
+
+
+def team_text(runtime: Runtime) -> str:
+    """The team as it is now, as text."""
+
+    def text() -> str:
+        with closing(Board(runtime)) as board:
+            return snapshot(runtime, board)["text/plain"]
+
+    return runtime.home.do(text)
+
+
+def _total(runtime: Runtime, rows: list[Facts]) -> str:
+    """All agents together, and what was spent on those that were removed, as the panel adds them up."""
+    states, spent = Counter(row["state"] for row in rows), runtime.spent
+    parts = (
+        f"{len(rows)} agent{'' if len(rows) == 1 else 's'}",
+        ", ".join(f"{count} {state}" for state, count in states.items()),
+        f"{sum(row['queued'] for row in rows)} queued",
+        f"tokens {tokens_line(spent)}",
+        f"cost {cost_line(spent)}",
+    )
+    return " · ".join(part for part in parts if part)
+
+
+def _row(session: Session, row: Facts, now: float) -> dict[str, str]:
+    name, spent = session.name, spent_by(session)
+    queue = ", ".join(
+        f"{run.removeprefix(name)}{'' if priority == 'normal' else f' {priority}'}" for run, priority, _ in row["queue"]
+    )
+    more = row["queued"] - len(row["queue"])
+    return {
+        "agent": f"{row['icon']} {name}".strip(),
+        "state": row["state"] if row["since"] is None else f"{row['state']} {_ago(now - row['since'])}",
+        "now": clip(row["now"], 40),
+        "queue": f"{queue} and {more} more" if more else queue,
+        "done": str(spent.runs),
+        "tokens": tokens_line(spent),
+        "cost": cost_line(spent),
+        "model": row["model"],
+        "last error": clip(row["error"], 60),
+    }
+
+
+def _ago(seconds: float) -> str:
+    if seconds < 60:
+        return f"{max(0, seconds):.0f} s"
+    return f"{seconds // 60:.0f} min" if seconds < 3600 else f"{seconds // 3600:.0f} h"
+
+
+@dataclass(slots=True)
+class Place:
+    """One static form in one cell."""
+
+    display_id: str
+    context: contextvars.Context
+    """That of the cell: what is emitted in it lands there."""
+    shown: int = -1
+    """The version of the board that it shows."""
+    kept: int = -1
+    """That which a cell has emitted: a headless front end drops what comes from the background."""
+
+
+class Snapshots:
+    """The static forms that cells show, kept current."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._places: deque[Place] = deque(maxlen=PLACES)
+        self._board: Board | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def show(self, board: Board) -> None:
+        """Show the team as it is now in the current cell."""
+        self._runtime.home.do(self._show, board)
+
+    def _show(self, board: Board) -> None:
+        self._board = board
+        self._places.append(place := Place(uuid4().hex, contextvars.copy_context()))
+        self._emit(place, update=False)
+        place.kept = place.shown
+
+    def settle(self) -> None:
+        """Emit anew what has changed, from the cell that has just run: a headless front end saves nothing else."""
+        for place in self._places:
+            if self._board and self._board.version != place.kept:
+                self._emit(place)
+                place.kept = place.shown
+
+    def rest(self) -> None:
+        """The panel has told everything. If the team then rests, the forms are emitted anew where they are."""
+        if self._timer is None and any(self._board and self._board.version != place.shown for place in self._places):
+            self._timer = self._runtime.home.later(REST_S, self._rested)
+
+    def _rested(self) -> None:
+        self._timer = None
+        if self._board is None or not self._board.at_rest:
+            return
+        for place in self._places:
+            if self._board.version != place.shown:
+                place.context.run(self._emit, place)
+
+    def _emit(self, place: Place, update: bool = True) -> None:
+        from IPython.display import display
+
+        assert self._board is not None
+        place.shown = self._board.version
+        show: Callable[..., Any] = display
+        show(snapshot(self._runtime, self._board), raw=True, display_id=place.display_id, update=update)
