@@ -12,6 +12,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from support.inprocess import Notebook
 from whisper_nb import Rule, ScriptedModel
+from whisper_nb.notebook.create import create
 from whisper_nb.notebook.form.form import NAME
 from whisper_nb.notebook.panel.panel import Panel
 from whisper_nb.notebook.runtime import NotebookRuntime
@@ -84,7 +85,7 @@ async def test_the_panel_tells_and_obeys_from_the_thread(runtime: NotebookRuntim
     runtime.models["offline/test"] = ScriptedModel([Rule(reply="fine")])
     runtime.configure(offline="offline/test")
     runtime.loop("thread")
-    runtime.make("alice")
+    create(runtime, "alice")
     panel = Watched(runtime)
 
     def hear(do: str, **fields: Any) -> None:

@@ -99,16 +99,16 @@ async def test_runs_are_moved_and_cancelled(runtime: NotebookRuntime, seen: Watc
 async def test_runs_and_agents_that_are_gone(seen: Watched) -> None:
     assert seen.fail("cancel", run="bob#99") == "bob#99 is not remembered any more"
     assert seen.fail("cancel", run="zoe#1") == seen.fail("pause", agent="zoe") == "no agent named zoe any more"
-    assert "no agent named 'zoe'" in seen.fail("hire", agent="zoe")
+    assert "no agent named 'zoe'" in seen.fail("create", agent="zoe")
 
 
 async def test_an_agent_of_a_file_is_hired_once(runtime: NotebookRuntime, seen: Watched) -> None:
-    assert seen.say("hire", agent="tessa").startswith("tessa is ready")
+    assert seen.say("create", agent="tessa").startswith("tessa is ready")
     (team,) = seen.told("team")
     assert "tessa" not in [one["name"] for one in team["team"]]
     assert runtime.get("tessa")
     runtime["tessa"].stop()
-    assert seen.fail("hire", agent="tessa") == "tessa is at work already"
+    assert seen.fail("create", agent="tessa") == "tessa is at work already"
     assert runtime["tessa"].state.gate == "stopped", "to hire is not to resume"
     assert seen.told("team") == []
     await quiet()

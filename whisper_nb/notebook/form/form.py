@@ -26,7 +26,8 @@ from ...config.promptfiles import FOLDER, Prompts
 from ...config.providers import PROVIDERS, canonical, known_models
 from ...core.errors import ConfigError, Problem, SessionError, WhisperError
 from ...engine.home import Home
-from ..runtime import NotebookRuntime
+from ...engine.runtimes import Runtime
+from ..create import create
 from .draft import FIELDS, NAME, TOOLS, Draft, Path, field_of, python_of, yaml_of
 
 #: A model → the fields of AIConfig that it takes; None where nobody knows.
@@ -79,7 +80,7 @@ class AgentForm(ipywidgets.VBox):  # type: ignore[misc]
         takes: which fields of AIConfig a model takes; asked in a thread, for it may take its time.
     """
 
-    def __init__(self, runtime: NotebookRuntime, find_tool: FindTool, takes: Takes | None = None) -> None:
+    def __init__(self, runtime: Runtime, find_tool: FindTool, takes: Takes | None = None) -> None:
         self._runtime = runtime
         self._find_tool = find_tool
         self._lookup = _Lookup(runtime.home, takes, self._hear) if takes else None
@@ -125,7 +126,7 @@ class AgentForm(ipywidgets.VBox):  # type: ignore[misc]
         for field in self.fields.values():
             field.input.observe(lambda _: self._on_loop(self._check), "value")
         self.prompts.observe(lambda _: self._on_loop(self._load_prompt), "value")
-        self.create.on_click(lambda _: self._on_loop(self._act, self._runtime.make))
+        self.create.on_click(lambda _: self._on_loop(self._act, self._created))
         self.save.on_click(lambda _: self._on_loop(self._act, self._saved))
         self.overwrite.on_click(lambda _: self._on_loop(self._act, lambda agent: self._saved(agent, sure=True)))
         self.keep.on_click(lambda _: self._on_loop(self._ask, None))
@@ -243,6 +244,9 @@ class AgentForm(ipywidgets.VBox):  # type: ignore[misc]
             self._say(act(self._build()))
         except WhisperError as error:
             self._say(str(error), _ERROR)
+
+    def _created(self, agent: Agent) -> str:
+        return create(self._runtime, agent)
 
     def _saved(self, agent: Agent, *, sure: bool = False) -> str:
         """Write the agent's file; where it says something else, ask first."""
@@ -372,7 +376,7 @@ def _models(keys: Keys) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*reachable, *known_models()]))
 
 
-def _prompt_files(runtime: NotebookRuntime) -> list[str]:
+def _prompt_files(runtime: Runtime) -> list[str]:
     """Those of the project that are in force; shared fragments are no prompts by themselves."""
     paths = runtime.project.used.files.data if runtime.project else ()
     names = [path.removeprefix(f"{FOLDER}/") for path in paths if path.startswith(f"{FOLDER}/")]

@@ -21,6 +21,7 @@ from ...models.prices import listed, price_list
 from ...models.prices import price as price_of
 from ..cells.explain import config_rows, cost_rows, model_rows, trust_lines
 from ..cells.render import history_lines, log_line, one_line, printable, status_line, table_bundle
+from ..create import create
 from ..panel.snapshot import team_rows, team_text
 from ..workbench import Team, ids, outcome
 from .grammar import CELL, ORDER, SET, Argument, Arguments, Command, Function, arg, described, order, setting, settings
@@ -83,7 +84,7 @@ def new(team: Team, args: Arguments) -> None:
     if args.name is None:
         team.show_form([name for name, value in vars(args).items() if value not in (None, [])])
         return
-    print(team.runtime.make(described(team, args)))  # noqa: T201
+    print(create(team.runtime, described(team, args)))  # noqa: T201
     config = team.runtime[args.name].config
     if variable := missing_key(config, team.runtime.keys):
         print(f"note: {variable} is not set, and {config.model} needs it")  # noqa: T201

@@ -758,7 +758,7 @@ function render({ model, el }) {
     empty.wnbTeam = state.team;
     empty.replaceChildren(
       h("p", {}, h("strong", {}, "Nobody is at work yet.")), h("p", {}, "Make an agent with ", h("code", {}, "%agent new NAME"), " or in the form of ", h("code", {}, "%agent new"), state.team.length ? ". Or take one that is at hand:" : "."),
-      h("div.wnb-hire", {}, ...state.team.slice(0, 24).map(({ name, about }) => h("button.wnb-button", { type: "button", title: about, onclick: () => act({ do: "hire", agent: name }) }, `+ ${name}`))),
+      h("div.wnb-create", {}, ...state.team.slice(0, 24).map(({ name, about }) => h("button.wnb-button", { type: "button", title: about, onclick: () => act({ do: "create", agent: name }) }, `+ ${name}`))),
     );
   }
 

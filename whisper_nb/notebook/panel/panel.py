@@ -22,9 +22,10 @@ from ...config.kinds import Kind, Number, Text
 from ...core.errors import ConfigError, SessionError, WhisperError
 from ...core.queues import PRIORITIES
 from ...engine.runs import Run
+from ...engine.runtimes import Runtime
 from ...engine.session import Session
 from ..cells.render import printable
-from ..runtime import NotebookRuntime
+from ..create import create
 from .board import Board
 from .details import Facts
 
@@ -59,7 +60,7 @@ COMMANDS: Mapping[str, Mapping[str, Kind]] = {
     "clear": {"agent": _AGENT},
     "prioritize": {"run": _RUN, "priority": _PRIORITY},
     "move": {"run": _RUN, "before": _RUN},
-    "hire": {"agent": _AGENT},
+    "create": {"agent": _AGENT},
 }
 
 
@@ -105,7 +106,7 @@ class Panel(anywidget.AnyWidget):
     _esm = _PAGE / "panel.js"
     _css = _PAGE / "panel.css"
 
-    def __init__(self, runtime: NotebookRuntime, settled: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, runtime: Runtime, settled: Callable[[], None] = lambda: None) -> None:
         self._runtime = runtime
         self._settled = settled
         self.dropped = 0
@@ -299,10 +300,10 @@ class Panel(anywidget.AnyWidget):
         self._run(run).move(before=self._run(before))
         return f"{run} comes before {before}"
 
-    def _do_hire(self, view: str, agent: str) -> str:
+    def _do_create(self, view: str, agent: str) -> str:
         if self._runtime.get(agent):
             raise ConfigError(f"{agent} is at work already")
-        said = self._runtime.make(agent)
+        said = create(self._runtime, agent)
         self._tell("team", team=self._at_hand())
         return said
 
