@@ -112,6 +112,6 @@ async def test_a_foreign_magic_is_left_alone(notebook: Notebook) -> None:
 
 async def test_it_can_be_taken_off(notebook: Notebook) -> None:
     before = list(notebook.shell.Completer.custom_matchers)
-    undo = completion.register(notebook.shell, notebook.team, notebook.magic_names)
+    undo = completion.register(notebook.shell, notebook.bench, notebook.magic_names)
     undo()
     assert notebook.shell.Completer.custom_matchers == before

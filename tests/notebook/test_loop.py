@@ -52,7 +52,7 @@ async def test_agents_at_work_stay(notebook: Notebook) -> None:
 
 async def test_what_a_run_shows_is_right_when_the_cell_has_ended(notebook: Notebook) -> None:
     notebook.run("%agent loop thread")
-    notebook.shell.events.register("post_run_cell", notebook.team.outputs.settle)
+    notebook.shell.events.register("post_run_cell", notebook.bench.outputs.settle)
     notebook.run("%agent ask bob -o ans hello")
     await notebook["ans"]
     notebook.run("pass")
@@ -60,7 +60,7 @@ async def test_what_a_run_shows_is_right_when_the_cell_has_ended(notebook: Noteb
     count = len(notebook.shown)
     notebook.run("pass")
     assert len(notebook.shown) == count
-    notebook.shell.events.unregister("post_run_cell", notebook.team.outputs.settle)
+    notebook.shell.events.unregister("post_run_cell", notebook.bench.outputs.settle)
 
 
 async def test_lists_and_static_forms_are_those_of_the_agents_in_the_thread(notebook: Notebook) -> None:

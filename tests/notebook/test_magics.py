@@ -15,7 +15,7 @@ from whisper_nb.notebook.cells.output import Outputs
 from whisper_nb.notebook.magics import magics
 from whisper_nb.notebook.magics.commands import COMMANDS, overview
 from whisper_nb.notebook.runtime import NotebookRuntime
-from whisper_nb.notebook.workbench import Team
+from whisper_nb.notebook.workbench import Workbench
 
 
 async def ended(*runs: Run) -> None:
@@ -320,7 +320,7 @@ async def test_waiting_for_what_only_a_person_can_end_is_refused(notebook: Noteb
     await notebook["ans"]
 
 
-def team_that_blocks(shell: InteractiveShell, error: BaseException | None) -> tuple[Team, list[float | None]]:
+def bench_that_blocks(shell: InteractiveShell, error: BaseException | None) -> tuple[Workbench, list[float | None]]:
     """A team in which waiting is over at once, in this way."""
     timeouts: list[float | None] = []
 
@@ -332,13 +332,13 @@ def team_that_blocks(shell: InteractiveShell, error: BaseException | None) -> tu
     import asyncio
 
     runtime = NotebookRuntime(environ={}, home=Home(asyncio.get_running_loop(), block))
-    team = Team(shell, runtime, Outputs(runtime.home, live=True))
-    magics.register(shell, team)
-    return team, timeouts
+    bench = Workbench(shell, runtime, Outputs(runtime.home, live=True))
+    magics.register(shell, bench)
+    return bench, timeouts
 
 
 async def test_a_wait_that_times_out_names_who_is_still_at_work(shell: InteractiveShell, capsys: Any) -> None:
-    team, timeouts = team_that_blocks(shell, TimeoutError())
+    bench, timeouts = bench_that_blocks(shell, TimeoutError())
     shell.run_cell("%agent new bob\n%agent ask bob one\n%agent ask bob two")
     capsys.readouterr()
     shell.run_cell("%agent wait --timeout 2.5")
@@ -348,16 +348,16 @@ async def test_a_wait_that_times_out_names_who_is_still_at_work(shell: Interacti
     )
     assert timeouts[0] is not None
     assert 2 < timeouts[0] <= 2.5
-    await team.runtime.aclose()
+    await bench.runtime.aclose()
 
 
 async def test_an_interrupted_wait_names_who_is_still_at_work(shell: InteractiveShell, capsys: Any) -> None:
-    team, _ = team_that_blocks(shell, KeyboardInterrupt())
+    bench, _ = bench_that_blocks(shell, KeyboardInterrupt())
     shell.run_cell("%agent new bob\n%agent ask bob one")
     shell.run_cell("%agent wait")
     assert "stopped waiting (interrupted); still at work: bob#1 (%agent cancel ends a run)" in capsys.readouterr().err
-    assert not team.runtime["bob"].runs[0].done
-    await team.runtime.aclose()
+    assert not bench.runtime["bob"].runs[0].done
+    await bench.runtime.aclose()
 
 
 # Steering
@@ -458,7 +458,7 @@ async def test_in_a_terminal_the_panel_is_text(notebook: Notebook) -> None:
 
 
 async def test_an_empty_list_says_how_to_begin(shell: InteractiveShell, runtime: Runtime) -> None:
-    magics.register(shell, Team(shell, runtime, Outputs(runtime.home, live=True)))
+    magics.register(shell, Workbench(shell, runtime, Outputs(runtime.home, live=True)))
     shell.run_cell("%agent list")
     assert shell.display_pub.outputs[0]["data"]["text/plain"] == (
         "no agents yet: %agent new NAME makes one\n"
@@ -538,10 +538,10 @@ async def test_a_foreign_magic_keeps_its_name(
     shell: InteractiveShell, runtime: Runtime, capsys: Any, kind: str
 ) -> None:
     shell.register_magic_function(lambda line, cell="": "foreign", kind, "agent")
-    team = Team(shell, runtime, Outputs(runtime.home, live=True))
-    names = magics.register(shell, team)
+    bench = Workbench(shell, runtime, Outputs(runtime.home, live=True))
+    names = magics.register(shell, bench)
     assert names == magics.Names(("whisper",), ("agents",))
-    assert team.root == "whisper"
+    assert bench.root == "whisper"
     shell.run_cell("%agent x" if kind == "line" else "%%agent x\ny")
     assert "foreign" in capsys.readouterr().out
     if kind == "cell":
@@ -558,12 +558,12 @@ async def test_a_foreign_magic_keeps_its_name(
 
 async def test_a_foreign_agents_magic_keeps_its_name_too(shell: InteractiveShell, runtime: Runtime) -> None:
     shell.register_magic_function(lambda line: "foreign", "line", "agents")
-    names = magics.register(shell, Team(shell, runtime, Outputs(runtime.home, live=True)))
+    names = magics.register(shell, Workbench(shell, runtime, Outputs(runtime.home, live=True)))
     assert names == magics.Names(("agent", "whisper"), ())
 
 
 async def test_what_was_ours_before_is_not_foreign(notebook: Notebook) -> None:
-    assert magics.register(notebook.shell, notebook.team).roots == ("agent", "whisper")
+    assert magics.register(notebook.shell, notebook.bench).roots == ("agent", "whisper")
 
 
 async def test_taking_the_magics_off_leaves_agents_at_work(notebook: Notebook) -> None:

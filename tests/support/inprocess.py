@@ -11,7 +11,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from whisper_nb.notebook.cells.output import Outputs
 from whisper_nb.notebook.magics import completion, magics, questions
 from whisper_nb.notebook.runtime import NotebookRuntime
-from whisper_nb.notebook.workbench import Team
+from whisper_nb.notebook.workbench import Workbench
 
 
 @dataclass
@@ -22,15 +22,15 @@ class Notebook:
     runtime: NotebookRuntime
     capsys: pytest.CaptureFixture[str]
     magic_names: magics.Names = field(init=False)
-    team: Team = field(init=False)
+    bench: Workbench = field(init=False)
 
     def load(self) -> None:
         """What `%load_ext` does, with this test's runtime."""
         outputs = Outputs(self.runtime.home, live=True)
         self.runtime.observe(outputs.observe)
-        self.team = Team(self.shell, self.runtime, outputs)
-        self.magic_names = magics.register(self.shell, self.team)
-        completion.register(self.shell, self.team, self.magic_names)
+        self.bench = Workbench(self.shell, self.runtime, outputs)
+        self.magic_names = magics.register(self.shell, self.bench)
+        completion.register(self.shell, self.bench, self.magic_names)
         questions.register(self.shell)
 
     def run(self, code: str) -> str:

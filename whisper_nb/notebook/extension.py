@@ -30,7 +30,7 @@ from .cells.blocking import block, interruptible, note_interrupts, waking, warn_
 from .cells.output import Outputs
 from .magics import completion, magics, questions
 from .runtime import NotebookRuntime
-from .workbench import Team, function_in
+from .workbench import Workbench, function_in
 
 #: Shell → what takes the extension off it again.
 _loaded: WeakKeyDictionary[InteractiveShell, ExitStack] = WeakKeyDictionary()
@@ -63,30 +63,30 @@ def configure(
 def load(shell: InteractiveShell) -> None:
     """Register magics, completion and hooks with a shell, and say one line."""
     warn_of_old_nest_asyncio()
-    team = _team(shell)
+    bench = _workbench(shell)
     formatter = shell.display_formatter.ipython_display_formatter
     with ExitStack() as undo:
         if _is_kernel(shell):
-            undo.enter_context(waking(team.runtime.home.main))
+            undo.enter_context(waking(bench.runtime.home.main))
             shell.events.register("pre_run_cell", note_interrupts)
             undo.callback(shell.events.unregister, "pre_run_cell", note_interrupts)
         elif not shell.active_eventloop and not getattr(shell, "simple_prompt", True):
             # So that agents work while the prompt waits: IPython then runs its prompt on the same loop.
             shell.enable_gui("asyncio")
-        names = magics.register(shell, team)
+        names = magics.register(shell, bench)
         undo.callback(magics.unregister, shell, names)
-        undo.callback(completion.register(shell, team, names))
+        undo.callback(completion.register(shell, bench, names))
         questions.register(shell)
         undo.callback(questions.unregister, shell)
-        shell.events.register("post_run_cell", team.outputs.settle)
-        undo.callback(shell.events.unregister, "post_run_cell", team.outputs.settle)
-        shell.events.register("post_run_cell", team.runtime.settle)
-        undo.callback(shell.events.unregister, "post_run_cell", team.runtime.settle)
-        formatter.for_type(Run, team.display)
+        shell.events.register("post_run_cell", bench.outputs.settle)
+        undo.callback(shell.events.unregister, "post_run_cell", bench.outputs.settle)
+        shell.events.register("post_run_cell", bench.runtime.settle)
+        undo.callback(shell.events.unregister, "post_run_cell", bench.runtime.settle)
+        formatter.for_type(Run, bench.display)
         undo.callback(formatter.pop, Run, None)
         _loaded[shell] = undo.pop_all()
-    print(_greeting(team.runtime, names))  # noqa: T201
-    team.take_up_edits()
+    print(_greeting(bench.runtime, names))  # noqa: T201
+    bench.take_up_edits()
 
 
 def unload(shell: InteractiveShell) -> None:
@@ -95,12 +95,12 @@ def unload(shell: InteractiveShell) -> None:
 
 
 @functools.cache
-def _team(shell: InteractiveShell) -> Team:
+def _workbench(shell: InteractiveShell) -> Workbench:
     """The same after `%reload_ext`: cells go on showing the runs that they launched."""
     rt = runtime()
-    team = Team(shell, rt, Outputs(rt.home, _is_kernel(shell)))
-    rt.observe(team.outputs.observe)
-    return team
+    bench = Workbench(shell, rt, Outputs(rt.home, _is_kernel(shell)))
+    rt.observe(bench.outputs.observe)
+    return bench
 
 
 def _project() -> Project:

@@ -1,4 +1,4 @@
-"""Team: what the magics work on. Launches runs from cells, knows which cell launched which, finds things by name."""
+"""Workbench: what the magics work on. Launches runs from cells, knows which cell launched which, finds things by name."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Order:
 
 
 @dataclass(slots=True)
-class Team:
+class Workbench:
     """The runtime as one shell sees it."""
 
     shell: InteractiveShell

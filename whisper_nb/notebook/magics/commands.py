@@ -23,7 +23,7 @@ from ..cells.explain import config_rows, cost_rows, model_rows, trust_lines
 from ..cells.render import history_lines, log_line, one_line, printable, status_line, table_bundle
 from ..create import create
 from ..panel.snapshot import team_rows, team_text
-from ..workbench import Team, ids, outcome
+from ..workbench import Workbench, ids, outcome
 from .grammar import CELL, ORDER, SET, Argument, Arguments, Command, Function, arg, described, order, setting, settings
 
 T = TypeVar("T")
@@ -50,7 +50,7 @@ def command(summary: str, *arguments: Argument) -> Callable[[Function], Function
     return register
 
 
-def find(word: str, team: Team) -> Command:
+def find(word: str, bench: Workbench) -> Command:
     """The command of that name.
 
     Raises:
@@ -58,11 +58,11 @@ def find(word: str, team: Team) -> Command:
     """
     if found := COMMANDS.get(word):
         return found
-    if team.runtime.get(word):
-        raise ConfigError(f"{word} is an agent, not a command: %{team.root} ask {word} … gives it work")
+    if bench.runtime.get(word):
+        raise ConfigError(f"{word} is an agent, not a command: %{bench.root} ask {word} … gives it work")
     nearest = difflib.get_close_matches(word, COMMANDS, 1)
     hint = f"did you mean {nearest[0]!r}?" if nearest else f"there are {', '.join(COMMANDS)}"
-    raise ConfigError(f"no command {word!r}; {hint} (%{team.root} help)")
+    raise ConfigError(f"no command {word!r}; {hint} (%{bench.root} help)")
 
 
 @command(
@@ -79,26 +79,26 @@ def find(word: str, team: Team) -> Command:
     SET,
     arg("--max-turns", metavar="N", type=int, help="model calls in one run"),
 )
-def new(team: Team, args: Arguments) -> None:
+def new(bench: Workbench, args: Arguments) -> None:
     """Create the session that the flags describe, or show the form."""
     if args.name is None:
-        team.show_form([name for name, value in vars(args).items() if value not in (None, [])])
+        bench.show_form([name for name, value in vars(args).items() if value not in (None, [])])
         return
-    print(create(team.runtime, described(team, args)))  # noqa: T201
-    config = team.runtime[args.name].config
-    if variable := missing_key(config, team.runtime.keys):
+    print(create(bench.runtime, described(bench, args)))  # noqa: T201
+    config = bench.runtime[args.name].config
+    if variable := missing_key(config, bench.runtime.keys):
         print(f"note: {variable} is not set, and {config.model} needs it")  # noqa: T201
 
 
 @command("List the agents: state, queue, tokens, cost, model.")
-def list_(team: Team, args: Arguments) -> None:
+def list_(bench: Workbench, args: Arguments) -> None:
     """Display a table, as HTML and as text."""
     from IPython.display import display
 
-    empty = f"no agents yet: %{team.root} new NAME makes one"
-    waiting = [name for name, entry in team.runtime.team.items() if entry.agent and team.runtime.get(name) is None]
-    bundle = table_bundle(team_rows(team.runtime), empty)
-    also = f"at hand: {', '.join(waiting)} (%%{team.root} NAME gives one work)" if waiting else ""
+    empty = f"no agents yet: %{bench.root} new NAME makes one"
+    waiting = [name for name, entry in bench.runtime.team.items() if entry.agent and bench.runtime.get(name) is None]
+    bundle = table_bundle(team_rows(bench.runtime), empty)
+    also = f"at hand: {', '.join(waiting)} (%%{bench.root} NAME gives one work)" if waiting else ""
     display(_noted(bundle, also), raw=True)
 
 
@@ -116,32 +116,32 @@ def _noted(bundle: dict[str, str], note: str) -> dict[str, str]:
     arg("--runs", action="store_true", help="their last runs, too"),
     LAST,
 )
-def cost(team: Team, args: Arguments) -> None:
+def cost(bench: Workbench, args: Arguments) -> None:
     """Display a table, as HTML and as text."""
     from IPython.display import display
 
-    rows = cost_rows(team.runtime, args.names, args.n if args.runs else 0)
-    display(table_bundle(rows, f"no agents yet: %{team.root} new NAME makes one"), raw=True)
+    rows = cost_rows(bench.runtime, args.names, args.n if args.runs else 0)
+    display(table_bundle(rows, f"no agents yet: %{bench.root} new NAME makes one"), raw=True)
 
 
 @command("Watch and steer the team in a live panel; as text, and in a saved notebook, how it stands.")
-def panel(team: Team, args: Arguments) -> None:
+def panel(bench: Workbench, args: Arguments) -> None:
     """Display the panel and, as an output of its own, its static form."""
-    if not team.is_kernel:
-        print(team_text(team.runtime))  # noqa: T201
+    if not bench.is_kernel:
+        print(team_text(bench.runtime))  # noqa: T201
         return
     from IPython.display import display
 
-    panel = team.runtime.panel()
-    team.runtime.home.do(panel.recheck)
+    panel = bench.runtime.panel()
+    bench.runtime.home.do(panel.recheck)
     display(panel)
-    team.runtime.snapshots.show(panel.board)
+    bench.runtime.snapshots.show(panel.board)
 
 
 @command("Show one agent: its spec, config, queue and last runs.", NAME)
-def show(team: Team, args: Arguments) -> None:
+def show(bench: Workbench, args: Arguments) -> None:
     """Print the facts of one session."""
-    session = team.runtime[args.name]
+    session = bench.runtime[args.name]
     agent, config = session.agent, session.config
     facts = {
         "title": agent.title,
@@ -165,9 +165,9 @@ def show(team: Team, args: Arguments) -> None:
     *ORDER,
     arg("prompt", metavar="PROMPT", nargs="*"),
 )
-def ask(team: Team, args: Arguments) -> Run | None:
+def ask(bench: Workbench, args: Arguments) -> Run | None:
     """Launch a run. The magic splits the prompt off the line itself, just as it was written."""
-    return team.launch(order(args, " ".join(args.prompt)))
+    return bench.launch(order(args, " ".join(args.prompt)))
 
 
 @command(
@@ -175,10 +175,10 @@ def ask(team: Team, args: Arguments) -> Run | None:
     RUNS,
     TIMEOUT,
 )
-def wait(team: Team, args: Arguments) -> None:
+def wait(bench: Workbench, args: Arguments) -> None:
     """Block, then say how many succeeded: the same words whether a run ended before or during the wait."""
-    runs = team.to_wait_for(args.runs)
-    team.wait(runs, args.timeout)
+    runs = bench.to_wait_for(args.runs)
+    bench.wait(runs, args.timeout)
     if failed := [run for run in runs if run.status == "failed"]:
         raise RunFailed("\n".join([outcome(runs), *(one_line(f"{run.id} failed: {run.error}") for run in failed)]))
     print(outcome(runs))  # noqa: T201
@@ -189,9 +189,9 @@ def wait(team: Team, args: Arguments) -> None:
     RUNS,
     arg("--all", action="store_true", help="all runs"),
 )
-def cancel(team: Team, args: Arguments) -> None:
+def cancel(bench: Workbench, args: Arguments) -> None:
     """Cancel by name."""
-    runs = [run for run in team.runs_to_cancel(args.runs, everything=args.all) if not run.done]
+    runs = [run for run in bench.runs_to_cancel(args.runs, everything=args.all) if not run.done]
     for run in runs:
         run.cancel()
     print(f"{ids(runs)} cancelled" if runs else "nothing to cancel")  # noqa: T201
@@ -203,29 +203,29 @@ def cancel(team: Team, args: Arguments) -> None:
     arg("--priority", choices=PRIORITIES, help="behind all others of this priority"),
     arg("--before", metavar="RUN", help="another run that waits there"),
 )
-def move(team: Team, args: Arguments) -> None:
+def move(bench: Workbench, args: Arguments) -> None:
     """Change the order of a queue."""
-    run, before = (name and team.the_run(name) for name in (args.run, args.before))
+    run, before = (name and bench.the_run(name) for name in (args.run, args.before))
     run.move(priority=args.priority, before=before)
     print(f"{run.id} moved {f'before {before.id}' if before else f'to priority {args.priority}'}")  # noqa: T201
 
 
 @command("Let agents finish their turn and then hold.", NAMES, ALL)
-def pause(team: Team, args: Arguments) -> None:
+def pause(bench: Workbench, args: Arguments) -> None:
     """Close the gate."""
-    _each(team, args, Session.pause, "paused")
+    _each(bench, args, Session.pause, "paused")
 
 
 @command("Let agents go on after pause or stop.", NAMES, ALL)
-def resume(team: Team, args: Arguments) -> None:
+def resume(bench: Workbench, args: Arguments) -> None:
     """Open the gate."""
-    _each(team, args, Session.resume, "at work again")
+    _each(bench, args, Session.resume, "at work again")
 
 
 @command("End the work of agents, queued and running; they take no more until resume.", NAMES, ALL)
-def stop(team: Team, args: Arguments) -> None:
+def stop(bench: Workbench, args: Arguments) -> None:
     """Stop sessions."""
-    _each(team, args, lambda session: team.runtime.home.do(_stop, session), "stopped")
+    _each(bench, args, lambda session: bench.runtime.home.do(_stop, session), "stopped")
 
 
 def _stop(session: Session) -> str:
@@ -238,46 +238,46 @@ def _stop(session: Session) -> str:
     "Say which loop agents live on, or move them: on one in a thread of their own they go on while a cell blocks.",
     arg("where", choices=get_args(Where), nargs="?", help="the notebook's own (the default), or one in a thread"),
 )
-def loop(team: Team, args: Arguments) -> None:
+def loop(bench: Workbench, args: Arguments) -> None:
     """Move agents, where that is said."""
-    where = "the notebook's own loop" if team.runtime.loop(args.where) == "notebook" else "a loop in their own thread"
+    where = "the notebook's own loop" if bench.runtime.loop(args.where) == "notebook" else "a loop in their own thread"
     print(f"agents live on {where}")  # noqa: T201
 
 
 @command("Let agents forget their history.", NAMES, ALL)
-def reset(team: Team, args: Arguments) -> None:
+def reset(bench: Workbench, args: Arguments) -> None:
     """Clear histories."""
-    _each(team, args, Session.reset, "history forgotten")
+    _each(bench, args, Session.reset, "history forgotten")
 
 
 @command("Make another agent that begins with a copy of this one's history.", NAME, arg("new_name", metavar="NEW"))
-def fork(team: Team, args: Arguments) -> None:
+def fork(bench: Workbench, args: Arguments) -> None:
     """Fork a session."""
-    session = team.runtime[args.name].fork(args.new_name)
+    session = bench.runtime[args.name].fork(args.new_name)
     print(f"{session.name} begins with the {len(session.history)} messages of {args.name}")  # noqa: T201
 
 
 @command("Stop an agent and forget it.", NAME)
-def remove(team: Team, args: Arguments) -> None:
+def remove(bench: Workbench, args: Arguments) -> None:
     """Remove a session."""
-    team.runtime.remove(args.name)
+    bench.runtime.remove(args.name)
     print(f"{args.name} removed")  # noqa: T201
 
 
 @command("Show what an agent did, or one run, event by event.", TARGET, LAST)
-def log(team: Team, args: Arguments) -> None:
+def log(bench: Workbench, args: Arguments) -> None:
     """Print the newest records of a session or a run."""
-    run = team.run(args.target)
-    agent, run_id = (run.session.name, run.id) if run else (team.runtime[args.target].name, None)
-    records = [r for r in team.runtime.store.records(agent, run_id) if not isinstance(r.event, TextStreamed)]
+    run = bench.run(args.target)
+    agent, run_id = (run.session.name, run.id) if run else (bench.runtime[args.target].name, None)
+    records = [r for r in bench.runtime.store.records(agent, run_id) if not isinstance(r.event, TextStreamed)]
     for record in _last(args.n, records):
         print(log_line(record))  # noqa: T201
 
 
 @command("Show what an agent remembers: its messages.", NAME, LAST)
-def history(team: Team, args: Arguments) -> None:
+def history(bench: Workbench, args: Arguments) -> None:
     """Print the newest messages of a session's history."""
-    for line in history_lines(_last(args.n, team.runtime[args.name].history)):
+    for line in history_lines(_last(args.n, bench.runtime[args.name].history)):
         print(line)  # noqa: T201
 
 
@@ -294,35 +294,35 @@ def _last(number: int, there: Sequence[T]) -> Sequence[T]:
     arg("name", metavar="NAME", nargs="?", help="an agent"),
     arg("values", metavar="FIELD=VALUE", nargs="*", type=setting, help="a field of AIConfig, its value as in YAML"),
 )
-def config(team: Team, args: Arguments) -> None:
+def config(bench: Workbench, args: Arguments) -> None:
     """Set what is given, then display every value with its source."""
     from IPython.display import display
 
     field, equals, _ = (args.name or "").partition("=")
     if equals:
         raise ConfigError(
-            f"whose config? %{team.root} config NAME {field}=… sets it for one agent, whisper_nb.configure({field}=…) for all"
+            f"whose config? %{bench.root} config NAME {field}=… sets it for one agent, whisper_nb.configure({field}=…) for all"
         )
     if args.values:
-        session = team.runtime[args.name]
+        session = bench.runtime[args.name]
         session.configure(session.configured.values() | settings(args.values))
-    layer = team.runtime.explain(args.name)
-    rows = config_rows(layer, team.runtime.keys)
+    layer = bench.runtime.explain(args.name)
+    rows = config_rows(layer, bench.runtime.keys)
     bundle = table_bundle(rows, "nothing is set", stale=False)
     unset = [name for name in KINDS if name not in {row["field"] for row in rows}]
-    whose = "" if args.name else f"of an agent that says nothing else; %{team.root} config NAME shows one agent's; "
+    whose = "" if args.name else f"of an agent that says nothing else; %{bench.root} config NAME shows one agent's; "
     display(_noted(bundle, f"{whose}not set: {', '.join(unset)}"), raw=True)
 
 
 @command(
     "List the models that can be reached: keys that are set, servers on this machine, prices. Any other works too."
 )
-def models(team: Team, args: Arguments) -> None:
+def models(bench: Workbench, args: Arguments) -> None:
     """Look for keys and local servers, and display a table."""
     from IPython.display import display
 
-    keys = team.runtime.keys
-    local, prices = team.off_the_loop(lambda: (local_models(keys), price_list()))
+    keys = bench.runtime.keys
+    local, prices = bench.off_the_loop(lambda: (local_models(keys), price_list()))
     price = {one.model: price_of(listed(one.model, prices)) for one in PROVIDERS.values() if one.model}
     display(table_bundle(model_rows(keys, local, price), "", stale=False), raw=True)
 
@@ -332,23 +332,23 @@ def models(team: Team, args: Arguments) -> None:
     arg("code", metavar="CODE", nargs="?", help="trust what has this code, until one byte of it changes"),
     arg("--revoke", action="store_true", help="trust nothing of the project any more"),
 )
-def trust(team: Team, args: Arguments) -> None:
+def trust(bench: Workbench, args: Arguments) -> None:
     """Show, trust or revoke."""
-    project = team.runtime.project
+    project = bench.runtime.project
     if project is None:
         raise ConfigError("there is no project here to trust")
     if args.revoke:
-        team.runtime.home.do(project.distrust)
+        bench.runtime.home.do(project.distrust)
         print(f"{project.root}: nothing of it is used from the next run on")  # noqa: T201
     elif args.code:
-        team.runtime.trust(args.code)
-        team.take_up_edits()
+        bench.runtime.trust(args.code)
+        bench.take_up_edits()
         print(f"{project.root} is trusted as it is, until one byte of it changes")  # noqa: T201
-        if (where := project.used.settings.get("loop", team.runtime.loop())) != team.runtime.loop():
-            print(f"loop: {where} holds from the kernel's next start on; %{team.root} loop {where} moves agents now")  # noqa: T201
+        if (where := project.used.settings.get("loop", bench.runtime.loop())) != bench.runtime.loop():
+            print(f"loop: {where} holds from the kernel's next start on; %{bench.root} loop {where} moves agents now")  # noqa: T201
     else:
-        team.runtime.refresh()  # its news are among what is shown
-        for line in trust_lines(project, team.resolved(), team.runtime.keys, team.root):
+        bench.runtime.refresh()  # its news are among what is shown
+        for line in trust_lines(project, bench.resolved(), bench.runtime.keys, bench.root):
             print(one_line(line))  # noqa: T201
 
 
@@ -357,22 +357,22 @@ def trust(team: Team, args: Arguments) -> None:
     NAME,
     arg("--force", action="store_true", help="also over a file that says something else"),
 )
-def save(team: Team, args: Arguments) -> None:
+def save(bench: Workbench, args: Arguments) -> None:
     """Save the spec of a session."""
-    path = team.runtime.save(args.name, overwrite=args.force)
+    path = bench.runtime.save(args.name, overwrite=args.force)
     print(f"{args.name} is in {path.relative_to(path.parents[1])}")  # noqa: T201
-    if is_literal(team.runtime[args.name].agent.config.api_key):
+    if is_literal(bench.runtime[args.name].agent.config.api_key):
         print("note: its key was written out in Python, and is not in the file")  # noqa: T201
 
 
 @command("Explain a command, or list them all.", arg("topic", metavar="COMMAND", nargs="?"))
-def help_(team: Team, args: Arguments) -> None:
+def help_(bench: Workbench, args: Arguments) -> None:
     """Print help."""
     topic = (args.topic or "").lstrip("%")
     if not topic:
-        print(overview(team.root))  # noqa: T201
+        print(overview(bench.root))  # noqa: T201
     else:
-        print((CELL if topic == team.root else find(topic, team)).parser(team.root).format_help())  # noqa: T201
+        print((CELL if topic == bench.root else find(topic, bench)).parser(bench.root).format_help())  # noqa: T201
 
 
 ASK = COMMANDS["ask"]
@@ -386,6 +386,6 @@ def overview(root: str) -> str:
     return "\n".join([*lines, "", last])
 
 
-def _each(team: Team, args: Arguments, act: Callable[[Session], str | None], done: str) -> None:
-    for session in team.sessions(args.names, everyone=args.all):
+def _each(bench: Workbench, args: Arguments, act: Callable[[Session], str | None], done: str) -> None:
+    for session in bench.sessions(args.names, everyone=args.all):
         print(f"{session.name}: {act(session) or done}")  # noqa: T201

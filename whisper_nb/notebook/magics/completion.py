@@ -15,7 +15,7 @@ from ...config.providers import known_models
 from ...engine.home import Where
 from ...engine.images import is_picture
 from ...engine.runs import Run
-from ..workbench import Team
+from ..workbench import Workbench
 from .commands import COMMANDS
 from .grammar import CELL, Command
 from .magics import Names
@@ -25,7 +25,7 @@ _SETTINGS = {f"{field}=": "field" for field in KINDS}
 _LINE = re.compile(r"\s*(?:[\w, ]+=\s*)?(?P<percent>%%?)(?P<root>\w+)\s+(?P<words>.*)")
 
 
-def register(shell: InteractiveShell, team: Team, names: Names) -> Callable[[], None]:
+def register(shell: InteractiveShell, bench: Workbench, names: Names) -> Callable[[], None]:
     """Complete after every name of the magic; the function that is returned ends it."""
 
     @context_matcher(identifier="whisper_nb")
@@ -33,7 +33,7 @@ def register(shell: InteractiveShell, team: Team, names: Names) -> Callable[[], 
         line = _LINE.fullmatch(context.text_until_cursor)
         if line is None or line["root"] not in names.roots:
             return {"completions": [], "suppress": False}
-        typed, found = complete(team, line["words"], is_cell=line["percent"] == "%%")
+        typed, found = complete(bench, line["words"], is_cell=line["percent"] == "%%")
         completions = [SimpleCompletion(word, type=kind) for word, kind in found.items()]
         return {"completions": completions, "matched_fragment": typed, "suppress": bool(found)}
 
@@ -41,18 +41,18 @@ def register(shell: InteractiveShell, team: Team, names: Names) -> Callable[[], 
     return lambda: shell.Completer.custom_matchers.remove(matcher)
 
 
-def complete(team: Team, line: str, *, is_cell: bool) -> tuple[str, dict[str, str]]:
+def complete(bench: Workbench, line: str, *, is_cell: bool) -> tuple[str, dict[str, str]]:
     """The word that is being typed at the end of what follows the magic's name; what it may become, and what that is."""
     *before, typed = line.split(" ")
     before = [word for word in before if word]
     flag, equals, value = typed.rpartition("=")
     if equals:
         before, typed = [*before, flag], value
-    found = _candidates(team, before, is_cell)
+    found = _candidates(bench, before, is_cell)
     return typed, {word: kind for word, kind in found.items() if word.startswith(typed)}
 
 
-def _candidates(team: Team, before: Sequence[str], is_cell: bool) -> dict[str, str]:
+def _candidates(bench: Workbench, before: Sequence[str], is_cell: bool) -> dict[str, str]:
     if is_cell:
         command = CELL
     elif not before:
@@ -63,43 +63,43 @@ def _candidates(team: Team, before: Sequence[str], is_cell: bool) -> dict[str, s
         command, before = COMMANDS[before[0]], before[1:]
     valued = command.valued
     if before and before[-1] in valued and before[-1].startswith("-"):
-        return _values(team, command, before[-1])
+        return _values(bench, command, before[-1])
     given = [word for last, word in zip(("", *before), before, strict=False) if word[0] != "-" and last not in valued]
-    return _named(team, command, given) | _all("flag", command.flags)
+    return _named(bench, command, given) | _all("flag", command.flags)
 
 
 def _all(kind: str, words: Iterable[str]) -> dict[str, str]:
     return dict.fromkeys(words, kind)
 
 
-def _variables(team: Team, is_one: Callable[[Any], bool]) -> list[str]:
-    return [name for name, value in team.shell.user_ns.items() if is_one(value) and not name.startswith("_")]
+def _variables(bench: Workbench, is_one: Callable[[Any], bool]) -> list[str]:
+    return [name for name, value in bench.shell.user_ns.items() if is_one(value) and not name.startswith("_")]
 
 
-def _values(team: Team, command: Command, flag: str) -> dict[str, str]:
+def _values(bench: Workbench, command: Command, flag: str) -> dict[str, str]:
     match flag:
         case "--model":
             return _all("model", known_models())
         case "--tools":
-            return _all("function", _variables(team, inspect.isroutine))
+            return _all("function", _variables(bench, inspect.isroutine))
         case "--set":
             return _SETTINGS
         case "--image":
-            return _all("image", _variables(team, is_picture))
+            return _all("image", _variables(bench, is_picture))
         case _:
             choices = (options.get("choices", ()) for flags, options in command.arguments if flag in flags)
             return _all("value", (value for some in choices for value in some))
 
 
-def _named(team: Team, command: Command, given: Sequence[str]) -> dict[str, str]:
+def _named(bench: Workbench, command: Command, given: Sequence[str]) -> dict[str, str]:
     """What may stand without a flag, after the words that were given."""
-    agents = _all("agent", (session.name for session in team.runtime.sessions))
+    agents = _all("agent", (session.name for session in bench.runtime.sessions))
     match command.arguments[0][0][0] if command.arguments else "":
         case "names":
             return agents
         case "runs":
-            unfinished = [run.id for session in team.runtime.sessions for run in session.unfinished]
-            return agents | _all("run", [*unfinished, *_variables(team, lambda value: isinstance(value, Run))])
+            unfinished = [run.id for session in bench.runtime.sessions for run in session.unfinished]
+            return agents | _all("run", [*unfinished, *_variables(bench, lambda value: isinstance(value, Run))])
         case "where":
             return {} if given else _all("value", get_args(Where))
         case "topic":

@@ -16,11 +16,11 @@ from ...config.kinds import problem_with
 from ...config.yamlfile import parse_yaml
 from ...core.errors import ConfigError
 from ...core.events import Priority
-from ..workbench import Order, Team, function_in
+from ..workbench import Order, Workbench, function_in
 
 Arguments = argparse.Namespace
 Argument = tuple[tuple[str, ...], dict[str, Any]]
-Function = Callable[[Team, Arguments], object]
+Function = Callable[[Workbench, Arguments], object]
 
 _LONGEST_FIELD = 24
 _FLAG = re.compile(r"--?[a-zA-Z][\w-]*")
@@ -179,7 +179,7 @@ ORDER: tuple[Argument, ...] = (
     arg("--dry-run", action="store_true", help="show what would be sent, and send nothing"),
 )
 #: `%%agent NAME …`, parsed like a command.
-CELL = Command("NAME", "Give an agent the work that stands in the cell.", ORDER, lambda team, arguments: None)
+CELL = Command("NAME", "Give an agent the work that stands in the cell.", ORDER, lambda bench, arguments: None)
 
 
 def settings(pairs: Sequence[tuple[str, Any]], **flags: Any) -> dict[str, Any]:
@@ -196,7 +196,7 @@ def order(arguments: Arguments, prompt: str) -> Order:
     )  # fmt: skip
 
 
-def described(team: Team, args: Arguments) -> Agent | str:
+def described(bench: Workbench, args: Arguments) -> Agent | str:
     """The agent that the flags of `new` describe; its name where a file says all of it."""
     prompt = _system_prompt(args)
     config = settings(args.set, model=args.model, temperature=args.temperature, max_tokens=args.max_tokens)
@@ -204,12 +204,12 @@ def described(team: Team, args: Arguments) -> Agent | str:
     given = {name: value for name, value in given.items() if value is not None}
     if args.tools is not None:
         names = [name.strip() for name in args.tools.split(",") if name.strip()]
-        given["tools"] = tuple(function_in(team.shell.user_ns, name) for name in names)
-    if prompt is not None or args.name not in team.runtime.team:
+        given["tools"] = tuple(function_in(bench.shell.user_ns, name) for name in names)
+    if prompt is not None or args.name not in bench.runtime.team:
         return Agent(name=args.name, config=AIConfig.of(config), **given)
     if not (given or config):
         return str(args.name)
-    agent = team.runtime.described(args.name)
+    agent = bench.runtime.described(args.name)
     return replace(agent, config=AIConfig.of(agent.config, **config), **given)
 
 

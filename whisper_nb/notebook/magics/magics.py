@@ -13,7 +13,7 @@ from IPython.core.magic import needs_local_scope, no_var_expand
 from ...config.keys import is_written_in
 from ...core.errors import WhisperError
 from ..cells.render import printable
-from ..workbench import Team
+from ..workbench import Workbench
 from .commands import ASK, find, overview
 from .grammar import CELL, Arguments, Command, first_word, order
 
@@ -43,16 +43,16 @@ class Names:
         return [*lines, "\n"] if first in [[f"%%{root}"] for root in self.roots] else lines
 
 
-def register(shell: InteractiveShell, team: Team) -> Names:
+def register(shell: InteractiveShell, bench: Workbench) -> Names:
     """Register the magics. A name that another extension owns is left to it; `%whisper` and `%%whisper` always are ours."""
-    magic, panel = _magic(team), _panel(team)
+    magic, panel = _magic(bench), _panel(bench)
     roots = tuple(name for name in _ROOTS if name == "whisper" or _is_free(shell, name, magic))
     lists = tuple(name for name in ("agents",) if _is_free(shell, name, panel))
     for name in roots:
         shell.register_magic_function(magic, "line_cell", name)
     for name in lists:
         shell.register_magic_function(panel, "line", name)
-    team.root = roots[0]
+    bench.root = roots[0]
     names = Names(roots, lists)
     shell.input_transformer_manager.line_transforms.insert(0, names.with_body)  # before IPython's own of cell magics
     return names
@@ -71,17 +71,17 @@ def _is_free(shell: InteractiveShell, name: str, ours: Callable[..., Any]) -> bo
     return all(magic is None or getattr(magic, "__module__", None) == ours.__module__ for magic in taken)
 
 
-def _magic(team: Team) -> Callable[..., object]:
+def _magic(bench: Workbench) -> Callable[..., object]:
     @no_var_expand
     @needs_local_scope
     def agent(line: str, cell: str | None = None, local_ns: Mapping[str, Any] | None = None) -> object:
         try:
             if cell is not None:
-                team.take_up_edits()
-                arguments = _parsed(team, CELL, line, local_ns)
-                team.launch(order(arguments, cell.strip("\n")), local_ns)
+                bench.take_up_edits()
+                arguments = _parsed(bench, CELL, line, local_ns)
+                bench.launch(order(arguments, cell.strip("\n")), local_ns)
                 return None
-            return _dispatch(team, line.strip(), local_ns)
+            return _dispatch(bench, line.strip(), local_ns)
         except (WhisperError, TimeoutError) as error:
             said = printable(str(error))
         raise UsageError(said)  # not above, where the error, whose frames may hold a key, would become its context
@@ -90,33 +90,33 @@ def _magic(team: Team) -> Callable[..., object]:
     return agent
 
 
-def _panel(team: Team) -> Callable[..., object]:
+def _panel(bench: Workbench) -> Callable[..., object]:
     @no_var_expand
     def agents(line: str) -> None:
         """Watch and steer the team in a live panel."""
-        _dispatch(team, f"panel {line}", None)
+        _dispatch(bench, f"panel {line}", None)
 
     return agents
 
 
-def _dispatch(team: Team, line: str, local_ns: Mapping[str, Any] | None) -> object:
+def _dispatch(bench: Workbench, line: str, local_ns: Mapping[str, Any] | None) -> object:
     word, rest = first_word(line)
     if rest.strip() in _HELP:
         word, rest = "help", word
     elif word in _HELP:
         word = "help"
-    command = find(word or "list", team)
+    command = find(word or "list", bench)
     if command.name != "trust":  # which tells of them itself
-        team.take_up_edits()
+        bench.take_up_edits()
     if command is ASK:
         head, prompt = command.split(rest)
-        return team.launch(order(_parsed(team, command, head, local_ns), prompt), local_ns)
-    return command.function(team, _parsed(team, command, rest, local_ns))
+        return bench.launch(order(_parsed(bench, command, head, local_ns), prompt), local_ns)
+    return command.function(bench, _parsed(bench, command, rest, local_ns))
 
 
-def _parsed(team: Team, command: Command, line: str, local_ns: Mapping[str, Any] | None) -> Arguments:
+def _parsed(bench: Workbench, command: Command, line: str, local_ns: Mapping[str, Any] | None) -> Arguments:
     """The arguments that a line gives; a key that stands in it is told, each time."""
-    arguments = command.parse(f"%{team.root}" if command is CELL else team.root, team.words(line, local_ns))
+    arguments = command.parse(f"%{bench.root}" if command is CELL else bench.root, bench.words(line, local_ns))
     settings = [*getattr(arguments, "set", ()), *getattr(arguments, "values", ())]
     if any(is_written_in(line, value) for _, value in settings):
         print(_KEY_NOTE)  # noqa: T201
