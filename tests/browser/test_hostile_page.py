@@ -16,7 +16,7 @@ import pytest
 from support.labs import Lab, Notebook
 from support.payloads import HOST, PAYLOADS, family
 from whisper_nb.config.yamlfile import dump_yaml
-from whisper_nb.notebook.cells.render import clip, printable
+from whisper_nb.core.text import clip, printable
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -37,7 +37,8 @@ from IPython.display import display
 os.environ["WHISPER_NB_HOME"] = os.path.abspath("home")
 %load_ext whisper_nb
 import whisper_nb as wnb
-from whisper_nb.core.messages import CallDelta, Finish, TextDelta, ToolSchema, Usage, whole
+from whisper_nb.core.messages import CallDelta, Finish, TextDelta, ToolSchema, Usage
+from whisper_nb.core.text import valid_unicode
 from whisper_nb.notebook.panel import panel, snapshot
 snapshot.ROWS = 1000  # all of them
 panel.BYTES_PER_S = panel.BURST = 10_000_000  # and quicker than one could read
@@ -102,7 +103,7 @@ def hire(number, text):
     agent = replace(agent, title=line, role=line, description=line, system_prompt=text, tools=tools)
     # No check lets these through, and the front end must not rely on that.
     object.__setattr__(agent, "icon", text)
-    object.__setattr__(agent, "color", whole(text))
+    object.__setattr__(agent, "color", valid_unicode(text))
     return rt.create(agent)
 
 async def settled(runs):
@@ -161,7 +162,7 @@ from types import SimpleNamespace
 os.environ["WHISPER_NB_HOME"] = os.path.abspath("home")
 %load_ext whisper_nb
 import whisper_nb as wnb
-from whisper_nb.core.messages import whole
+from whisper_nb.core.text import valid_unicode
 rt, (PAYLOADS, MODELS) = wnb.runtime(), json.load(open("payloads.json"))
 rt.trust(rt.project.code)
 form = rt.new_agent_form()
@@ -175,7 +176,7 @@ def fill(trigger, **values):
     inputs[NAME].value = trigger
 
 async def filled():
-    typed = [(number, whole(text), " ".join(whole(text).splitlines())) for number, text in enumerate(PAYLOADS)]
+    typed = [(number, valid_unicode(text), " ".join(valid_unicode(text).splitlines())) for number, text in enumerate(PAYLOADS)]
     # Everything is wrong: a message for each field. What only the kernel is to hear is put beside the inputs.
     for path, field in form.fields.items():
         field.input = SimpleNamespace()

@@ -8,14 +8,9 @@ import pytest
 
 from support.doubles import FunctionModel, hire
 from whisper_nb import ModelError, RunFailed, Runtime
-from whisper_nb.core.errors import let_go_of_frames, said
+from whisper_nb.core.errors import let_go_of_frames
 from whisper_nb.core.messages import Delta, TextDelta
 from whisper_nb.models.model import Request
-
-
-def test_what_an_error_says() -> None:
-    assert said(ValueError("no such table")) == "no such table"
-    assert said(ZeroDivisionError()) == "ZeroDivisionError"
 
 
 def test_a_model_error_says_whose_and_whether_to_try_again() -> None:

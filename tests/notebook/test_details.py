@@ -12,8 +12,8 @@ from support.panels import QUICK, calling, joined, row_when
 from whisper_nb import Agent, Runtime, ScriptedModel, Session
 from whisper_nb.core.events import Record, TextStreamed
 from whisper_nb.core.messages import Delta, Finish, TextDelta
+from whisper_nb.core.text import printable
 from whisper_nb.models.model import Request
-from whisper_nb.notebook.cells.render import printable
 from whisper_nb.notebook.panel.board import Board
 from whisper_nb.notebook.panel.details import LINE, QUEUE, RUNS, TEXT, Facts
 from whisper_nb.notebook.runtime import NotebookRuntime

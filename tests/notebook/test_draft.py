@@ -17,7 +17,7 @@ from whisper_nb.config import keys
 from whisper_nb.config.agentfiles import read_agents
 from whisper_nb.config.kinds import Params
 from whisper_nb.config.yamlfile import MAX_BYTES
-from whisper_nb.core.messages import whole
+from whisper_nb.core.text import valid_unicode
 from whisper_nb.notebook.form.draft import FIELDS, Draft, Path, field_of, python_of, yaml_of
 
 CANARY = "sk-canary-0123456789abcdef"
@@ -82,9 +82,9 @@ def typed(agent: Agent) -> Draft:
 @settings(max_examples=150)
 def test_what_is_typed_its_yaml_and_its_python_are_the_identical_agent(agent: Agent) -> None:
     made = typed(agent).build(find_tool)
-    lines = {name: whole(getattr(agent, name)).strip() for name in LINES}
+    lines = {name: valid_unicode(getattr(agent, name)).strip() for name in LINES}
     config = replace(agent.config, cleared=tuple(name for name in agent.config.cleared if name not in AS_TEXT))
-    assert made == replace(agent, **lines, system_prompt=whole(agent.system_prompt), config=config)
+    assert made == replace(agent, **lines, system_prompt=valid_unicode(agent.system_prompt), config=config)
     assert from_yaml(yaml_of(made)) == made
     assert from_python(python_of(made)) == made
 

@@ -12,13 +12,14 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any
 
-from ..core.errors import ConfigError, Problem, nearest
+from ..core.errors import ConfigError, Problem
+from ..core.text import short_repr, suggestion
 from ..tools.tool import Tool
 from .agents import KINDS, NAME, Agent
 from .aiconfig import KINDS as CONFIG_KINDS
 from .aiconfig import from_values
 from .formats import Path, Reading, read_config
-from .kinds import Words, problem_with, shown
+from .kinds import Words, problem_with
 from .promptfiles import Prompts
 from .yamlfile import Document, dump_yaml, parse_yaml
 
@@ -194,7 +195,7 @@ class _Reader:
         """The entry for what is known as `id_` unless the mapping says its name."""
         self._problems += problems or ()
         if not isinstance(source, dict):
-            self._note(f"{shown(source)} is not a mapping that describes an agent")
+            self._note(f"{short_repr(source)} is not a mapping that describes an agent")
             source = {}
         values = self._fields(source)
         name, title = self._name(id_, source)
@@ -234,7 +235,7 @@ class _Reader:
                     self._note(problem, key)
                 values[field_] = value
             elif key not in _KNOWN and key not in _DEAD:
-                self._note(f"unknown key {key!r} of an agent; {nearest(key, _KNOWN)}", key)
+                self._note(f"unknown key {key!r} of an agent; {suggestion(key, _KNOWN)}", key)
         self._dead += sorted(_DEAD & set(source))
         return values
 
@@ -256,12 +257,12 @@ class _Reader:
             if limits is None:
                 continue
             if not isinstance(limits, dict):
-                self._note(f"{key} {shown(limits)} is not a mapping", key)
+                self._note(f"{key} {short_repr(limits)} is not a mapping", key)
                 continue
             for name, value in limits.items():
                 field_ = known.get(name)
                 if field_ is None and key == "limits":
-                    self._note(f"unknown limit {name!r}; {nearest(name, known)}", key, name)
+                    self._note(f"unknown limit {name!r}; {suggestion(name, known)}", key, name)
                 elif field_ and value is not None and (problem := problem_with(KINDS[field_], name, value)):
                     self._note(problem, key, name)
                 elif field_ and value is not None:
@@ -275,7 +276,7 @@ class _Reader:
         if sum(one is not None and one != "" for one in (said, body, file)) > 1:
             self._note("the prompt is said twice: by a text and by prompt_file", "prompt_file")
         if file is not None and not (isinstance(file, str) and file):
-            self._note(f"prompt_file {shown(file)} is not the name of a file", "prompt_file")
+            self._note(f"prompt_file {short_repr(file)} is not the name of a file", "prompt_file")
             return ""
         if fragments and (problem := problem_with(Words(), "fragments", fragments)):
             self._note(problem, "fragments")
@@ -304,7 +305,7 @@ class _Reader:
         if isinstance(config, str):
             config = {"model": config}
         if not isinstance(config, dict):
-            self._note(f"{path[0]} {shown(config)} is not a mapping or a model", *path)
+            self._note(f"{path[0]} {short_repr(config)} is not a mapping or a model", *path)
             return Reading()
         reading = read_config(config, CONFIG_KINDS, (*self._path, *path))
         self._problems += self._placed(reading.problems)
@@ -319,7 +320,7 @@ class _Reader:
         said = source.get("tools") or []
         names = [name.strip() for name in said.split(",")] if isinstance(said, str) else said
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            self._note(f"tools {shown(said)} is not a list of names", "tools")
+            self._note(f"tools {short_repr(said)} is not a list of names", "tools")
             return ()
         if markdown and (foreign := [name for name in names if not name.isidentifier() or name[0].isupper()]):
             self._warn(f"tools of another program are left out: {', '.join(foreign)}", "tools")
@@ -327,7 +328,7 @@ class _Reader:
         for name in names:
             if not name.isidentifier():
                 self._note(
-                    f"tools: {shown(name)} is not the name of a function of the notebook; no code is loaded by a file",
+                    f"tools: {short_repr(name)} is not the name of a function of the notebook; no code is loaded by a file",
                     "tools",
                 )
         return tuple(names)

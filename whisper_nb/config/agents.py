@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, fields
 from typing import Any, cast
 
 from ..core.errors import ConfigError, Problem, sealed
+from ..core.text import short_repr
 from ..tools.tool import Tool, as_tool
 from .aiconfig import UNSET, AIConfig, plain
-from .kinds import Kind, Number, Text, problem_with, shown
+from .kinds import Kind, Number, Text, problem_with
 
 NAME = r"[A-Za-z][A-Za-z0-9_-]{0,63}"
 _SYSTEM_PROMPT = (
@@ -77,7 +78,7 @@ class Agent:
     def _take_tools(self) -> list[Problem]:
         given: Any = self.tools
         if not isinstance(given, Iterable) or isinstance(given, str):
-            return [Problem(("tools",), f"tools {shown(given)} is not a list of functions")]
+            return [Problem(("tools",), f"tools {short_repr(given)} is not a list of functions")]
         tools: list[Tool] = []
         problems: list[Problem] = []
         for number, source in enumerate(given):

@@ -9,9 +9,10 @@ from functools import lru_cache
 from typing import Any
 
 from ..core.errors import ConfigError, Problem, sealed
+from ..core.text import short_repr
 from .formats import Reading, over, read_config
 from .keys import Keys, is_literal
-from .kinds import Address, Choice, Extra, Flag, KeyReference, Kind, Model, Number, Params, Words, problem_with, shown
+from .kinds import Address, Choice, Extra, Flag, KeyReference, Kind, Model, Number, Params, Words, problem_with
 from .providers import PROVIDERS
 
 MODEL_VARIABLE = "WHISPER_MODEL"
@@ -70,7 +71,7 @@ class AIConfig:
     def __post_init__(self) -> None:
         reading = read_config({name: value for name in KINDS if (value := getattr(self, name)) is not None}, KINDS)
         if not isinstance(self.cleared, tuple) or not all(isinstance(name, str) for name in self.cleared):
-            raise ConfigError(f"cleared {shown(self.cleared)} is not a tuple of names of fields")
+            raise ConfigError(f"cleared {short_repr(self.cleared)} is not a tuple of names of fields")
         unknown = [Problem(("cleared",), f"cleared: no field {name!r}") for name in self.cleared if name not in KINDS]
         if reading.problems or unknown:
             raise ConfigError.of([*reading.problems, *unknown])

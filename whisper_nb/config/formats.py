@@ -21,9 +21,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..core.errors import Problem, nearest
+from ..core.errors import Problem
+from ..core.text import short_repr, suggestion
 from .keys import is_literal
-from .kinds import Kind, problem_with, shown
+from .kinds import Kind, problem_with
 from .providers import PROVIDERS, canonical
 
 Path = tuple[str | int, ...]
@@ -123,7 +124,7 @@ def _read_flat(
         elif key in _DEAD:
             reading.dead.append(key)
         else:
-            reading.problems.append(Problem(at, f"unknown config field {key!r}; {nearest(key, kinds)}"))
+            reading.problems.append(Problem(at, f"unknown config field {key!r}; {suggestion(key, kinds)}"))
     if headers:
         extra = dict(reading.values.get("extra") or {})
         given = extra.get("extra_headers")
@@ -138,7 +139,7 @@ def _provider(source: Mapping[Any, Any], path: Path, reading: Reading) -> str:
     provider = source.get("provider")
     if provider is None or (isinstance(provider, str) and provider.isprintable() and provider.strip("/ ") == provider):
         return provider or ""
-    text = f"provider {shown(provider)} is not the name of a provider, such as openrouter"
+    text = f"provider {short_repr(provider)} is not the name of a provider, such as openrouter"
     reading.problems.append(Problem((*path, "provider"), text))
     return ""
 
@@ -150,7 +151,7 @@ def _entries(source: Mapping[Any, Any], path: Path, reading: Reading) -> Iterato
         if isinstance(nested, Mapping):
             yield from ((str(name), value, (*path, key, name)) for name, value in nested.items())
         elif nested is not None:
-            reading.problems.append(Problem((*path, key), f"{key} {shown(nested)} is not a mapping of parameters"))
+            reading.problems.append(Problem((*path, key), f"{key} {short_repr(nested)} is not a mapping of parameters"))
     for key, value in source.items():
         if key != "provider" and key not in _NESTED:
             yield str(key), value, (*path, key)

@@ -11,7 +11,8 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping
 from difflib import SequenceMatcher
 
-from ..core.errors import ConfigError, masked, sealed
+from ..core.errors import ConfigError, sealed
+from ..core.text import mask_keys
 from .providers import PROVIDERS
 
 _ENVIRONMENT, _LITERAL = "os.environ/", "literal/"
@@ -208,7 +209,7 @@ class Keys:
 
         Of the key that was `sent`, which the environment may no longer have, no part is left either.
         """
-        text = _without_parts(masked(text), sent.reveal()) if sent else text
+        text = _without_parts(mask_keys(text), sent.reveal()) if sent else text
         names = {name for name in (*self._names(), *self._files) if _SECRET_NAME.search(name.upper())}
         named = [self.get(name) for name in names | self._used]
         hidden = {value for value in (*_vault, *named) if len(value) >= _SECRET_LENGTH}

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from ..core.errors import masked
+from ..core.text import mask_keys, short_repr
 from .keys import reference_to
 from .providers import canonical, misspelt
 
-_SHOWN = 60
 _DEPTH = 16
 _SECRET_NAME = re.compile(r"(^|[_-])key$|api[_-]?key|secret|password|token(?!s)|authorization|credential|cookie", re.I)
 #: What has a field of its own, or whisper_nb itself says in a call.
@@ -49,17 +48,8 @@ def problem_with(kind: Kind, name: str, value: Any) -> str:
     try:
         kind.read(value)
     except ValueError as error:
-        return f"{name} {error}" if str(error) else f"{name} {shown(value)} is not {kind.allowed}"
+        return f"{name} {error}" if str(error) else f"{name} {short_repr(value)} is not {kind.allowed}"
     return ""
-
-
-def shown(value: Any) -> str:
-    """A value as a message shows it: short, and without what looks like a key."""
-    try:
-        text = masked(repr(value))
-    except Exception:  # of a value that cannot even say what it is
-        text = f"of the type {type(value).__name__}"
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +99,7 @@ class Text:
         if not isinstance(value, str) or (self.pattern and not re.fullmatch(self.pattern, value)):
             raise ValueError
         if not self.lines and len(value.splitlines()) > 1:
-            raise ValueError(f"{shown(value)} has more than one line")
+            raise ValueError(f"{short_repr(value)} has more than one line")
         return str(value)
 
 
@@ -159,7 +149,9 @@ class Model:
         ):
             raise ValueError
         if meant := misspelt(provider):
-            raise ValueError(f"{shown(model)}: there is no provider {shown(provider)}; did you mean {meant!r}?")
+            raise ValueError(
+                f"{short_repr(model)}: there is no provider {short_repr(provider)}; did you mean {meant!r}?"
+            )
         return model
 
 
@@ -236,7 +228,7 @@ class Params(Mapping[str, Any]):
         return hash(self._json)
 
     def __repr__(self) -> str:
-        return masked(self._json)
+        return mask_keys(self._json)
 
 
 @dataclass(frozen=True, slots=True)

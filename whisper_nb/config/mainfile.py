@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..core.errors import ConfigError, Problem, nearest
+from ..core.errors import ConfigError, Problem
+from ..core.text import short_repr, suggestion
 from .aiconfig import KINDS as CONFIG_KINDS
 from .aiconfig import Layer, from_values, plain
 from .formats import ALIASES, is_section, read_config
-from .kinds import Kind, Number, Text, problem_with, shown
+from .kinds import Kind, Number, Text, problem_with
 from .yamlfile import parse_yaml
 
 #: Setting → what it may be.
@@ -73,9 +74,11 @@ def read_main(data: bytes, name: str) -> Main | None:
             if key in _ASYNC_AGENTS and value is not None:
                 settings.setdefault(_ASYNC_AGENTS[key], (key, value))
             elif key not in _DEAD_ASYNC:
-                problems.append(Problem(("async_agents", key), f"unknown key {key!r}; {nearest(key, _ASYNC_AGENTS)}"))
+                problems.append(
+                    Problem(("async_agents", key), f"unknown key {key!r}; {suggestion(key, _ASYNC_AGENTS)}")
+                )
     elif team is not None:
-        problems.append(Problem(("async_agents",), f"async_agents {shown(team)} is not a mapping"))
+        problems.append(Problem(("async_agents",), f"async_agents {short_repr(team)} is not a mapping"))
     for setting, (key, value) in settings.items():
         if problem := problem_with(SETTINGS[setting], key, value):
             at = (key,) if key in source else ("async_agents", key)
@@ -107,5 +110,5 @@ def _is_ours(source: Mapping[str, Any]) -> bool:
         return True
     if _TELLING & set(source):
         return True
-    mistyped = all(nearest(key, _KNOWN).startswith("did you mean") for key in unknown)
+    mistyped = all(suggestion(key, _KNOWN).startswith("did you mean") for key in unknown)
     return mistyped or (isinstance(source.get("model"), str) and "/" in source["model"])

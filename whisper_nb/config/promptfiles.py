@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from ..core.errors import ConfigError
-from ..core.messages import whole
+from ..core.text import short_repr, valid_unicode
 from .files import Files
-from .kinds import shown
 from .yamlfile import MAX_BYTES
 
 FOLDER = "agents/prompts"
@@ -43,7 +42,7 @@ class Prompts:
             texts.append(self._read(path))
             if sum(map(len, texts)) > MAX_BYTES:
                 raise ConfigError(
-                    f"prompt file {shown(path)}: with it the prompt has more than {MAX_BYTES:,} characters"
+                    f"prompt file {short_repr(path)}: with it the prompt has more than {MAX_BYTES:,} characters"
                 )
         return "\n\n".join(texts)
 
@@ -65,7 +64,7 @@ class Prompts:
 
 def _decoded(data: bytes, name: str) -> str:
     try:
-        text = whole(data.decode("utf-8")).strip()
+        text = valid_unicode(data.decode("utf-8")).strip()
     except UnicodeDecodeError as error:
         raise ConfigError(f"{name} is not UTF-8 (byte {error.start})") from None
     if not text:

@@ -17,21 +17,19 @@ A tool that fails raises nothing here: its error goes to the model as the call's
 
 from __future__ import annotations
 
-import difflib
 import functools
-import re
 import traceback
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import ParamSpec, TypeVar
 
-from .messages import Finish, whole
+from .messages import Finish
+from .text import mask_keys
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_LIKE_A_KEY = re.compile(r"\b(?:(?:sk|pk|gsk|xai|hf)[-_]|AIza)[A-Za-z0-9_-]{12,}")
 #: Where frames of a run's task are from.
 _OURS = ("whisper_nb.", "asyncio.timeouts", "asyncio.taskgroups")
 
@@ -63,9 +61,9 @@ class ConfigError(WhisperError):
     """
 
     def __init__(self, message: str, problems: Iterable[Problem] = ()) -> None:
-        super().__init__(masked(message))
+        super().__init__(mask_keys(message))
         told = tuple(problems) or (Problem((), message),)
-        self.problems = tuple(replace(one, text=masked(one.text)) for one in told)
+        self.problems = tuple(replace(one, text=mask_keys(one.text)) for one in told)
 
     @classmethod
     def of(cls, problems: Iterable[Problem]) -> ConfigError:
@@ -146,11 +144,6 @@ class RunCancelled(WhisperError):
     """The run was cancelled. This is not asyncio's CancelledError: the task that awaits the run is alive."""
 
 
-def masked(text: str) -> str:
-    """The text without what looks like a key: somebody may have put one in the wrong place."""
-    return _LIKE_A_KEY.sub("[redacted]", text)
-
-
 def sealed(function: Callable[P, T]) -> Callable[P, T]:
     """Have our errors leave a function without its frames: among their arguments a key may be, and `%xmode Verbose` shows them."""
 
@@ -165,21 +158,6 @@ def sealed(function: Callable[P, T]) -> Callable[P, T]:
         raise failure
 
     return call
-
-
-def nearest(word: object, known: Iterable[str]) -> str:
-    """The end of a sentence about an unknown word: what may have been meant, or what there is."""
-    words = list(known)
-    found = difflib.get_close_matches(str(word), words, 1)
-    return f"did you mean {found[0]!r}?" if found else f"known are {', '.join(words) or 'none'}"
-
-
-def said(error: BaseException | None) -> str:
-    """What an error says: its text, or its kind where it has none."""
-    try:
-        return whole(str(error)) or type(error).__name__
-    except Exception:  # its own __str__ fails
-        return type(error).__name__
 
 
 def let_go_of_frames(error: BaseException | None) -> None:

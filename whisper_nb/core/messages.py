@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
 
+from .text import valid_unicode
+
 #: The tokens that an image is taken for: what most providers ask at most for one. Only they know exactly.
 IMAGE_TOKENS = 1_600
 
@@ -180,16 +182,6 @@ class Finish:
 Delta = TextDelta | ReasoningDelta | CallDelta | Finish
 
 
-def whole(text: str) -> str:
-    """The text as UTF-8 can say it: halves of a surrogate pair that meet are their character, a lone one is `�`.
-
-    Models say such halves, and one of them in a reply would keep Jupyter from answering the cell.
-    """
-    if text.isascii():
-        return text
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-
-
 def _sendable(arguments: str) -> str:
     """A call's arguments as every provider takes them back: what is no JSON object, or no text, would fail each later call."""
     try:
@@ -198,7 +190,7 @@ def _sendable(arguments: str) -> str:
         return "{}"
     if not isinstance(read, dict):
         return "{}"
-    return whole(json.dumps(read, ensure_ascii=False)) if "\\u" in arguments else arguments or "{}"
+    return valid_unicode(json.dumps(read, ensure_ascii=False)) if "\\u" in arguments else arguments or "{}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,8 +25,8 @@ from .messages import (
     ToolCall,
     ToolMessage,
     UserMessage,
-    whole,
 )
+from .text import valid_unicode
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class Reply:
                 text, self._half = self._half + text, ""
                 if text and "\ud800" <= text[-1] <= "\udbff":
                     text, self._half = text[:-1], text[-1]
-                self._text.append(whole(text))
+                self._text.append(valid_unicode(text))
                 return self._text[-1]
             case CallDelta(index):
                 self._calls.setdefault(index, []).append(delta)
@@ -152,7 +152,7 @@ class Reply:
             )
         calls = self._unique_calls()
         reasoning = finish.reasoning if calls else None
-        return AssistantMessage("".join(self._text) + whole(self._half), calls, reasoning), finish
+        return AssistantMessage("".join(self._text) + valid_unicode(self._half), calls, reasoning), finish
 
     def _unique_calls(self) -> tuple[ToolCall, ...]:
         # Some providers send no ids, or the same one twice; a result must name its call.
@@ -163,7 +163,7 @@ class Reply:
         calls: list[ToolCall] = []
         for call in joined:
             id_ = next(fresh) if call.id in seen else call.id
-            calls.append(ToolCall(id_, whole(call.name), whole(call.arguments)))
+            calls.append(ToolCall(id_, valid_unicode(call.name), valid_unicode(call.arguments)))
             seen.add(id_)
         return tuple(calls)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from ..config.agents import Agent
 from ..config.aiconfig import AIConfig
-from ..core.errors import ConfigError, LengthExceeded, ModelError, RunFailed, TurnLimitExceeded, said
+from ..core.errors import ConfigError, LengthExceeded, ModelError, RunFailed, TurnLimitExceeded
 from ..core.events import (
     CallHeld,
     CallRetried,
@@ -25,6 +25,7 @@ from ..core.events import (
     ToolStarted,
 )
 from ..core.messages import AssistantMessage, Finish, Message, SystemMessage, ToolCall, ToolSchema, most_tokens
+from ..core.text import error_text
 from ..core.threads import in_thread, loaded
 from ..core.turns import CallModel, CallTools, Done, Reply, next_step, trim
 from ..models.model import Model, Request
@@ -57,7 +58,7 @@ async def execute(session: Session, run: Run) -> None:
     for need in run.needs:
         if need.status != "succeeded":
             raise RunFailed(
-                f"it needs {need.id}, which {'failed: ' + said(need.error) if need.error else 'was cancelled'}"
+                f"it needs {need.id}, which {'failed: ' + error_text(need.error) if need.error else 'was cancelled'}"
             )
     await session.publish(RunStarted(run.prompt, config.model or "", run.images), run)
     deadline = Deadline(run.timeout_s or agent.timeout_s)

@@ -12,9 +12,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ..config.kinds import shown
-from ..core.errors import ConfigError, said
+from ..core.errors import ConfigError
 from ..core.messages import Image
+from ..core.text import error_text, short_repr
 
 #: Of an image's file.
 MAX_BYTES = 20_000_000
@@ -135,16 +135,16 @@ def _painted(image: Any) -> Image:
 def _read(name: str | bytes) -> Image:
     name = os.fsdecode(name)
     if re.match(r"[a-z]{2,}:", name):
-        raise ConfigError(f"{shown(name)}: nothing is fetched for an image: give a file of this machine")
+        raise ConfigError(f"{short_repr(name)}: nothing is fetched for an image: give a file of this machine")
     try:
         path = Path(name).expanduser()
         if not path.is_file():
-            raise ConfigError(f"no file {shown(name)}; {ALLOWED}")
+            raise ConfigError(f"no file {short_repr(name)}; {ALLOWED}")
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except (OSError, ValueError, RuntimeError) as error:  # a NUL in it, or no such user's home
-        raise ConfigError(f"{shown(name)} cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    return _recognized(data, shown(name))
+        raise ConfigError(f"{short_repr(name)} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    return _recognized(data, short_repr(name))
 
 
 def _recognized(data: bytes, name: str, smaller: str = "make it smaller") -> Image:
@@ -170,7 +170,7 @@ def _recognized(data: bytes, name: str, smaller: str = "make it smaller") -> Ima
 
 def reason(error: BaseException) -> str:
     """What an error says, in one line of no great length."""
-    text = " ".join(said(error).split())
+    text = " ".join(error_text(error).split())
     return f"{type(error).__name__}: {text if len(text) <= _REASON else f'{text[: _REASON - 1]}…'}"
 
 

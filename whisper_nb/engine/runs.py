@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..config.aiconfig import AIConfig
 from ..core.bills import Bill
-from ..core.errors import ConfigError, RunCancelled, RunFailed, SessionError, said
+from ..core.errors import ConfigError, RunCancelled, RunFailed, SessionError
 from ..core.events import ModelReplied, Priority, Record, RunFinished, RunStarted, TextStreamed
 from ..core.messages import Finish, Image, Usage
 from ..core.queues import checked_priority, held_back_by, leads_to
 from ..core.states import Outcome
+from ..core.text import error_text
 from ..store.memory import Observers
 
 if TYPE_CHECKING:
@@ -299,7 +300,7 @@ class Run:
         if self.cancelling or not isinstance(error, Exception):  # what breaks while it is being closed is no failure
             return RunFinished("cancelled")
         self.error = error
-        return RunFinished("failed", said(error))
+        return RunFinished("failed", error_text(error))
 
     def seal(self) -> None:
         """Wake whoever waits for its fate: the last that happens of it, everybody has heard of it before."""
@@ -333,7 +334,7 @@ class Run:
 
     def _output(self) -> str:
         if self._outcome == "failed":
-            raise RunFailed(f"{self.id} failed: {said(self.error)}") from self.error
+            raise RunFailed(f"{self.id} failed: {error_text(self.error)}") from self.error
         if self._outcome == "cancelled":
             raise RunCancelled(f"{self.id} was cancelled")
         return self.text

@@ -14,9 +14,10 @@ from ..config.agents import Agent
 from ..config.aiconfig import UNSET, AIConfig, Layer, from_environment, layered, merged
 from ..config.keys import Keys
 from ..config.project import Project, Said, layers_of, package
-from ..core.errors import ConfigError, SessionClosed, nearest, sealed
+from ..core.errors import ConfigError, SessionClosed, sealed
 from ..core.events import Record
 from ..core.messages import Spent
+from ..core.text import suggestion
 from ..models.model import Models
 from ..store.memory import MemoryStore, Observer, Observers, Store
 from .home import Home, Where, at_home, checked_where, running_loop
@@ -166,7 +167,7 @@ class Runtime:
         if entry is None and name in self._roster:
             raise ConfigError(f"no file describes {name} (`%agent save {name}` writes one)")
         if entry is None:
-            hint = nearest(name, dict.fromkeys([*(one.name for one in self._roster), *self.team]))
+            hint = suggestion(name, dict.fromkeys([*(one.name for one in self._roster), *self.team]))
             raise ConfigError(f"no agent named {name!r}; {hint} (make one with `%agent new {name}`)")
         return entry.build(self.find_tool)
 

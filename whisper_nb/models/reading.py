@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..core.messages import CallDelta, Finish, Usage, whole
+from ..core.messages import CallDelta, Finish, Usage
+from ..core.text import valid_unicode
 
 #: A reason of a provider's own → the one name of it. Everything else is no reason to take a reply for whole.
 REASONS = {
@@ -95,7 +96,7 @@ class Reading:
 def _joined(pieces: Sequence[str | Mapping[str, Any]]) -> str | list[dict[str, Any]]:
     """What its pieces are together: one text; or blocks, to each of which belong the pieces up to its signature."""
     if isinstance(pieces[0], str):
-        return whole("".join(piece for piece in pieces if isinstance(piece, str)))
+        return valid_unicode("".join(piece for piece in pieces if isinstance(piece, str)))
     blocks: list[list[Mapping[str, Any]]] = []
     for piece in pieces:
         if not isinstance(piece, Mapping):
@@ -121,7 +122,9 @@ def _block(pieces: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         if isinstance(block.get(name), str):
             block[name] = "".join(str(piece.get(name) or "") for piece in pieces)
     # As JSON can say it: half a character, or no number, would fail each later call.
-    said: dict[str, Any] = json.loads(whole(json.dumps(block, ensure_ascii=False)), parse_constant=lambda _: None)
+    said: dict[str, Any] = json.loads(
+        valid_unicode(json.dumps(block, ensure_ascii=False)), parse_constant=lambda _: None
+    )
     return said
 
 

@@ -18,11 +18,11 @@ from ..config.aiconfig import AIConfig
 from ..core.errors import ConfigError, SessionError
 from ..core.events import Priority
 from ..core.messages import Image, to_openai, without_images
+from ..core.text import one_line
 from ..engine.runs import Run, prompt_of
 from ..engine.session import Session
 from .cells.interpolation import image, interpolate, words
 from .cells.output import Outputs
-from .cells.render import one_line
 from .runtime import NotebookRuntime
 
 T = TypeVar("T")

@@ -12,8 +12,9 @@ from pathlib import Path
 from types import CellType
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from ..core.errors import ConfigError, said
-from ..core.messages import ToolCall, ToolMessage, ToolSchema, whole
+from ..core.errors import ConfigError
+from ..core.messages import ToolCall, ToolMessage, ToolSchema
+from ..core.text import error_text, valid_unicode
 from ..core.threads import in_thread
 
 T = TypeVar("T")
@@ -236,7 +237,7 @@ async def call_tool(tools: dict[str, Tool], call: ToolCall, main: MainThread | N
         arguments = json.loads(call.arguments or "{}")
         if not isinstance(arguments, dict):
             raise TypeError(f"arguments must be a JSON object, not {type(arguments).__name__}")
-        return ToolMessage(call.id, call.name, _capped(whole(await _run(tool, arguments, main))))
+        return ToolMessage(call.id, call.name, _capped(valid_unicode(await _run(tool, arguments, main))))
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
@@ -244,4 +245,6 @@ async def call_tool(tools: dict[str, Tool], call: ToolCall, main: MainThread | N
         # Nobody cancelled this run: something inside the tool was, and the call still needs a result.
         return ToolMessage(call.id, call.name, "error: something that the tool awaited was cancelled", True)
     except BaseException as error:  # a tool is the user's code: even its sys.exit() is only its result
-        return ToolMessage(call.id, call.name, f"error: {type(error).__name__}: {said(error)}{_place(error)}", True)
+        return ToolMessage(
+            call.id, call.name, f"error: {type(error).__name__}: {error_text(error)}{_place(error)}", True
+        )

@@ -12,8 +12,9 @@ from ...config.keys import Keys, is_literal, variable_of
 from ...config.project import Project, package
 from ...config.providers import PROVIDERS
 from ...config.yamlfile import dump_yaml
-from ...core.errors import ConfigError, nearest
+from ...core.errors import ConfigError
 from ...core.messages import Spent
+from ...core.text import suggestion
 from ...engine.runtimes import Runtime
 from ...engine.spending import spent_on
 from .render import cost_line
@@ -87,7 +88,7 @@ def cost_rows(runtime: Runtime, names: Sequence[str], last: int) -> list[dict[st
     spent = runtime.spent_by_agent()
     for name in names:
         if name not in spent:
-            raise ConfigError(f"no agent named {name!r} has been at work here; {nearest(name, spent)}")
+            raise ConfigError(f"no agent named {name!r} has been at work here; {suggestion(name, spent)}")
     told = {name: spent[name] for name in names or spent}
     rows: list[dict[str, str]] = []
     for name, one in told.items():

@@ -15,9 +15,10 @@ from typing import Any
 from uuid import uuid4
 
 from ...core.events import Record
+from ...core.text import printable
 from ...engine.home import Home
 from ...engine.runs import Run
-from .render import printable, run_bundle, run_text, status_line
+from .render import run_bundle, run_text, status_line
 
 _log = logging.getLogger("whisper_nb")
 

@@ -34,15 +34,13 @@ from ...core.events import (
     ToolStarted,
 )
 from ...core.messages import AssistantMessage, Message, Spent, SystemMessage, ToolCall, ToolMessage, Usage, UserMessage
+from ...core.text import LINE_LIMIT, clip, printable
 from ...engine.runs import Run
 
 #: The most of a text that a cell shows; all of it is in `run.text`.
 SHOWN = 50_000
 #: The most that is repainted while it streams: the end of it.
 STREAMED = 4_000
-_LINE = 400
-#: What turns the direction of a text around.
-_TURNS = re.compile("[\u202a-\u202e\u2066-\u2069]")
 _COLORS = {
     "succeeded": "#2e7d32",
     "failed": "var(--jp-error-color1, #c62828)",  # it is the color of text, too
@@ -50,7 +48,6 @@ _COLORS = {
     "running": "#1565c0",
     "waiting": "#b26a00",
 }
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 #: Kind of token → how MathJax knows its content.
 _MATH = {"math_inline": "${}$", "math_inline_double": "$${}$$", "math_block": "\n$${}$$\n", "amsmath": "\n{}\n"}
 _BRACKETS = re.compile(r"\\\[(.+?)\\\]", re.DOTALL)
@@ -132,23 +129,6 @@ def safe_markdown(text: str) -> str:
     return clean.replace("<td>", f"<td {_LEFT}>").replace("<th>", f"<th {_LEFT}>")
 
 
-def printable(text: str) -> str:
-    """The text without what a terminal would obey or UTF-8 cannot say: control characters, lone surrogates.
-
-    Two surrogates that belong together, as a stream may bring an emoji in two halves, are the character they mean.
-    """
-    if text.isascii() and text.isprintable():  # most of it
-        return text
-    whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", whole.replace("\r\n", "\n"))
-
-
-def one_line(text: str) -> str:
-    """Printable, and in one line of no great length: what a file says must not pass for a line of ours."""
-    line = _TURNS.sub("\N{REPLACEMENT CHARACTER}", " ⏎ ".join(printable(text).splitlines()))
-    return line if len(line) <= _LINE else f"{line[: _LINE - 1]}…"
-
-
 def run_bundle(run: Run) -> dict[str, str]:
     """A run as it stands, for a cell's output: text/plain and text/html."""
     return {"text/plain": printable(run_text(run)), "text/html": printable(run_html(run))}
@@ -212,7 +192,7 @@ def tool_lines(run: Run) -> list[str]:
 def step_line(what: ToolCall | Record, result: ToolMessage | None, width: int = 56) -> str:
     """`✓ rows(table="orders") → 12 rows`; or what a notice says."""
     if not isinstance(what, ToolCall):
-        return clip(told(what), _LINE)
+        return clip(told(what), LINE_LIMIT)
     if result is None:
         return f"… {call_line(what)}"
     return f"{'✗' if result.is_error else '✓'} {call_line(what)} → {clip(result.text, width)}"
@@ -220,7 +200,7 @@ def step_line(what: ToolCall | Record, result: ToolMessage | None, width: int = 
 
 def log_line(record: Record) -> str:
     """An event with its time and place, in one line."""
-    return f"{_clock(record.time)}  {record.run or record.agent:12} {clip(told(record), _LINE if isinstance(record.event, _REASONED) else 160)}"
+    return f"{_clock(record.time)}  {record.run or record.agent:12} {clip(told(record), LINE_LIMIT if isinstance(record.event, _REASONED) else 160)}"
 
 
 def history_lines(messages: Iterable[Message]) -> Iterator[str]:
@@ -370,11 +350,3 @@ def call_line(call: ToolCall) -> str:
         return printable(f"{call.name}({clip(call.arguments, 60)})")
     said = ", ".join(f"{key}={clip(json.dumps(value), 40)}" for key, value in arguments.items())
     return printable(f"{call.name}({said})")
-
-
-def clip(text: str, width: int) -> str:
-    """The text in one printable line of at most so many characters."""
-    if len(text) <= width and text.isascii() and text.isprintable() and "  " not in text:  # most of them
-        return text.strip()
-    line = printable(" ".join(text[: width * 16].split()))
-    return line if len(line) <= width else line[: width - 1] + "…"

@@ -12,10 +12,10 @@ from ...config.agents import KINDS as AGENT_KINDS
 from ...config.agents import Agent
 from ...config.aiconfig import KINDS as CONFIG_KINDS
 from ...config.aiconfig import AIConfig, plain
-from ...config.kinds import Address, KeyReference, Kind, Model, Params, Text, Words, shown
+from ...config.kinds import Address, KeyReference, Kind, Model, Params, Text, Words
 from ...config.yamlfile import MAX_BYTES, dump_yaml, parse_yaml
-from ...core.errors import ConfigError, Problem, masked, sealed
-from ...core.messages import whole
+from ...core.errors import ConfigError, Problem, sealed
+from ...core.text import mask_keys, short_repr, valid_unicode
 from ...tools.tool import Tool, as_tool
 
 #: Which field: `("name",)`, `("config", "temperature")`.
@@ -60,7 +60,7 @@ class Draft:
             agent = Agent(**own, config=config)  # type: ignore[arg-type]
         except ConfigError as error:
             known = set(map(field_of, problems))
-            prefix = masked(f"agent {own.get('name', '')!r}: ")
+            prefix = mask_keys(f"agent {own.get('name', '')!r}: ")
             problems += [
                 replace(one, text=one.text.removeprefix(prefix)) for one in error.problems if field_of(one) not in known
             ]
@@ -84,7 +84,7 @@ class Draft:
         return said, problems
 
     def _text(self, path: Path) -> str:
-        text = whole(self.typed.get(path, ""))
+        text = valid_unicode(self.typed.get(path, ""))
         return text if path == ("system_prompt",) else text.strip()
 
 
@@ -109,7 +109,7 @@ def _value(path: Path, text: str) -> Any:
     kind, name = FIELDS[path], path[-1]
     if isinstance(kind, KeyReference):
         # Any other text would be taken for a key and be put away, with each letter that is typed.
-        if not text.startswith(("os.environ/", "$")) or masked(text) != text:
+        if not text.startswith(("os.environ/", "$")) or mask_keys(text) != text:
             raise ConfigError(f"{name} is not typed out here: write {kind.allowed}, the variable that holds it")
         return text
     if isinstance(kind, Text | Model | Address):
@@ -135,10 +135,10 @@ def _tools(text: str, find_tool: FindTool) -> tuple[Tool, ...]:
 
 def _tool(name: str, find_tool: FindTool) -> Tool:
     if not name.isidentifier():
-        raise ConfigError(f"tools: {shown(name)} is not the name of a function of the notebook")
+        raise ConfigError(f"tools: {short_repr(name)} is not the name of a function of the notebook")
     tool = as_tool(find_tool(name))
     if tool.name != name:  # a file, and Python, would look for the other one
-        raise ConfigError(f"tool {name!r} calls itself {shown(tool.name)}: a variable of that name must hold it")
+        raise ConfigError(f"tool {name!r} calls itself {short_repr(tool.name)}: a variable of that name must hold it")
     return tool
 
 

@@ -13,6 +13,7 @@ from ...config.providers import PROVIDERS
 from ...core.errors import ConfigError, RunFailed
 from ...core.events import TextStreamed
 from ...core.queues import PRIORITIES
+from ...core.text import one_line, printable
 from ...engine.home import Where
 from ...engine.runs import Run
 from ...engine.session import Session
@@ -20,7 +21,7 @@ from ...models.local import local_models
 from ...models.prices import listed, price_list
 from ...models.prices import price as price_of
 from ..cells.explain import config_rows, cost_rows, model_rows, trust_lines
-from ..cells.render import history_lines, log_line, one_line, printable, status_line, table_bundle
+from ..cells.render import history_lines, log_line, status_line, table_bundle
 from ..create import create
 from ..panel.snapshot import team_rows, team_text
 from ..workbench import Workbench, ids, outcome

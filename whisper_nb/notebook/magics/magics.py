@@ -12,7 +12,7 @@ from IPython.core.magic import needs_local_scope, no_var_expand
 
 from ...config.keys import is_written_in
 from ...core.errors import WhisperError
-from ..cells.render import printable
+from ...core.text import printable
 from ..workbench import Workbench
 from .commands import ASK, find, overview
 from .grammar import CELL, Arguments, Command, first_word, order

@@ -27,11 +27,12 @@ from ...core.events import (
 )
 from ...core.messages import Spent
 from ...core.states import Activity, Gate, State
+from ...core.text import clip, printable
 from ...engine.runs import Run
 from ...engine.runtimes import Runtime
 from ...engine.session import Session
 from ...engine.spending import spent_by
-from ..cells.render import clip, printable, told
+from ..cells.render import told
 from .details import LINE, RESULT, Details, Facts
 
 #: Seconds of the timeline, and the changes of state that it holds; of these, how many are told at once, and of all agents.

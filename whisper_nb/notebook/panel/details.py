@@ -6,11 +6,12 @@ from typing import Any
 
 from ...core.errors import ConfigError
 from ...core.messages import ToolCall, ToolMessage
+from ...core.text import clip, printable
 from ...engine.runs import Run
 from ...engine.runtimes import Runtime
 from ...engine.session import Session
 from ..cells.explain import config_rows
-from ..cells.render import clip, printable, step_line, steps
+from ..cells.render import step_line, steps
 
 Facts = dict[str, Any]
 

@@ -21,10 +21,10 @@ from ...config.agents import NAME
 from ...config.kinds import Kind, Number, Text
 from ...core.errors import ConfigError, SessionError, WhisperError
 from ...core.queues import PRIORITIES
+from ...core.text import printable
 from ...engine.runs import Run
 from ...engine.runtimes import Runtime
 from ...engine.session import Session
-from ..cells.render import printable
 from ..create import create
 from .board import Board
 from .details import Facts

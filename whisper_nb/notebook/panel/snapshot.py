@@ -18,10 +18,11 @@ from itertools import islice
 from typing import Any
 from uuid import uuid4
 
+from ...core.text import clip
 from ...engine.runtimes import Runtime
 from ...engine.session import Session
 from ...engine.spending import spent_by
-from ..cells.render import clip, cost_line, table_html, table_text, tokens_line
+from ..cells.render import cost_line, table_html, table_text, tokens_line
 from .board import Board
 from .details import Facts
 

@@ -1,0 +1,85 @@
+"""Text that is safe to display: valid Unicode, printable, short, and without API keys."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+
+#: The length at which `one_line` cuts a text.
+LINE_LIMIT = 400
+_REPR_LIMIT = 60
+_KEY = re.compile(r"\b(?:(?:sk|pk|gsk|xai|hf)[-_]|AIza)[A-Za-z0-9_-]{12,}")
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+#: Characters that change the direction of a text, with which it could imitate other output.
+_DIRECTION = re.compile("[\u202a-\u202e\u2066-\u2069]")
+
+
+def valid_unicode(text: str) -> str:
+    """Return the text with surrogate pairs joined and lone surrogates replaced by U+FFFD.
+
+    Models emit lone surrogates. UTF-8 cannot encode them, so that one in a reply would keep Jupyter from answering
+    the cell.
+    """
+    if text.isascii():
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def printable(text: str) -> str:
+    """Return the text as valid Unicode, with control characters that a terminal would obey replaced by U+FFFD.
+
+    Tabs and newlines stay.
+    """
+    if text.isascii() and text.isprintable():  # most texts
+        return text
+    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", valid_unicode(text).replace("\r\n", "\n"))
+
+
+def one_line(text: str) -> str:
+    """Return the text in one printable line of at most `LINE_LIMIT` characters, with line breaks shown as `⏎`.
+
+    For text from files: it cannot imitate a line of output of its own.
+    """
+    line = _DIRECTION.sub("\N{REPLACEMENT CHARACTER}", " ⏎ ".join(printable(text).splitlines()))
+    return _cut(line, LINE_LIMIT)
+
+
+def clip(text: str, width: int) -> str:
+    """Return the text in one printable line of at most `width` characters, with white space collapsed."""
+    if len(text) <= width and text.isascii() and text.isprintable() and "  " not in text:  # most texts
+        return text.strip()
+    return _cut(printable(" ".join(text[: width * 16].split())), width)
+
+
+def mask_keys(text: str) -> str:
+    """Replace whatever looks like an API key: a user may have put one in the wrong place."""
+    return _KEY.sub("[redacted]", text)
+
+
+def short_repr(value: object) -> str:
+    """Return the repr of a value for a message: short, and without anything that looks like an API key."""
+    try:
+        text = mask_keys(repr(value))
+    except Exception:  # the value may be of a user's class, whose __repr__ may raise anything
+        text = f"of the type {type(value).__name__}"
+    return _cut(text, _REPR_LIMIT)
+
+
+def error_text(error: BaseException | None) -> str:
+    """Return the message of an error, or the name of its class if it has none."""
+    try:
+        return valid_unicode(str(error)) or type(error).__name__
+    except Exception:  # the error may be of a user's class, whose __str__ may raise anything
+        return type(error).__name__
+
+
+def suggestion(word: object, known: Iterable[str]) -> str:
+    """Return the end of a message about an unknown word: the closest known one, or else all of them."""
+    words = list(known)
+    found = difflib.get_close_matches(str(word), words, 1)
+    return f"did you mean {found[0]!r}?" if found else f"known are {', '.join(words) or 'none'}"
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"
