@@ -31,7 +31,7 @@ IMAGES = PROJECT / "notebooks" / "images"
 TEAM = '''
 %load_ext whisper_nb
 import asyncio, time
-from dataclasses import replace
+from msgspec.structs import replace
 from pathlib import Path
 
 import whisper_nb as wnb

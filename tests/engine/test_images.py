@@ -3,7 +3,6 @@ from __future__ import annotations
 import base64
 import json
 import pickle
-from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import asdict
 
 from support.doubles import heard_by, hire
 from support.pictures import (

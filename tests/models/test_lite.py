@@ -10,11 +10,11 @@ import sys
 import traceback
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from support.doubles import told
 from support.pictures import PNG

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from .messages import AssistantMessage, Image, ToolCall, ToolMessage, Usage
+from .messages import AssistantMessage, Data, Image, ToolCall, ToolMessage, Usage
 from .states import Outcome, State
 
 Priority = Literal["low", "normal", "high", "urgent"]
 
 
-@dataclass(frozen=True, slots=True)
-class RunQueued:
+class RunQueued(Data, frozen=True, tag=True):
     """The store has accepted the run."""
 
     prompt: str
     priority: Priority
 
 
-@dataclass(frozen=True, slots=True)
-class RunMoved:
+class RunMoved(Data, frozen=True, tag=True):
     """A run that waits has another place in the queue; without effect where it has started meanwhile."""
 
     priority: Priority
@@ -28,8 +25,7 @@ class RunMoved:
     """The id of the run that it comes before; None: it comes behind all others of its priority."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunStarted:
+class RunStarted(Data, frozen=True, tag=True):
     """The run was claimed; `prompt` has the outcomes of the runs it depends on filled in."""
 
     prompt: str
@@ -37,16 +33,14 @@ class RunStarted:
     images: tuple[Image, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class TextStreamed:
+class TextStreamed(Data, frozen=True, tag=True):
     """A piece of the current turn's text. Not stored: the complete reply is."""
 
     stored: ClassVar[bool] = False
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class ModelReplied:
+class ModelReplied(Data, frozen=True, tag=True):
     """A model call is complete."""
 
     message: AssistantMessage
@@ -54,8 +48,7 @@ class ModelReplied:
     cost_usd: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class CallRetried:
+class CallRetried(Data, frozen=True, tag=True):
     """A model call failed for a passing reason, before a token came, and will be made again."""
 
     reason: str
@@ -63,8 +56,7 @@ class CallRetried:
     """Seconds until then."""
 
 
-@dataclass(frozen=True, slots=True)
-class CallHeld:
+class CallHeld(Data, frozen=True, tag=True):
     """A model call waits, since its provider lets no more calls with this key through at present. Told once a call."""
 
     reason: str
@@ -72,57 +64,49 @@ class CallHeld:
     """Seconds until it may go out, at the earliest; 0 where it waits for the calls before it."""
 
 
-@dataclass(frozen=True, slots=True)
-class ToolStarted:
+class ToolStarted(Data, frozen=True, tag=True):
     """A tool is about to be called."""
 
     call: ToolCall
 
 
-@dataclass(frozen=True, slots=True)
-class ToolFinished:
+class ToolFinished(Data, frozen=True, tag=True):
     """A tool call has its result, which may be an error."""
 
     message: ToolMessage
 
 
-@dataclass(frozen=True, slots=True)
-class RunFinished:
+class RunFinished(Data, frozen=True, tag=True):
     """The run's fate. Final; published once."""
 
     outcome: Outcome
     error: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class StateChanged:
+class StateChanged(Data, frozen=True, tag=True):
     """The session began or ceased to wait, or its gate moved."""
 
     state: State
 
 
-@dataclass(frozen=True, slots=True)
-class Noticed:
+class Noticed(Data, frozen=True, tag=True):
     """Something that people should know: an edited file that was not taken up, say."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryTrimmed:
+class HistoryTrimmed(Data, frozen=True, tag=True):
     """The oldest messages were left out of a model call, because the context is full."""
 
     dropped: int
     """Messages left out; the history itself keeps them."""
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryReset:
+class HistoryReset(Data, frozen=True, tag=True):
     """The session forgot its history."""
 
 
-@dataclass(frozen=True, slots=True)
-class AgentRevised:
+class AgentRevised(Data, frozen=True, tag=True):
     """The session goes on with another spec of its agent."""
 
     revision: int
@@ -147,8 +131,7 @@ Event = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Data, frozen=True):
     """An event with its place: stamped once, by the session that published it."""
 
     seq: int

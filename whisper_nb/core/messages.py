@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
+
+from msgspec import Struct
+from msgspec.structs import replace as replace
 
 from .text import valid_unicode
 
@@ -13,8 +15,11 @@ from .text import valid_unicode
 IMAGE_TOKENS = 1_600
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Image:
+class Data(Struct, frozen=True, gc=False):
+    """An immutable value. Its instances refer to no mutable objects, so the garbage collector need not visit them."""
+
+
+class Image(Data, frozen=True):
     """A picture as a model is given it; `images.as_image` makes one. Its data is in no repr, so that no log holds it."""
 
     media_type: str
@@ -36,8 +41,7 @@ class Image:
         return f"<Image {self}>"
 
 
-@dataclass(frozen=True, slots=True)
-class ToolCall:
+class ToolCall(Data, frozen=True):
     """A model's request to run one tool."""
 
     id: str
@@ -47,15 +51,13 @@ class ToolCall:
     """A JSON object as text, just as the model wrote it."""
 
 
-@dataclass(frozen=True, slots=True)
-class SystemMessage:
+class SystemMessage(Data, frozen=True, tag=True):
     """What an agent is; always first, never trimmed."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class UserMessage:
+class UserMessage(Data, frozen=True, tag=True):
     """A run's prompt."""
 
     text: str
@@ -63,18 +65,22 @@ class UserMessage:
     images: tuple[Image, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class AssistantMessage:
+class AssistantMessage(Data, frozen=True, tag=True):
     """A complete reply of a model."""
 
     text: str
     tool_calls: tuple[ToolCall, ...] = ()
-    reasoning: Mapping[str, Any] | None = field(default=None, hash=False, repr=False)
-    """What the model thought before it called tools, in its provider's own fields: some refuse the results without it."""
+    reasoning: Mapping[str, Any] | None = None
+    """The reasoning before tool calls, in the provider's own fields: some refuse the tools' results without it. Not in the repr."""
+
+    def __hash__(self) -> int:
+        return hash((self.text, self.tool_calls))
+
+    def __repr__(self) -> str:
+        return f"AssistantMessage(text={self.text!r}, tool_calls={self.tool_calls!r})"
 
 
-@dataclass(frozen=True, slots=True)
-class ToolMessage:
+class ToolMessage(Data, frozen=True, tag=True):
     """The outcome of one tool call, as the model will read it."""
 
     call_id: str
@@ -86,8 +92,7 @@ class ToolMessage:
 Message = SystemMessage | UserMessage | AssistantMessage | ToolMessage
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(Data, frozen=True):
     """Tokens of one or more model calls."""
 
     input_tokens: int = 0
@@ -97,8 +102,7 @@ class Usage:
         return Usage(self.input_tokens + other.input_tokens, self.output_tokens + other.output_tokens)
 
 
-@dataclass(frozen=True, slots=True)
-class Spent:
+class Spent(Data, frozen=True):
     """What runs have cost together."""
 
     runs: int = 0
@@ -141,22 +145,19 @@ class Spent:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class TextDelta:
+class TextDelta(Data, frozen=True):
     """The next piece of a reply's text."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class ReasoningDelta:
+class ReasoningDelta(Data, frozen=True):
     """The next piece of what the model thinks before it replies: a sign of life, and no part of the reply."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class CallDelta:
+class CallDelta(Data, frozen=True):
     """The next piece of a tool call: pieces of one `index` are joined."""
 
     index: int
@@ -165,8 +166,7 @@ class CallDelta:
     arguments: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
+class Finish(Data, frozen=True):
     """The provider said that the reply is complete. A stream that ends without one was cut off."""
 
     reason: str
@@ -175,8 +175,14 @@ class Finish:
     """None when the provider did not say: unknown, not zero."""
     cost_usd: float | None = None
     """None when nobody knows the price: unknown, not zero."""
-    reasoning: Mapping[str, Any] | None = field(default=None, hash=False, repr=False)
-    """What the model thought, in the form in which its provider wants it back; None where it does not."""
+    reasoning: Mapping[str, Any] | None = None
+    """The model's reasoning, in the form in which its provider wants it back; None where it does not. Not in the repr."""
+
+    def __hash__(self) -> int:
+        return hash((self.reason, self.usage, self.cost_usd))
+
+    def __repr__(self) -> str:
+        return f"Finish(reason={self.reason!r}, usage={self.usage!r}, cost_usd={self.cost_usd!r})"
 
 
 Delta = TextDelta | ReasoningDelta | CallDelta | Finish
@@ -193,13 +199,12 @@ def _sendable(arguments: str) -> str:
     return valid_unicode(json.dumps(read, ensure_ascii=False)) if "\\u" in arguments else arguments or "{}"
 
 
-@dataclass(frozen=True, slots=True)
-class ToolSchema:
+class ToolSchema(Data, frozen=True):
     """What a model is told of a tool."""
 
     name: str
     description: str
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = {}
     """JSON Schema of the arguments, an object."""
 
 

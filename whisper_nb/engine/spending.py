@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 
-from ..core.messages import Spent, Usage
+from ..core.messages import Spent, Usage, replace
 from .runs import Run
 from .session import Session
 

@@ -15,7 +15,6 @@ import warnings
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from contextvars import ContextVar
-from dataclasses import replace
 from importlib import import_module
 from typing import Any
 from weakref import WeakSet
@@ -24,7 +23,7 @@ from ..config.aiconfig import AIConfig, missing_key
 from ..config.keys import Key, Keys
 from ..config.providers import PROVIDERS
 from ..core.errors import ConfigError, ModelError
-from ..core.messages import Delta, Message, ToolSchema, image_tokens, to_openai, without_images
+from ..core.messages import Delta, Message, ToolSchema, image_tokens, replace, to_openai, without_images
 from ..core.threads import in_thread, load
 from .chunks import LiteReading, provider_chunks
 from .failures import Failures, no_key, retry_after

@@ -12,14 +12,13 @@ import re
 import urllib.request
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..config.aiconfig import AIConfig, missing_key
 from ..config.keys import Key, Keys
 from ..config.providers import PROVIDERS
 from ..core.errors import ConfigError, ModelError
-from ..core.messages import Delta, Message, ReasoningDelta, TextDelta, ToolSchema, to_openai
+from ..core.messages import Delta, Message, ReasoningDelta, TextDelta, ToolSchema, replace, to_openai
 from ..core.threads import in_thread
 from .connections import Connections
 from .failures import Failures, no_key, retry_after
