@@ -24,7 +24,7 @@ pytestmark = pytest.mark.kernel
 async def kernel(kernel: Kernel) -> AsyncIterator[Kernel]:
     """One whose agents live in a thread."""
     cell = await kernel.run("%agent loop thread\nfrom whisper_nb.core.events import TextStreamed, ToolStarted")
-    assert cell.text == "agents live on a loop in their own thread\n"
+    assert cell.text == "agents run on a loop in their own thread\n"
     yield kernel
     assert noise(kernel.stderr.read_text(), OURS) == []
 
@@ -252,9 +252,9 @@ async def test_run_all_of_launches_waits_and_moves_answers_every_cell(kernel: Ke
         await cell.ok()
     assert cells[-1].text == "a slow answer a slow answer\n"
     assert [cells[n].text for n in (9, 10, 11, 12)] == [
-        "agents live on the notebook's own loop\n",
+        "agents run on the notebook's own loop\n",
         "heard: again\n",
-        "agents live on a loop in their own thread\n",
+        "agents run on a loop in their own thread\n",
         "heard: again 6\n",
     ]
 
@@ -263,7 +263,7 @@ async def test_agents_at_work_do_not_move(kernel: Kernel) -> None:
     await kernel.run("%%agent bob -o ans\nforever")
     said = await kernel.send("%agent loop notebook").error()
     assert "bob is at work, and agents move to another loop at rest: wait for their runs (%agent wait)" in said
-    assert (await kernel.run("%agent loop")).text == "agents live on a loop in their own thread\n"
+    assert (await kernel.run("%agent loop")).text == "agents run on a loop in their own thread\n"
     assert "invalid choice: 'mars'" in await kernel.send("%agent loop mars").error()
     await kernel.run("%agent cancel --all\n%agent wait\n%agent loop notebook")
 
@@ -326,7 +326,7 @@ async def test_a_tool_that_blocks_the_agents_loop_holds_up_neither_an_interrupt_
 async def test_loading_anew_changes_nothing(kernel: Kernel) -> None:
     launch = await kernel.run("%%agent bob -o ans\nslow")
     cell = await kernel.run("%reload_ext whisper_nb\n%agent loop\n%agent wait")
-    assert cell.text.endswith("agents live on a loop in their own thread\n1 succeeded\n")
+    assert cell.text.endswith("agents run on a loop in their own thread\n1 succeeded\n")
     assert "a slow answer" in last(kernel, launch)
 
 

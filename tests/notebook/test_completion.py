@@ -7,7 +7,7 @@ from IPython.core.completer import provisionalcompleter
 
 from support.inprocess import Notebook
 from whisper_nb.notebook.magics import completion
-from whisper_nb.notebook.magics.commands import COMMANDS
+from whisper_nb.notebook.magics.commands.table import COMMANDS
 
 
 def completed(notebook: Notebook, code: str) -> list[str]:

@@ -160,7 +160,7 @@ async def test_a_name_that_nobody_has(busy: Notebook) -> None:
 async def test_nobody_has_worked_yet(notebook: Notebook) -> None:
     assert table(notebook, "%agent cost") == [["bob", "0", "0", "0", "$0"], ["all together", "0", "0", "0", "$0"]]
     notebook.run("%agent remove bob\n%agent cost")
-    assert notebook.shown[-1]["data"]["text/plain"] == "no agents yet: %agent new NAME makes one"
+    assert notebook.shown[-1]["data"]["text/plain"] == "no agents yet: %agent new NAME creates one"
 
 
 async def test_the_tab_key(busy: Notebook) -> None:

@@ -12,7 +12,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
 from whisper_nb import ConfigError, configure, load_ipython_extension, unload_ipython_extension
-from whisper_nb.notebook.extension import _team, runtime
+from whisper_nb.notebook.extension import _workbench, runtime
 
 HEAVY = ("litellm", "openai", "ipywidgets", "anywidget", "pydantic", "nest_asyncio", "nest_asyncio2", "nh3", "pandas")
 SHELL = """
@@ -59,7 +59,7 @@ run("%agent list")
     assert first.startswith("whisper_nb: WHISPER_MODEL 'gpt-4o' is not provider/model")
     assert bob == "bob is ready; answers with offline/echo"
     assert error.startswith("UsageError: WHISPER_MODEL 'gpt-4o' is not provider/model")
-    assert [row.split()[0] for row in table] == ["agent", "bob", "as", "at"]
+    assert [row.split()[0] for row in table] == ["agent", "bob", "as", "available:"]
 
 
 def test_unloading_takes_the_magics_off_and_keeps_the_agents(python: Callable[..., str]) -> None:
@@ -150,7 +150,7 @@ async def test_loading_unloading_and_loading_again(
         await runtime().aclose()
         unload_ipython_extension(shell)
         runtime.cache_clear()
-        _team.cache_clear()
+        _workbench.cache_clear()
 
 
 def test_outside_of_ipython_there_is_no_runtime_and_the_remedy_is_named() -> None:

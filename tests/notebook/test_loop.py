@@ -28,12 +28,12 @@ async def runtime(complaints: list[str]) -> AsyncIterator[NotebookRuntime]:
 
 
 async def test_agents_move_there_and_back(notebook: Notebook) -> None:
-    assert notebook.run("%agent loop") == "agents live on the notebook's own loop\n"
-    assert notebook.run("%agent loop thread") == "agents live on a loop in their own thread\n"
+    assert notebook.run("%agent loop") == "agents run on the notebook's own loop\n"
+    assert notebook.run("%agent loop thread") == "agents run on a loop in their own thread\n"
     notebook.run("%agent ask bob -o ans hello")
     assert await notebook["ans"] == "heard: hello"
     notebook.run("%agent pause bob\n%agent ask bob -o ans again")
-    assert notebook.run("%agent loop notebook") == "agents live on the notebook's own loop\n"
+    assert notebook.run("%agent loop notebook") == "agents run on the notebook's own loop\n"
     notebook.run("%agent resume bob")
     assert await notebook["ans"] == "heard: again"
     assert "invalid choice: 'mars'" in notebook.error("%agent loop mars")

@@ -13,7 +13,7 @@ from whisper_nb.engine.home import Home
 from whisper_nb.engine.runs import Run
 from whisper_nb.notebook.cells.output import Outputs
 from whisper_nb.notebook.magics import magics
-from whisper_nb.notebook.magics.commands import COMMANDS, overview
+from whisper_nb.notebook.magics.commands.table import COMMANDS, overview
 from whisper_nb.notebook.runtime import NotebookRuntime
 from whisper_nb.notebook.workbench import Workbench
 
@@ -100,7 +100,7 @@ async def test_new_with_a_tool_from_a_rerun_cell_is_the_same_spec(notebook: Note
         ("new amy --promt x", "unknown flag --promt; did you mean --prompt?"),
         ("new amy --prompt it's", "put text with an apostrophe in double quotes"),
         ("new amy --prompt {{ nobody }}", "name 'nobody' is not defined"),
-        ("frobnicate", "no command 'frobnicate'; there are new, list"),
+        ("frobnicate", "no command 'frobnicate'; known are new, list"),
         ("ask nobody hi", "no agent named 'nobody'"),
         ("ask bbo hi", "did you mean 'bob'?"),
         ("ask", "the following arguments are required: NAME"),
@@ -367,7 +367,7 @@ async def test_pause_and_resume(notebook: Notebook) -> None:
     assert notebook.run("%agent pause bob") == "bob: paused\n"
     notebook.run("%%agent bob -o ans\nhello")
     assert notebook.runtime["bob"].state.gate == "paused"
-    assert notebook.run("%agent resume bob") == "bob: at work again\n"
+    assert notebook.run("%agent resume bob") == "bob: resumed\n"
     await notebook["ans"]
 
 
@@ -421,8 +421,8 @@ async def test_one_unknown_name_among_many_stops_nobody(notebook: Notebook) -> N
 async def test_reset_fork_and_remove(notebook: Notebook) -> None:
     notebook.run("%%agent bob -o ans\nhello")
     await notebook["ans"]
-    assert notebook.run("%agent fork bob amy") == "amy begins with the 2 messages of bob\n"
-    assert notebook.run("%agent reset bob") == "bob: history forgotten\n"
+    assert notebook.run("%agent fork bob amy") == "amy starts with the 2 messages of bob\n"
+    assert notebook.run("%agent reset bob") == "bob: history cleared\n"
     notebook.run("ans = %agent ask bob again")
     await notebook["ans"]
     assert len(notebook.runtime["bob"].history) == 2
@@ -461,8 +461,8 @@ async def test_an_empty_list_says_how_to_begin(shell: InteractiveShell, runtime:
     magics.register(shell, Workbench(shell, runtime, Outputs(runtime.home, live=True)))
     shell.run_cell("%agent list")
     assert shell.display_pub.outputs[0]["data"]["text/plain"] == (
-        "no agents yet: %agent new NAME makes one\n"
-        "at hand: alice, debbie, eamonn, patricia, tessa (%%agent NAME gives one work)"
+        "no agents yet: %agent new NAME creates one\n"
+        "available: alice, debbie, eamonn, patricia, tessa (%%agent NAME gives one work)"
     )
 
 

@@ -122,7 +122,7 @@ def test_of_agents_that_are_all_wrong_no_code_is_offered(notebook: Notebook, pro
 
 
 async def test_with_its_code_a_project_is_trusted_and_used(notebook: Notebook) -> None:
-    assert "is trusted as it is, until one byte of it changes" in trust(notebook)
+    assert "trusted until a file changes" in trust(notebook)
     notebook.run("%%agent bob -o ans\nhello")
     assert await notebook["ans"] == "heard: hello"
     bob = notebook.runtime["bob"]
@@ -230,13 +230,13 @@ def test_config_without_a_name_shows_what_holds_for_all(notebook: Notebook) -> N
     assert ["temperature", "0.25", "config/main.yaml:2"] in rows
     assert ["token_timeout_s", "120", "default"] in rows
     told = notebook.shown[-1]["data"]["text/plain"].splitlines()[-1]
-    assert told.startswith("of an agent that says nothing else; %agent config NAME shows one agent's; not set: ")
+    assert told.startswith("for agents without a config of their own; %agent config NAME shows one agent's; not set: ")
 
 
 def test_config_of_a_value_without_a_name_says_who_is_missing(notebook: Notebook) -> None:
     notebook.run("%agent")
     said = notebook.error("%agent config seed=7")
-    assert "whose config? %agent config NAME seed=… sets it for one agent" in said
+    assert "seed=… needs an agent: %agent config NAME seed=… sets it for one" in said
     assert "whisper_nb.configure(seed=…) for all" in said
     assert "sk-0123" not in notebook.error("%agent config api_key=sk-0123456789abcdefghij")
 
@@ -306,7 +306,7 @@ def test_a_saved_agent_loads_to_the_identical_one(notebook: Notebook, project: P
 
 def test_the_packaged_team_is_at_hand(notebook: Notebook) -> None:
     notebook.run("%agent")
-    assert "at hand: alice, debbie, eamonn, patricia, tessa" in notebook.shown[-1]["data"]["text/plain"]
+    assert "available: alice, debbie, eamonn, patricia, tessa" in notebook.shown[-1]["data"]["text/plain"]
     assert notebook.run("%agent new alice").startswith("alice is ready")
     assert notebook.runtime["alice"].agent.title == "Alice the Assistant"
     notebook.run("%agent new alice --max-turns 3")

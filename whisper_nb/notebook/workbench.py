@@ -21,7 +21,7 @@ from ..core.messages import Image, to_openai, without_images
 from ..core.text import one_line
 from ..engine.runs import Run, prompt_of
 from ..engine.session import Session
-from .cells.interpolation import image, interpolate, words
+from .cells.interpolate import image, interpolate, words
 from .cells.output import Outputs
 from .runtime import NotebookRuntime
 

@@ -16,7 +16,7 @@ from ...engine.home import Where
 from ...engine.images import is_picture
 from ...engine.runs import Run
 from ..workbench import Workbench
-from .commands import COMMANDS
+from .commands.table import COMMANDS
 from .grammar import CELL, Command
 from .magics import Names
 

@@ -128,8 +128,13 @@ def first_word(line: str) -> tuple[str, str]:
 
 
 def arg(*flags: str, **options: Any) -> Argument:
-    """An argument, in argparse's words."""
+    """Return an argument, with the parameters of argparse's `add_argument`."""
     return flags, options
+
+
+def command(summary: str, *arguments: Argument) -> Callable[[Function], Command]:
+    """Make a command of a function, named like it."""
+    return lambda function: Command(function.__name__.rstrip("_"), summary, arguments, function)
 
 
 def setting(word: str) -> tuple[str, Any]:
@@ -158,9 +163,11 @@ SET = arg(
     default=[],
     help="a field of AIConfig; may be given again",
 )
+NAME = arg("name", metavar="NAME", help="an agent")
+NAMES = arg("names", metavar="NAME", nargs="*", help="agents")
 #: The flags of a run, for `%%agent` and `%agent ask`.
 ORDER: tuple[Argument, ...] = (
-    arg("name", metavar="NAME", help="an agent"),
+    NAME,
     arg("-o", "--out", metavar="VAR", help="bind the run to a variable, at once"),
     arg("-b", "--block", action="store_true", help="wait for the answer in this cell"),
     arg("-a", "--noblock", "--bg", action="store_false", dest="block", help="do not wait (the default)"),

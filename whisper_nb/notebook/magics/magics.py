@@ -14,7 +14,8 @@ from ...config.keys import is_written_in
 from ...core.errors import WhisperError
 from ...core.text import printable
 from ..workbench import Workbench
-from .commands import ASK, find, overview
+from .commands.runs import ask
+from .commands.table import find, overview
 from .grammar import CELL, Arguments, Command, first_word, order
 
 _HELP = ("-h", "--help", "?")
@@ -108,7 +109,7 @@ def _dispatch(bench: Workbench, line: str, local_ns: Mapping[str, Any] | None) -
     command = find(word or "list", bench)
     if command.name != "trust":  # which tells of them itself
         bench.take_up_edits()
-    if command is ASK:
+    if command is ask:
         head, prompt = command.split(rest)
         return bench.launch(order(_parsed(bench, command, head, local_ns), prompt), local_ns)
     return command.function(bench, _parsed(bench, command, rest, local_ns))

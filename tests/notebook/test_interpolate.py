@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from support.timing import seconds_of
 from whisper_nb import ConfigError, Runtime
-from whisper_nb.notebook.cells.interpolation import interpolate, words
+from whisper_nb.notebook.cells.interpolate import interpolate, words
 
 NAMESPACE = {"x": 1, "rows": [{"a": 1}, {"a": 2}], "text": "{{ x }} $& \\1", "d": {"k": {"n": 5}}}
 

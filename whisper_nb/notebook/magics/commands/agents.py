@@ -1,0 +1,113 @@
+"""Commands that create and change agents: `new`, `pause`, `resume`, `stop`, `loop`, `reset`, `fork`, `remove`, `save`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import get_args
+
+from ....config.aiconfig import missing_key
+from ....config.keys import is_literal
+from ....engine.home import Where
+from ....engine.session import Session
+from ...create import create
+from ...workbench import Workbench, ids
+from ..grammar import NAME, NAMES, SET, Arguments, arg, command, described
+
+_ALL = arg("--all", action="store_true", help="all agents")
+
+
+@command(
+    "Create an agent, or give one a new spec and keep its history. A NAME with a file in agents/ starts from that file, "
+    "and the flags override it. Without NAME: show a form.",
+    arg("name", metavar="NAME", nargs="?", help="an agent"),
+    arg("--model", metavar="M", help="provider/model, such as openrouter/openai/gpt-4o-mini"),
+    arg("--prompt", metavar="TEXT", help="the system prompt; the agent's file, if any, is then ignored"),
+    arg("--prompt-file", metavar="F", help="a file with the system prompt"),
+    arg("--description", metavar="TEXT", help="one line for people"),
+    arg("--tools", metavar="A,B", help="functions of this notebook that the agent may call"),
+    arg("--temperature", metavar="T", type=float, help="0 to 2"),
+    arg("--max-tokens", metavar="N", type=int, help="the limit of tokens in one reply"),
+    SET,
+    arg("--max-turns", metavar="N", type=int, help="the limit of model calls in one run"),
+)
+def new(bench: Workbench, args: Arguments) -> None:
+    """Create the session that the flags describe, or show the form."""
+    if args.name is None:
+        bench.show_form([name for name, value in vars(args).items() if value not in (None, [])])
+        return
+    print(create(bench.runtime, described(bench, args)))  # noqa: T201
+    config = bench.runtime[args.name].config
+    if variable := missing_key(config, bench.runtime.keys):
+        print(f"note: {variable} is not set, and {config.model} needs it")  # noqa: T201
+
+
+@command("Pause agents: each finishes its current turn and starts no other.", NAMES, _ALL)
+def pause(bench: Workbench, args: Arguments) -> None:
+    """Close the gate."""
+    _each(bench, args, Session.pause, "paused")
+
+
+@command("Resume agents after pause or stop.", NAMES, _ALL)
+def resume(bench: Workbench, args: Arguments) -> None:
+    """Open the gate."""
+    _each(bench, args, Session.resume, "resumed")
+
+
+@command("Stop agents: cancel their running and queued runs, and accept no more until resume.", NAMES, _ALL)
+def stop(bench: Workbench, args: Arguments) -> None:
+    """Stop sessions."""
+    _each(bench, args, lambda session: bench.runtime.home.do(_stop, session), "stopped")
+
+
+def _stop(session: Session) -> str:
+    cancelled = session.unfinished
+    session.stop()
+    return f"stopped; {ids(cancelled)} cancelled" if cancelled else ""
+
+
+@command(
+    "Show or change the event loop of the agents. On a loop in its own thread, they go on while a cell blocks.",
+    arg("where", choices=get_args(Where), nargs="?", help="the notebook's own loop (the default), or one in a thread"),
+)
+def loop(bench: Workbench, args: Arguments) -> None:
+    """Move agents to a loop, if one is given, and print where they run."""
+    where = "the notebook's own loop" if bench.runtime.loop(args.where) == "notebook" else "a loop in their own thread"
+    print(f"agents run on {where}")  # noqa: T201
+
+
+@command("Clear the history of agents.", NAMES, _ALL)
+def reset(bench: Workbench, args: Arguments) -> None:
+    """Clear histories."""
+    _each(bench, args, Session.reset, "history cleared")
+
+
+@command("Create another agent with a copy of this one's history.", NAME, arg("new_name", metavar="NEW"))
+def fork(bench: Workbench, args: Arguments) -> None:
+    """Fork a session."""
+    session = bench.runtime[args.name].fork(args.new_name)
+    print(f"{session.name} starts with the {len(session.history)} messages of {args.name}")  # noqa: T201
+
+
+@command("Stop an agent and remove it.", NAME)
+def remove(bench: Workbench, args: Arguments) -> None:
+    """Remove a session."""
+    bench.runtime.remove(args.name)
+    print(f"{args.name} removed")  # noqa: T201
+
+
+@command(
+    "Write an agent to agents/NAME.yaml, which describes the same agent.",
+    NAME,
+    arg("--force", action="store_true", help="overwrite a file with other content"),
+)
+def save(bench: Workbench, args: Arguments) -> None:
+    """Save the spec of a session."""
+    path = bench.runtime.save(args.name, overwrite=args.force)
+    print(f"{args.name} is in {path.relative_to(path.parents[1])}")  # noqa: T201
+    if is_literal(bench.runtime[args.name].agent.config.api_key):
+        print("note: the agent's literal API key is not in the file")  # noqa: T201
+
+
+def _each(bench: Workbench, args: Arguments, act: Callable[[Session], str | None], done: str) -> None:
+    for session in bench.sessions(args.names, everyone=args.all):
+        print(f"{session.name}: {act(session) or done}")  # noqa: T201

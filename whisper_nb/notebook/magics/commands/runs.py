@@ -1,0 +1,63 @@
+"""Commands that launch and steer runs: `ask`, `wait`, `cancel`, `move`."""
+
+from __future__ import annotations
+
+from ....core.errors import RunFailed
+from ....core.queues import PRIORITIES
+from ....core.text import one_line
+from ....engine.runs import Run
+from ...workbench import Workbench, ids, outcome
+from ..grammar import ORDER, Arguments, arg, command, order
+
+_RUNS = arg("runs", metavar="NAME|RUN", nargs="*", help="agents, run ids such as bob#3, or variables")
+
+
+@command(
+    "Give an agent one line of work, and return the run: ans = %agent ask bob …",
+    *ORDER,
+    arg("prompt", metavar="PROMPT", nargs="*"),
+)
+def ask(bench: Workbench, args: Arguments) -> Run | None:
+    """Launch a run. The magic itself splits the prompt off the line, unchanged."""
+    return bench.launch(order(args, " ".join(args.prompt)))
+
+
+@command(
+    "Wait in this cell until runs, or all runs, are finished, and fail if one failed. However the wait ends, agents go on.",
+    _RUNS,
+    arg("--timeout", metavar="S", type=float, help="seconds"),
+)
+def wait(bench: Workbench, args: Arguments) -> None:
+    """Block, then print how many succeeded. The text does not depend on when a run finished."""
+    runs = bench.to_wait_for(args.runs)
+    bench.wait(runs, args.timeout)
+    if failed := [run for run in runs if run.status == "failed"]:
+        raise RunFailed("\n".join([outcome(runs), *(one_line(f"{run.id} failed: {run.error}") for run in failed)]))
+    print(outcome(runs))  # noqa: T201
+
+
+@command(
+    "Cancel runs, queued or running. Text received so far stays in run.text.",
+    _RUNS,
+    arg("--all", action="store_true", help="all runs"),
+)
+def cancel(bench: Workbench, args: Arguments) -> None:
+    """Cancel the runs that are not finished."""
+    runs = [run for run in bench.runs_to_cancel(args.runs, everything=args.all) if not run.done]
+    for run in runs:
+        run.cancel()
+    print(f"{ids(runs)} cancelled" if runs else "nothing to cancel")  # noqa: T201
+
+
+@command(
+    "Move a queued run to another position in its agent's queue.",
+    arg("run", metavar="RUN", help="a run id such as bob#3, or a variable"),
+    arg("--priority", choices=PRIORITIES, help="after all other runs of this priority"),
+    arg("--before", metavar="RUN", help="another run in the same queue"),
+)
+def move(bench: Workbench, args: Arguments) -> None:
+    """Change the order of a queue."""
+    run = bench.the_run(args.run)
+    before = bench.the_run(args.before) if args.before else None
+    run.move(priority=args.priority, before=before)
+    print(f"{run.id} moved {f'before {before.id}' if before else f'to priority {args.priority}'}")  # noqa: T201

@@ -1,0 +1,189 @@
+"""Commands that show agents, runs, costs and configuration: `list`, `panel`, `show`, `log`, `config`, `trust` and others."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from typing import TypeVar
+
+from IPython.display import display
+
+from ....config.aiconfig import KINDS
+from ....config.providers import PROVIDERS
+from ....core.errors import ConfigError
+from ....core.events import TextStreamed
+from ....core.text import one_line, printable
+from ...cells.explain import config_rows, cost_rows, model_rows, trust_lines
+from ...cells.render import history_lines, log_line, status_line, table_bundle
+from ...panel.snapshot import team_rows, team_text
+from ...workbench import Workbench
+from ..grammar import NAME, NAMES, Arguments, arg, command, setting, settings
+
+T = TypeVar("T")
+
+_TARGET = arg("target", metavar="NAME|RUN", help="an agent, a run id such as bob#3, or a variable")
+_LAST = arg("-n", metavar="N", type=int, default=20, help="the last N (default: 20)")
+
+
+@command("List the agents: state, queue, tokens, cost, model.")
+def list_(bench: Workbench, args: Arguments) -> None:
+    """Display a table, as HTML and as text."""
+    runtime = bench.runtime
+    bundle = table_bundle(team_rows(runtime), _no_agents(bench))
+    available = [name for name, entry in runtime.team.items() if entry.agent and runtime.get(name) is None]
+    note = f"available: {', '.join(available)} (%%{bench.root} NAME gives one work)" if available else ""
+    display(_with_note(bundle, note), raw=True)
+
+
+def _no_agents(bench: Workbench) -> str:
+    return f"no agents yet: %{bench.root} new NAME creates one"
+
+
+def _with_note(bundle: dict[str, str], note: str) -> dict[str, str]:
+    """Return the table with a line below it."""
+    if note:
+        bundle["text/plain"] += f"\n{note}"
+        bundle["text/html"] += f"<div><small>{html.escape(note)}</small></div>"
+    return bundle
+
+
+@command(
+    "Show the tokens and the cost of agents, each and in total. A cost without a known price is unknown, not $0.",
+    NAMES,
+    arg("--runs", action="store_true", help="their last runs, too"),
+    _LAST,
+)
+def cost(bench: Workbench, args: Arguments) -> None:
+    """Display a table, as HTML and as text."""
+    rows = cost_rows(bench.runtime, args.names, args.n if args.runs else 0)
+    display(table_bundle(rows, _no_agents(bench)), raw=True)
+
+
+@command("Show the live panel of all agents. Without a notebook: print them as text.")
+def panel(bench: Workbench, args: Arguments) -> None:
+    """Display the panel and, as a separate output, its static form for saved notebooks."""
+    if not bench.is_kernel:
+        print(team_text(bench.runtime))  # noqa: T201
+        return
+    panel = bench.runtime.panel()
+    bench.runtime.home.do(panel.recheck)
+    display(panel)
+    bench.runtime.snapshots.show(panel.board)
+
+
+@command("Show one agent: its spec, config, queue and last runs.", NAME)
+def show(bench: Workbench, args: Arguments) -> None:
+    """Print the facts of one session."""
+    session = bench.runtime[args.name]
+    agent, config = session.agent, session.config
+    facts = {
+        "title": agent.title,
+        "role": agent.role,
+        "state": session.state.label,
+        "description": agent.description,
+        "system prompt": agent.instructions,
+        "config": ", ".join(f"{key}={value}" for key, value in config.values().items() if key != "api_key"),
+        "tools": ", ".join(tool.name for tool in agent.as_tools),
+        "limits": f"{agent.max_turns} turns" + (f", {agent.timeout_s:g} s" if agent.timeout_s else ""),
+        "revision": str(session.revision),
+        "history": f"{len(session.history)} messages",
+    }
+    lines = [session.name, *(f"  {key:14} {value}" for key, value in facts.items() if value)]
+    print(printable("\n".join(lines)))  # noqa: T201
+    for run in dict.fromkeys([*session.queue, *session.runs[-5:]]):
+        print(f"  {status_line(run)}")  # noqa: T201
+
+
+@command("Show the events of an agent or of one run.", _TARGET, _LAST)
+def log(bench: Workbench, args: Arguments) -> None:
+    """Print the newest records of a session or a run."""
+    run = bench.run(args.target)
+    agent, run_id = (run.session.name, run.id) if run else (bench.runtime[args.target].name, None)
+    records = [r for r in bench.runtime.store.records(agent, run_id) if not isinstance(r.event, TextStreamed)]
+    for record in _last(args.n, records):
+        print(log_line(record))  # noqa: T201
+
+
+@command("Show the messages in an agent's history.", NAME, _LAST)
+def history(bench: Workbench, args: Arguments) -> None:
+    """Print the newest messages of a session's history."""
+    for line in history_lines(_last(args.n, bench.runtime[args.name].history)):
+        print(line)  # noqa: T201
+
+
+def _last(number: int, items: Sequence[T]) -> Sequence[T]:
+    """Return the last items. Print how many come before them, or that there are none."""
+    before = max(0, len(items) - max(0, number))
+    if not items:
+        print("nothing yet")  # noqa: T201
+    elif before:
+        print(f"… {before:,} earlier (-n {len(items)} shows all)")  # noqa: T201
+    return items[before:]
+
+
+@command(
+    "Show an agent's config, or the config of all agents, with the source of each value. FIELD=VALUE sets a value for this "
+    "session.",
+    arg("name", metavar="NAME", nargs="?", help="an agent"),
+    arg("values", metavar="FIELD=VALUE", nargs="*", type=setting, help="a field of AIConfig, its value as in YAML"),
+)
+def config(bench: Workbench, args: Arguments) -> None:
+    """Set the given values, then display every value with its source."""
+    field, equals, _ = (args.name or "").partition("=")
+    if equals:
+        raise ConfigError(
+            f"{field}=… needs an agent: %{bench.root} config NAME {field}=… sets it for one, "
+            f"whisper_nb.configure({field}=…) for all"
+        )
+    if args.values:
+        session = bench.runtime[args.name]
+        session.configure(session.configured.values() | settings(args.values))
+    layer = bench.runtime.explain(args.name)
+    rows = config_rows(layer, bench.runtime.keys)
+    bundle = table_bundle(rows, "nothing is set", stale=False)
+    unset = [name for name in KINDS if name not in {row["field"] for row in rows}]
+    note = f"not set: {', '.join(unset)}"
+    if not args.name:
+        note = f"for agents without a config of their own; %{bench.root} config NAME shows one agent's; {note}"
+    display(_with_note(bundle, note), raw=True)
+
+
+@command(
+    "List the models that can be used now: with an API key that is set, or on this machine. Other models work too, with their "
+    "keys."
+)
+def models(bench: Workbench, args: Arguments) -> None:
+    """Look for keys and local servers, and display a table."""
+    from ....models.local import local_models
+    from ....models.prices import listed, price, price_list
+
+    keys = bench.runtime.keys
+    local, prices = bench.off_the_loop(lambda: (local_models(keys), price_list()))
+    priced = {one.model: price(listed(one.model, prices)) for one in PROVIDERS.values() if one.model}
+    display(table_bundle(model_rows(keys, local, priced), "", stale=False), raw=True)
+
+
+@command(
+    "Show what the project's config/ and agents/ would change. With the CODE shown there: trust exactly those files.",
+    arg("code", metavar="CODE", nargs="?", help="trust the files with this code, until one of them changes"),
+    arg("--revoke", action="store_true", help="trust no file of the project any more"),
+)
+def trust(bench: Workbench, args: Arguments) -> None:
+    """Show, trust or revoke."""
+    project = bench.runtime.project
+    if project is None:
+        raise ConfigError("this runtime has no project, so there is nothing to trust")
+    if args.revoke:
+        bench.runtime.home.do(project.distrust)
+        print(f"{project.root}: no longer trusted, from the next run on")  # noqa: T201
+    elif args.code:
+        bench.runtime.trust(args.code)
+        bench.take_up_edits()
+        print(f"{project.root}: trusted until a file changes")  # noqa: T201
+        loop = project.used.settings.get("loop", bench.runtime.loop())
+        if loop != bench.runtime.loop():
+            print(f"loop: {loop} takes effect when the kernel restarts; %{bench.root} loop {loop} moves agents now")  # noqa: T201
+    else:
+        bench.runtime.refresh()  # without printing its news: the lines below contain them
+        for line in trust_lines(project, bench.resolved(), bench.runtime.keys, bench.root):
+            print(one_line(line))  # noqa: T201
