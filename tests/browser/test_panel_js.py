@@ -9,7 +9,7 @@ import pytest
 
 from support.labs import PROJECT
 from whisper_nb.core.messages import Spent, Usage
-from whisper_nb.notebook.cells.render import cost_line, tokens_line
+from whisper_nb.notebook.cells.costs import cost_line, tokens_line
 from whisper_nb.notebook.panel.board import spent_facts
 
 if TYPE_CHECKING:

@@ -175,7 +175,7 @@ async def test_a_call_that_is_made_again_says_why_it_waits(runtime: Runtime) -> 
     before, (state, now), after = seen
     assert before == ("waiting", "go")
     assert state == "waiting"
-    assert re.fullmatch(rf"next try at {CLOCK}: too many requests", now)
+    assert re.fullmatch(rf"retry at {CLOCK}: too many requests", now)
     assert after == ("running", "go")
 
 

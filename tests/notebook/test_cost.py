@@ -10,7 +10,7 @@ from support.inprocess import Notebook
 from whisper_nb import Agent
 from whisper_nb.core.messages import Delta, Finish, Spent, TextDelta, Usage
 from whisper_nb.models.model import Request
-from whisper_nb.notebook.cells.render import cost_line, dollars
+from whisper_nb.notebook.cells.costs import cost_line, dollars
 
 USAGE = Usage(1200, 45)
 

@@ -29,6 +29,7 @@ from whisper_nb.core.events import (
 )
 from whisper_nb.core.messages import AssistantMessage, Finish, TextDelta, ToolCall, ToolMessage, Usage, UserMessage
 from whisper_nb.core.states import State
+from whisper_nb.notebook.cells.markdown import safe_markdown
 from whisper_nb.notebook.cells.render import (
     SHOWN,
     STREAMED,
@@ -37,13 +38,11 @@ from whisper_nb.notebook.cells.render import (
     run_bundle,
     run_html,
     run_text,
-    safe_markdown,
     status_line,
     step_line,
-    table_html,
-    table_text,
     tool_lines,
 )
+from whisper_nb.notebook.cells.tables import table_html, table_text
 from whisper_nb.notebook.panel.snapshot import team_rows
 
 MARKDOWN_TAGS = {
@@ -490,13 +489,13 @@ CALL = ToolCall("c1", "rows", '{"table": "sales"}')
         (ModelReplied(AssistantMessage("three"), None, None), "replied (tokens unknown, cost unknown): three"),
         (ModelReplied(AssistantMessage("", (CALL,)), Usage(1, 2), 0.5), '$0.5000): rows(table="sales")'),
         (ToolStarted(CALL), 'calls rows(table="sales")'),
-        (ToolFinished(ToolMessage("c1", "rows", "3")), "rows gives: 3"),
+        (ToolFinished(ToolMessage("c1", "rows", "3")), "rows returned: 3"),
         (ToolFinished(ToolMessage("c1", "rows", "no such table", True)), "rows failed: no such table"),
         (RunFinished("failed", "it broke"), "failed: it broke"),
         (RunFinished("succeeded"), "succeeded"),
         (StateChanged(State(gate="paused")), "paused"),
-        (HistoryTrimmed(4), "left the 4 oldest messages out"),
-        (HistoryReset(), "forgot its history"),
+        (HistoryTrimmed(4), "left out the 4 oldest messages"),
+        (HistoryReset(), "history cleared"),
         (AgentRevised(2), "revision 2"),
         (TextStreamed("th"), "th"),
     ],
@@ -518,7 +517,7 @@ def test_a_history_reads_like_a_conversation() -> None:
         "user: how many?",
         "assistant: I will look.",
         'assistant calls rows(table="sales")',
-        "rows gives 3",
+        "rows returned 3",
         "assistant: Three.",
     ]
 

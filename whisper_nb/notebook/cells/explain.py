@@ -17,7 +17,7 @@ from ...core.messages import Spent
 from ...core.text import suggestion
 from ...engine.runtimes import Runtime
 from ...engine.spending import spent_on
-from .render import cost_line
+from .costs import cost_line
 
 _INDENT = "  "
 #: Of a prompt that is new.

@@ -32,7 +32,7 @@ from ...engine.runs import Run
 from ...engine.runtimes import Runtime
 from ...engine.session import Session
 from ...engine.spending import spent_by
-from ..cells.render import told
+from ..cells.render import record_text
 from .details import LINE, RESULT, Details, Facts
 
 #: Seconds of the timeline, and the changes of state that it holds; of these, how many are told at once, and of all agents.
@@ -76,7 +76,7 @@ class Lane:
                 self.run = record.run
                 self._enter("running", self.state.gate, record.time)
             case CallRetried() | CallHeld() if self.state.activity == "waiting":  # it may have been told late
-                self.waits = clip(told(record), LINE)
+                self.waits = clip(record_text(record), LINE)
             case RunFinished(outcome, error):
                 if record.run == self.run:
                     self.run, self.waits = None, ""

@@ -22,7 +22,8 @@ from ...core.text import clip
 from ...engine.runtimes import Runtime
 from ...engine.session import Session
 from ...engine.spending import spent_by
-from ..cells.render import cost_line, table_html, table_text, tokens_line
+from ..cells.costs import cost_line, tokens_line
+from ..cells.tables import table_html, table_text
 from .board import Board
 from .details import Facts
 

@@ -14,7 +14,8 @@ from ....core.errors import ConfigError
 from ....core.events import TextStreamed
 from ....core.text import one_line, printable
 from ...cells.explain import config_rows, cost_rows, model_rows, trust_lines
-from ...cells.render import history_lines, log_line, status_line, table_bundle
+from ...cells.render import history_lines, log_line, status_line
+from ...cells.tables import table_bundle
 from ...panel.snapshot import team_rows, team_text
 from ...workbench import Workbench
 from ..grammar import NAME, NAMES, Arguments, arg, command, setting, settings
