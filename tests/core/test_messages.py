@@ -11,40 +11,13 @@ from hypothesis import strategies as st
 from whisper_nb.core.messages import (
     AssistantMessage,
     Finish,
-    Message,
-    SystemMessage,
     ToolCall,
-    ToolMessage,
     ToolSchema,
     Usage,
     UserMessage,
-    to_openai,
 )
 
 CALL = ToolCall("c1", "rows", '{"limit": 3}')
-
-
-@pytest.mark.parametrize(
-    ("message", "expected"),
-    [
-        (SystemMessage("be brief"), {"role": "system", "content": "be brief"}),
-        (UserMessage("how many?"), {"role": "user", "content": "how many?"}),
-        (AssistantMessage("three"), {"role": "assistant", "content": "three"}),
-        (ToolMessage("c1", "rows", "3"), {"role": "tool", "tool_call_id": "c1", "name": "rows", "content": "3"}),
-    ],
-)
-def test_messages_in_the_openai_format(message: Message, expected: dict[str, object]) -> None:
-    assert to_openai(message) == expected
-
-
-@pytest.mark.parametrize(("text", "content"), [("", None), ("let me see", "let me see")])
-def test_tool_calls_in_the_openai_format(text: str, content: str | None) -> None:
-    # Empty text beside tool calls is null: some providers refuse an empty string.
-    assert to_openai(AssistantMessage(text, (CALL,))) == {
-        "role": "assistant",
-        "content": content,
-        "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "rows", "arguments": '{"limit": 3}'}}],
-    }
 
 
 @given(st.lists(st.builds(Usage, st.integers(0), st.integers(0))))

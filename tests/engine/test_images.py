@@ -31,16 +31,15 @@ from support.pictures import (
 from whisper_nb import ConfigError, ModelError, Rule, Run, RunFailed, Runtime, ScriptedModel
 from whisper_nb.core.events import ModelReplied, RunQueued, RunStarted
 from whisper_nb.core.messages import (
-    IMAGE_TOKENS,
     AssistantMessage,
     Image,
     SystemMessage,
     UserMessage,
-    image_tokens,
-    to_openai,
     without_images,
 )
 from whisper_nb.engine.images import MAX_BYTES, as_image, is_picture
+from whisper_nb.models.openai_format import to_openai
+from whisper_nb.models.tokens import IMAGE_TOKENS, image_tokens
 
 DATA = base64.b64encode(PNG).decode()
 IMAGE = Image("image/png", DATA)

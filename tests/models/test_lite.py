@@ -36,9 +36,10 @@ from support.provider import (
 from whisper_nb import Agent, AIConfig, ConfigError, ModelError, RunFailed, Runtime, Session
 from whisper_nb.config.keys import Keys
 from whisper_nb.core.events import TextStreamed
-from whisper_nb.core.messages import IMAGE_TOKENS, AssistantMessage, Finish, Image, TextDelta, ToolCall, UserMessage
-from whisper_nb.models.lite import LiteLLMModel, count_tokens
+from whisper_nb.core.messages import AssistantMessage, Finish, Image, TextDelta, ToolCall, UserMessage
+from whisper_nb.models.lite import LiteLLMModel
 from whisper_nb.models.model import Request as ModelRequest
+from whisper_nb.models.tokens import IMAGE_TOKENS, count_tokens
 
 KEY = "sk-this-is-a-secret-0123456789"
 #: The ways that litellm goes: through the SDK of OpenAI, through its own client, and that with a handler of the provider.

@@ -48,7 +48,8 @@ from whisper_nb.core.messages import (
     Usage,
     UserMessage,
 )
-from whisper_nb.models.model import Model, Models, Request
+from whisper_nb.models.model import Model, Request
+from whisper_nb.models.pool import Models
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(120)]  # the first test of litellm imports it
 

@@ -24,8 +24,9 @@ from whisper_nb.core.messages import (
     Usage,
     UserMessage,
 )
-from whisper_nb.models.model import Model, Models, Request
+from whisper_nb.models.model import Model, Request
 from whisper_nb.models.offline import EchoModel, count_words, tokens_of
+from whisper_nb.models.pool import Models
 
 
 async def deltas_of(model: Model, *messages: Message) -> list[Delta]:

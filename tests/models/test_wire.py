@@ -21,8 +21,9 @@ from whisper_nb.core.errors import ContentFiltered, LengthExceeded
 from whisper_nb.core.events import HistoryTrimmed
 from whisper_nb.core.messages import TextDelta, Usage, UserMessage
 from whisper_nb.models.connections import Connections
-from whisper_nb.models.model import Models, Request
+from whisper_nb.models.model import Request
 from whisper_nb.models.offload import Offloaded
+from whisper_nb.models.pool import Models
 from whisper_nb.models.wire import OpenAIWireModel
 
 KEYS = {"OPENAI_API_KEY": "sk-of-openai-0123456789", "MISTRAL_API_KEY": "sk-of-mistral-012345", "OPENROUTER_API_KEY": "sk-or-0123456789abc"}  # fmt: skip

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from typing import Any, assert_never
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace as replace
-
-from .text import valid_unicode
-
-#: The tokens that an image is taken for: what most providers ask at most for one. Only they know exactly.
-IMAGE_TOKENS = 1_600
 
 
 class Data(Struct, frozen=True, gc=False):
@@ -188,17 +182,6 @@ class Finish(Data, frozen=True):
 Delta = TextDelta | ReasoningDelta | CallDelta | Finish
 
 
-def _sendable(arguments: str) -> str:
-    """A call's arguments as every provider takes them back: what is no JSON object, or no text, would fail each later call."""
-    try:
-        read = json.loads(arguments or "{}")
-    except (ValueError, RecursionError):
-        return "{}"
-    if not isinstance(read, dict):
-        return "{}"
-    return valid_unicode(json.dumps(read, ensure_ascii=False)) if "\\u" in arguments else arguments or "{}"
-
-
 class ToolSchema(Data, frozen=True):
     """What a model is told of a tool."""
 
@@ -206,24 +189,6 @@ class ToolSchema(Data, frozen=True):
     description: str
     parameters: Mapping[str, Any] = {}
     """JSON Schema of the arguments, an object."""
-
-
-def most_tokens(message: Message) -> int:
-    """No fewer tokens than any model would count: each has a byte at least, and a message a few of its own."""
-    text = message.text
-    size = 16 + (len(text) if text.isascii() else len(text.encode("utf-8", "replace")))
-    if isinstance(message, AssistantMessage):
-        for call in message.tool_calls:
-            size += 32 + len(call.id) + len(call.name) + len(call.arguments.encode("utf-8", "replace"))
-        size += len(json.dumps(message.reasoning)) if message.reasoning else 0
-    elif isinstance(message, UserMessage):
-        size += IMAGE_TOKENS * len(message.images)
-    return size
-
-
-def image_tokens(messages: Sequence[Message]) -> int:
-    """About as many tokens as the images of these messages take, which are no text to be counted."""
-    return IMAGE_TOKENS * sum(len(message.images) for message in messages if isinstance(message, UserMessage))
 
 
 def without_images(messages: Sequence[Message]) -> list[Message]:
@@ -236,39 +201,3 @@ def without_reasoning(message: Message) -> Message:
     if isinstance(message, AssistantMessage) and message.reasoning:
         return replace(message, reasoning=None)
     return message
-
-
-def to_openai(message: Message) -> dict[str, Any]:
-    """The message in the OpenAI chat format, which LiteLLM translates for every other provider."""
-    match message:
-        case SystemMessage(text):
-            return {"role": "system", "content": text}
-        case UserMessage(text, ()):
-            return {"role": "user", "content": text}
-        case UserMessage(text, images):
-            said = [{"type": "text", "text": text}] if text else []
-            urls = [f"data:{image.media_type};base64,{image.data}" for image in images]
-            return {
-                "role": "user",
-                "content": [*said, *({"type": "image_url", "image_url": {"url": url}} for url in urls)],
-            }
-        case AssistantMessage(text, ()):
-            return {"role": "assistant", "content": text}
-        case AssistantMessage(text, calls, reasoning):
-            return {
-                **(reasoning or {}),
-                "role": "assistant",
-                "content": text or None,
-                "tool_calls": [
-                    {
-                        "id": call.id,
-                        "type": "function",
-                        "function": {"name": call.name, "arguments": _sendable(call.arguments)},
-                    }
-                    for call in calls
-                ],
-            }
-        case ToolMessage(call_id, name, text):
-            return {"role": "tool", "tool_call_id": call_id, "name": name, "content": text}
-        case _:
-            assert_never(message)

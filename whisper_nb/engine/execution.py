@@ -24,11 +24,12 @@ from ..core.events import (
     ToolFinished,
     ToolStarted,
 )
-from ..core.messages import AssistantMessage, Finish, Message, SystemMessage, ToolCall, ToolSchema, most_tokens
+from ..core.messages import AssistantMessage, Finish, Message, SystemMessage, ToolCall, ToolSchema
 from ..core.text import error_text
 from ..core.threads import in_thread, loaded
 from ..core.turns import CallModel, CallTools, Done, Reply, next_step, trim
 from ..models.model import Model, Request
+from ..models.tokens import most_tokens
 from ..tools.tool import Tool, call_tool
 from .deadlines import Deadline
 from .permits import PAUSE_MOST_S, lane_of

@@ -18,7 +18,7 @@ from ..core.errors import ConfigError, SessionClosed, sealed
 from ..core.events import Record
 from ..core.messages import Spent
 from ..core.text import suggestion
-from ..models.model import Models
+from ..models.pool import Models
 from ..store.memory import MemoryStore, Observer, Observers, Store
 from .home import Home, Where, at_home, checked_where, running_loop
 from .permits import Permits

@@ -7,11 +7,7 @@ the key, in its text, its causes and the frames of its traceback: none of that l
 from __future__ import annotations
 
 import asyncio
-import json
-import logging
-import os
 import re
-import warnings
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from contextvars import ContextVar
@@ -23,22 +19,18 @@ from ..config.aiconfig import AIConfig, missing_key
 from ..config.keys import Key, Keys
 from ..config.providers import PROVIDERS
 from ..core.errors import ConfigError, ModelError
-from ..core.messages import Delta, Message, ToolSchema, image_tokens, replace, to_openai, without_images
-from ..core.threads import in_thread, load
+from ..core.messages import Delta, Message, ToolSchema, replace
+from ..core.threads import in_thread
 from .chunks import LiteReading, provider_chunks
 from .failures import Failures, no_key, retry_after
+from .litellm_loader import import_litellm
 from .model import Request
+from .openai_format import to_openai
 from .parameters import PARAMETERS, THINKING, parameters, tools_of
 from .prices import Listed, listed, told_cost
 from .reading import Distrusted
+from .tokens import count_tokens
 
-#: Set for good before the import, since litellm loads parts of itself later: nothing is fetched (prices, headers), and
-#: no `.env` of the folder is loaded, which could send the user's key to a stranger's server.
-_ENVIRONMENT = {
-    "LITELLM_MODE": "PRODUCTION",
-    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-    "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS": "True",
-}
 #: Not asked for a key: servers of one's own, and clouds that sign in by role, profile or device.
 _KEYLESS = frozenset(
     {"azure", "bedrock", "chatgpt", "github_copilot", "ollama", "ollama_chat", "sagemaker", "vertex_ai"}
@@ -305,21 +297,6 @@ def _is_network(causes: Sequence[BaseException]) -> bool:
     return any(isinstance(cause, httpx.TransportError | aiohttp.ClientError) for cause in causes)
 
 
-def count_tokens(model: str, messages: Sequence[Message], tools: Sequence[ToolSchema] = ()) -> int:
-    """As litellm's tokenizers count for a model. Imports litellm, which takes seconds: for a thread."""
-    wire = [_countable(to_openai(message)) for message in without_images(messages)]
-    counted = import_litellm().token_counter(model=model, messages=wire, tools=tools_of(tools) or None)
-    return int(counted) + image_tokens(messages)
-
-
-def _countable(message: dict[str, Any]) -> dict[str, Any]:
-    """The message with its thoughts as text, where they are blocks: litellm counts none of those."""
-    known = ("content", "tool_calls")
-    return {
-        name: value if name in known or isinstance(value, str) else json.dumps(value) for name, value in message.items()
-    }
-
-
 def fields_taken(model: str) -> frozenset[str] | None:
     """The fields of AIConfig that LiteLLM sends on to a model; None where it does not know the model.
 
@@ -344,23 +321,3 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
-
-
-def import_litellm() -> Any:
-    """litellm, silent."""
-    os.environ.update(_ENVIRONMENT)
-    # Agents never print, and what it logs may quote what was sent.
-    logging.getLogger("LiteLLM").setLevel(logging.CRITICAL)
-    logging.getLogger("openai").setLevel(logging.INFO)  # below that it logs what a provider echoed, the key perhaps
-    load("litellm")
-    import litellm
-
-    litellm.telemetry = False
-    litellm.suppress_debug_info = True
-    litellm.disable_hf_tokenizer_download = True  # counting tokens must not reach for the network
-    logging.getLogger("LiteLLM").setLevel(logging.CRITICAL)  # its import has set it anew
-    # It prepares a call in a thread; of a call that is cancelled meanwhile, the thread's coroutine is left over.
-    warnings.filterwarnings(
-        "ignore", r"coroutine '\w+(Completion|Handler|LLM)\.a\w+' was never awaited", RuntimeWarning
-    )
-    return litellm

@@ -1,4 +1,4 @@
-"""The models that agents talk to: the protocol, and the pool that opens one per config."""
+"""The models that agents talk to: the protocol, and one call of one."""
 
 from __future__ import annotations
 
@@ -7,11 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..config.aiconfig import AIConfig
-from ..config.keys import Keys
-from ..config.providers import PROVIDERS
-from ..core.errors import ConfigError
 from ..core.messages import Delta, Message, ToolSchema
-from .connections import Connections
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +15,7 @@ class Request:
     """One model call."""
 
     messages: Sequence[Message]
+    """A Transcript where there is one: its messages are encoded and counted once."""
     tools: Sequence[ToolSchema]
     config: AIConfig
 
@@ -55,77 +52,3 @@ class Model(Protocol):
 
     async def aclose(self) -> None:
         """Let go of connections."""
-
-
-class Models:
-    """The pool: one model per config, shared by all sessions.
-
-    `models["offline/mine"] = ScriptedModel(...)` puts a model of your own behind a name.
-    """
-
-    def __init__(self, keys: Keys) -> None:
-        self._keys = keys
-        self._connections = Connections()
-        self._named: dict[str, Model] = {}
-        self._opened: dict[tuple[str | None, ...], Model] = {}
-
-    def __setitem__(self, name: str, model: Model) -> None:
-        """Answer every config whose `model` is `name` with this one."""
-        AIConfig(model=name)
-        self._named[name] = model
-
-    def open(self, config: AIConfig) -> Model:
-        """The model for a config.
-
-        Raises:
-            ConfigError: the config names no model, or an offline one that does not exist.
-        """
-        assert config.model is not None
-        if named := self._named.get(config.model):
-            return named
-        # Parameters travel with each request; what makes a model is where it is.
-        place = (config.model, config.api_base, config.api_key, config.transport)
-        if place not in self._opened:
-            model, api_base, api_key, transport = place
-            self._opened[place] = self._make(
-                AIConfig(model=model, api_base=api_base, api_key=api_key, transport=transport)
-            )
-        return self._opened[place]
-
-    @property
-    def opened(self) -> bool:
-        """Whether any is open."""
-        return bool(self._opened)
-
-    async def aclose(self) -> None:
-        """Close every model that the pool opened, and all connections. Afterwards it opens them anew."""
-        while self._opened:
-            _, model = self._opened.popitem()
-            await model.aclose()
-        await self._connections.aclose()
-
-    def _make(self, place: AIConfig) -> Model:
-        if place.provider != "offline":
-            return self._reach(place)
-        from .offline import EchoModel, ScriptedModel
-
-        kind, _, path = (place.model or "").removeprefix("offline/").partition(":")
-        if kind == "echo":
-            return EchoModel()
-        if kind == "script" and path:
-            return ScriptedModel.load(path)
-        known = ", ".join(["offline/echo", "offline/script:RULES.yaml", *self._named])
-        raise ConfigError(f"no offline model {place.model!r}; there are {known}")
-
-    def _reach(self, place: AIConfig) -> Model:
-        """The model of a real provider: over the wire where it speaks OpenAI's format, else through LiteLLM."""
-        known = PROVIDERS.get(place.provider)
-        transport = place.transport or ("wire" if known and known.wire is not None else "litellm")
-        if transport == "wire":
-            from .wire import OpenAIWireModel
-
-            return OpenAIWireModel(place, self._keys, self._connections)
-        from .lite import LiteLLMModel
-        from .offload import Offloaded
-
-        return Offloaded(LiteLLMModel(place, self._keys))

@@ -26,6 +26,7 @@ from ..core.messages import (
     Usage,
 )
 from .model import Request
+from .transcript import Transcript
 
 _TOKEN = re.compile(r"\s*\S+\s*?(?=\s|$)|\s+$")
 
@@ -71,13 +72,15 @@ class EchoModel:
 
 
 def count_words(messages: Sequence[Message]) -> int:
-    """Words over all messages, tool calls included."""
-    return sum(len(message.text.split()) + _words_in_calls(message) for message in messages)
+    """Return the words of all messages, with those of tool calls. A Transcript counts each message once."""
+    return messages.measured(_words_of) if isinstance(messages, Transcript) else sum(map(_words_of, messages))
 
 
-def _words_in_calls(message: Message) -> int:
-    calls = message.tool_calls if isinstance(message, AssistantMessage) else ()
-    return sum(len(call.arguments.split()) + 1 for call in calls)
+def _words_of(message: Message) -> int:
+    count = len(message.text.split())
+    if isinstance(message, AssistantMessage):
+        count += sum(len(call.arguments.split()) + 1 for call in message.tool_calls)
+    return count
 
 
 @dataclass(frozen=True, slots=True)

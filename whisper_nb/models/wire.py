@@ -18,16 +18,18 @@ from ..config.aiconfig import AIConfig, missing_key
 from ..config.keys import Key, Keys
 from ..config.providers import PROVIDERS
 from ..core.errors import ConfigError, ModelError
-from ..core.messages import Delta, Message, ReasoningDelta, TextDelta, ToolSchema, replace, to_openai
+from ..core.messages import Delta, Message, ReasoningDelta, TextDelta, ToolSchema, replace
 from ..core.threads import in_thread
 from .connections import Connections
 from .failures import Failures, no_key, retry_after
-from .lite import count_tokens
 from .model import Request
+from .openai_format import encode
 from .parameters import parameters, tools_of
 from .prices import Listed, entry, listed_cost, told_cost
 from .reading import EVENT_LIMIT, REFUSAL_LIMIT, REPLY_LIMIT, TOO_LARGE, Distrusted, Reading, text_of
 from .sse import Events
+from .tokens import count_tokens
+from .transcript import Transcript
 
 if TYPE_CHECKING:
     import aiohttp
@@ -248,7 +250,7 @@ def _message(request: Request, place: AIConfig) -> tuple[bytes, dict[str, str]]:
     renamed = _RENAMED.get(provider, {})
     if provider == "openai" and (place.api_base is None or _NEW_OPENAI.match(name)):
         renamed = {"max_tokens": "max_completion_tokens"}
-    body: dict[str, Any] = {"model": name, "messages": [to_openai(message) for message in request.messages]}
+    body: dict[str, Any] = {"model": name}
     if request.tools:
         body["tools"] = tools_of(request.tools)
     if config.stream is not False:
@@ -259,7 +261,16 @@ def _message(request: Request, place: AIConfig) -> tuple[bytes, dict[str, str]]:
         body["usage"] = {"include": True}  # the cost, too
     body |= {renamed.get(name, name): value for name, value in given.items()}
     body |= {**_mapping(extra, "extra_body"), **extra}
-    return json.dumps(body).encode(), {str(name): str(value) for name, value in headers.items()}
+    return _encoded(body, request.messages), {str(name): str(value) for name, value in headers.items()}
+
+
+def _encoded(body: Mapping[str, Any], messages: Sequence[Message]) -> bytes:
+    """Return the JSON of a body with the messages, which may be encoded already."""
+    rest = json.dumps(body).encode()
+    if "messages" in body:  # set under `extra`
+        return rest
+    pieces = messages.pieces if isinstance(messages, Transcript) else map(encode, messages)
+    return b"".join((rest[:-1], b', "messages": [', b",".join(pieces), b"]}"))
 
 
 def _mapping(extra: dict[str, Any], name: str) -> Mapping[str, Any]:

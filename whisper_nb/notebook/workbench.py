@@ -17,10 +17,11 @@ from IPython.core.interactiveshell import InteractiveShell
 from ..config.aiconfig import AIConfig
 from ..core.errors import ConfigError, SessionError
 from ..core.events import Priority
-from ..core.messages import Image, to_openai, without_images
+from ..core.messages import Image, without_images
 from ..core.text import one_line
 from ..engine.runs import Run, prompt_of
 from ..engine.session import Session
+from ..models.openai_format import to_openai
 from .cells.interpolate import image, interpolate, words
 from .cells.output import Outputs
 from .runtime import NotebookRuntime

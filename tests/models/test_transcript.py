@@ -1,0 +1,170 @@
+"""A conversation kept as encoded pieces: the same messages come out, and nothing is encoded or counted twice."""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from support.messages import messages
+from whisper_nb.core.messages import (
+    AssistantMessage,
+    Image,
+    Message,
+    SystemMessage,
+    ToolCall,
+    ToolMessage,
+    UserMessage,
+    replace,
+)
+from whisper_nb.models import transcript as module
+from whisper_nb.models.openai_format import encode
+from whisper_nb.models.tokens import IMAGE_TOKENS
+from whisper_nb.models.transcript import Transcript
+
+SYSTEM, ASK, ANSWER = SystemMessage("be brief"), UserMessage("how many?"), AssistantMessage("three")
+CALL = AssistantMessage("", (ToolCall("c1", "rows", "{}"),))
+RESULT = ToolMessage("c1", "rows", "3")
+TALK = [SYSTEM, ASK, CALL, RESULT, ANSWER, UserMessage("why?")]
+
+some_messages = st.lists(messages(), max_size=4)
+
+
+@given(some_messages)
+def test_the_same_messages_come_out(some: list[Message]) -> None:
+    transcript = Transcript(some)
+    assert list(transcript) == some
+    assert [transcript[index] for index in range(-len(some), len(some))] == some + some
+    assert list(reversed(transcript)) == some[::-1]
+    assert transcript.pieces == [encode(message) for message in some]
+    assert all(type(one) is type(other) for one, other in zip(transcript, some, strict=True))
+
+
+@given(some_messages, some_messages, st.slices(4))
+def test_it_behaves_as_a_list_does(some: list[Message], more: list[Message], part: slice) -> None:
+    one, other = Transcript(some), Transcript(more)
+    for transcript, expected in [
+        (one + other, some + more),
+        (Transcript.joined(other, one, other), more + some + more),
+        (one[part], some[part]),
+        ((one + other)[part], (some + more)[part]),
+    ]:
+        assert transcript == expected
+        assert transcript == Transcript(expected)
+        assert transcript.size == Transcript(expected).size == sum(transcript.sizes)
+        assert transcript.starts == [i for i, message in enumerate(expected) if isinstance(message, UserMessage)]
+
+
+@given(some_messages, some_messages)
+def test_it_is_equal_where_the_messages_are(some: list[Message], other: list[Message]) -> None:
+    assert (Transcript(some) == Transcript(other)) is (some == other)
+    assert (Transcript(some) == other) is (some == other)
+
+
+def test_messages_that_are_sent_alike_are_not_equal() -> None:
+    failed = replace(RESULT, is_error=True)
+    assert encode(failed) == encode(RESULT)
+    assert Transcript([failed]) == Transcript([failed]) != Transcript([RESULT])
+    assert Transcript([ASK]) != "how many?"
+
+
+def test_it_grows_at_its_end() -> None:
+    transcript = Transcript(TALK[:2])
+    transcript.append(CALL)
+    transcript.extend([RESULT])
+    transcript.extend(Transcript(TALK[4:]))
+    assert transcript == TALK
+    assert transcript.starts == [1, 5]
+    assert len(transcript) == 6
+    assert repr(transcript) == f"<Transcript of 6 messages, {transcript.size} tokens at most>"
+
+
+def test_a_joined_one_does_not_grow_with_its_parts() -> None:
+    history, draft = Transcript(TALK[:2]), Transcript(TALK[2:])
+    both = history + draft
+    history.append(ASK)
+    assert both == TALK
+    both.append(ASK)
+    assert draft == TALK[2:]
+    assert Transcript(history) == history
+
+
+def test_nothing_is_encoded_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    history = Transcript(TALK)
+    monkeypatch.setattr(module, "encode", lambda message: pytest.fail("it was encoded again"))
+    both = Transcript.joined(history, history[2:], Transcript(history))
+    both.extend(history)
+    assert all(any(piece is own for own in history.pieces) for piece in both.pieces)
+
+
+def test_no_token_is_smaller_than_a_byte_and_an_image_has_its_own_size() -> None:
+    plain = Transcript([ASK])
+    assert plain.size == len(plain.pieces[0])
+    seen = Transcript([UserMessage("how many?", (Image("image/png", "A" * 100_000),))])
+    assert IMAGE_TOKENS < seen.size < IMAGE_TOKENS + 200
+
+
+# Measures
+
+
+class Counted:
+    """A measure that knows how often it was asked."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, message: Message) -> int:
+        self.calls += 1
+        return len(message.text)
+
+
+@given(some_messages, some_messages, some_messages)
+def test_a_measure_is_summed(some: list[Message], more: list[Message], rest: list[Message]) -> None:
+    measure = Counted()
+    history, draft = Transcript(some), Transcript(more)
+    both = history + draft
+    history.extend(rest)
+    assert history.measured(measure) == sum(len(message.text) for message in some + rest)
+    assert both.measured(measure) == sum(len(message.text) for message in some + more)
+    both.append(ASK)
+    assert both.measured(measure) == sum(len(message.text) for message in [*some, *more, ASK])
+
+
+def test_a_message_is_measured_once() -> None:
+    measure, history = Counted(), Transcript(TALK)
+    for turn in range(10):
+        assert Transcript.joined(Transcript(), history).measured(measure) == history.measured(measure)
+        assert measure.calls == len(TALK) + turn
+        history.append(ASK)
+
+
+# Memory
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        lambda text: UserMessage(text),
+        lambda text: AssistantMessage(text),
+        lambda text: ToolMessage("call_1", "rows", text),
+        lambda text: ToolMessage("call_1", "rows", text, True),
+        lambda text: AssistantMessage("", (ToolCall("call_1", "rows", f'{{"text": "{text}"}}'),)),
+    ],
+)
+@pytest.mark.parametrize("length", [1, 100, 10_000])
+def test_a_kept_message_takes_little_more_than_its_text(kind: Any, length: int) -> None:
+    count = 200
+    gc.collect()
+    tracemalloc.start()
+    try:
+        transcript = Transcript(kind("word " * (length // 5) + f"{number:04}") for number in range(count))
+        gc.collect()
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(transcript) == count
+    assert kept / count <= 1.3 * (length + 4) + 300

@@ -1,0 +1,48 @@
+"""Tokens of messages: an upper bound that costs nothing, and the count of LiteLLM's tokenizers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from ..core.messages import AssistantMessage, Message, ToolSchema, UserMessage, without_images
+from .litellm_loader import import_litellm
+from .openai_format import to_openai
+from .parameters import tools_of
+
+#: The most tokens that providers usually charge for one image. Only they know the exact number.
+IMAGE_TOKENS = 1_600
+
+
+def most_tokens(message: Message) -> int:
+    """Return an upper bound of the message's tokens: each token has at least one byte, and a message adds a few."""
+    text = message.text
+    size = 16 + (len(text) if text.isascii() else len(text.encode("utf-8", "replace")))
+    if isinstance(message, AssistantMessage):
+        for call in message.tool_calls:
+            size += 32 + len(call.id) + len(call.name) + len(call.arguments.encode("utf-8", "replace"))
+        size += len(json.dumps(message.reasoning)) if message.reasoning else 0
+    elif isinstance(message, UserMessage):
+        size += IMAGE_TOKENS * len(message.images)
+    return size
+
+
+def image_tokens(messages: Sequence[Message]) -> int:
+    """Return about as many tokens as the images of these messages take, which no tokenizer counts."""
+    return IMAGE_TOKENS * sum(len(message.images) for message in messages if isinstance(message, UserMessage))
+
+
+def count_tokens(model: str, messages: Sequence[Message], tools: Sequence[ToolSchema] = ()) -> int:
+    """Return the count of LiteLLM's tokenizer for a model. Imports LiteLLM, which takes seconds: call it in a thread."""
+    encoded = [_countable(to_openai(message)) for message in without_images(messages)]
+    counted = import_litellm().token_counter(model=model, messages=encoded, tools=tools_of(tools) or None)
+    return int(counted) + image_tokens(messages)
+
+
+def _countable(message: dict[str, Any]) -> dict[str, Any]:
+    """Return the message with its reasoning as text: LiteLLM does not count blocks."""
+    known = ("content", "tool_calls")
+    return {
+        name: value if name in known or isinstance(value, str) else json.dumps(value) for name, value in message.items()
+    }

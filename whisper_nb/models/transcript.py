@@ -1,0 +1,210 @@
+"""A conversation kept in the form in which it is sent, so that each message is encoded and counted once."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import compress
+from typing import overload
+
+from ..core.messages import AssistantMessage, Message, SystemMessage, ToolMessage, UserMessage, replace
+from .openai_format import decode, encode
+from .tokens import IMAGE_TOKENS
+
+#: Returns the size of one message in some unit, for example in words.
+Measure = Callable[[Message], int]
+
+
+class Transcript(Sequence[Message]):
+    """Messages kept as encoded pieces of a request's body. Append-only; indexing and iterating decode.
+
+    Args:
+        messages: the first messages.
+    """
+
+    __slots__ = ("_is_user", "_parts", "_pieces", "_size", "_sizes", "_sums")
+
+    def __init__(self, messages: Iterable[Message] = ()) -> None:
+        self._pieces: list[bytes] = []
+        self._sizes = array("L")
+        self._size = 0
+        self._is_user = bytearray()
+        self._parts: tuple[tuple[Transcript, int], ...] = ()
+        """The transcripts that this one was joined from, with their lengths then; empty once it was appended to."""
+        self._sums: dict[Measure, tuple[int, int]] = {}
+        """Measure → the number of messages measured, and their sum."""
+        if isinstance(messages, Transcript):
+            self.extend(messages)
+        else:
+            for message in messages:
+                self.append(message)
+
+    @classmethod
+    def joined(cls, *parts: Transcript) -> Transcript:
+        """Return the messages of all parts, one after another. Nothing is encoded again."""
+        transcript = cls()
+        for part in parts:
+            transcript._concatenate(part)
+        transcript._parts = tuple((part, len(part)) for part in parts)
+        return transcript
+
+    @property
+    def pieces(self) -> list[bytes]:
+        """Each message in OpenAI's chat format, as JSON in UTF-8. Not to be changed."""
+        return self._pieces
+
+    @property
+    def size(self) -> int:
+        """An upper bound of the tokens of all messages: a byte is a token, and an image takes IMAGE_TOKENS."""
+        return self._size
+
+    @property
+    def sizes(self) -> Sequence[int]:
+        """An upper bound of the tokens of each message. Not to be changed."""
+        return self._sizes
+
+    @property
+    def starts(self) -> list[int]:
+        """The indices of the user messages, where exchanges begin."""
+        return list(compress(range(len(self._is_user)), self._is_user))
+
+    def append(self, message: Message) -> None:
+        """Add a message at the end."""
+        piece = _piece_of(message)
+        size, is_user = len(piece), isinstance(message, UserMessage)
+        if isinstance(message, UserMessage):
+            size += sum(IMAGE_TOKENS - len(image.data) for image in message.images)
+        self._pieces.append(piece)
+        self._sizes.append(size)
+        self._size += size
+        self._is_user.append(is_user)
+        self._parts = ()
+
+    def extend(self, messages: Iterable[Message]) -> None:
+        """Add messages at the end. Those of a Transcript are not encoded again."""
+        if isinstance(messages, Transcript):
+            self._concatenate(messages)
+            self._parts = ()
+        else:
+            for message in messages:
+                self.append(message)
+
+    def measured(self, measure: Measure) -> int:
+        """Return the sum of a measure over all messages. Each message is measured once, also in joined transcripts."""
+        return self._measured(measure, len(self))
+
+    def __len__(self) -> int:
+        return len(self._pieces)
+
+    @overload
+    def __getitem__(self, index: int) -> Message: ...
+    @overload
+    def __getitem__(self, index: slice) -> Transcript: ...
+    def __getitem__(self, index: int | slice) -> Message | Transcript:
+        if not isinstance(index, slice):
+            return _message_of(self._pieces[index])
+        part = Transcript()
+        part._pieces = self._pieces[index]
+        part._sizes = self._sizes[index]
+        part._size = sum(part._sizes)
+        part._is_user = self._is_user[index]
+        return part
+
+    def __iter__(self) -> Iterator[Message]:
+        return map(_message_of, self._pieces)
+
+    def __reversed__(self) -> Iterator[Message]:
+        return map(_message_of, reversed(self._pieces))
+
+    def __add__(self, other: Transcript) -> Transcript:
+        return Transcript.joined(self, other)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the messages are equal. Also true for a list or a tuple of equal messages."""
+        if isinstance(other, Transcript):
+            return len(self) == len(other) and all(map(_is_same, self._pieces, other._pieces))
+        return list(self) == list(other) if isinstance(other, list | tuple) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # it grows
+
+    def __repr__(self) -> str:
+        return f"<Transcript of {len(self)} messages, {self.size:,} tokens at most>"
+
+    def _concatenate(self, other: Transcript) -> None:
+        self._pieces += other._pieces
+        self._sizes += other._sizes
+        self._size += other._size
+        self._is_user += other._is_user
+
+    def _measured(self, measure: Measure, count: int) -> int:
+        """Return the sum over the first `count` messages."""
+        if self._parts:
+            return sum(part._measured(measure, length) for part, length in self._parts)
+        start, total = self._sums.get(measure, (0, 0))
+        if start > count:  # this transcript grew after it was joined into another one
+            return sum(map(measure, self[:count]))
+        for piece in self._pieces[start:count]:
+            total += measure(_message_of(piece))
+        self._sums[measure] = count, total
+        return total
+
+
+class _ErrorPiece(bytes):
+    """The piece of a ToolMessage with `is_error`, which OpenAI's format does not have."""
+
+
+class _PieceWithMessage(bytes):
+    """A piece that does not hold all of its message."""
+
+    message: Message
+
+
+def _piece_of(message: Message) -> bytes:
+    piece = encode(message)
+    if _holds_all(piece, message):
+        return piece
+    if isinstance(message, ToolMessage) and _holds_all(piece, replace(message, is_error=False)):
+        return _ErrorPiece(piece)
+    kept = _PieceWithMessage(piece)
+    kept.message = message
+    return kept
+
+
+def _message_of(piece: bytes) -> Message:
+    if type(piece) is bytes:
+        return decode(piece)
+    if isinstance(piece, _PieceWithMessage):
+        return piece.message
+    message = decode(piece)
+    assert isinstance(message, ToolMessage)
+    return replace(message, is_error=True)
+
+
+def _holds_all(piece: bytes, message: Message) -> bool:
+    """Whether `decode(piece) == message`. Most messages need not be decoded for it."""
+    match message:
+        case SystemMessage(text) | UserMessage(text, ()) | AssistantMessage(text, (), None):
+            return _is_encodable(text)
+        case ToolMessage(call_id, name, text, False):
+            return _is_encodable(text) and _is_encodable(call_id) and _is_encodable(name)
+        case _:
+            return decode(piece) == message
+
+
+def _is_encodable(text: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_same(one: bytes, other: bytes) -> bool:
+    if one is other:
+        return True
+    if type(one) is bytes and type(other) is bytes:
+        # Equal pieces are equal messages. Unequal ones may still be: not, for there is one encoding of each message.
+        return one == other
+    return _message_of(one) == _message_of(other)
