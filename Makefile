@@ -52,7 +52,7 @@ kernel: $(STAMP)
 	$(BIN)/python -m pytest -q -m kernel
 
 notebooks-test: $(STAMP)
-	PYTHONPATH=tests/support/offline $(BIN)/python -m pytest -q --nbval --nbval-current-env --nbval-cell-timeout 30 notebooks
+	PYTHONPATH=tests/support/offline $(BIN)/python -m pytest -q -p nbval.plugin --nbval --nbval-current-env --nbval-cell-timeout 300 notebooks
 
 package: $(STAMP)
 	$(BIN)/python -m pytest -q -m package

@@ -12,6 +12,7 @@ from hypothesis import settings
 
 from whisper_nb import Runtime
 
+pytest_plugins = ["support.watchdog"]
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 settings.register_profile("whisper_nb", deadline=None, derandomize=True, database=None)

@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 from support.labs import Lab, Notebook, serious, set_theme
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.browser
 CELLS = (
     "%load_ext whisper_nb\ndef rows(path: str) -> int:\n    'Count the rows.'\n    return 3",
     "%agent new",

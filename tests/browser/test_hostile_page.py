@@ -21,7 +21,7 @@ from whisper_nb.core.text import clip, printable
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.browser
 
 NUMBERS = range(len(PAYLOADS))
 NAMES = [f"p{number:03}" for number in NUMBERS]

@@ -7,7 +7,7 @@ from playwright.sync_api import Browser, expect
 
 from support.labs import TEAM, Lab, open_notebook, view
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.browser
 
 
 def test_the_panel_is_as_much_at_home_in_notebook_7(lab: Lab, browser: Browser) -> None:

@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 
 from support.labs import TEAM, Lab, Notebook, set_theme
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.browser
 KEYS = "import os; os.environ |= {'OPENAI_API_KEY': 'x', 'ANTHROPIC_API_KEY': 'x'}"
 PROMPT = "Is it $5 or $6 here, $7 or $8 there?"
 #: The contrast of an element's text to the notebook's background, as WCAG has it.

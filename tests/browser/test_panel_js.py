@@ -15,7 +15,7 @@ from whisper_nb.notebook.panel.board import spent_facts
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.browser
 
 Facts = dict[str, Any]
 #: Gives what a JavaScript expression gives, in which `panel` is the module and the names are these values.

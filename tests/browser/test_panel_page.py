@@ -18,7 +18,7 @@ from support.labs import TEAM, Lab, Notebook, View, open_notebook, serious, set_
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.browser
 #: A cell that holds the kernel up, and one that waits and lets agents work: until the test says `lab.tell("go")`.
 BLOCKS = "while not told('go'): time.sleep(0.01)\nprint('over')"
 AWAITS = "while not told('on'): await asyncio.sleep(0.01)\nprint('over')"

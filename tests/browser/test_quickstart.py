@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 
 from support.labs import PROJECT, Lab, Notebook
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.browser
 
 
 def test_run_all_shows_the_team_at_work(lab: Lab, open_notebook: Callable[[str], Notebook], tmp_path: Path) -> None:

@@ -164,7 +164,6 @@ def test_an_endless_file_is_not_read_to_its_end() -> None:
         load_yaml(Path("/dev/zero"))
 
 
-@pytest.mark.timeout(2)
 def test_a_pipe_that_nobody_writes_to_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.yaml")
     with pytest.raises(ConfigError, match=r"pipe\.yaml"):

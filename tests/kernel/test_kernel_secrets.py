@@ -17,7 +17,7 @@ from support.leaks import MODES, WAYS, hits
 from support.provider import CUT, DONE, HANG, Answer, Provider, Refusal, Request, chunk, says, text
 from support.this_machine import OnThisMachine, python_path
 
-pytestmark = [pytest.mark.kernel, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.kernel
 
 NOBODY = "http://127.0.0.1:9/v1"
 START = """

@@ -333,7 +333,6 @@ async def test_loading_anew_changes_nothing(kernel: Kernel) -> None:
 # From a terminal
 
 
-@pytest.mark.timeout(60)
 async def test_a_terminal_ends_model_calls_within_a_second_even_while_a_cell_spins(tmp_path: Path) -> None:
     async with Provider() as provider, OnThisMachine(tmp_path) as kernel:
         await kernel.run("%load_ext whisper_nb\nimport os, time\nos.environ['EVES_KEY'] = 'x'")

@@ -32,7 +32,7 @@ from whisper_nb.core.events import (
     ToolStarted,
 )
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(120)]  # the first test of litellm imports it
+pytestmark = pytest.mark.faults
 
 #: How much later than its deadline a run may end, in seconds.
 SLACK_S = 1.0

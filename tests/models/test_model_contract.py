@@ -51,7 +51,7 @@ from whisper_nb.core.messages import (
 from whisper_nb.models.model import Model, Request
 from whisper_nb.models.pool import Models
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(120)]  # the first test of litellm imports it
+pytestmark = pytest.mark.faults
 
 KEY = "sk-this-is-a-secret-0123456789"
 ADD = ToolSchema("add", "Add two numbers.", {"type": "object", "properties": {"a": {"type": "integer"}}})
