@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from whisper_nb import Agent, AIConfig, ConfigError
 from whisper_nb.config.yamlfile import dump_yaml
-from whisper_nb.tools.tool import FunctionTool
+from whisper_nb.tools.functions import FunctionTool
 
 
 def rows(limit: int = 10) -> list[int]:

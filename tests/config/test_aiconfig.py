@@ -18,17 +18,18 @@ from hypothesis import strategies as st
 
 from support.configs import CANARY, CONFIGS, FIELDS, GOOD, JSON
 from whisper_nb import Agent, ConfigError, Runtime
-from whisper_nb.config.aiconfig import KINDS, AIConfig, Layer, from_environment, from_values, layered, missing_key
+from whisper_nb.config.aiconfig import CONFIG_FIELDS, AIConfig, from_values, missing_key
 from whisper_nb.config.formats import ALIASES, OF_A_PROVIDER
 from whisper_nb.config.keys import Keys
 from whisper_nb.config.kinds import Params
+from whisper_nb.config.layers import Layer, from_environment, layered
 from whisper_nb.config.providers import PROVIDERS
 
 # What Hypothesis makes
 
 #: Keys that mean something in one of the formats, and some that do not.
 WORDS = [
-    *KINDS, *ALIASES, "provider", "generation_params", "params", "openrouter", "openai", "azure", "cache", "site_url",
+    *CONFIG_FIELDS, *ALIASES, "provider", "generation_params", "params", "openrouter", "openai", "azure", "cache", "site_url",
     "app_name", "cleared", "temprature", "",
 ]  # fmt: skip
 #: What those keys may well be given, and what they may not.
@@ -217,7 +218,7 @@ def test_a_value_that_is_not_allowed(name: str, value: Any) -> None:
 
 
 def test_the_table_has_every_field() -> None:
-    assert {name for name, _, _ in LIMITS + OTHERS} == set(KINDS) == set(GOOD)
+    assert {name for name, _, _ in LIMITS + OTHERS} == set(CONFIG_FIELDS) == set(GOOD)
 
 
 def test_all_that_is_wrong_is_in_one_error() -> None:
@@ -354,7 +355,7 @@ def test_the_last_layer_that_says_something_of_a_field_wins_and_has_its_place(co
     assert set(found.places) == set(found.config.values())
     said_of = [(number, config.provider) for number, config in enumerate(configs) if "model" in config.values()]
     moved = [number for (_, before), (number, now) in itertools.pairwise(said_of) if before and now != before]
-    for name in KINDS:
+    for name in CONFIG_FIELDS:
         first = max(moved, default=0) if name in OF_A_PROVIDER else 0
         said = [(one.source, one.config.values()[name]) for one in layers[first:] if name in one.config.values()]
         value = getattr(found.config, name)

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from whisper_nb.config.aiconfig import KINDS
-from whisper_nb.config.formats import ALIASES, Reading, over, read_config
+from whisper_nb.config.aiconfig import CONFIG_FIELDS
+from whisper_nb.config.formats import ALIASES, ParsedConfig, over, read_config
 from whisper_nb.config.kinds import Params
 from whisper_nb.config.providers import PROVIDERS
 
@@ -13,8 +13,8 @@ PARAMS = {"temperature": 0.7, "max_tokens": 8000, "max_reasoning_tokens": 0}
 MAIN = {"openrouter": {"model": "google/gemini-x:thinking", "params": PARAMS}}
 
 
-def read(source: dict[Any, Any]) -> Reading:
-    return read_config(source, KINDS, ("top",))
+def read(source: dict[Any, Any]) -> ParsedConfig:
+    return read_config(source, CONFIG_FIELDS, ("top",))
 
 
 def values(source: dict[Any, Any]) -> dict[str, Any]:

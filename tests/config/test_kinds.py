@@ -10,7 +10,18 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from whisper_nb.config.kinds import Address, Extra, KeyReference, Kind, Model, Number, Params, Text, Words, problem_with
+from whisper_nb.config.kinds import (
+    Address,
+    Extra,
+    KeyReference,
+    Kind,
+    ModelName,
+    Number,
+    Params,
+    Text,
+    Words,
+    problem_with,
+)
 
 JSON: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
@@ -24,7 +35,7 @@ THINGS: st.SearchStrategy[Any] = JSON | st.sampled_from(
 )  # fmt: skip
 KINDS: list[Kind] = [
     Number(), Number(0, 2), Number(1, whole=True), Number(0, above=True, unit="seconds"), Number(whole=True), Text(),
-    Text(lines=True), Model(), Address(), Words(), Extra(),
+    Text(lines=True), ModelName(), Address(), Words(), Extra(),
 ]  # fmt: skip
 
 
@@ -102,14 +113,14 @@ def test_a_number_too_large_for_the_machine_is_out_of_range(value: Any) -> None:
     ],
 )
 def test_a_model(said: str, model: str) -> None:
-    assert Model().read(said) == model
+    assert ModelName().read(said) == model
 
 
 @pytest.mark.parametrize(
     "said", ["gpt-4o", "/gpt", "openai/", "/", "", " /x", "open ai/x", "openai/ x", "mine:x", "anthropic:", 5, None]
 )
 def test_what_is_no_model(said: Any) -> None:
-    assert "is not provider/model, such as openai/gpt-4o-mini" in problem_with(Model(), "model", said)
+    assert "is not provider/model, such as openai/gpt-4o-mini" in problem_with(ModelName(), "model", said)
 
 
 @pytest.mark.parametrize(

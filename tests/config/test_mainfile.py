@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.configs import FIELDS, GOOD
-from whisper_nb.config.aiconfig import KINDS, AIConfig
+from whisper_nb.config.aiconfig import CONFIG_FIELDS, AIConfig
 from whisper_nb.config.kinds import Params
 from whisper_nb.config.mainfile import SETTINGS, Main, read_main
 from whisper_nb.config.project import package
@@ -213,7 +213,7 @@ SCALARS = st.sampled_from(
      "99999999999999999999999"]
 )  # fmt: skip
 KEYS = st.sampled_from(
-    [*KINDS, *SETTINGS, "openrouter", "openai", "provider", "generation_params", "params", "async_agents", "prompts", "cache",
+    [*CONFIG_FIELDS, *SETTINGS, "openrouter", "openai", "provider", "generation_params", "params", "async_agents", "prompts", "cache",
      "max_concurrent_agents", "modle", "foo", "1", "~", "agents", "? x", "- y"]
 )  # fmt: skip
 LINES = st.builds(

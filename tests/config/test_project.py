@@ -17,7 +17,7 @@ from support.hostile import put
 from whisper_nb import Agent, AIConfig, ConfigError, Rule, RunFailed, Runtime, ScriptedModel, Session
 from whisper_nb.config.files import Files
 from whisper_nb.config.paths import packaged, project_root, user_folder
-from whisper_nb.config.project import Project, package, understand
+from whisper_nb.config.project import Project, package, parse_project
 from whisper_nb.config.trust import TrustFile
 from whisper_nb.config.yamlfile import dump_yaml
 from whisper_nb.core.events import Noticed
@@ -315,7 +315,7 @@ PATHS = st.sampled_from(["agents/x.yaml", "agents/x.md", "config/main.yaml"])
 def test_whatever_a_file_says_is_understood_or_refused_with_its_place(path: str, text: str) -> None:
     text = f"---\n{text}\n---\nYou are x.\n" if path.endswith(".md") else text
     data = text.encode("utf-8", "surrogatepass")
-    said = understand(Files(Path("/project"), {path: data}), package().files)
+    said = parse_project(Files(Path("/project"), {path: data}), package().files)
     lines = len(data.splitlines()) + 1
     for problem in (*said.problems, *said.warnings):
         name, _, line = problem.place.rpartition(":")

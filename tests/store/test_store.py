@@ -5,7 +5,8 @@ import logging
 import pytest
 
 from whisper_nb.core.events import HistoryReset, Record
-from whisper_nb.store.memory import MemoryStore, Observers
+from whisper_nb.store.memory import MemoryStore
+from whisper_nb.store.observers import Observers
 
 
 def record(seq: int, agent: str = "bob", run: str | None = None) -> Record:

@@ -25,8 +25,8 @@ from support.leaks import (
     told,
 )
 from whisper_nb import Agent, AIConfig, ConfigError, Runtime
-from whisper_nb.config.aiconfig import Layer
 from whisper_nb.config.keys import Key, Keys, Vault
+from whisper_nb.config.layers import Layer
 from whisper_nb.config.paths import user_folder
 from whisper_nb.core.errors import SessionError
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from support.configs import CONFIGS
 from whisper_nb import Agent, ConfigError
-from whisper_nb.config.agents import NAME
+from whisper_nb.config.agents import AGENT_NAME
 from whisper_nb.config.files import Files
 from whisper_nb.config.promptfiles import Prompts
 
@@ -52,7 +52,7 @@ LINE = (PROSE | st.sampled_from(["no", "1e3", "0x1f", "12:30:45", "~", "null", "
 
 AGENTS = st.builds(
     Agent,
-    name=st.from_regex(NAME, fullmatch=True) | st.sampled_from(["no", "null", "True", "e1"]),
+    name=st.from_regex(AGENT_NAME, fullmatch=True) | st.sampled_from(["no", "null", "True", "e1"]),
     title=LINE,
     role=LINE,
     description=LINE,

@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from whisper_nb.config.aiconfig import KINDS, AIConfig
+from whisper_nb.config.aiconfig import CONFIG_FIELDS, AIConfig
 
 CANARY = "sk-canary-0123456789abcdef"
 
@@ -43,7 +43,7 @@ GOOD: dict[str, st.SearchStrategy[Any]] = {
 CONFIGS: st.SearchStrategy[AIConfig] = st.builds(
     lambda values, cleared: AIConfig(**values, cleared=tuple(cleared)),
     st.fixed_dictionaries({}, optional=GOOD),
-    st.sets(st.sampled_from([*KINDS])),
+    st.sets(st.sampled_from([*CONFIG_FIELDS])),
 )
 
 

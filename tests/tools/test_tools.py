@@ -13,7 +13,9 @@ import pytest
 
 from whisper_nb.core.errors import ConfigError
 from whisper_nb.core.messages import ToolCall, ToolMessage, ToolSchema
-from whisper_nb.tools.tool import RESULT_LIMIT, FunctionTool, Tool, as_tool, call_tool
+from whisper_nb.tools.calls import RESULT_LIMIT, call_tool
+from whisper_nb.tools.functions import FunctionTool, as_tool
+from whisper_nb.tools.tool import Tool
 
 
 def rows(table: str, limit: int = 10, kind: Literal["head", "tail"] = "head") -> list[dict[str, Any]]:

@@ -12,13 +12,12 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any
 
-from ..core.errors import ConfigError, Problem
+from ..core.errors import ConfigError, KeyPath, Problem
 from ..core.text import short_repr, suggestion
 from ..tools.tool import Tool
-from .agents import KINDS, NAME, Agent
-from .aiconfig import KINDS as CONFIG_KINDS
-from .aiconfig import from_values
-from .formats import Path, Reading, read_config
+from .agents import AGENT_FIELDS, AGENT_NAME, Agent
+from .aiconfig import CONFIG_FIELDS, from_values
+from .formats import ParsedConfig, read_config
 from .kinds import Words, problem_with
 from .promptfiles import Prompts
 from .yamlfile import Document, dump_yaml, parse_yaml
@@ -32,7 +31,9 @@ def no_tools(name: str) -> Any:
 
 
 #: Keys of the file → the agent's field. Where there are two, both are understood.
-_FIELDS = {name: name for name in KINDS if name not in ("name", "max_turns", "timeout_s")} | {"prompt": "system_prompt"}
+_FIELDS = {name: name for name in AGENT_FIELDS if name not in ("name", "max_turns", "timeout_s")} | {
+    "prompt": "system_prompt"
+}
 _CONFIG = ("ai_config", "config")
 #: Of `ai_config`, what a file may say without it.
 _SHORT = ("model", "provider", "generation_params")
@@ -148,12 +149,12 @@ def read_agents(data: bytes, path: str, name: str, prompts: Prompts) -> dict[str
         rest = [key for key in document.data if key != "agents"]
         problems = [Problem((key,), f"unknown key {key!r} beside agents", document.place((key,))) for key in rest]
         return {
-            id_: _Reader(document, ("agents", id_), prompts).entry(id_, one, None, problems)
+            id_: _AgentReader(document, ("agents", id_), prompts).entry(id_, one, None, problems)
             for id_, one in team.items()
         }
     if not _is_agent(document.data, body):
         return None
-    return {entry.name: entry for entry in [_Reader(document, (), prompts).entry(stem, document.data, body)]}
+    return {entry.name: entry for entry in [_AgentReader(document, (), prompts).entry(stem, document.data, body)]}
 
 
 def _is_agent(data: object, body: str | None) -> bool:
@@ -180,10 +181,10 @@ def _markdown(data: bytes, name: str) -> tuple[Document, str] | None:
         raise ConfigError.of([Problem((), "it is not UTF-8", f"{name}:{line}")]) from None
 
 
-class _Reader:
+class _AgentReader:
     """Reads one agent's mapping, and notes all that is wrong with it."""
 
-    def __init__(self, document: Document, path: Path, prompts: Prompts) -> None:
+    def __init__(self, document: Document, path: KeyPath, prompts: Prompts) -> None:
         self._document = document
         self._path = path
         self._prompts = prompts
@@ -231,7 +232,7 @@ class _Reader:
             if field_ in values:
                 self._note(f"{key} says again what another key has said", key)
             elif field_ and value is not None:
-                if problem := problem_with(KINDS[field_], key, value):
+                if problem := problem_with(AGENT_FIELDS[field_], key, value):
                     self._note(problem, key)
                 values[field_] = value
             elif key not in _KNOWN and key not in _DEAD:
@@ -242,11 +243,11 @@ class _Reader:
     def _name(self, id_: str, source: Mapping[str, Any]) -> tuple[str, str]:
         """The name, and what is said under that key where it is rather a title."""
         said = source.get("name")
-        if isinstance(said, str) and re.fullmatch(NAME, said) and not self._path:
+        if isinstance(said, str) and re.fullmatch(AGENT_NAME, said) and not self._path:
             return said, ""
-        if problem := problem_with(KINDS["name"], "name", id_):
+        if problem := problem_with(AGENT_FIELDS["name"], "name", id_):
             self._note(f"{problem}; the file's name, or the key of the agent, is what it is called")
-        if said is not None and (problem := problem_with(KINDS["title"], "name", said)):
+        if said is not None and (problem := problem_with(AGENT_FIELDS["title"], "name", said)):
             self._note(problem, "name")
         return id_, said if isinstance(said, str) and said != id_ else ""
 
@@ -263,7 +264,7 @@ class _Reader:
                 field_ = known.get(name)
                 if field_ is None and key == "limits":
                     self._note(f"unknown limit {name!r}; {suggestion(name, known)}", key, name)
-                elif field_ and value is not None and (problem := problem_with(KINDS[field_], name, value)):
+                elif field_ and value is not None and (problem := problem_with(AGENT_FIELDS[field_], name, value)):
                     self._note(problem, key, name)
                 elif field_ and value is not None:
                     values[field_] = value
@@ -288,7 +289,7 @@ class _Reader:
             return ""
         return "\n\n".join(part for part in (said if isinstance(said, str) else "", body or "", text) if part)
 
-    def _config(self, source: Mapping[str, Any], markdown: bool) -> Reading:
+    def _config(self, source: Mapping[str, Any], markdown: bool) -> ParsedConfig:
         said = [key for key in _CONFIG if source.get(key) is not None]
         short = {key: source[key] for key in _SHORT if source.get(key) is not None}
         if markdown and short.get("model") in _NICKNAMES:
@@ -306,8 +307,8 @@ class _Reader:
             config = {"model": config}
         if not isinstance(config, dict):
             self._note(f"{path[0]} {short_repr(config)} is not a mapping or a model", *path)
-            return Reading()
-        reading = read_config(config, CONFIG_KINDS, (*self._path, *path))
+            return ParsedConfig()
+        reading = read_config(config, CONFIG_FIELDS, (*self._path, *path))
         self._problems += self._placed(reading.problems)
         self._warnings += self._placed(reading.warnings)
         self._dead += reading.dead

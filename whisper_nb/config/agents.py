@@ -8,11 +8,12 @@ from typing import Any, cast
 
 from ..core.errors import ConfigError, Problem, sealed
 from ..core.text import short_repr
-from ..tools.tool import Tool, as_tool
+from ..tools.functions import as_tool
+from ..tools.tool import Tool
 from .aiconfig import UNSET, AIConfig, plain
 from .kinds import Kind, Number, Text, problem_with
 
-NAME = r"[A-Za-z][A-Za-z0-9_-]{0,63}"
+AGENT_NAME = r"[A-Za-z][A-Za-z0-9_-]{0,63}"
 _SYSTEM_PROMPT = (
     "You are {name}, an assistant working in the background of a Jupyter notebook. Answer briefly, in Markdown."
 )
@@ -31,7 +32,9 @@ class Agent:
             one name, a config that is none.
     """
 
-    name: str = _field(Text(pattern=NAME, allowed="a letter followed by letters, digits, '_' or '-' (64 at most)"))
+    name: str = _field(
+        Text(pattern=AGENT_NAME, allowed="a letter followed by letters, digits, '_' or '-' (64 at most)")
+    )
     """A letter, then letters, digits, `_` or `-`; at most 64."""
     title: str = _field(Text(allowed="a line of text"))
     """The name as people say it: `Alice the Assistant`."""
@@ -59,7 +62,7 @@ class Agent:
 
     def __post_init__(self) -> None:
         problems: list[Problem] = []
-        for name, kind in KINDS.items():
+        for name, kind in AGENT_FIELDS.items():
             value = getattr(self, name)
             if name == "timeout_s" and value is None:
                 continue
@@ -108,7 +111,7 @@ class Agent:
         said = {
             one.name: value
             for one in fields(self)
-            if one.name in KINDS and (value := getattr(self, one.name)) != one.default
+            if one.name in AGENT_FIELDS and (value := getattr(self, one.name)) != one.default
         }
         limits = {name: said.pop(name) for name in ("max_turns", "timeout_s") if name in said}
         prompt = {"system_prompt": said.pop("system_prompt")} if self.system_prompt else {}
@@ -121,4 +124,4 @@ class Agent:
 Agent.__init__ = sealed(Agent.__init__)  # type: ignore[method-assign]
 
 #: Field → what it may be.
-KINDS: Mapping[str, Kind] = {one.name: one.metadata["kind"] for one in fields(Agent) if "kind" in one.metadata}
+AGENT_FIELDS: Mapping[str, Kind] = {one.name: one.metadata["kind"] for one in fields(Agent) if "kind" in one.metadata}

@@ -5,17 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from functools import lru_cache
 from typing import Any
 
 from ..core.errors import ConfigError, Problem, sealed
 from ..core.text import short_repr
-from .formats import Reading, over, read_config
+from .formats import ParsedConfig, over, read_config
 from .keys import Keys, is_literal
-from .kinds import Address, Choice, Extra, Flag, KeyReference, Kind, Model, Number, Params, Words, problem_with
-from .providers import PROVIDERS
-
-MODEL_VARIABLE = "WHISPER_MODEL"
+from .kinds import Address, Choice, Extra, Flag, KeyReference, Kind, ModelName, Number, Params, Words
 
 
 def _field(kind: Kind) -> Any:
@@ -30,7 +26,7 @@ class AIConfig:
         ConfigError: values that are not allowed, all of them in one error, each with what is.
     """
 
-    model: str | None = _field(Model())
+    model: str | None = _field(ModelName())
     """LiteLLM's `provider/model`, or `offline/echo`, or `offline/script:RULES.yaml`."""
     api_base: str | None = _field(Address())
     """The provider's address, for a server of your own."""
@@ -69,10 +65,14 @@ class AIConfig:
     """Fields that were said to be null: what other layers say of them does not hold, and nothing is sent."""
 
     def __post_init__(self) -> None:
-        reading = read_config({name: value for name in KINDS if (value := getattr(self, name)) is not None}, KINDS)
+        reading = read_config(
+            {name: value for name in CONFIG_FIELDS if (value := getattr(self, name)) is not None}, CONFIG_FIELDS
+        )
         if not isinstance(self.cleared, tuple) or not all(isinstance(name, str) for name in self.cleared):
             raise ConfigError(f"cleared {short_repr(self.cleared)} is not a tuple of names of fields")
-        unknown = [Problem(("cleared",), f"cleared: no field {name!r}") for name in self.cleared if name not in KINDS]
+        unknown = [
+            Problem(("cleared",), f"cleared: no field {name!r}") for name in self.cleared if name not in CONFIG_FIELDS
+        ]
         if reading.problems or unknown:
             raise ConfigError.of([*reading.problems, *unknown])
         for name, value in reading.values.items():
@@ -113,7 +113,7 @@ class AIConfig:
 
     def values(self) -> dict[str, Any]:
         """The fields that are set; one that was cleared is None."""
-        set_ = {name: value for name in KINDS if (value := getattr(self, name)) is not None}
+        set_ = {name: value for name in CONFIG_FIELDS if (value := getattr(self, name)) is not None}
         return set_ | dict.fromkeys(self.cleared)
 
     @property
@@ -125,7 +125,9 @@ class AIConfig:
 AIConfig.__init__ = sealed(AIConfig.__init__)  # type: ignore[method-assign]
 
 #: Field → what it may be.
-KINDS: Mapping[str, Kind] = {one.name: one.metadata["kind"] for one in fields(AIConfig) if "kind" in one.metadata}
+CONFIG_FIELDS: Mapping[str, Kind] = {
+    one.name: one.metadata["kind"] for one in fields(AIConfig) if "kind" in one.metadata
+}
 
 
 def from_values(values: Mapping[str, Any]) -> AIConfig:
@@ -145,14 +147,14 @@ def plain(config: AIConfig) -> dict[str, Any]:
 
 
 def _read(source: Mapping[str, Any]) -> dict[str, Any]:
-    reading = read_config(source, KINDS)
+    reading = read_config(source, CONFIG_FIELDS)
     if reading.problems:
         raise ConfigError.of(reading.problems)
     _warn(reading)
     return reading.values
 
 
-def _warn(reading: Reading) -> None:
+def _warn(reading: ParsedConfig) -> None:
     left_out = [f"left out, for it has no meaning here: {', '.join(reading.dead)}"] if reading.dead else []
     for warning in (*reading.warnings, *left_out):
         warnings.warn(f"AIConfig: {warning}", UserWarning, stacklevel=5)
@@ -162,61 +164,6 @@ def _warn(reading: Reading) -> None:
 UNSET = AIConfig()
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """A config and, beside it, where its values were said."""
-
-    config: AIConfig
-    source: str = ""
-    """Of all values that `places` does not have."""
-    places: Mapping[str, str] = field(default_factory=dict)
-    """Field → `agents/bob.yaml:7`."""
-
-    def place(self, name: str) -> str:
-        """Where the value of a field was said."""
-        return self.places.get(name, self.source)
-
-
-def layered(*layers: Layer | None) -> Layer:
-    """One config from many, the lowest first: in each field the last layer that says something of it wins.
-
-    A layer that goes to another provider leaves the address, the key and the provider's own parameters of the layers
-    below behind.
-
-    Returns:
-        The config, with the place of each of its values.
-    """
-    said = [layer for layer in layers if layer is not None]
-    config = merged(*(layer.config for layer in said))
-    places = {name: layer.place(name) for layer in said for name in layer.config.values()}
-    return Layer(config, places={name: places[name] for name in config.values()})
-
-
-@lru_cache(maxsize=1024)  # run after run has the same layers, and to check what they come to takes its time
-def merged(*configs: AIConfig) -> AIConfig:
-    """The config that `layered` gives, without the places."""
-    values: dict[str, Any] = {}
-    for config in configs:
-        values = over(values, config.values())
-    return AIConfig(**{name: value for name, value in values.items() if value is not None})
-
-
 def missing_key(config: AIConfig, keys: Keys) -> str:
     """The variable that would have to hold this config's key and does not; empty where no key is known to be missing."""
     return keys.missing(config.provider, config.api_key, own_server=config.api_base is not None)
-
-
-def from_environment(keys: Keys, offline: str) -> Layer:
-    """The model that the environment selects.
-
-    `WHISPER_MODEL` names it; else the first provider in `PROVIDERS` whose key is set; else `offline`.
-    """
-    if model := keys.get(MODEL_VARIABLE):
-        if text := problem_with(KINDS["model"], MODEL_VARIABLE, model):
-            raise ConfigError(text)
-        return Layer(AIConfig(model=model), keys.source(MODEL_VARIABLE))
-    for provider in PROVIDERS.values():
-        for variable in provider.variables if provider.model else ():
-            if keys.get(variable):
-                return Layer(AIConfig(model=provider.model), keys.source(variable))
-    return Layer(AIConfig(model=offline), "default: no provider's key is set")

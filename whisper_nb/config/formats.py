@@ -21,13 +21,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..core.errors import Problem
+from ..core.errors import KeyPath, Problem
 from ..core.text import short_repr, suggestion
 from .keys import is_literal
 from .kinds import Kind, problem_with
 from .providers import PROVIDERS, canonical
-
-Path = tuple[str | int, ...]
 
 #: Another name of a field → the field.
 ALIASES = {
@@ -49,12 +47,12 @@ LITERAL_KEY = (
 
 
 @dataclass(slots=True)
-class Reading:
+class ParsedConfig:
     """What was read: the value of each field, where it stands, and what is wrong."""
 
     values: dict[str, Any] = field(default_factory=dict)
     """Field → its value in its one form; None where it was said to be null."""
-    paths: dict[str, Path] = field(default_factory=dict)
+    paths: dict[str, KeyPath] = field(default_factory=dict)
     """Field → the keys that lead to it."""
     problems: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
@@ -72,7 +70,7 @@ def is_section(key: str, value: object) -> bool:
     )
 
 
-def read_config(source: Mapping[Any, Any], kinds: Mapping[str, Kind], path: Path = ()) -> Reading:
+def read_config(source: Mapping[Any, Any], kinds: Mapping[str, Kind], path: KeyPath = ()) -> ParsedConfig:
     """Read a mapping in any of the formats.
 
     Args:
@@ -81,7 +79,7 @@ def read_config(source: Mapping[Any, Any], kinds: Mapping[str, Kind], path: Path
         path: the keys that lead to the mapping.
     """
     sections = [key for key, value in source.items() if key not in kinds and is_section(str(key), value)]
-    reading, below = Reading(), Reading()
+    reading, below = ParsedConfig(), ParsedConfig()
     if len(sections) > 1:
         names = " and ".join(map(str, sections))
         reading.problems.append(Problem((*path, sections[1]), f"two providers, {names}: a config says one"))
@@ -97,7 +95,7 @@ def read_config(source: Mapping[Any, Any], kinds: Mapping[str, Kind], path: Path
                 f"provider {sections[0]!r} without a model: write model under it, so that its key is sent nowhere else"
             )
             reading.problems.append(Problem((*path, sections[0]), text))
-    return Reading(
+    return ParsedConfig(
         values, below.paths | reading.paths,
         below.problems + reading.problems, below.warnings + reading.warnings, below.dead + reading.dead,
     )  # fmt: skip
@@ -111,7 +109,12 @@ def over(below: dict[str, Any], said: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read_flat(
-    source: Mapping[Any, Any], kinds: Mapping[str, Kind], path: Path, reading: Reading, *, is_section: bool = False
+    source: Mapping[Any, Any],
+    kinds: Mapping[str, Kind],
+    path: KeyPath,
+    reading: ParsedConfig,
+    *,
+    is_section: bool = False,
 ) -> None:
     provider = _provider(source, path, reading)
     headers: dict[str, Any] = {}
@@ -135,7 +138,7 @@ def _read_flat(
         reading.problems.append(Problem((*path, "provider"), text))
 
 
-def _provider(source: Mapping[Any, Any], path: Path, reading: Reading) -> str:
+def _provider(source: Mapping[Any, Any], path: KeyPath, reading: ParsedConfig) -> str:
     provider = source.get("provider")
     if provider is None or (isinstance(provider, str) and provider.isprintable() and provider.strip("/ ") == provider):
         return provider or ""
@@ -144,7 +147,7 @@ def _provider(source: Mapping[Any, Any], path: Path, reading: Reading) -> str:
     return ""
 
 
-def _entries(source: Mapping[Any, Any], path: Path, reading: Reading) -> Iterator[tuple[str, Any, Path]]:
+def _entries(source: Mapping[Any, Any], path: KeyPath, reading: ParsedConfig) -> Iterator[tuple[str, Any, KeyPath]]:
     """Every key but the provider's, those of nested mappings first: what stands beside them holds."""
     for key in _NESTED:
         nested = source.get(key)
@@ -165,7 +168,7 @@ def _meant(key: str, value: Any, provider: str) -> Any:
     return canonical(value, provider) if key == "model" and value else value
 
 
-def _take(name: str, value: Any, kind: Kind, at: Path, reading: Reading) -> None:
+def _take(name: str, value: Any, kind: Kind, at: KeyPath, reading: ParsedConfig) -> None:
     if value is not None and (text := problem_with(kind, name, value)):
         reading.problems.append(Problem(at, text))
         return

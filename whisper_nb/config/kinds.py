@@ -135,7 +135,7 @@ class Flag:
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class ModelName:
     """`provider/model`."""
 
     allowed: str = "provider/model, such as openai/gpt-4o-mini or offline/echo"

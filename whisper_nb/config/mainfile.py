@@ -8,10 +8,10 @@ from typing import Any
 
 from ..core.errors import ConfigError, Problem
 from ..core.text import short_repr, suggestion
-from .aiconfig import KINDS as CONFIG_KINDS
-from .aiconfig import Layer, from_values, plain
+from .aiconfig import CONFIG_FIELDS, from_values, plain
 from .formats import ALIASES, is_section, read_config
 from .kinds import Kind, Number, Text, problem_with
+from .layers import Layer
 from .yamlfile import parse_yaml
 
 #: Setting → what it may be.
@@ -31,7 +31,7 @@ _TELLING = {"api_key", "max_reasoning_tokens", "max_tokens", "temperature", "tok
     "env_file",
     "loop",
 }
-_KNOWN = (*CONFIG_KINDS, *ALIASES, "provider", "generation_params", *SETTINGS, "async_agents", *_DEAD)
+_KNOWN = (*CONFIG_FIELDS, *ALIASES, "provider", "generation_params", *SETTINGS, "async_agents", *_DEAD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def read_main(data: bytes, name: str) -> Main | None:
             at = (key,) if key in source else ("async_agents", key)
             problems.append(Problem(at, problem))
     config = {key: value for key, value in source.items() if key not in {*SETTINGS, *_DEAD, "async_agents"}}
-    reading = read_config(config, CONFIG_KINDS)
+    reading = read_config(config, CONFIG_FIELDS)
     dead += reading.dead
     if dead:
         warnings.append(

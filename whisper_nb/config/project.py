@@ -16,8 +16,8 @@ from typing import Any
 from ..core.errors import ConfigError, Problem, sealed
 from .agentfiles import Entry, read_agents
 from .agents import Agent
-from .aiconfig import Layer
 from .files import AGENTS, MAIN, Files, Signature, read_files, signature, with_files
+from .layers import Layer
 from .mainfile import Main, read_main
 from .paths import packaged
 from .promptfiles import FOLDER as PROMPTS
@@ -29,7 +29,7 @@ CODE_LENGTH = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class ProjectConfig:
     """What files say, read."""
 
     files: Files
@@ -68,7 +68,7 @@ class Said:
         return str(self.settings.get("env_file", ""))
 
 
-def understand(files: Files, *below: Files) -> Said:
+def parse_project(files: Files, *below: Files) -> ProjectConfig:
     """Read what files say; prompts and fragments that they have not got are looked for in those below."""
     prompts = Prompts(files, *below)
     foreign: list[str] = []
@@ -91,7 +91,7 @@ def understand(files: Files, *below: Files) -> Said:
             foreign += [name] if entries is None and not path.endswith(".md") else []
             for entry in (entries or {}).values():
                 team[entry.name] = entry if entry.name not in team else _twice(entry, team[entry.name])
-    return Said(files, main, team, tuple(foreign))
+    return ProjectConfig(files, main, team, tuple(foreign))
 
 
 def _twice(entry: Entry, first: Entry) -> Entry:
@@ -100,9 +100,9 @@ def _twice(entry: Entry, first: Entry) -> Entry:
 
 
 @functools.cache
-def package() -> Said:
+def package() -> ProjectConfig:
     """What comes with whisper_nb: the defaults, and the team."""
-    return understand(read_files(packaged(), label="whisper_nb's"))
+    return parse_project(read_files(packaged(), label="whisper_nb's"))
 
 
 @functools.cache
@@ -149,7 +149,7 @@ class Project:
         self._trust = trust
         self._seen: Signature | None = None
         self._env_file = ""
-        self.found = Said(Files(root))
+        self.found = ProjectConfig(Files(root))
         """What the folder says now."""
         self.used = self.found
         """What is in force of it."""
@@ -259,14 +259,14 @@ class Project:
         if self._trust is not None:
             self._trust.record(self.root, digest)
         if not digest:
-            self.used = Said(Files(self.root))
+            self.used = ProjectConfig(Files(self.root))
         self._take_up()
 
     def _signature(self) -> Signature:
         return signature(self.root, (self._env_file,) if self._env_file else ())
 
-    def _read(self) -> Said:
-        said = understand(read_files(self.root), package().files)
+    def _read(self) -> ProjectConfig:
+        said = parse_project(read_files(self.root), package().files)
         return replace(said, files=with_files(said.files, said.env_file)) if said.env_file else said
 
     def _trusts(self, files: Files) -> bool:
@@ -287,7 +287,7 @@ class Project:
         parts += [f"{len(self.found.team)} agent{'s' * (len(self.found.team) != 1)}"] if self.found.team else []
         return f"held back until %agent trust: {' and '.join(parts)} of {self.root.name}/"
 
-    def _without_bad_edits(self, before: Said) -> Said:
+    def _without_bad_edits(self, before: ProjectConfig) -> ProjectConfig:
         """What was found, but the config and the agents as they were where they have become wrong."""
         files, main, team = self.found.files, self.found.main, dict(self.found.team)
         if main and main.problems:

@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core.errors import ConfigError, Problem
+from ..core.errors import ConfigError, KeyPath, Problem
 
 if TYPE_CHECKING:
     import yaml
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 32
-#: Keys, values, lists and mappings: what is read within a second.
+#: KeyPath, values, lists and mappings: what is read within a second.
 MAX_NODES = 5_000
 _INTEGER = re.compile(r"[-+]?[0-9]{1,100}")
 _NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
@@ -30,8 +30,6 @@ _WORDS = {"true": True, "True": True, "TRUE": True, "false": False, "False": Fal
 #: Ends a line for YAML and would not come back as it was.
 _ODD_BREAK = re.compile("[\r\x85\u2028\u2029]")
 _NULLS = ("", "~", "null", "Null", "NULL")
-
-Keys = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +39,10 @@ class Document:
     data: Any
     name: str
     """The file, as people know it: `agents/bob.yaml`."""
-    lines: Mapping[Keys, int]
+    lines: Mapping[KeyPath, int]
     """The keys that lead to a value → its line, from 1."""
 
-    def place(self, path: Keys) -> str:
+    def place(self, path: KeyPath) -> str:
         """`agents/bob.yaml:7`, of the value that these keys lead to, or of what would hold it."""
         while path and path not in self.lines:
             path = path[:-1]
@@ -91,7 +89,7 @@ def parse_yaml(data: bytes, name: str, first_line: int = 1) -> Document:
         ConfigError: larger than 256 KB, not UTF-8, not YAML, nested deeper than 32, more than 5,000 values; an alias, a
             tag, two equal keys, or a key that is no string. With file and line.
     """
-    reader = _Reader(name, first_line)
+    reader = _YamlReader(name, first_line)
     if len(data) > MAX_BYTES:
         raise reader.error(f"it has more than {MAX_BYTES:,} bytes, which is all that is read")
     try:
@@ -136,13 +134,13 @@ def _value_of(node: Any) -> Any:
     return node.value if node.style else _scalar(node.value)  # in quotes, or a block, it is text
 
 
-class _Reader:
+class _YamlReader:
     """Makes a value of one file's nodes, within bounds."""
 
     def __init__(self, name: str, first_line: int) -> None:
         self._name = name
         self._first = first_line
-        self.lines: dict[Keys, int] = {}
+        self.lines: dict[KeyPath, int] = {}
 
     def error(self, text: str, line: int = 0) -> ConfigError:
         """The error at a line, counted from 0 in this text."""
@@ -187,7 +185,7 @@ class _Reader:
         except (yaml.YAMLError, ValueError, LookupError, OverflowError) as error:  # what PyYAML itself stumbles over
             raise self.error(f"not YAML: {error}", loader.line if loader else 0) from None
 
-    def value(self, node: Any, path: Keys) -> Any:
+    def value(self, node: Any, path: KeyPath) -> Any:
         """The value of a node; its line is noted."""
         self.lines.setdefault(path, self._first + node.start_mark.line)
         if isinstance(node.value, str):
@@ -196,7 +194,7 @@ class _Reader:
             return [self.value(item, (*path, number)) for number, item in enumerate(node.value)]
         return self._mapping(node, path)
 
-    def _mapping(self, node: Any, path: Keys) -> dict[str, Any]:
+    def _mapping(self, node: Any, path: KeyPath) -> dict[str, Any]:
         values: dict[str, Any] = {}
         for key_node, item in node.value:
             line = key_node.start_mark.line

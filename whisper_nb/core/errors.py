@@ -29,6 +29,8 @@ from .text import mask_keys
 
 P = ParamSpec("P")
 T = TypeVar("T")
+#: The keys that lead to a value, from the outermost.
+KeyPath = tuple[str | int, ...]
 
 #: Where frames of a run's task are from.
 _OURS = ("whisper_nb.", "asyncio.timeouts", "asyncio.taskgroups")
@@ -42,7 +44,7 @@ class WhisperError(Exception):
 class Problem:
     """One thing that is wrong with what somebody gave: data, so that a form can put it beside its field."""
 
-    path: tuple[str | int, ...]
+    path: KeyPath
     """The keys that lead to it, from the outermost."""
     text: str
     """What is wrong: the value, and what is allowed."""

@@ -30,7 +30,8 @@ from ..core.threads import in_thread, loaded
 from ..core.turns import CallModel, CallTools, Done, Reply, next_step, trim
 from ..models.model import Model, Request
 from ..models.tokens import most_tokens
-from ..tools.tool import Tool, call_tool
+from ..tools.calls import call_tool
+from ..tools.tool import Tool
 from .deadlines import Deadline
 from .permits import PAUSE_MOST_S, lane_of
 from .runs import Run, current_run

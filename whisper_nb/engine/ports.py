@@ -16,7 +16,8 @@ from ..core.events import Record
 from ..core.messages import Image
 from ..core.queues import checked_priority
 from ..models.model import Model
-from ..store.memory import Observers, Store
+from ..store.observers import Observers
+from ..store.store import Store
 from .home import Home
 from .images import image_of
 from .permits import Permits

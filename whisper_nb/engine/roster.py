@@ -9,7 +9,7 @@ from weakref import WeakSet
 
 from ..core.errors import SessionError
 from ..core.states import transition
-from ..store.memory import Observers
+from ..store.observers import Observers
 from .session import Session
 
 

@@ -18,7 +18,7 @@ from ..core.messages import Finish, Image, Usage
 from ..core.queues import checked_priority, held_back_by, leads_to
 from ..core.states import Outcome
 from ..core.text import error_text
-from ..store.memory import Observers
+from ..store.observers import Observers
 
 if TYPE_CHECKING:
     from .session import Session

@@ -11,15 +11,18 @@ from typing import Any, Self
 
 from ..config.agentfiles import Entry, FindTool, file_of, no_tools
 from ..config.agents import Agent
-from ..config.aiconfig import UNSET, AIConfig, Layer, from_environment, layered, merged
+from ..config.aiconfig import UNSET, AIConfig
 from ..config.keys import Keys
-from ..config.project import Project, Said, layers_of, package
+from ..config.layers import Layer, from_environment, layered, merged
+from ..config.project import Project, ProjectConfig, layers_of, package
 from ..core.errors import ConfigError, SessionClosed, sealed
 from ..core.events import Record
 from ..core.messages import Spent
 from ..core.text import suggestion
 from ..models.pool import Models
-from ..store.memory import MemoryStore, Observer, Observers, Store
+from ..store.memory import MemoryStore
+from ..store.observers import Observer, Observers
+from ..store.store import Store
 from .home import Home, Where, at_home, checked_where, running_loop
 from .permits import Permits
 from .ports import Admission, Ports
@@ -97,7 +100,7 @@ class Runtime:
         self.project = Project(Path(project).resolve()) if isinstance(project, str | Path) else project
         """The folder whose files are used; None for none."""
         self._from_files: dict[str, Agent] = {}  # name → the agent as a file said it when its session was made
-        self._applied: Said | None = None  # what its settings were last taken from
+        self._applied: ProjectConfig | None = None  # what its settings were last taken from
         if self.project:
             self.project.refresh()
             self._apply()

@@ -16,7 +16,8 @@ from IPython.core.async_helpers import get_asyncio_loop
 from IPython.core.getipython import get_ipython
 from IPython.core.interactiveshell import InteractiveShell
 
-from ..config.aiconfig import MODEL_VARIABLE, AIConfig
+from ..config.aiconfig import AIConfig
+from ..config.layers import MODEL_VARIABLE
 from ..config.paths import packaged, project_root, sockets_folder, user_folder
 from ..config.project import Project
 from ..config.trust import TrustFile

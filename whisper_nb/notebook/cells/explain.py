@@ -7,8 +7,9 @@ from difflib import unified_diff
 from itertools import islice
 from typing import Any
 
-from ...config.aiconfig import AIConfig, Layer, layered
+from ...config.aiconfig import AIConfig
 from ...config.keys import Keys, is_literal, variable_of
+from ...config.layers import Layer, layered
 from ...config.project import Project, package
 from ...config.providers import PROVIDERS
 from ...config.yamlfile import dump_yaml

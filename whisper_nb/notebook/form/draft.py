@@ -8,15 +8,14 @@ from textwrap import indent
 from typing import Any
 
 from ...config.agentfiles import FindTool
-from ...config.agents import KINDS as AGENT_KINDS
-from ...config.agents import Agent
-from ...config.aiconfig import KINDS as CONFIG_KINDS
-from ...config.aiconfig import AIConfig, plain
-from ...config.kinds import Address, KeyReference, Kind, Model, Params, Text, Words
+from ...config.agents import AGENT_FIELDS, Agent
+from ...config.aiconfig import CONFIG_FIELDS, AIConfig, plain
+from ...config.kinds import Address, KeyReference, Kind, ModelName, Params, Text, Words
 from ...config.yamlfile import MAX_BYTES, dump_yaml, parse_yaml
 from ...core.errors import ConfigError, Problem, sealed
 from ...core.text import mask_keys, short_repr, valid_unicode
-from ...tools.tool import Tool, as_tool
+from ...tools.functions import as_tool
+from ...tools.tool import Tool
 
 #: Which field: `("name",)`, `("config", "temperature")`.
 Path = tuple[str, ...]
@@ -24,9 +23,9 @@ Path = tuple[str, ...]
 NAME, TOOLS = ("name",), ("tools",)
 #: Every field that can be typed → what it may be; tools by their names, with commas between.
 FIELDS: Mapping[Path, Kind] = {
-    **{(name,): kind for name, kind in AGENT_KINDS.items()},
+    **{(name,): kind for name, kind in AGENT_FIELDS.items()},
     TOOLS: Words(),
-    **{("config", name): kind for name, kind in CONFIG_KINDS.items()},
+    **{("config", name): kind for name, kind in CONFIG_FIELDS.items()},
 }
 #: Columns of Python, beside YAML.
 _WIDTH = 60
@@ -112,7 +111,7 @@ def _value(path: Path, text: str) -> Any:
         if not text.startswith(("os.environ/", "$")) or mask_keys(text) != text:
             raise ConfigError(f"{name} is not typed out here: write {kind.allowed}, the variable that holds it")
         return text
-    if isinstance(kind, Text | Model | Address):
+    if isinstance(kind, Text | ModelName | Address):
         return text
     try:
         return parse_yaml(text.encode(), name).data

@@ -10,7 +10,7 @@ from typing import Any, get_args
 from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
 from IPython.core.interactiveshell import InteractiveShell
 
-from ...config.aiconfig import KINDS
+from ...config.aiconfig import CONFIG_FIELDS
 from ...config.providers import known_models
 from ...engine.home import Where
 from ...engine.images import is_picture
@@ -20,7 +20,7 @@ from .commands.table import COMMANDS
 from .grammar import CELL, Command
 from .magics import Names
 
-_SETTINGS = {f"{field}=": "field" for field in KINDS}
+_SETTINGS = {f"{field}=": "field" for field in CONFIG_FIELDS}
 #: `%agent …`, `%%agent …`, `x = %agent …`, up to the cursor.
 _LINE = re.compile(r"\s*(?:[\w, ]+=\s*)?(?P<percent>%%?)(?P<root>\w+)\s+(?P<words>.*)")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn, get_args
 
 from ...config.agents import Agent
-from ...config.aiconfig import KINDS, AIConfig
+from ...config.aiconfig import CONFIG_FIELDS, AIConfig
 from ...config.kinds import problem_with
 from ...config.yamlfile import parse_yaml
 from ...core.errors import ConfigError
@@ -88,7 +88,7 @@ class Command:
 
     def _nearest(self, flag: str) -> str:
         flag = flag.partition("=")[0]
-        if (field := flag.strip("-").replace("-", "_")) in KINDS and "--set" in self.flags:
+        if (field := flag.strip("-").replace("-", "_")) in CONFIG_FIELDS and "--set" in self.flags:
             return f"; --set {field}=… sets this field"
         nearest = difflib.get_close_matches(flag, self.flags, 1)
         return f"; did you mean {nearest[0]}?" if nearest else f"; there are {' '.join(self.flags) or 'none'}"
@@ -150,9 +150,9 @@ def setting(word: str) -> tuple[str, Any]:
     field, read = name.strip(), parse_yaml(value.encode("utf-8", "replace"), name).data
     if field != "api_key" or read is None:
         return field, read
-    if problem := problem_with(KINDS[field], field, read):
+    if problem := problem_with(CONFIG_FIELDS[field], field, read):
         raise ConfigError(problem)
-    return field, KINDS[field].read(read)
+    return field, CONFIG_FIELDS[field].read(read)
 
 
 SET = arg(

@@ -17,7 +17,7 @@ from typing import Any
 
 import anywidget
 
-from ...config.agents import NAME
+from ...config.agents import AGENT_NAME
 from ...config.kinds import Kind, Number, Text
 from ...core.errors import ConfigError, SessionError, WhisperError
 from ...core.queues import PRIORITIES
@@ -40,16 +40,16 @@ VIEWS, IN_VIEW, COMMAND = 8, 200, 64 * 1024
 
 _log = logging.getLogger("whisper_nb")
 _PAGE = Path(__file__).parent
-_AGENT, _RUN = Text(pattern=NAME), Text(pattern=rf"{NAME}#\d{{1,12}}")
-_ALL = Text(pattern=rf"{NAME}|\*")
+_AGENT, _RUN = Text(pattern=AGENT_NAME), Text(pattern=rf"{AGENT_NAME}#\d{{1,12}}")
+_ALL = Text(pattern=rf"{AGENT_NAME}|\*")
 _PRIORITY = Text(pattern="|".join(PRIORITIES))
 _VIEW = Text(pattern=r"[a-z0-9]{4,32}")
-_NAMES = Text(pattern=rf"({NAME}( {NAME}){{0,{IN_VIEW - 1}}})?")
+_NAMES = Text(pattern=rf"({AGENT_NAME}( {AGENT_NAME}){{0,{IN_VIEW - 1}}})?")
 _COUNT = Number(0, 2**53, whole=True)
 #: What a view may ask for → its fields and what each may be, beside `view` and `id`.
 COMMANDS: Mapping[str, Mapping[str, Kind]] = {
     "hello": {},
-    "look": {"names": _NAMES, "open": Text(pattern=rf"({NAME})?")},
+    "look": {"names": _NAMES, "open": Text(pattern=rf"({AGENT_NAME})?")},
     "seen": {"number": _COUNT},
     "ping": {},
     "ask": {"agent": _ALL, "prompt": Text(lines=True), "priority": _PRIORITY},

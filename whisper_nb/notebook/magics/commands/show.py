@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from IPython.display import display
 
-from ....config.aiconfig import KINDS
+from ....config.aiconfig import CONFIG_FIELDS
 from ....config.providers import PROVIDERS
 from ....core.errors import ConfigError
 from ....core.events import TextStreamed
@@ -142,7 +142,7 @@ def config(bench: Workbench, args: Arguments) -> None:
     layer = bench.runtime.explain(args.name)
     rows = config_rows(layer, bench.runtime.keys)
     bundle = table_bundle(rows, "nothing is set", stale=False)
-    unset = [name for name in KINDS if name not in {row["field"] for row in rows}]
+    unset = [name for name in CONFIG_FIELDS if name not in {row["field"] for row in rows}]
     note = f"not set: {', '.join(unset)}"
     if not args.name:
         note = f"for agents without a config of their own; %{bench.root} config NAME shows one agent's; {note}"
