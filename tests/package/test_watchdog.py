@@ -39,18 +39,13 @@ def test_rest():
 """
 
 
+INI = "[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\naddopts = -p no:nbval\n"
+
+
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    (folder / "pytest.ini").write_text(INI)
     (folder / "test_hangs.py").write_text(SUITE)
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-p",
-        "support.watchdog",
-        "-c",
-        str(TESTS.parent / "pyproject.toml"),
-        *arguments,
-    ]
+    command = [sys.executable, "-m", "pytest", "-p", "support.watchdog", *arguments]
     env = {**os.environ, "PYTHONPATH": str(TESTS), "TEST_LIMIT_S": "1"}
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
 
