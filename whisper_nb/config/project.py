@@ -15,7 +15,6 @@ from typing import Any
 
 from ..core.errors import ConfigError, Problem, sealed
 from .agentfiles import Entry, read_agents
-from .agents import Agent
 from .files import AGENTS, MAIN, Files, Signature, read_files, signature, with_files
 from .layers import Layer
 from .mainfile import Main, read_main
@@ -116,23 +115,6 @@ def defaults() -> Layer:
     if main is None or main.layer is None:
         raise ConfigError(f"{packaged()} has no {MAIN} that can be read: install whisper_nb again")
     return Layer(main.layer.config, "default")
-
-
-def layers_of(project: Project | None, agent: Agent | None, team: Mapping[str, Entry]) -> list[Layer]:
-    """What is said of a config but for what is said in a session: by default, by `config/main.yaml`, by the agent.
-
-    Raises:
-        ConfigError: `config/main.yaml` is wrong, and nothing is in force in its place.
-    """
-    main = project.used.main if project else None
-    if main and main.layer is None:
-        raise ConfigError.of(main.problems)
-    layers = [defaults(), *([main.layer] if main and main.layer else [])]
-    if agent is None:
-        return layers
-    entry = team.get(agent.name)
-    is_files = entry is not None and entry.agent is not None and entry.agent.config == agent.config
-    return [*layers, Layer(agent.config, f"agent {agent.name}", entry.places if entry and is_files else {})]
 
 
 class Project:

@@ -9,12 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
+from ..config import precedence
 from ..config.agentfiles import Entry, FindTool, file_of, no_tools
 from ..config.agents import Agent
-from ..config.aiconfig import UNSET, AIConfig
+from ..config.aiconfig import AIConfig
 from ..config.keys import Keys
-from ..config.layers import Layer, from_environment, layered, merged
-from ..config.project import Project, ProjectConfig, layers_of, package
+from ..config.layers import Layer
+from ..config.project import Project, ProjectConfig, package
 from ..core.errors import ConfigError, SessionClosed, sealed
 from ..core.events import Record
 from ..core.messages import Spent
@@ -283,8 +284,7 @@ class Runtime:
         Raises:
             ConfigError: `config/main.yaml` is wrong, and nothing is in force in its place.
         """
-        config = merged(*(layer.config for layer in self._layers(agent, call, session)))
-        return config if config.model else self._layered(agent, call, session).config
+        return precedence.resolve(self._layers(agent, call, session), self.keys, self._offline)
 
     def explain(self, agent: Agent | str | None = None, call: AIConfig | None = None) -> Layer:
         """The config of a run, and the place where each value was said: `layer.place("temperature")`.
@@ -298,18 +298,12 @@ class Runtime:
         """
         session = self[agent] if isinstance(agent, str) else None
         spec = session.agent if session else agent if isinstance(agent, Agent) else None
-        return self._layered(spec, call, session.configured if session else None)
-
-    def _layered(self, agent: Agent | None, call: AIConfig | None, session: AIConfig | None) -> Layer:
-        found = layered(*self._layers(agent, call, session))
-        # The environment says nothing but the model, and a bad word there must not harm who does not need it.
-        return found if found.config.model else layered(from_environment(self.keys, self._offline), found)
+        layers = self._layers(spec, call, session.configured if session else None)
+        return precedence.explain(layers, self.keys, self._offline)
 
     def _layers(self, agent: Agent | None, call: AIConfig | None, session: AIConfig | None) -> list[Layer]:
-        """Call over session over `configure` over the agent's own over `config/main.yaml` over default; the environment is below."""
-        said = ((self._config, "configure"), (session, "session"), (call, "call"))
-        own = [Layer(config, source) for config, source in said if config and config is not UNSET]
-        return [*layers_of(self.project, agent, self.team), *own]
+        configured = ((self._config, "configure"), (session, "session"), (call, "call"))
+        return precedence.config_layers(self.project, self.team, agent, configured)
 
     # The project
 
