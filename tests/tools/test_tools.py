@@ -7,6 +7,7 @@ import json
 import sys
 import threading
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
 import pytest
@@ -280,6 +281,44 @@ async def test_a_tool_that_exits_ends_its_call_and_not_the_process() -> None:
         result = await call(function)
         assert result.is_error
         assert result.text.startswith("error: SystemExit: usage: … (test_tools.py:")
+
+
+async def test_an_interrupt_of_a_tool_in_a_thread_is_its_result() -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    result = await call(interrupted)
+    assert result.is_error
+    assert result.text.startswith("error: KeyboardInterrupt: KeyboardInterrupt (test_tools.py:")
+
+
+async def test_an_interrupt_of_the_main_threads_loop_goes_up() -> None:
+    async def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        await call(interrupted)
+
+
+def test_an_interrupt_cannot_end_the_loop_of_another_thread() -> None:
+    async def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    with ThreadPoolExecutor(1) as pool:
+        result = pool.submit(asyncio.run, call(interrupted)).result()
+    assert result.text.startswith("error: KeyboardInterrupt")
+
+
+async def test_the_outcome_of_a_test_runner_goes_up() -> None:
+    def sync() -> None:
+        pytest.fail("from the tool")
+
+    async def coroutine() -> None:
+        pytest.fail("from the tool")
+
+    for function in (sync, coroutine):
+        with pytest.raises(pytest.fail.Exception, match="from the tool"):
+            await call(function)
 
 
 async def test_cancellation_passes_through() -> None:

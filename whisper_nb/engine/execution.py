@@ -240,7 +240,7 @@ async def _call_tools(session: Session, run: Run, tools: dict[str, Tool], pendin
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(one(call)) for call in pending]
-    except ExceptionGroup as failures:  # the store's: those of tools are results
+    except BaseExceptionGroup as failures:  # of the store, or the outcome of a test runner; those of tools are results
         raise failures.exceptions[0] from None
     if any(task.cancelled() for task in tasks):  # by its own tool: without a result it would be called for ever
         raise asyncio.CancelledError

@@ -42,7 +42,7 @@ class Roster:
     def add(self, session: Session) -> Session:
         """Take a session in."""
         self._sessions[session.name] = session
-        self.observers.notify(session)
+        self.observers.notify(session, in_cell=True)
         return session
 
     def remove(self, session: Session) -> None:
@@ -52,7 +52,7 @@ class Roster:
         self._removed = WeakSet(
             [*self._removed, self._sessions.pop(session.name)]
         )  # another thread may look at the old
-        self.observers.notify(session)
+        self.observers.notify(session, in_cell=True)
 
     async def aclose(self, grace_s: float) -> None:
         """Stop all of them. Whoever does not end within about that many seconds is named in a RuntimeWarning and abandoned."""

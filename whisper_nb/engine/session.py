@@ -369,9 +369,11 @@ class Session:
             run.observe(record)
             if run.done:  # one that never began cost nothing
                 self.spent = self.spent.plus(run.usage, 0.0 if run.started_at is None else run.cost)
-        self.ports.observers.notify(record)
-        if run is not None and run.done:
-            run.seal()
+        try:
+            self.ports.observers.notify(record)
+        finally:  # an observer may raise the outcome of a test runner
+            if run is not None and run.done:
+                run.seal()
 
     def _let_go(self, run: Run) -> None:
         if run is self.current:

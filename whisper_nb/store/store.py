@@ -9,13 +9,13 @@ from ..core.events import Record
 
 
 class Store(Protocol):
-    """Keeps records. A record is safe once `append` returns; only then do observers see it."""
+    """Keeps records. Once `append` returns, a record is safe; only then do observers see it."""
 
     async def append(self, record: Record) -> None:
         """Keep the record. Cancellation may come before or after it is kept."""
 
     def records(self, agent: str | None = None, run: str | None = None) -> Iterable[Record]:
-        """What is kept, oldest first, of one agent or one run."""
+        """Return the kept records, oldest first; only those of one agent or one run, if given."""
 
     async def aclose(self) -> None:
-        """Let go of what the store holds."""
+        """Release the store's resources."""

@@ -1,9 +1,10 @@
-"""Tool calls: run what a model asks for, and give it the result or the error."""
+"""Tool calls: run the tool that a model asks for, and return its result or its error as a message."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import traceback
 from pathlib import Path
 from typing import Any
@@ -13,22 +14,27 @@ from ..core.text import error_text, valid_unicode
 from .functions import FunctionTool, from_notebook
 from .tool import MainThread, Tool
 
-#: The most characters of a tool's result that go to the model, and into the history, where every later call pays for it.
+#: The most characters of a result: it stays in the history, where every later call pays for it.
 RESULT_LIMIT = 100_000
 
 
 async def call_tool(tools: dict[str, Tool], call: ToolCall, main: MainThread | None = None) -> ToolMessage:
-    """Run one tool call. Every failure but cancellation becomes a result that the model can read and act on.
+    """Run one tool call. Every failure becomes a result, which the model can read and act on.
 
     Args:
-        tools: by name.
-        call: what the model asks for.
-        main: where what touches a notebook's variables runs; None: just as everything else.
+        tools: the agent's tools, by name.
+        call: the model's request.
+        main: runs tools that touch the notebook's variables; None runs them like all others.
+
+    Raises:
+        CancelledError: the run was cancelled.
+        KeyboardInterrupt: it was raised on the main thread's event loop, and is the user's.
+        BaseException: the outcome of a test runner, such as pytest's `Failed`.
     """
     tool = tools.get(call.name)
     if tool is None:
         known = ", ".join(tools) or "none"
-        return ToolMessage(call.id, call.name, f"error: no tool named {call.name!r}; there are: {known}", True)
+        return _error(call, f"no tool named {call.name!r}; there are: {known}")
     try:
         arguments = json.loads(call.arguments or "{}")
         if not isinstance(arguments, dict):
@@ -38,12 +44,12 @@ async def call_tool(tools: dict[str, Tool], call: ToolCall, main: MainThread | N
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise
-        # Nobody cancelled this run: something inside the tool was, and the call still needs a result.
-        return ToolMessage(call.id, call.name, "error: something that the tool awaited was cancelled", True)
-    except BaseException as error:  # a tool is the user's code: even its sys.exit() is only its result
-        return ToolMessage(
-            call.id, call.name, f"error: {type(error).__name__}: {error_text(error)}{_place(error)}", True
-        )
+        # Not the run but something inside the tool was cancelled: the call still needs a result.
+        return _error(call, "something that the tool awaited was cancelled")
+    except BaseException as error:  # a tool is a user's code: even its sys.exit() must not end the agent
+        if not _is_failure(error, tool):
+            raise
+        return _error(call, f"{type(error).__name__}: {error_text(error)}{_location(error)}")
 
 
 async def _run(tool: Tool, arguments: dict[str, Any], main: MainThread | None) -> str:
@@ -54,15 +60,28 @@ async def _run(tool: Tool, arguments: dict[str, Any], main: MainThread | None) -
     return await tool(arguments)
 
 
+def _is_failure(error: BaseException, tool: Tool) -> bool:
+    if isinstance(error, KeyboardInterrupt):
+        # Python raises it on the main thread alone. Where the loop is another's, or the tool runs in a thread, it came
+        # with the tool's outcome: the user has interrupted the tool and not the agent.
+        on_main_thread = threading.current_thread() is threading.main_thread()
+        return not on_main_thread or (isinstance(tool, FunctionTool) and tool.runs_in_thread)
+    return isinstance(error, Exception | SystemExit | GeneratorExit)
+
+
+def _error(call: ToolCall, text: str) -> ToolMessage:
+    return ToolMessage(call.id, call.name, f"error: {text}", True)
+
+
 def _capped(text: str) -> str:
     if len(text) <= RESULT_LIMIT:
         return text
     return f"{text[:RESULT_LIMIT]}\n… {len(text) - RESULT_LIMIT:,} more characters were cut: ask for less at once"
 
 
-def _place(error: BaseException) -> str:
-    """Where in the user's code it happened, for a person to look at and a model to be told."""
+def _location(error: BaseException) -> str:
+    """Return where in the user's code the error was raised; empty if it was raised here, about the arguments."""
     frames = traceback.extract_tb(error.__traceback__)
-    if not frames or Path(frames[-1].filename).parent == Path(__file__).parent:  # the arguments were wrong
+    if not frames or Path(frames[-1].filename).parent == Path(__file__).parent:
         return ""
     return f" ({Path(frames[-1].filename).name}:{frames[-1].lineno}, in {frames[-1].name})"

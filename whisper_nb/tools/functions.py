@@ -20,9 +20,9 @@ T = TypeVar("T")
 class FunctionTool:
     """A Python function as a tool: its name, docstring and annotations are the schema.
 
-    A coroutine function runs on the agents' loop; a plain function runs in a thread, so that it cannot block them. While
-    agents live in a thread of their own, what is defined in the notebook, or is a method of an object, runs on the main
-    thread instead, between cells.
+    A coroutine function runs on the agents' event loop. A plain function runs in a thread, so that it cannot block the
+    loop. While agents live in a thread of their own, functions of the notebook and methods of its objects run on the
+    main thread instead, between cells.
     """
 
     __slots__ = ("_adapter", "_function", "_schema")
@@ -34,18 +34,18 @@ class FunctionTool:
 
     @property
     def name(self) -> str:
-        """The function's name."""
+        """The name of the function."""
         return self._function.__name__
 
     @property
     def schema(self) -> ToolSchema:
-        """Made at the first use: pydantic costs time that `%load_ext` has not got.
+        """The schema. It is made at the first use, since importing pydantic would slow `%load_ext` down.
 
         Raises:
-            ConfigError: an annotation that no JSON can be checked against.
+            ConfigError: an annotation has no JSON schema.
         """
         if self._schema is None:
-            self._schema = self._of_function("schema", self._make_schema)
+            self._schema = self._cached("schema", self._make_schema)
         return self._schema
 
     def _make_schema(self) -> ToolSchema:
@@ -55,43 +55,57 @@ class FunctionTool:
             parameters = self._checked_arguments().json_schema()
         except (PydanticUserError, NameError) as error:
             reason = str(error).partition(". ")[0]
-            raise ConfigError(f"tool {self.name}: a model cannot be told its arguments: {reason}") from None
+            raise ConfigError(
+                f"tool {self.name}: its arguments have no JSON schema: {reason}. Annotate them with types such as "
+                "str, int, list[str] or a dataclass"
+            ) from None
         return ToolSchema(self.name, inspect.getdoc(self._function) or "", parameters)
 
     @property
     def touches_notebook(self) -> bool:
-        """Whether what it does may be to the notebook's variables."""
+        """Whether the function may use the notebook's variables."""
         return from_notebook(self._function)
 
+    @property
+    def runs_in_thread(self) -> bool:
+        """Whether the function runs in a thread, and not on an event loop."""
+        return not inspect.iscoroutinefunction(self._function)
+
     async def __call__(self, arguments: dict[str, Any], main: MainThread | None = None) -> str:
-        """Check the arguments against the annotations, call the function, and return its result as text."""
+        """Check the arguments against the annotations, call the function and return its result as text.
+
+        Args:
+            arguments: the arguments by name.
+            main: the main thread, if the function must run there; None runs it in a thread or on this loop.
+        """
         from pydantic_core import ArgsKwargs
 
         check = self._checked_arguments().validate_python
         value = ArgsKwargs((), arguments)
-        # The adapter checks and calls in one step; for a coroutine function the call gives the coroutine.
-        if inspect.iscoroutinefunction(self._function):
+        # The adapter checks and calls in one step. The call of a coroutine function returns its coroutine.
+        if not self.runs_in_thread:
             result = check(value)
+        elif main:
+            result = await main.ask_main(check, value)
         else:
-            result = await (main.ask_main if main else in_thread)(check, value)
-        if main and inspect.isawaitable(result):
-            result = await main.await_main(result if inspect.iscoroutine(result) else _awaited(result))
-        elif inspect.isawaitable(result):
-            result = await result
+            result = await in_thread(check, value)
+        if inspect.isawaitable(result):
+            work = result if inspect.iscoroutine(result) else _awaited(result)
+            result = await (main.await_main(work) if main else work)
         return _as_text(result)
 
     def _checked_arguments(self) -> Any:
         if self._adapter is None:
             from pydantic import TypeAdapter
 
-            self._adapter = self._of_function("adapter", lambda: TypeAdapter[Any](self._function))  # type: ignore[arg-type]
+            self._adapter = self._cached("adapter", lambda: TypeAdapter[Any](self._function))  # type: ignore[arg-type]
         return self._adapter
 
-    def _of_function(self, what: str, make: Callable[[], T]) -> T:
-        """What is the same for all tools of a function, and costs a millisecond: kept on the function, and gone with it."""
+    def _cached(self, what: str, make: Callable[[], T]) -> T:
+        """Return what all tools of this function share. It takes a millisecond to make, and is kept on the function."""
         function, name = self._function, f"__whisper_nb_{what}__"
         owner, made = getattr(function, name, (None, None))
-        if owner is not function:  # functools.wraps has copied it, say
+        if owner is not function:  # not made yet, or copied here by functools.wraps
             made = make()
             if inspect.isfunction(function):
                 setattr(function, name, (function, made))
@@ -113,23 +127,26 @@ async def _awaited(work: Awaitable[T]) -> T:
 
 
 def from_notebook(source: Any) -> bool:
-    """Whether it was defined in a cell, or belongs to an object that a cell holds."""
+    """Whether a function or class was defined in a cell, or is a method of an object."""
+    if source.__module__ == "__main__":
+        return True
+    if getattr(inspect.unwrap(source), "__globals__", None) is sys.modules["__main__"].__dict__:
+        return True
     owner = getattr(source, "__self__", None)
-    cells = sys.modules["__main__"].__dict__
-    mine = source.__module__ == "__main__" or getattr(inspect.unwrap(source), "__globals__", None) is cells
-    return mine or not (owner is None or inspect.ismodule(owner) or inspect.isclass(owner))
+    return not (owner is None or inspect.ismodule(owner) or inspect.isclass(owner))
 
 
 def _as_text(result: object) -> str:
     if not isinstance(result, dict | list | tuple | int | float | None):
-        return str(result)  # a table, say: as it prints
+        return str(result)  # for example a table, as it prints
     try:
         return json.dumps(result, default=str, ensure_ascii=False)
-    except (TypeError, ValueError):  # keys that JSON has not got, or a value that holds itself
+    except (TypeError, ValueError):  # keys that JSON does not allow, or a value that contains itself
         return str(result)
 
 
 def _identity(function: Callable[..., Any]) -> tuple[object, ...]:
+    """Return what is equal for two functions of the same code, defaults and closure."""
     return (
         id(getattr(function, "__self__", None)),
         function.__module__,
@@ -149,7 +166,7 @@ def _content(cell: CellType) -> int | None:
 
 
 def as_tool(source: Tool | Callable[..., Any]) -> Tool:
-    """The tool that `source` is, or a FunctionTool around it.
+    """Return `source` itself if it is a tool, else a FunctionTool of it.
 
     Raises:
         ConfigError: it is neither a tool nor a named function.
@@ -160,5 +177,5 @@ def as_tool(source: Tool | Callable[..., Any]) -> Tool:
     elif isinstance(source, FunctionTool) or (isinstance(source, Tool) and not inspect.isclass(source)):
         return source
     raise ConfigError(
-        f"{source!r} is not a tool: give a named function (its docstring and annotations are what the model sees)"
+        f"{source!r} is not a tool: give a named function; its docstring and annotations are sent to the model"
     )

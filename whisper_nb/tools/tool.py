@@ -12,28 +12,28 @@ T = TypeVar("T")
 
 @runtime_checkable
 class Tool(Protocol):
-    """Something a model may call."""
+    """A function that a model may call."""
 
     @property
     def name(self) -> str:
-        """What the model calls it; unique within an agent."""
+        """The name by which the model calls it; unique within an agent."""
 
     @property
     def schema(self) -> ToolSchema:
-        """Name, description and parameters, as the model is told them."""
+        """The name, description and parameters that are sent to the model."""
 
     async def __call__(self, arguments: dict[str, Any]) -> str:
-        """Run with checked arguments and return the result as text; whatever it raises goes to the model as an error.
+        """Run with the arguments and return the result as text. An error goes to the model as the result.
 
-        Cancellation of the run arrives here as asyncio.CancelledError; let it pass.
+        When the run is cancelled, asyncio.CancelledError is raised here; let it pass.
         """
 
 
 class MainThread(Protocol):
-    """Where functions run that touch a notebook's variables, while agents live elsewhere."""
+    """Runs functions on the main thread, where the notebook's variables are, while agents live on another."""
 
     async def ask_main(self, function: Callable[..., T], *args: Any) -> T:
-        """Call it there; what it gives."""
+        """Call the function on the main thread and return its result."""
 
     async def await_main(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run it there; what it gives."""
+        """Run the coroutine on the main thread's event loop and return its result."""

@@ -1,35 +1,16 @@
 from __future__ import annotations
 
+import asyncio
 import logging
 
 import pytest
 
 from whisper_nb.core.events import HistoryReset, Record
-from whisper_nb.store.memory import MemoryStore
 from whisper_nb.store.observers import Observers
 
 
-def record(seq: int, agent: str = "bob", run: str | None = None) -> Record:
-    return Record(seq, 0.0, agent, run, HistoryReset())
-
-
-async def test_what_is_kept_comes_back_oldest_first() -> None:
-    store = MemoryStore()
-    records = [record(1), record(2, "eve", "eve#1"), record(3, "bob", "bob#1"), record(4, "bob", "bob#2")]
-    for one in records:
-        await store.append(one)
-    assert store.records() == records
-    assert [one.seq for one in store.records("bob")] == [1, 3, 4]
-    assert [one.seq for one in store.records(run="bob#2")] == [4]
-    assert store.records("eve", "bob#1") == []
-    await store.aclose()
-
-
-async def test_a_full_store_forgets_the_oldest() -> None:
-    store = MemoryStore(capacity=2)
-    for seq in (1, 2, 3):
-        await store.append(record(seq))
-    assert [one.seq for one in store.records()] == [2, 3]
+def record(seq: int) -> Record:
+    return Record(seq, 0.0, "bob", None, HistoryReset())
 
 
 def test_observers_hear_everything_in_order_until_they_are_taken_off() -> None:
@@ -66,7 +47,7 @@ def test_an_observer_that_fails_is_logged_and_dropped_and_the_others_go_on(caplo
         observers.notify(record(2))
     assert heard == [-1, 1, 2]
     (entry,) = caplog.records
-    assert "failed and was dropped, at HistoryReset" in entry.getMessage()
+    assert "failed and was removed, at HistoryReset" in entry.getMessage()
     assert entry.exc_info
     drop()
 
@@ -101,3 +82,40 @@ def test_one_who_is_added_meanwhile_hears_the_next() -> None:
     for seq in (1, 2):
         observers.notify(record(seq))
     assert heard == [2]
+
+
+def notified(error: BaseException, *, in_cell: bool = False) -> list[str]:
+    """Notify three observers twice, of which the second raises; return the calls."""
+    observers, calls = Observers[Record](), list[str]()
+
+    def raising(_: Record) -> None:
+        calls.append("raising")
+        raise error
+
+    observers.add(lambda _: calls.append("first"))
+    observers.add(raising)
+    observers.add(lambda _: calls.append("last"))
+    for seq in (1, 2):
+        try:
+            observers.notify(record(seq), in_cell=in_cell)
+        except BaseException as raised:
+            calls.append(type(raised).__name__)
+    return calls
+
+
+@pytest.mark.parametrize("error", [ValueError(), SystemExit(), GeneratorExit(), asyncio.CancelledError()])
+@pytest.mark.parametrize("in_cell", [True, False])
+def test_an_observer_that_fails_in_any_way_is_removed(error: BaseException, in_cell: bool) -> None:
+    assert notified(error, in_cell=in_cell) == ["first", "raising", "last", "first", "last"]
+
+
+def test_an_interrupt_of_a_cell_reaches_it_and_removes_no_observer() -> None:
+    assert notified(KeyboardInterrupt(), in_cell=True) == ["first", "raising", "last", "KeyboardInterrupt"] * 2
+
+
+def test_an_observer_cannot_end_the_loop_with_a_keyboard_interrupt() -> None:
+    assert notified(KeyboardInterrupt()) == ["first", "raising", "last", "first", "last"]
+
+
+def test_the_outcome_of_a_test_runner_goes_up() -> None:
+    assert notified(pytest.fail.Exception("no"), in_cell=False) == ["first", "raising", "last", "Failed"] * 2
