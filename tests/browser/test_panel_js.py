@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support.labs import PROJECT
+from support.panels import columns_of
 from whisper_nb.core.messages import Spent, Usage
 from whisper_nb.notebook.cells.costs import cost_line, tokens_line
 from whisper_nb.notebook.panel.board import spent_facts
@@ -64,11 +65,13 @@ def row(**facts: Any) -> Facts:
 
 
 def whole(number: int = 1, rows: Facts | None = None, **said: Any) -> Facts:
-    return {"kind": "whole", "number": number, "now": NOW, "team": [], "rows": rows or {}, "details": {}, **said}
+    added = {name: {"first": True, **facts} for name, facts in (rows or {}).items()}
+    message = {"kind": "all", "number": number, "now": NOW, "team": [], "details": {}}
+    return {**message, "rows": columns_of(added), **said}
 
 
 def update(number: int, rows: Facts | None = None, details: Facts | None = None, now: float = NOW) -> Facts:
-    return {"kind": "update", "number": number, "now": now, "rows": rows or {}, "details": details or {}}
+    return {"kind": "update", "number": number, "now": now, "rows": columns_of(rows or {}), "details": details or {}}
 
 
 def text(run: str, at: int, piece: str, turn: int = 1) -> Facts:
@@ -99,7 +102,7 @@ def test_everything_replaces_what_was_known(js: Evaluate) -> None:
 
 def test_an_update_changes_what_it_names_and_rows_keep_their_places(js: Evaluate) -> None:
     rows = {"bob": row(now="a", queued=2), "al": row(), "gone": row()}
-    change = {"al": {"state": "running"}, "gone": None, "new": row(), "bob": {"now": "b"}}
+    change = {"al": {"state": "running"}, "gone": None, "new": row(first=True), "bob": {"now": "b"}}
     known = js(TAKE, messages=[whole(1, rows), update(2, change)])
     assert known["names"] == ["bob", "al", "new"]
     assert known["rows"]["bob"] == rows["bob"] | {"name": "bob", "now": "b"}

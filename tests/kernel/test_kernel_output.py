@@ -143,7 +143,7 @@ async def test_the_list_of_agents(kernel: Kernel) -> None:
     await kernel.run("await ans")
     widget, beside = (await kernel.run("%agents")).contents("display_data")
     assert (
-        widget["data"]["text/plain"] == "The team's live panel needs a running kernel. Below stands how the team was."
+        widget["data"]["text/plain"] == "The team's live panel needs a running kernel. Its last state is below."
     )
     assert "application/vnd.jupyter.widget-view+json" in widget["data"]
     assert "application/vnd.jupyter.widget-view+json" not in beside["data"]

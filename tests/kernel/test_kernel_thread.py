@@ -215,7 +215,7 @@ async def test_a_click_is_heard_while_a_cell_waits(kernel: Kernel) -> None:
         for message in kernel.messages
         if message.type == "comm_msg" and message.content["data"].get("method") == "custom"
     ]
-    assert {"whole", "done"} <= set(kinds)
+    assert {"all", "done"} <= set(kinds)
 
 
 async def test_a_panel_is_told_while_a_cell_blocks(kernel: Kernel) -> None:

@@ -11,13 +11,14 @@ from dataclasses import replace
 import pytest
 
 from support.doubles import FunctionModel, HeldModel, hire, quiet, settled, told
-from support.panels import QUICK, Page, calling, row_when, states
+from support.panels import QUICK, Page, calling, row_when, rows_of, states
 from whisper_nb import Agent, ModelError, Rule, Runtime, ScriptedModel, Session
 from whisper_nb.core.events import CallHeld, CallRetried, Record, RunFinished, RunStarted, StateChanged
 from whisper_nb.core.messages import Delta, Finish, TextDelta, Usage
 from whisper_nb.models.model import Request
 from whisper_nb.notebook.cells.render import log_line, run_text
-from whisper_nb.notebook.panel.board import CHIPS, FRESH, TIMELINE_S, Board
+from whisper_nb.notebook.panel.board import CHIPS, Board
+from whisper_nb.notebook.panel.timeline import FRESH, TIMELINE_S
 from whisper_nb.notebook.runtime import NotebookRuntime
 from whisper_nb.store.memory import MemoryStore
 
@@ -91,7 +92,7 @@ async def test_the_gate_is_the_state_while_nothing_runs(runtime: Runtime) -> Non
         act()
         await quiet()
         assert board.row(bob)["state"] == state
-    assert states(board.whole()["bob"]) == ["paused", "idle", "stopped"]
+    assert states(rows_of(board.all_rows())["bob"]) == ["paused", "idle", "stopped"]
 
 
 async def test_an_error_stays_until_a_run_succeeds(runtime: Runtime) -> None:
@@ -217,7 +218,7 @@ async def test_a_config_that_is_wrong_fails_no_panel() -> None:
         runtime.create(Agent(name="bob"))
         board = Board(runtime)
         board.open(["bob"])
-        assert board.whole()["bob"]["model"] == "config is wrong"
+        assert rows_of(board.all_rows())["bob"]["model"] == "config is wrong"
         assert "'nonsense' is not provider/model" in board.details()["bob"]["config"][0]["from"]
 
 
@@ -246,10 +247,10 @@ async def test_what_did_not_change_is_not_told(runtime: Runtime) -> None:
     bob = hire(runtime, ScriptedModel(QUICK))
     bob.created_at -= 1  # or it would be paused in the hundredth of a second in which it was made
     board = Board(runtime)
-    board.whole()
+    board.all_rows()
     bob.pause()
     await quiet()
-    assert set(board.changes([], 1e9)[0]["bob"] or ()) == {"state", "since", "spans"}
+    assert set(rows_of(board.changes([], 1e9)[0])["bob"] or ()) == {"state", "since", "spans"}
     bob.reset()
     await quiet()
     assert board.changes([], 1e9) == ({}, 0)
@@ -259,14 +260,14 @@ async def test_what_did_not_change_is_not_told(runtime: Runtime) -> None:
 async def test_those_in_view_come_first_then_who_has_waited_longest(runtime: Runtime) -> None:
     sessions = [hire(runtime, ScriptedModel(QUICK), f"a{number}") for number in range(6)]
     board = Board(runtime)
-    board.whole()
+    board.all_rows()
     for session in sessions:
         session.pause()
     await quiet()
     told: list[str] = []
     while board.dirty:
         rows, _ = board.changes(["a4", "nobody"], 1)
-        told += rows
+        told += rows_of(rows)
     assert told == ["a4", "a0", "a1", "a2", "a3", "a5"]
 
 
@@ -279,7 +280,7 @@ async def test_who_was_removed_goes_and_who_comes_back_begins_anew(runtime: Runt
     await quiet()
     page.take()
     assert page.rows == {}
-    assert page.board.gone()["runs"] == 1, "what it has spent is still in the sum"
+    assert page.board.spent_on_removed()["runs"] == 1, "what it has spent is still in the sum"
     hire(runtime, ScriptedModel(QUICK))
     page.take()
     assert [page.rows["bob"][fact] for fact in ("runs", "error", "spans")] == [0, "", []]
@@ -293,7 +294,7 @@ async def test_who_has_the_name_of_one_before_has_not_its_past(runtime: Runtime,
     runtime.remove("bob")
     await quiet()
     again = hire(runtime, ScriptedModel(QUICK))
-    row = (Board(runtime) if late else board).whole()["bob"]
+    row = rows_of((Board(runtime) if late else board).all_rows())["bob"]
     assert (row["error"], row["spans"], row["since"]) == ("", [], round(again.created_at, 2))
 
 
@@ -304,7 +305,7 @@ async def test_who_takes_a_name_at_once_has_not_the_past_of_the_one_before(runti
     runtime.remove("bob")
     again = hire(runtime, ScriptedModel(QUICK))
     await quiet()
-    row = (Board(runtime) if late else board).whole()["bob"]
+    row = rows_of((Board(runtime) if late else board).all_rows())["bob"]
     assert (row["state"], row["spans"], row["since"]) == ("idle", [], round(again.created_at, 2))
 
 
@@ -351,7 +352,7 @@ async def test_a_timeline_reaches_back_five_minutes_and_the_state_before() -> No
         await store.append(Record(number, now - age, "bob", f"bob#{number // 2}", event))
     async with NotebookRuntime(environ={}, store=store) as runtime:
         hire(runtime, ScriptedModel(QUICK)).created_at = now - 850  # what came before was of another one
-        row = Board(runtime).whole()["bob"]
+        row = rows_of(Board(runtime).all_rows())["bob"]
     assert row["spans"] == [
         (round(now - age, 2), state) for age, state in ((320, "idle"), (200, "running"), (100, "idle"))
     ]
@@ -365,7 +366,7 @@ async def test_of_many_changes_at_once_a_page_is_told_the_newest(runtime: Runtim
         await bob.submit("hello")
     page.take()
     assert states(page.rows["bob"]) == ["running", "idle"] * (FRESH // 2)
-    assert len(page.board.whole()["bob"]["spans"]) == 2 * FRESH
+    assert len(rows_of(page.board.all_rows())["bob"]["spans"]) == 2 * FRESH
 
 
 async def test_what_happens_while_it_is_paused_is_in_the_timeline(runtime: Runtime) -> None:
@@ -381,7 +382,7 @@ async def test_what_happens_while_it_is_paused_is_in_the_timeline(runtime: Runti
     await quiet()
     for board in (early, Board(runtime)):
         assert board.row(bob)["state"] == "paused"
-        assert states(board.whole()["bob"]) == ["running", "running", "paused"]
+        assert states(rows_of(board.all_rows())["bob"]) == ["running", "running", "paused"]
 
 
 async def test_who_never_worked_is_idle_since_it_was_made(runtime: Runtime) -> None:
@@ -393,7 +394,7 @@ async def test_who_never_worked_is_idle_since_it_was_made(runtime: Runtime) -> N
 async def test_a_board_that_is_closed_hears_no_more(runtime: Runtime) -> None:
     bob = hire(runtime, ScriptedModel(QUICK))
     board = Board(runtime)
-    board.whole()
+    board.all_rows()
     board.close()
     board.close()
     hire(runtime, ScriptedModel(QUICK), "amy")

@@ -103,7 +103,7 @@ async def test_a_config_is_told_with_the_place_of_each_value_and_without_the_key
         details = board.details()
         assert {"field": "temperature", "value": "0.5", "from": "agent amy"} in details["amy"]["config"]
         assert [row["from"] for row in details["amy"]["config"] if row["field"] == "api_key"] == ["env OPENAI_API_KEY"]
-        assert KEY not in json.dumps([details, board.whole()])
+        assert KEY not in json.dumps([details, board.all_rows()])
 
 
 TEXTS = [
@@ -235,7 +235,7 @@ async def test_text_that_streams_where_nobody_looks_touches_nothing() -> None:
         hire(runtime, ScriptedModel(QUICK), "amy")
         board = Board(runtime, lambda: heard.append(1))
         board.open(["amy"])
-        board.whole()
+        board.all_rows()
         board.details()
         heard.clear()
         runtime.asked = 0
@@ -251,7 +251,7 @@ async def test_text_that_streams_where_somebody_looks_is_no_news_of_the_row(runt
     await held.arrived()
     board = Board(runtime)
     board.open(["bob"])
-    board.whole()
+    board.all_rows()
     board.details()
     before = board.version
     token(board)

@@ -13,8 +13,9 @@ from support.doubles import HeldModel, hire
 from support.panels import QUICK, Page
 from whisper_nb import Run, Runtime, ScriptedModel, Session
 from whisper_nb.core.errors import SessionError
-from whisper_nb.notebook.panel.board import FRESH, Board, Span
+from whisper_nb.notebook.panel.board import Board
 from whisper_nb.notebook.panel.details import Facts
+from whisper_nb.notebook.panel.timeline import FRESH, Span
 from whisper_nb.notebook.runtime import NotebookRuntime
 
 ACTIONS = [
@@ -105,7 +106,7 @@ async def play(chance: random.Random, actions: list[str]) -> Outcome:
                 continue
         await turn(60)
         page.take()
-        return Outcome(page, page.board.whole(), Page(Board(runtime), *names))
+        return Outcome(page, Page(page.board).rows, Page(Board(runtime), *names))
 
 
 def without(rows: Rows, *facts: str) -> Rows:

@@ -152,10 +152,10 @@ async def test_wherever_people_look_there_is_a_mark_and_no_data(notebook: Notebo
     board, details = Board(runtime), Details()
     notebook.run("%agent pause bob")
     await quiet()
-    seen = [str(board.whole()), str(details.change(runtime, runtime["bob"]))]
+    seen = [str(board.all_rows()), str(details.change(runtime, runtime["bob"]))]
     notebook.run("%agent resume bob")
     await quiet()
-    seen += [str(board.whole()), str(details.change(runtime, runtime["bob"])), str(snapshot(runtime, board))]
+    seen += [str(board.all_rows()), str(details.change(runtime, runtime["bob"])), str(snapshot(runtime, board))]
     board.close()
     seen += [notebook.run(f"%agent {word} bob") for word in ("log", "history", "show")]
     seen += [notebook.run("%agent ask bob --dry-run hello"), *(str(run_bundle(run)) for run in runtime["bob"].runs)]

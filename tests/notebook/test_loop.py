@@ -11,6 +11,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
 from support.inprocess import Notebook
+from support.panels import rows_of
 from whisper_nb import Rule, ScriptedModel
 from whisper_nb.notebook.create import create
 from whisper_nb.notebook.form.form import NAME
@@ -100,9 +101,9 @@ async def test_the_panel_tells_and_obeys_from_the_thread(runtime: NotebookRuntim
     assert runtime["alice"].state.label == "paused"
     assert len(runtime["alice"].unfinished) == 1
     assert {thread for thread, _ in sent} == {"whisper_nb agents"}
-    assert [one["say"] for _, one in sent if one["kind"] == "done"] == ["alice: paused", "alice#1 queued"]
-    whole = next(one for _, one in sent if one["kind"] == "whole")
-    assert (whole["rows"].keys(), whole["threaded"]) == ({"alice"}, True)
+    assert [one["text"] for _, one in sent if one["kind"] == "done"] == ["alice: paused", "alice#1 queued"]
+    whole = next(one for _, one in sent if one["kind"] == "all")
+    assert (rows_of(whole["rows"]).keys(), whole["threaded"]) == ({"alice"}, True)
     panel.close()
 
 

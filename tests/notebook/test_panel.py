@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 
 from support.doubles import FunctionModel, hire, quiet
-from support.panels import QUICK, Clock, Watched, own_clock
+from support.panels import QUICK, Clock, Watched, own_clock, rows_of
 from whisper_nb import ScriptedModel
 from whisper_nb.core.events import TextStreamed
 from whisper_nb.core.messages import Delta, Finish, TextDelta
@@ -75,8 +75,8 @@ async def test_nothing_is_sent_while_nobody_looks(runtime: NotebookRuntime, pane
 async def test_who_comes_is_told_everything(runtime: NotebookRuntime, panel: Watched, clock: Clock) -> None:
     assert panel.ask("hello") is None
     clock.advance(0)
-    (whole,) = panel.told("whole")
-    assert list(whole["rows"]) == ["bob", "amy"]
+    (whole,) = panel.told("all")
+    assert list(rows_of(whole["rows"])) == ["bob", "amy"]
     assert {"alice", "tessa"} <= {one["name"] for one in whole["team"]}
     assert whole["number"] == 1
 
@@ -90,7 +90,7 @@ async def test_a_change_is_told_at_once_after_quiet(runtime: NotebookRuntime, se
     await change(runtime, "bob")
     clock.advance(0)
     (update,) = seen.told()
-    assert update["rows"]["bob"]["state"] == "paused"
+    assert rows_of(update["rows"])["bob"]["state"] == "paused"
     assert update["details"] == {}
 
 
@@ -114,7 +114,7 @@ async def test_no_update_comes_on_the_heels_of_the_whole(seen: Watched, clock: C
     seen.sent.clear()
     seen.ask("hello")
     clock.advance(TICK_S / 2)
-    assert [one["kind"] for _, one in seen.sent] == ["whole"]
+    assert [one["kind"] for _, one in seen.sent] == ["all"]
 
 
 async def test_what_removed_agents_have_spent_is_told_when_it_changes(
@@ -122,7 +122,7 @@ async def test_what_removed_agents_have_spent_is_told_when_it_changes(
 ) -> None:
     panel.ask("hello")
     clock.advance(1)
-    (whole,) = panel.told("whole")
+    (whole,) = panel.told("all")
     assert whole["gone"]["runs"] == 0
     await runtime["bob"].submit("hello")
     spent = spent_facts(runtime.spent)
@@ -130,7 +130,7 @@ async def test_what_removed_agents_have_spent_is_told_when_it_changes(
     await quiet()
     clock.advance(1)
     (update,) = panel.told()
-    assert (update["rows"], update["gone"], spent["runs"]) == ({"bob": None}, spent, 1)
+    assert (rows_of(update["rows"]), update["gone"], spent["runs"]) == ({"bob": None}, spent, 1)
     await change(runtime, "amy")
     clock.advance(1)
     assert ["gone" in one for one in panel.told()] == [False]
@@ -142,11 +142,11 @@ async def test_rows_in_view_come_first(runtime: NotebookRuntime, seen: Watched, 
         hire(runtime, ScriptedModel(QUICK), name)
     seen.ask("look", names="a299 a150", open="")
     clock.advance(0)
-    first = seen.told()[0]["rows"]
+    first = rows_of(seen.told()[0]["rows"])
     assert list(first)[:2] == ["a299", "a150"]
     assert len(first) < 300, "the rest comes later"
     clock.advance(10)
-    assert {name for update in seen.told() for name in update["rows"]} | set(first) >= set(names)
+    assert {name for update in seen.told() for name in rows_of(update["rows"])} | set(first) >= set(names)
 
 
 async def test_a_thousand_busy_agents_are_told_within_the_budget(
@@ -164,7 +164,7 @@ async def test_a_thousand_busy_agents_are_told_within_the_budget(
             clock.advance(0.1)
             seen.ask("seen", number=seen._number)
     assert 10 * BYTES_PER_S / 4 < written(seen) < 10 * 100_000 + BURST, "it is used and kept"
-    told = {name for update in seen.told() for name in update["rows"]}
+    told = {name for update in seen.told() for name in rows_of(update["rows"])}
     assert told >= set(names), "nobody starves"
 
 
@@ -223,13 +223,13 @@ async def test_views_come_and_the_oldest_of_nine_is_forgotten(
     for number in range(VIEWS + 1):
         panel.ask("hello", view=f"view{number}")
     clock.advance(1)
-    assert len(panel.told("whole")) == 1, "it is told to all of them at once"
+    assert len(panel.told("all")) == 1, "it is told to all of them at once"
     panel.ask("look", view=f"view{VIEWS}", names="bob", open="")
     clock.advance(1)
-    assert panel.told("whole") == []
+    assert panel.told("all") == []
     panel.ask("look", view="view0", names="bob", open="")
     clock.advance(1)
-    assert len(panel.told("whole")) == 1, "who was forgotten is told everything"
+    assert len(panel.told("all")) == 1, "who was forgotten is told everything"
     assert len(panel._views) == VIEWS
 
 
@@ -277,7 +277,7 @@ async def test_a_cell_that_changed_a_config_shows_of_all_agents(
     seen.recheck()
     clock.advance(1)
     (update,) = seen.told()
-    assert update["rows"] == {name: {"model": "offline/held"} for name in ("alice", "bob", "amy", "tessa")}
+    assert rows_of(update["rows"]) == {name: {"model": "offline/held"} for name in ("alice", "bob", "amy", "tessa")}
 
 
 async def test_text_that_streams_is_told_ten_times_a_second_and_once(
@@ -302,7 +302,7 @@ async def test_text_that_streams_is_told_ten_times_a_second_and_once(
     assert 90 <= len(updates) <= 110
     pieces = [one["details"]["cat"]["text"]["text"] for one in updates if "text" in one["details"].get("cat", {})]
     assert "".join(pieces) == run.text
-    assert sum(len(one["rows"]) for one in updates) < 10, "a token is no news of the row"
+    assert sum(len(rows_of(one["rows"])) for one in updates) < 10, "a token is no news of the row"
 
 
 # Its end
@@ -336,7 +336,7 @@ async def test_after_the_end_there_is_another_panel(runtime: NotebookRuntime) ->
     first.close()
     second = runtime.panel()
     assert second is not first
-    assert repr(second) == "The team's live panel needs a running kernel. Below stands how the team was."
+    assert repr(second) == "The team's live panel needs a running kernel. Its last state is below."
     second.close()
 
 

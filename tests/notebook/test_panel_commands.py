@@ -50,7 +50,7 @@ async def test_work_for_all_leaves_out_who_is_stopped(runtime: NotebookRuntime, 
     assert seen.say("ask", agent="*", prompt="hello", priority="normal") == "2 runs queued"
     assert "amy was stopped" in seen.fail("ask", agent="amy", prompt="hello", priority="normal")
     assert seen.say("stop", agent="*") == "3 agents: stopped"
-    assert "nobody to ask" in seen.fail("ask", agent="*", prompt="hello", priority="normal")
+    assert "every agent is stopped" in seen.fail("ask", agent="*", prompt="hello", priority="normal")
     await quiet()
     assert [len(session.runs) for session in runtime.sessions] == [1, 0, 1]
 
@@ -89,16 +89,16 @@ async def test_runs_are_moved_and_cancelled(runtime: NotebookRuntime, seen: Watc
     await row_when(runtime["bob"], runtime, queue=[[run, priority, f"job {run[-1]}"] for run, priority in order])
     assert "only what waits is moved" in seen.fail("prioritize", run="bob#1", priority="low")
     assert "not in the queue" in seen.fail("move", run="bob#4", before="bob#1")
-    assert seen.say("clear", agent="bob") == "4 queued runs of bob cancelled"
+    assert seen.say("clear", agent="bob") == "bob: 4 queued runs cancelled"
     assert seen.say("cancel", run="bob#1") == "bob#1 cancelled"
     await settled(first, *rest)
-    assert seen.say("cancel", run="bob#1") == "bob#1 has cancelled already"
-    assert seen.say("clear", agent="bob") == "nothing waits at bob"
+    assert seen.say("cancel", run="bob#1") == "bob#1 has already cancelled"
+    assert seen.say("clear", agent="bob") == "bob: 0 queued runs cancelled"
 
 
 async def test_runs_and_agents_that_are_gone(seen: Watched) -> None:
-    assert seen.fail("cancel", run="bob#99") == "bob#99 is not remembered any more"
-    assert seen.fail("cancel", run="zoe#1") == seen.fail("pause", agent="zoe") == "no agent named zoe any more"
+    assert seen.fail("cancel", run="bob#99") == "no run bob#99: the agent keeps only its newest runs"
+    assert seen.fail("cancel", run="zoe#1") == seen.fail("pause", agent="zoe") == "no agent named zoe: it was removed"
     assert "no agent named 'zoe'" in seen.fail("create", agent="zoe")
 
 
@@ -108,7 +108,7 @@ async def test_an_agent_of_a_file_is_hired_once(runtime: NotebookRuntime, seen: 
     assert "tessa" not in [one["name"] for one in team["team"]]
     assert runtime.get("tessa")
     runtime["tessa"].stop()
-    assert seen.fail("create", agent="tessa") == "tessa is at work already"
+    assert seen.fail("create", agent="tessa") == "tessa exists already"
     assert runtime["tessa"].state.gate == "stopped", "to hire is not to resume"
     assert seen.told("team") == []
     await quiet()
@@ -118,5 +118,5 @@ async def test_what_breaks_is_said_and_logged(
     seen: Watched, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(seen, "_do_ping", lambda view: 1 / 0)
-    assert seen.fail("ping") == "this failed; the kernel's log says why"
-    assert "the panel cannot do ping" in caplog.text
+    assert seen.fail("ping") == "ping failed; see the kernel's log"
+    assert "the panel cannot execute ping" in caplog.text

@@ -11,7 +11,7 @@ import pytest
 
 from support.doubles import HeldModel, quiet
 from support.panels import Said, Watched, looked_at
-from whisper_nb.notebook.panel.panel import COMMAND
+from whisper_nb.notebook.panel.panel import REQUEST
 from whisper_nb.notebook.runtime import NotebookRuntime
 
 
@@ -30,7 +30,7 @@ VALID: list[Said] = [
     {"do": "clear", "agent": "bob"}, {"do": "prioritize", "run": "bob#2", "priority": "low"},
     {"do": "move", "run": "bob#3", "before": "bob#2"}, {"do": "create", "agent": "tessa"},
 ]  # fmt: skip
-WRONG = [None, True, 1.5, -1, 2**53 + 1, math.nan, math.inf, [], ["bob"], {}, {"bob": 1}, "x" * (COMMAND + 1)]
+WRONG = [None, True, 1.5, -1, 2**53 + 1, math.nan, math.inf, [], ["bob"], {}, {"bob": 1}, "x" * (REQUEST + 1)]
 WRONG_NAMES = [
     "",
     "bob\n",
@@ -127,7 +127,7 @@ async def test_ten_thousand_hostile_messages_do_nothing_and_are_counted(
 
 
 async def test_a_command_of_more_than_64_kb_is_dropped(runtime: NotebookRuntime, panel: Watched) -> None:
-    fits = "é" * (COMMAND // 2 - 50)
+    fits = "é" * (REQUEST // 2 - 50)
     assert panel.ask("ask", agent="bob", prompt=f"{fits}{'é' * 50}", priority="low") is None
     assert (panel.dropped, runtime["bob"].runs) == (1, ())
     assert panel.say("ask", agent="bob", prompt=fits, priority="low") == "bob#1 queued"

@@ -139,9 +139,7 @@ async def test_in_a_kernel_it_is_the_panel_and_beside_it_the_static_form(cells: 
     assert cells.run("%agents") == ""
     widget, form = cells.shown
     assert widget["data"]["application/vnd.jupyter.widget-view+json"]["model_id"] == cells.runtime.panel().model_id
-    assert (
-        widget["data"]["text/plain"] == "The team's live panel needs a running kernel. Below stands how the team was."
-    )
+    assert widget["data"]["text/plain"] == "The team's live panel needs a running kernel. Its last state is below."
     assert form["data"]["text/plain"].startswith("1 agent · 1 idle")
     assert [anew for _, anew, _ in forms(cells)] == [False]
 

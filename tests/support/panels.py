@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -28,24 +28,59 @@ class Page:
     def __init__(self, board: Board, *opened: str) -> None:
         self.board = board
         self.board.open(opened)
-        self.rows = board.whole()
+        self.rows: dict[str, Facts] = {}
+        self._apply(rows_of(board.all_rows()))
         self.details = board.details()
 
     def take(self, first: Iterable[str] = (), budget: float = 1e9) -> None:
         """Take in what has changed."""
-        for name, change in self.board.changes(first, budget)[0].items():
-            if change is None:
-                self.rows.pop(name, None)
+        changes = rows_of(self.board.changes(first, budget)[0])
+        for name, change in changes.items():
+            if change is None or change.get("first"):  # a new agent may have the name of a removed one
                 self.details.pop(name, None)
-            else:
-                if change.get("first"):  # it is new; one of that name may have been before
-                    self.rows.pop(name, None)
-                    self.details.pop(name, None)
-                row = self.rows.get(name, {"spans": []})
-                self.rows[name] = {**row, **change, "spans": [*row["spans"], *change.get("spans", ())]}
+        self._apply(changes)
         for name, change in self.board.details().items():
             before = self.details.get(name, {})
             self.details[name] = {**before, **change, "text": joined(before.get("text"), change.get("text"))}
+
+    def _apply(self, changes: dict[str, Facts | None]) -> None:
+        for name, change in changes.items():
+            if change is None:
+                self.rows.pop(name, None)
+                continue
+            if change.pop("first", False):
+                self.rows.pop(name, None)
+            row = self.rows.get(name, {"spans": []})
+            self.rows[name] = {**row, **change, "spans": [*row["spans"], *change.get("spans", ())]}
+
+
+def rows_of(rows: Facts) -> dict[str, Facts | None]:
+    """Return the rows of a message by agent, from its columns: None for a removed agent, `first` for a new one."""
+    found: dict[str, Facts | None] = dict.fromkeys(rows.get("removed", ()))
+    facts: dict[str, Facts] = {name: {"first": True} for name in rows.get("added", ())}
+    for table in rows.get("tables", ()):
+        columns = dict(table)
+        for at, name in enumerate(columns.pop("name")):
+            row = facts.setdefault(name, {})
+            row.update({column: values[at] for column, values in columns.items()})
+    return {**found, **facts}
+
+
+def columns_of(rows: Mapping[str, Facts | None]) -> Facts:
+    """Return rows by agent as a message has them: the inverse of `rows_of`."""
+    tables: dict[tuple[str, ...], dict[str, Facts]] = {}
+    for name, row in rows.items():
+        facts = {fact: value for fact, value in (row or {}).items() if fact != "first"}
+        if facts:
+            tables.setdefault((*facts,), {})[name] = facts
+    return {
+        "removed": [name for name, row in rows.items() if row is None],
+        "added": [name for name, row in rows.items() if row and row.get("first")],
+        "tables": [
+            {"name": [*table], **{column: [row[column] for row in table.values()] for column in columns}}
+            for columns, table in tables.items()
+        ],
+    }
 
 
 def joined(text: Facts | None, piece: Facts | None) -> Facts | None:
@@ -170,14 +205,14 @@ class Watched(Panel):
         reply = self.ask(do, **fields)
         assert reply is not None
         assert (reply["view"], reply["id"], reply["ok"]) == ("view1", 7, True), reply
-        return str(reply["say"])
+        return str(reply["text"])
 
     def fail(self, do: str, **fields: Any) -> str:
         """Send a command that fails; what the reply says."""
         reply = self.ask(do, **fields)
         assert reply is not None
         assert reply["ok"] is False, reply
-        return str(reply["say"])
+        return str(reply["text"])
 
     def told(self, kind: str = "update") -> list[Said]:
         """What was sent of this kind since the last time."""

@@ -1,222 +1,264 @@
-"""The board: what a panel shows of each agent, and what of it has changed. Facts as JSON; no widget, no loop, no HTML.
+"""Board: the facts of each agent that a panel shows, and which of them have changed. JSON; no widget, no loop, no HTML.
 
-It folds records, so that a panel that is opened late knows as much as one that was there from the start.
+Facts are in tables, one for the facts that change together. An event marks the tables that it can change; an update
+reads these alone, compares them with what was sent, and sends columns: a table with a thousand rows costs a few lists.
 """
 
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import cache
-from itertools import chain, islice
+from itertools import chain
+from typing import Any
 
-from ...config.agents import Agent
 from ...config.aiconfig import AIConfig
 from ...core.errors import ConfigError
 from ...core.events import (
     AgentRevised,
     CallHeld,
     CallRetried,
+    ModelReplied,
     Record,
     RunFinished,
+    RunMoved,
+    RunQueued,
     RunStarted,
     StateChanged,
     TextStreamed,
 )
 from ...core.messages import Spent
-from ...core.states import Activity, Gate, State
 from ...core.text import clip, printable
 from ...engine.runs import Run
 from ...engine.runtimes import Runtime
 from ...engine.session import Session
 from ...engine.spending import spent_by
-from ..cells.render import record_text
-from .details import LINE, RESULT, Details, Facts
+from .details import LINE, Details, Facts
+from .timeline import TIMELINE_S, Timeline
 
-#: Seconds of the timeline, and the changes of state that it holds; of these, how many are told at once, and of all agents.
-TIMELINE_S, SPANS, FRESH, TOLD = 300.0, 120, 40, 20_000
-#: Queued runs in a row.
-CHIPS = 8
+#: Queued runs in a row, and spans of all timelines in a message with all rows.
+CHIPS, ALL_SPANS = 8, 20_000
 
-#: When something began, and what: `running`, `waiting`, `idle`, `paused`, `sleeping`, `stopped`.
-Span = tuple[float, str]
+#: A row of a table: the agent's name and its facts.
+Values = tuple[Any, ...]
+
+STATE, WORK, QUEUE, SPENDING, MODEL, ERROR, SPEC = range(7)
+#: The columns of each table, beside `name`.
+COLUMNS: tuple[tuple[str, ...], ...] = (
+    ("state", "since"),
+    ("now",),
+    ("queued", "queue"),
+    ("runs", "input", "output", "cost", "unpriced", "uncounted", "at_work"),
+    ("model",),
+    ("error",),
+    ("title", "about", "icon", "color"),
+)
+#: About how many bytes of JSON a row of each table takes beside its texts.
+_BYTES = (40, 12, 16, 60, 12, 12, 40)
+#: The tables whose rows hold texts of any length.
+_WITH_TEXT = frozenset({WORK, QUEUE, MODEL, ERROR, SPEC})
 
 
-@cache
-def _state(activity: Activity, gate: Gate) -> State:
-    """There are a dozen, and thousands are asked for a second."""
-    return State(activity, gate)
+def _marks(*tables: int) -> int:
+    return sum(1 << table for table in tables)
+
+
+_ALL = _marks(*range(len(COLUMNS)))
+#: The tables that an event can change.
+_CHANGED_BY = {
+    RunQueued: _marks(WORK, QUEUE),
+    RunMoved: _marks(WORK, QUEUE),
+    RunStarted: _marks(STATE, WORK, QUEUE, SPENDING, MODEL),
+    ModelReplied: _marks(SPENDING),
+    CallRetried: _marks(WORK, SPENDING),
+    CallHeld: _marks(WORK),
+    RunFinished: _marks(STATE, WORK, QUEUE, SPENDING, MODEL, ERROR),
+    StateChanged: _marks(STATE, WORK),
+    AgentRevised: _marks(MODEL, SPEC),
+}
+
+
+#: For each set of marks, the tables that it marks.
+_MARKED = [tuple(table for table in range(len(COLUMNS)) if marks >> table & 1) for marks in range(_ALL + 1)]
 
 
 @dataclass(slots=True)
-class Lane:
-    """One agent's line through time: a fold of its records."""
+class _Row:
+    """What the board knows of one agent."""
 
-    since: float
-    """When it came into its state."""
-    state: State = field(default_factory=lambda: _state("idle", "open"))
-    spans: deque[Span] = field(default_factory=lambda: deque(maxlen=SPANS))
-    fresh: deque[Span] = field(default_factory=lambda: deque(maxlen=FRESH))
-    """Those of the spans that no panel was told of."""
-    error: str = ""
-    """Of the newest run, where that failed."""
-    run: str | None = None
-    """The run that it works on."""
-    waits: str = ""
-    """What it waits for, while a call that failed is not made again yet, or one that is held back not made."""
-    agent: Agent | None = None
-    """The spec that was told."""
+    name: str
+    session: Session
+    timeline: Timeline
+    sent: list[Values] = field(default_factory=list)
+    """The row of each table as it was last sent; empty before that."""
 
-    def take(self, record: Record) -> None:
-        """What a record says of its agent."""
-        match record.event:
-            case RunStarted():
-                self.run = record.run
-                self._enter("running", self.state.gate, record.time)
-            case CallRetried() | CallHeld() if self.state.activity == "waiting":  # it may have been told late
-                self.waits = clip(record_text(record), LINE)
-            case RunFinished(outcome, error):
-                if record.run == self.run:
-                    self.run, self.waits = None, ""
-                    self._enter("idle", self.state.gate, record.time)
-                if outcome != "cancelled":
-                    self.error = printable(f"{record.run}: {clip(error or '', RESULT)}") if outcome == "failed" else ""
-            case StateChanged(state):
-                self.waits = self.waits if state.activity == "waiting" else ""
-                # A run that has not said that it started may still end without a word.
-                self._enter(state.activity if self.run else "idle", state.gate, record.time)
 
-    def _enter(self, activity: Activity, gate: Gate, when: float) -> None:
-        state = _state(activity, gate)
-        if state is self.state:
-            return
-        self.state, self.since = state, round(when, 2)
-        span = (self.since, gate if activity == "idle" and gate != "open" else activity)
-        self.spans.append(span)
-        self.fresh.append(span)
+class _Message:
+    """The rows of a message, put together table by table."""
+
+    def __init__(self) -> None:
+        self.added: list[str] = []
+        self.removed: list[str] = []
+        self.spans: list[Values] = []
+        self.tables: list[list[Values]] = [[] for _ in COLUMNS]
+        self.before: list[list[Values]] = [[] for _ in COLUMNS]
+        """The rows of `tables` as they were last sent, for the agents of which anything was."""
+
+    def content(self) -> Facts:
+        """Return what is new, as columns; tables of the same agents are joined, so that the names are sent once."""
+        joined: dict[Values, Facts] = {}
+        for columns, rows, before in zip(COLUMNS, self.tables, self.before, strict=True):
+            if rows:
+                names, *values = zip(*rows, strict=True)
+                joined.setdefault(names, {}).update(_new_columns(columns, values, before, len(rows)))
+        if self.spans:
+            names, spans = zip(*self.spans, strict=True)
+            joined.setdefault(names, {})["spans"] = spans
+        tables = [{"name": names, **columns} for names, columns in joined.items()]
+        parts: Facts = {"added": self.added, "removed": self.removed, "tables": tables}
+        return {name: part for name, part in parts.items() if part}
+
+
+def _new_columns(columns: tuple[str, ...], values: list[Values], before: list[Values], rows: int) -> Facts:
+    """Return the columns of a table but those that are as before in every row."""
+    found = dict(zip(columns, values, strict=True))
+    if len(before) < rows:  # an agent is new
+        return found
+    _, *old = zip(*before, strict=True)
+    return {column: new for (column, new), sent in zip(found.items(), old, strict=True) if new != sent}
 
 
 class Board:
     """The facts of all agents of a runtime, and which of them have changed.
 
     Args:
-        runtime: whose agents.
+        runtime: owns the agents.
         changed: called, on the agents' loop, when there is something new.
     """
 
     def __init__(self, runtime: Runtime, changed: Callable[[], None] = lambda: None) -> None:
         self._runtime = runtime
         self._changed = changed
-        self._lanes: dict[str, Lane] = {}
-        self._models: dict[str, str] = {}  # by name, until it may have changed
-        self._resolved: dict[tuple[AIConfig, AIConfig], str] = {}  # of who says the same, likewise
-        self._dirty: dict[str, None] = {}  # the longest waiting first
-        self._needy: set[str] = set()  # whose queue needs runs that are not done
-        self._sent: dict[str, Facts] = {}
+        self._rows: dict[str, _Row] = {}
+        self._models: dict[str, str] = {}  # by agent, until a config may have changed
+        self._resolved: dict[tuple[AIConfig, AIConfig], str] = {}  # by config, likewise: many agents share one
+        self._marks: dict[str, int] = {}  # by agent, the tables that may have changed; longest waiting first
+        self._needy: set[str] = set()  # agents whose queue needs runs that are not done
         self._open: dict[str, Details] = {}
+        self._readers = (
+            _state,
+            self._work,
+            self._queue,
+            _spending,
+            self._model,
+            _error,
+            _spec,
+        )
         self.version = 0
-        """Grows with whatever happens, text that streams left out."""
+        """Grows with every event but streamed text."""
         for record in runtime.store.records():
             session = runtime.get(record.agent)
-            if session is not None and record.time >= session.created_at:  # else it is of one that was removed
-                self._lane(session).take(record)
-        self._drop = (runtime.observe(self.observe), runtime.observe_team(self._meet))
+            if session is not None and record.time >= session.created_at:  # else it is about a removed agent
+                self._row_of(session).timeline.take(record)
+        self._stop_observing = (runtime.observe(self.observe), runtime.observe_team(self._observe_team))
 
     def close(self) -> None:
-        """Hear no more."""
-        for drop in self._drop:
-            drop()
+        """Stop observing the runtime."""
+        for stop in self._stop_observing:
+            stop()
 
     @property
     def dirty(self) -> bool:
         """Whether something is new."""
-        return bool(self._dirty) or any(one.dirty for one in self._open.values())
+        return bool(self._marks) or any(one.dirty for one in self._open.values())
 
     @property
     def at_rest(self) -> bool:
-        """Whether nobody works, and nobody has work that waits."""
+        """Whether no agent works or has work queued."""
         return not any(session.current or session.queue for session in self._runtime.sessions)
 
     def observe(self, record: Record) -> None:
-        """Take note of what happened; what a runtime calls, for each token that streams, too."""
+        """Note an event. The runtime calls this for each streamed token, too."""
         kind, name = type(record.event), record.agent
-        if details := self._open.get(name):
+        details = self._open.get(name)
+        if details is not None:
             details.touch(only_text=kind is TextStreamed)
         elif kind is TextStreamed:
             return
         session = self._runtime.get(name)
         if session is not None and kind is not TextStreamed:
-            self._lane(session).take(record)
+            self.version += 1
+            self._row_of(session).timeline.take(record)
             if kind is AgentRevised:
                 self._models.pop(name, None)
-            self._dirty.setdefault(name)
-            self.version += 1
+            if (marks := _CHANGED_BY.get(kind, 0)) != 0:
+                self._marks[name] = self._marks.get(name, 0) | marks
             if kind is RunFinished and self._needy:
                 needy, self._needy = self._needy, set()
                 for one in needy:
-                    self._touch(one)
+                    self._touch(one, _marks(WORK, QUEUE))
         self._changed()
 
     def recheck(self) -> None:
-        """Find out anew what models answer: a config may have changed, which is no event."""
+        """Resolve the models again: a config may have changed, which is not an event."""
         before, self._models = self._models, {}
         self._resolved.clear()
         for name, model in before.items():
             session = self._runtime.get(name)
-            if session is not None and self._model(session) != model:
-                self._touch(name)
+            if session is not None and self._resolve(session) != model:
+                self._touch(name, _marks(MODEL))
         for details in self._open.values():
             details.touch()
         self._changed()
 
     def open(self, names: Iterable[str]) -> None:
-        """Tell the details of these agents, and of no others; all of them anew."""
+        """Send the details of these agents from now on, in full at first, and of no others."""
         self._open = {name: Details() for name in names if self._runtime.get(name)}
         self._changed()
 
-    def whole(self) -> dict[str, Facts]:
-        """All agents in the order of their making, each with its timeline. From here on, changes are told."""
-        self._dirty.clear()
-        self._sent.clear()
-        rows, reached = {}, time.time() - TIMELINE_S
-        most = max(CHIPS, TOLD // max(1, len(self._runtime.sessions)))
-        for session in self._runtime.sessions:
-            lane = self._lane(session)
-            lane.fresh.clear()
-            lane.agent = None
-            first = next((at for at, (when, _) in enumerate(lane.spans) if when > reached), len(lane.spans))
-            spans = list(islice(lane.spans, max(0, first - 1, len(lane.spans) - most), None))
-            rows[session.name] = {**(self._change(session.name) or {}), "spans": spans}
+    def all_rows(self) -> Facts:
+        """Return all agents in the order of their creation, each with its timeline. `changes` continues from here."""
+        self._marks.clear()
+        message, since = _Message(), time.time() - TIMELINE_S
+        sessions = self._runtime.sessions
+        most = max(CHIPS, ALL_SPANS // max(1, len(sessions)))
+        for session in sessions:
+            row = self._row_of(session)
+            row.sent = []
+            row.timeline.fresh.clear()
+            self._collect(row, _ALL, message)
+            message.spans.append((row.name, row.timeline.recent(since, most)))
         self._open = {name: Details() for name in self._open if self._runtime.get(name)}
-        return rows
+        return message.content()
 
-    def changes(self, first: Iterable[str], budget: float) -> tuple[dict[str, Facts | None], int]:
-        """What has changed since it was last told, in about so many bytes; the rest is told next time.
+    def changes(self, first: Iterable[str], budget: float) -> tuple[Facts, int]:
+        """Return what has changed since it was last sent, in about so many bytes; the next call goes on from there.
 
         Args:
-            first: the agents that come first, those in view; then comes who has waited longest.
+            first: the agents that come first, those in view; the others follow, the longest waiting first.
             budget: bytes.
 
         Returns:
-            Name → the facts that are new, None for an agent that has gone; and their size.
+            `added` and `removed` agents, and `tables` with the facts that are new, as columns; and the size in bytes.
         """
-        rows: dict[str, Facts | None] = {}
-        size = 0
-        for name in list(chain((name for name in first if name in self._dirty), self._dirty)):
+        message, size, marked = _Message(), 0, self._marks
+        for name in list(chain((name for name in first if name in marked), marked)):
             if size >= budget:
                 break
-            if name not in self._dirty:
+            if (marks := marked.pop(name, 0)) == 0:  # it was among the first
                 continue
-            del self._dirty[name]
-            if (row := self._change(name)) != {}:
-                rows[name] = row
-                size += len(name) + _size(row or {})
-        return rows, size
+            row = self._rows.get(name)
+            if row is not None:
+                size += self._collect(row, marks, message)
+            elif (session := self._runtime.get(name)) is not None:
+                size += self._collect(self._row_of(session), marks, message)
+            else:
+                message.removed.append(name)
+                size += len(name)
+        return message.content(), size
 
     def details(self) -> dict[str, Facts]:
-        """What is new of the agents that are open."""
+        """Return what is new of the agents that are open."""
         found = {}
         for name, details in self._open.items():
             session = self._runtime.get(name)
@@ -227,115 +269,141 @@ class Board:
         return found
 
     def row(self, session: Session) -> Facts:
-        """The facts of one agent, its timeline left out."""
-        return {**_spec(session), **self._doing(session, self._lane(session))}
+        """Return all facts of one agent but its timeline."""
+        facts: Facts = {}
+        row = self._row_of(session)
+        for columns, read in zip(COLUMNS, self._readers, strict=True):
+            facts.update(zip(columns, read(row)[1:], strict=True))
+        return facts
 
-    def gone(self) -> Facts:
-        """What removed agents have spent: in no row, but in the sum."""
+    def spent_on_removed(self) -> Facts:
+        """Return what removed agents have spent: it is in the sum of all agents, and in no row."""
         return spent_facts(sum(self._runtime.spent_by_agent(removed_only=True).values(), Spent()))
 
-    def _doing(self, session: Session, lane: Lane) -> Facts:
-        run, queue = session.current, session.queue
-        if queue and any(one.needs for one in queue):
-            self._needy.add(session.name)
-        return {
-            "state": session.state.label,
-            "since": lane.since,
-            "now": lane.waits or clip(run.prompt, LINE) if run else _needs(queue[0]) if queue else "",
-            "queue": [[one.id, one.priority, clip(one.prompt, 40)] for one in queue[:CHIPS]] if queue else [],
-            "queued": len(queue),
-            **spent_facts(spent_by(session)),
-            "model": clip(run.model, LINE) if run and run.model else self._model(session),
-            "error": lane.error,
-        }
+    def _collect(self, row: _Row, marks: int, message: _Message) -> int:
+        """Add what differs from what was sent to a message. Return its size in bytes."""
+        size, sent, readers = 0, row.sent, self._readers
+        if not sent:
+            message.added.append(row.name)
+            row.sent = [read(row) for read in readers]
+            for table, values in enumerate(row.sent):
+                message.tables[table].append(values)
+                size += _BYTES[table] + _text_bytes(values)
+        else:
+            for table in _MARKED[marks]:
+                values, before = readers[table](row), sent[table]
+                if values != before:
+                    sent[table] = values
+                    message.tables[table].append(values)
+                    message.before[table].append(before)
+                    size += _BYTES[table]
+                    if table in _WITH_TEXT:
+                        size += _text_bytes(values)
+        fresh = row.timeline.fresh
+        if fresh:
+            message.spans.append((row.name, [*fresh]))
+            size += 24 * len(fresh)
+            fresh.clear()
+        return size
 
-    def _change(self, name: str) -> Facts | None:
-        session = self._runtime.get(name)
-        if session is None:
-            self._sent.pop(name, None)
-            return None
-        lane, before = self._lane(session), self._sent.get(name)
-        now = self._doing(session, lane)
-        new = {fact: value for fact, value in now.items() if value != before[fact]} if before else now | {"first": True}
-        if lane.agent is not session.agent:
-            lane.agent = session.agent
-            new = new | _spec(session)
-        if lane.fresh:
-            new = new | {"spans": [*lane.fresh]}
-            lane.fresh.clear()
-        self._sent[name] = now
-        return new
+    def _work(self, row: _Row) -> Values:
+        run = row.session.current
+        if run is not None:
+            return (row.name, row.timeline.waits or clip(run.prompt, LINE))
+        queue = row.session.queue
+        return (row.name, _needs(queue[0]) if queue else "")
 
-    def _touch(self, name: str) -> None:
-        self._dirty.setdefault(name)
+    def _queue(self, row: _Row) -> Values:
+        queue = row.session.queue
+        if not queue:
+            return (row.name, 0, [])
+        if any(one.needs for one in queue):
+            self._needy.add(row.name)
+        return (row.name, len(queue), [[one.id, one.priority, clip(one.prompt, 40)] for one in queue[:CHIPS]])
+
+    def _model(self, row: _Row) -> Values:
+        run = row.session.current
+        if run is not None and run.model:
+            return (row.name, clip(run.model, LINE))
+        return (row.name, self._resolve(row.session))
+
+    def _touch(self, name: str, marks: int) -> None:
+        self._marks[name] = self._marks.get(name, 0) | marks
         self.version += 1
         if details := self._open.get(name):
             details.touch()
 
-    def _meet(self, session: Session) -> None:
-        """It was made, or removed."""
+    def _observe_team(self, session: Session) -> None:
+        """Note that an agent was created or removed."""
         name = session.name
-        for facts in (self._lanes, self._models, self._sent):
+        for facts in (self._rows, self._models):
             facts.pop(name, None)
         if name in self._open:
             self._open[name] = Details()
-        self._touch(name)
+        self._touch(name, _ALL)
         self._changed()
 
-    def _lane(self, session: Session) -> Lane:
-        lane = self._lanes.get(session.name)
-        if lane is None:
-            lane = self._lanes[session.name] = Lane(round(session.created_at, 2))
-        return lane
+    def _row_of(self, session: Session) -> _Row:
+        row = self._rows.get(session.name)
+        if row is None:
+            name = session.name
+            row = self._rows[name] = _Row(name, session, Timeline(round(session.created_at, 2)))
+        return row
 
-    def _model(self, session: Session) -> str:
+    def _resolve(self, session: Session) -> str:
         if (model := self._models.get(session.name)) is None:
-            said = (session.agent.config, session.configured)
-            if said not in self._resolved:
+            configs = (session.agent.config, session.configured)
+            if configs not in self._resolved:
                 try:
-                    self._resolved[said] = clip(session.config.model or "", LINE)
-                except ConfigError:  # of all agents' config: a panel must not fail for it
-                    self._resolved[said] = "config is wrong"
-            model = self._models[session.name] = self._resolved[said]
+                    self._resolved[configs] = clip(session.config.model or "", LINE)
+                except ConfigError:  # in what holds for all agents: a panel must not fail for it
+                    self._resolved[configs] = "config is wrong"
+            model = self._models[session.name] = self._resolved[configs]
         return model
 
 
 def spent_facts(spent: Spent) -> Facts:
-    """What was spent, as a panel adds it up."""
-    return {
-        "runs": spent.runs,
-        "input": spent.usage.input_tokens,
-        "output": spent.usage.output_tokens,
-        "cost": spent.known,
-        "unpriced": spent.unpriced,
-        "uncounted": spent.uncounted,
-        "at_work": spent.at_work,
-    }
+    """Return what was spent, as a panel adds it up."""
+    return dict(zip(COLUMNS[SPENDING], _sums("", spent)[1:], strict=True))
 
 
-def _size(row: Facts) -> int:
-    """About how many bytes these facts are as JSON; to write them twice would cost as much as all else."""
-    size = 24 * len(row) + 24 * len(row.get("spans", ()))
-    for text in (row.get("now"), row.get("error"), row.get("model"), row.get("about"), row.get("title")):
-        if text:
-            size += len(text) if text.isascii() else 3 * len(text)
-    for run, _, words in row.get("queue", ()):
-        size += 20 + len(run) + (len(words) if words.isascii() else 3 * len(words))
-    return size
+def _sums(name: str, spent: Spent) -> Values:
+    """Return the sums that a panel adds up. In one tuple: this is read for each agent in each update."""
+    tokens, known, unknown = spent.usage, spent.known, spent.unpriced
+    inputs, outputs = tokens.input_tokens, tokens.output_tokens
+    return (name, spent.runs, inputs, outputs, known, unknown, spent.uncounted, spent.at_work)
 
 
-def _spec(session: Session) -> Facts:
-    """What changes with a revision only."""
-    agent = session.agent
-    return {
-        "title": clip(agent.title, LINE),
-        "about": clip(agent.description or agent.role, LINE),
-        "icon": printable(agent.icon),
-        "color": agent.color,
-    }
+def _state(row: _Row) -> Values:
+    return (row.name, row.session.state.label, row.timeline.since)
+
+
+def _spending(row: _Row) -> Values:
+    return _sums(row.name, spent_by(row.session))
+
+
+def _error(row: _Row) -> Values:
+    return (row.name, row.timeline.error)
+
+
+def _spec(row: _Row) -> Values:
+    agent = row.session.agent
+    about = clip(agent.description or agent.role, LINE)
+    return (row.name, clip(agent.title, LINE), about, printable(agent.icon), agent.color)
 
 
 def _needs(run: Run) -> str:
-    """What the next run waits for."""
+    """Return what the next run waits for."""
     needs = [need.id for need in run.needs if not need.done]
     return f"needs {', '.join(needs)}" if needs else ""
+
+
+def _text_bytes(values: Values) -> int:
+    """Return about how many bytes the texts of a row take as JSON; to encode them twice would cost as much as all else."""
+    size = 0
+    for value in values:
+        if type(value) is str:
+            size += len(value) if value.isascii() else 3 * len(value)
+        elif type(value) is list:
+            size += sum(40 + 2 * len(prompt) for _, _, prompt in value)
+    return size

@@ -12,41 +12,47 @@ const SPANS = 120;
 export const PRIORITIES = ["urgent", "high", "normal", "low"];
 const LEVEL = { running: 1, waiting: 0.6, paused: 0.35, sleeping: 0.35, stopped: 0.2 };
 
-/** What a panel knows before the kernel has said anything. */
+/** The state of a panel that has received no message yet. */
 export const nothing = () => ({ rows: new Map(), details: new Map(), team: [], gone: {}, number: 0, known: false });
 
 /**
- * The state after a message: changed in place where it can be, so that a thousand rows cost nothing.
- * @returns {{state: object, missed: boolean}} `missed`: updates were lost on the way, and everything must be asked for.
+ * Apply a message to the state; the state is changed in place where it can be, so that a thousand rows cost nothing.
+ * @returns {{state: object, missed: boolean}} `missed`: updates were lost, and the view must request all rows again.
  */
 export function take(state, message) {
   if (message.kind === "team") return { state: { ...state, team: message.team }, missed: false };
-  if (message.kind === "whole") {
-    const rows = new Map(Object.entries(message.rows).map(([name, row]) => [name, { name, ...row }]));
-    const details = new Map(Object.entries(message.details));
+  if (message.kind === "all") {
     const { team, gone, number } = message;
-    return { state: { rows, details, team, gone, number, known: true }, missed: false };
+    const next = { ...nothing(), details: new Map(Object.entries(message.details)), team, gone, number, known: true };
+    takeRows(next, message.rows, message.now);
+    return { state: next, missed: false };
   }
   if (message.kind !== "update" || !state.known) return { state, missed: false };
   const missed = message.number !== state.number + 1;
   state.number = message.number;
   state.gone = message.gone ?? state.gone;
-  for (const [name, change] of Object.entries(message.rows)) {
-    if (change === null) {
-      state.rows.delete(name);
-      state.details.delete(name);
-      continue;
-    }
-    if (change.first) state.details.delete(name); // it is new; one of that name may have been before
-    const row = (!change.first && state.rows.get(name)) || { name, spans: [] };
-    const spans = change.spans ? [...row.spans, ...change.spans] : row.spans;
-    state.rows.set(name, Object.assign(row, change, { spans: recent(spans, message.now).slice(-SPANS) }));
-  }
+  for (const name of [...(message.rows.removed ?? []), ...(message.rows.added ?? [])]) state.details.delete(name);
+  takeRows(state, message.rows, message.now);
   for (const [name, change] of Object.entries(message.details)) {
     const before = state.details.get(name) ?? {};
     state.details.set(name, { ...before, ...change, text: joined(before.text, change.text) });
   }
   return { state, missed };
+}
+
+/** Apply the rows of a message: agents that are `removed` and `added`, and `tables` of columns beside their names. */
+function takeRows(state, { removed = [], added = [], tables = [] }, now) {
+  for (const name of removed) state.rows.delete(name);
+  for (const name of added) state.rows.set(name, { name, spans: [] }); // nothing of a removed agent of this name
+  for (const { name: names, spans, ...columns } of tables) {
+    const facts = Object.entries(columns);
+    names.forEach((name, at) => {
+      const row = state.rows.get(name);
+      if (!row) return; // its `added` was lost: all rows will come
+      for (const [fact, values] of facts) row[fact] = values[at];
+      if (spans) row.spans = recent([...row.spans, ...spans[at]], now).slice(-SPANS);
+    });
+  }
 }
 
 /** A text with the piece that has come: `at` and `to` are places in the whole text of a turn, as the kernel counts. */
@@ -632,7 +638,7 @@ function render({ model, el }) {
   const clock = () => still ?? Date.now() / 1000 + offset; // it stands still with the agents
   const link = wire(model, hear);
   const act = (content, done) => link.ask(content, (answer) => {
-    notify(answer.say, answer.ok ? "done" : "error");
+    notify(answer.text, answer.ok ? "done" : "error");
     done?.(answer);
   });
 
@@ -677,11 +683,11 @@ function render({ model, el }) {
     if (heard && ["busy", "gone"].includes(root.dataset.notice)) notify("", "");
     if (message.kind === "alive") return undefined;
     if (message.number) threaded = message.threaded === true;
-    if (message.now) offset = Math.max(message.kind === "whole" ? -Infinity : offset, message.now - Date.now() / 1000);
+    if (message.now) offset = Math.max(message.kind === "all" ? -Infinity : offset, message.now - Date.now() / 1000);
     const { state: next, missed } = take(state, message);
     state = next;
     if (missed) link.tell({ do: "hello" });
-    if (message.kind === "whole") {
+    if (message.kind === "all") {
       root.hidden = false;
       looked = "";
       order = kept(order, state.rows);

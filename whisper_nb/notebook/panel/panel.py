@@ -1,7 +1,7 @@
-"""The panel: one widget for all agents. Tells its views what has changed, and does what they ask for.
+"""The panel: one widget for all agents. It sends its views what has changed, and executes what they request.
 
-A view is a panel in one place of one page. What it sends are requests, each checked against a schema; anything else is
-dropped and counted. No synced trait has authority: what a front end says of one is dropped, too.
+A view is the panel in one output of one page. Each request is checked against a schema; anything else is dropped and
+counted. No synced trait has authority: values that a front end sets are dropped, too.
 """
 
 from __future__ import annotations
@@ -29,33 +29,33 @@ from ..create import create
 from .board import Board
 from .details import Facts
 
-#: Seconds between two updates, bytes a second over time, bytes at once, and the share of a core that they may cost.
+#: Seconds between two updates, bytes a second over time, bytes at once, and the share of a core that updates may take.
 TICK_S, BYTES_PER_S, BURST, SHARE = 0.1, 80_000, 8_000, 0.02
-#: Seconds between two tellings of everything, which is in no budget.
-WHOLE_S = 1.0
-#: Updates that nobody has acknowledged before they come more slowly, and how slowly at most.
+#: Seconds between two messages with all rows, which do not count against the byte budget.
+ALL_S = 1.0
+#: Unacknowledged updates after which they slow down, and the longest interval in seconds.
 UNSEEN, SLOWEST_S = 60, 2.0
-#: Views that are remembered, agents in view of each, and bytes of a command.
-VIEWS, IN_VIEW, COMMAND = 8, 200, 64 * 1024
+#: Views that are remembered, agents in view of each, and bytes of a request.
+VIEWS, IN_VIEW, REQUEST = 8, 200, 64 * 1024
 
 _log = logging.getLogger("whisper_nb")
-_PAGE = Path(__file__).parent
+_FOLDER = Path(__file__).parent
 _AGENT, _RUN = Text(pattern=AGENT_NAME), Text(pattern=rf"{AGENT_NAME}#\d{{1,12}}")
-_ALL = Text(pattern=rf"{AGENT_NAME}|\*")
+_AGENT_OR_ALL = Text(pattern=rf"{AGENT_NAME}|\*")
 _PRIORITY = Text(pattern="|".join(PRIORITIES))
 _VIEW = Text(pattern=r"[a-z0-9]{4,32}")
 _NAMES = Text(pattern=rf"({AGENT_NAME}( {AGENT_NAME}){{0,{IN_VIEW - 1}}})?")
 _COUNT = Number(0, 2**53, whole=True)
-#: What a view may ask for → its fields and what each may be, beside `view` and `id`.
-COMMANDS: Mapping[str, Mapping[str, Kind]] = {
+#: What a view may request → the kind of each field, beside `view` and `id`.
+REQUESTS: Mapping[str, Mapping[str, Kind]] = {
     "hello": {},
     "look": {"names": _NAMES, "open": Text(pattern=rf"({AGENT_NAME})?")},
     "seen": {"number": _COUNT},
     "ping": {},
-    "ask": {"agent": _ALL, "prompt": Text(lines=True), "priority": _PRIORITY},
-    "pause": {"agent": _ALL},
-    "resume": {"agent": _ALL},
-    "stop": {"agent": _ALL},
+    "ask": {"agent": _AGENT_OR_ALL, "prompt": Text(lines=True), "priority": _PRIORITY},
+    "pause": {"agent": _AGENT_OR_ALL},
+    "resume": {"agent": _AGENT_OR_ALL},
+    "stop": {"agent": _AGENT_OR_ALL},
     "cancel": {"run": _RUN},
     "clear": {"agent": _AGENT},
     "prioritize": {"run": _RUN, "priority": _PRIORITY},
@@ -65,16 +65,17 @@ COMMANDS: Mapping[str, Mapping[str, Kind]] = {
 
 
 @dataclass(slots=True)
-class View:
-    """What one view has in sight."""
+class Viewport:
+    """The agents that one view shows."""
 
     names: tuple[str, ...] = ()
     open: str = ""
+    """The agent whose details are open; empty for none."""
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
-    """What a view asks for."""
+class PanelRequest:
+    """A request of a view."""
 
     do: str
     view: str
@@ -82,59 +83,65 @@ class Command:
     fields: Mapping[str, Any] = field(default_factory=dict)
 
 
-def command(content: object) -> Command | None:
-    """The command that a message means; None where it is none."""
+def parse_request(content: object) -> PanelRequest | None:
+    """Return the request that a message contains, or None if it is not a valid one."""
     if not isinstance(content, dict):
         return None
     fields = dict(content)
     do = fields.pop("do", None)
-    schema = COMMANDS.get(do) if isinstance(do, str) else None
+    schema = REQUESTS.get(do) if isinstance(do, str) else None
     if schema is None or fields.keys() != {"view", "id", *schema}:
         return None
-    if sum(len(value.encode("utf-8", "replace")) for value in fields.values() if isinstance(value, str)) > COMMAND:
+    if sum(len(value.encode("utf-8", "replace")) for value in fields.values() if isinstance(value, str)) > REQUEST:
         return None
     try:
         read = {name: kind.read(fields[name]) for name, kind in {**schema, "view": _VIEW, "id": _COUNT}.items()}
     except ValueError:
         return None
-    return Command(do, read.pop("view"), read.pop("id"), read)
+    return PanelRequest(do, read.pop("view"), read.pop("id"), read)
 
 
 class Panel(anywidget.AnyWidget):
-    """The live panel of a runtime's agents. `whisper_nb.runtime().panel()` is the kernel's; display it as often as you like."""
+    """The live panel of a runtime's agents. `whisper_nb.runtime().panel()` returns the kernel's own.
 
-    _esm = _PAGE / "panel.js"
-    _css = _PAGE / "panel.css"
+    Args:
+        runtime: owns the agents.
+        settled: called after an update that leaves nothing to send.
+    """
+
+    _esm = _FOLDER / "panel.js"
+    _css = _FOLDER / "panel.css"
 
     def __init__(self, runtime: Runtime, settled: Callable[[], None] = lambda: None) -> None:
         self._runtime = runtime
         self._settled = settled
         self.dropped = 0
-        """Messages that were no commands, since it was made."""
-        self._views: dict[str, View] = {}
-        self._gone: Facts = {}  # what was told of the spending of removed agents
+        """Messages that were not valid requests, since the panel was created."""
+        self._views: dict[str, Viewport] = {}
+        self._removed_spent: Facts = {}  # the spending of removed agents, as it was last sent
         self._number = self._seen = 0  # of the newest update, and of the newest that a view has acknowledged
         self._timer: asyncio.TimerHandle | None = None
-        self._next = 0.0  # when the next update may be
-        self._allowance, self._counted = float(BURST), 0.0  # bytes that may be sent, as of then
-        self._whole, self._whole_next = False, 0.0  # a view wants everything; when that may be told again
+        self._next = 0.0  # the earliest time of the next update
+        self._allowance, self._counted = float(BURST), 0.0  # bytes that may be sent, and when they were counted
+        self._all_wanted, self._all_next = False, 0.0  # a view needs all rows; the earliest time for that
         super().__init__()
-        self.comm.on_close(lambda _: self.close())  # by a front end: the next `%agents` makes another one
-        # Heard on the shell that the front end names, which may be one that no cell blocks, and not on that of the last reply.
+        self.comm.on_close(lambda _: self.close())  # a front end closed it: the next `%agents` makes another one
+        # Receive on the subshell that the front end names, which no cell blocks, not on that of the last reply.
         self.comm._reply_subshell_for = lambda _, subshell: subshell
-        self.comm.handle_msg = self._handle_msg  # no cell, at whose end figures are shown: one may be drawing just now
+        # Bypass ipywidgets' handler: it runs `post_execute` callbacks, as if a cell had ended.
+        self.comm.handle_msg = self._handle_msg
         self._board = runtime.home.do(Board, runtime, self._changed)
 
     def __repr__(self) -> str:
-        return "The team's live panel needs a running kernel. Below stands how the team was."
+        return "The team's live panel needs a running kernel. Its last state is below."
 
     def close(self) -> None:
-        """Take it out of every page. Agents go on."""
-        if hasattr(self, "_board"):  # also where making it has failed
-            self._runtime.home.do(self._hear_no_more)
+        """Remove the panel from every page. Agents go on."""
+        if hasattr(self, "_board"):  # not set where the constructor failed
+            self._runtime.home.do(self._stop_observing)
         super().close()
 
-    def _hear_no_more(self) -> None:
+    def _stop_observing(self) -> None:
         self._board.close()
         self._views.clear()
         if self._timer is not None:
@@ -142,72 +149,80 @@ class Panel(anywidget.AnyWidget):
 
     @property
     def board(self) -> Board:
-        """What it shows."""
+        """The facts that the panel shows."""
         return self._board
 
     def recheck(self) -> None:
-        """Look anew at who answers with what: a cell may have changed a config."""
+        """Resolve the agents' models again: a cell may have changed a config."""
         self._board.recheck()
 
-    # Out: what has changed
+    # To the views: what has changed
 
     def _changed(self) -> None:
-        if self._views and self._timer is None:
+        if self._timer is None and self._views:
             home = self._runtime.home
             self._timer = home.later(max(0.0, self._next - home.loop.time()), self._tick)
 
     def _tick(self) -> None:
+        """Send an update, and schedule the next one by what this one cost in bytes and in CPU time."""
         self._timer, now, start = None, self._runtime.home.loop.time(), time.perf_counter()
-        whole = self._whole and now >= self._whole_next
+        send_all = self._all_wanted and now >= self._all_next
         self._next = now + TICK_S
         self._allowance = min(BURST, self._allowance + (now - self._counted) * BYTES_PER_S)
         self._counted = now
-        if whole:
-            self._whole, self._whole_next = False, now + WHOLE_S
-            self._gone = self._board.gone()
-            self._tell(
-                "whole", rows=self._board.whole(), team=self._at_hand(), details=self._board.details(), gone=self._gone
-            )
+        if send_all:
+            self._all_wanted, self._all_next = False, now + ALL_S
+            self._send_all()
         elif self._allowance > 0:
-            seen = dict.fromkeys(name for view in self._views.values() for name in view.names)
-            details = self._board.details()
-            size = len(json.dumps(details)) if details else 0
-            # An agent that is open must not starve the rows.
-            rows, more = self._board.changes(seen, max(self._allowance - size, BURST / 4))
-            self._allowance -= size + more
-            before, self._gone = self._gone, self._board.gone()
-            changed = {"gone": self._gone} if self._gone != before else {}
-            if rows or details or changed:
-                self._tell("update", rows=rows, details=details, **changed)
+            self._send_update()
         unseen = self._number - self._seen
         pace = max(TICK_S, min(TICK_S * unseen / UNSEEN, SLOWEST_S), -self._allowance / BYTES_PER_S)
-        self._next = now + max(pace, 0.0 if whole else (time.perf_counter() - start) / SHARE)
-        if self._board.dirty or self._whole:
+        if not send_all:  # it may take longer: a view waits for it
+            pace = max(pace, (time.perf_counter() - start) / SHARE)
+        self._next = now + pace
+        if self._board.dirty or self._all_wanted:
             self._changed()
         else:
             self._settled()
 
-    def _tell(self, kind: str, **content: Any) -> None:
-        if kind in ("whole", "update"):
+    def _send_all(self) -> None:
+        rows, details = self._board.all_rows(), self._board.details()
+        self._removed_spent = self._board.spent_on_removed()
+        self._post("all", rows=rows, details=details, team=self._available(), gone=self._removed_spent)
+
+    def _send_update(self) -> None:
+        in_view = dict.fromkeys(name for view in self._views.values() for name in view.names)
+        details = self._board.details()
+        size = len(json.dumps(details)) if details else 0
+        # The rows get a share of the budget even if an open agent has used all of it.
+        rows, rows_size = self._board.changes(in_view, max(self._allowance - size, BURST / 4))
+        self._allowance -= size + rows_size
+        content: Facts = {"rows": rows, "details": details}
+        if (removed_spent := self._board.spent_on_removed()) != self._removed_spent:
+            self._removed_spent = content["gone"] = removed_spent
+        if any(content.values()):
+            self._post("update", **content)
+
+    def _post(self, kind: str, **content: Any) -> None:
+        if kind in ("all", "update"):
             self._number += 1
             content["number"] = self._number
             if self._runtime.home.where == "thread":
-                content["threaded"] = True  # they go on while the kernel does not answer
+                content["threaded"] = True  # updates go on while a cell blocks the kernel
         try:
             self.send({"kind": kind, "now": round(time.time(), 2), **content})
-        except Exception:  # of a text that no message can hold, say: the next ones shall be sent all the same
-            _log.exception("the panel cannot send %s", kind)
+        except Exception:  # a text that JSON cannot encode must not stop the updates after it
+            _log.exception("the panel cannot send a message of kind %r", kind)
 
-    def _at_hand(self) -> list[Facts]:
-        """The agents that files describe and that nobody has given work yet."""
-        team = self._runtime.team
+    def _available(self) -> list[Facts]:
+        """Return the agents that files describe and that were not created yet."""
         return [
             {"name": name, "about": printable(entry.agent.description or entry.agent.role)[:120]}
-            for name, entry in team.items()
+            for name, entry in self._runtime.team.items()
             if entry.agent and self._runtime.get(name) is None
         ]
 
-    # In: what views ask for
+    # From the views: requests
 
     def _handle_msg(self, msg: Any) -> None:
         content = msg.get("content") if isinstance(msg, dict) else None
@@ -215,36 +230,38 @@ class Panel(anywidget.AnyWidget):
         match data:
             case {"method": "request_state"}:
                 self.send_state()
-            case {"method": "custom", "content": wanted} if not msg.get("buffers") and (found := command(wanted)):
-                self._runtime.home.call(self._obey, found)
+            case {"method": "custom", "content": wanted} if not msg.get("buffers") and (
+                request := parse_request(wanted)
+            ):
+                self._runtime.home.call(self._execute, request)
             case _:
                 self.dropped += 1
 
-    def _obey(self, wanted: Command) -> None:
-        ok, say = True, ""
+    def _execute(self, request: PanelRequest) -> None:
+        ok = True
         try:
-            say = getattr(self, f"_do_{wanted.do}")(wanted.view, **wanted.fields)
+            text = getattr(self, f"_do_{request.do}")(request.view, **request.fields)
         except WhisperError as error:
-            ok, say = False, printable(str(error))
-        except Exception:  # whatever a front end says, the kernel goes on
-            _log.exception("the panel cannot do %s", wanted.do)
-            ok, say = False, "this failed; the kernel's log says why"
-        if say is not None:
-            self._tell("done", view=wanted.view, id=wanted.id, ok=ok, say=say)
+            ok, text = False, printable(str(error))
+        except Exception:  # no request may end the agents' loop
+            _log.exception("the panel cannot execute %s", request.do)
+            ok, text = False, f"{request.do} failed; see the kernel's log"
+        if text is not None:
+            self._post("done", view=request.view, id=request.id, ok=ok, text=text)
 
     def _do_hello(self, view: str) -> None:
         self._views.pop(view, None)
-        self._views[view] = View()
+        self._views[view] = Viewport()
         while len(self._views) > VIEWS:
             del self._views[next(iter(self._views))]
         self._board.open({one.open for one in self._views.values()})
-        self._whole, self._seen = True, self._number
+        self._all_wanted, self._seen = True, self._number
         self._changed()
 
     def _do_look(self, view: str, names: str, open: str) -> None:
         if view not in self._views:
             return self._do_hello(view)
-        opened, self._views[view] = open != self._views[view].open, View(tuple(names.split()), open)
+        opened, self._views[view] = open != self._views[view].open, Viewport(tuple(names.split()), open)
         if opened:
             self._board.open({one.open for one in self._views.values()})
         return None
@@ -256,9 +273,9 @@ class Panel(anywidget.AnyWidget):
         return ""
 
     def _do_ask(self, view: str, agent: str, prompt: str, priority: Any) -> str:
-        sessions = [one for one in self._each(agent) if agent != "*" or one.state.gate != "stopped"]
+        sessions = self._targets(agent, without=("stopped",))
         if not sessions:
-            raise ConfigError("nobody to ask: no agent takes work now")
+            raise ConfigError("nothing was queued: every agent is stopped. Resume one first")
         runs, refused = [], []
         for session in sessions:
             try:
@@ -267,22 +284,24 @@ class Panel(anywidget.AnyWidget):
                 refused.append(str(error))
         if not runs:
             raise SessionError("; ".join(refused))
-        queued = f"{runs[0].id} queued" if len(runs) == 1 else f"{len(runs)} runs queued"
+        queued = f"{runs[0].id} queued"
+        if len(runs) > 1:
+            queued = f"{len(runs)} runs queued"
         return "; but ".join([queued, *refused])
 
     def _do_pause(self, view: str, agent: str) -> str:
-        return self._all(agent, Session.pause, "paused", but=("stopped",))
+        return self._apply(Session.pause, self._targets(agent, without=("stopped",)), agent, "paused")
 
     def _do_resume(self, view: str, agent: str) -> str:
-        return self._all(agent, Session.resume, "at work again")
+        return self._apply(Session.resume, self._targets(agent), agent, "at work again")
 
     def _do_stop(self, view: str, agent: str) -> str:
-        return self._all(agent, Session.stop, "stopped")
+        return self._apply(Session.stop, self._targets(agent), agent, "stopped")
 
     def _do_cancel(self, view: str, run: str) -> str:
         found = self._run(run)
         if found.done:
-            return f"{run} has {found.status} already"
+            return f"{run} has already {found.status}"
         found.cancel()
         return f"{run} cancelled"
 
@@ -290,7 +309,7 @@ class Panel(anywidget.AnyWidget):
         runs = [run for run in self._session(agent).unfinished if run.started_at is None]
         for run in runs:
             run.cancel()
-        return f"{len(runs)} queued runs of {agent} cancelled" if runs else f"nothing waits at {agent}"
+        return f"{agent}: {len(runs)} queued run{'s' * (len(runs) != 1)} cancelled"
 
     def _do_prioritize(self, view: str, run: str, priority: Any) -> str:
         self._run(run).move(priority=priority)
@@ -302,29 +321,32 @@ class Panel(anywidget.AnyWidget):
 
     def _do_create(self, view: str, agent: str) -> str:
         if self._runtime.get(agent):
-            raise ConfigError(f"{agent} is at work already")
-        said = create(self._runtime, agent)
-        self._tell("team", team=self._at_hand())
-        return said
+            raise ConfigError(f"{agent} exists already")
+        outcome = create(self._runtime, agent)
+        self._post("team", team=self._available())
+        return outcome
 
     def _session(self, name: str) -> Session:
         session = self._runtime.get(name)
         if session is None:
-            raise ConfigError(f"no agent named {name} any more")
+            raise ConfigError(f"no agent named {name}: it was removed")
         return session
 
-    def _each(self, agent: str) -> list[Session]:
-        return list(self._runtime.sessions) if agent == "*" else [self._session(agent)]
+    def _targets(self, agent: str, without: tuple[str, ...] = ()) -> list[Session]:
+        """Return the agent of this name; for `*`, all agents but those whose gate is in `without`."""
+        if agent != "*":
+            return [self._session(agent)]
+        return [session for session in self._runtime.sessions if session.state.gate not in without]
 
-    def _all(self, agent: str, act: Callable[[Session], None], done: str, but: tuple[str, ...] = ()) -> str:
-        sessions = [one for one in self._each(agent) if agent != "*" or one.state.gate not in but]
+    def _apply(self, act: Callable[[Session], None], sessions: list[Session], agent: str, done: str) -> str:
         for session in sessions:
             act(session)
-        who = agent if agent != "*" else f"{len(sessions)} agent{'s' * (len(sessions) != 1)}"
-        return f"{who}: {done}"
+        if agent == "*":
+            agent = f"{len(sessions)} agent{'s' * (len(sessions) != 1)}"
+        return f"{agent}: {done}"
 
     def _run(self, run: str) -> Run:
         for one in self._session(run.partition("#")[0]).runs:
             if one.id == run:
                 return one
-        raise ConfigError(f"{run} is not remembered any more")
+        raise ConfigError(f"no run {run}: the agent keeps only its newest runs")
