@@ -13,7 +13,7 @@ async def test_rerunning_a_cell_cancels_its_unfinished_run_and_says_so(kernel: K
     await kernel.run("%%agent bob -o ans\nforever", "c1")
     await kernel.run("first = ans")
     again = await kernel.run("%%agent bob -o ans\nhello", "c1")
-    assert again.text == "bob#1, which this cell launched before, was not finished: cancelled\n"
+    assert again.text == "bob#1, launched by this cell before, was not finished: cancelled\n"
     assert (await kernel.run("await ans")).result == "'heard: hello'"
     assert await kernel.value("[first.status, ans.id]") == ["cancelled", "bob#2"]
 
@@ -36,7 +36,7 @@ async def test_the_same_text_in_another_cell_is_another_run(kernel: Kernel) -> N
 
 async def test_where_a_front_end_does_not_name_its_cells_the_same_text_is_the_same_cell(kernel: Kernel) -> None:
     await kernel.run("%%agent bob\nforever")
-    assert "bob#1, which this cell launched before" in (await kernel.run("%%agent bob\nforever")).text
+    assert "bob#1, launched by this cell before" in (await kernel.run("%%agent bob\nforever")).text
     assert (await kernel.run("%%agent bob\nforever and more")).text == ""
     await kernel.run("%agent cancel --all")
 
@@ -156,7 +156,7 @@ async def test_reloading_keeps_agents_runs_and_what_cells_show(kernel: Kernel) -
     await kernel.run("%%agent bob -o ans\nhi", "c1")
     await kernel.run("%reload_ext whisper_nb")
     again = await kernel.run("%%agent bob -o ans\nhi", "c1")
-    assert "bob#2, which this cell launched before" in again.text
+    assert "bob#2, launched by this cell before" in again.text
     assert len(again.displays) == 1
     await kernel.run("%agent cancel --all\n%unload_ext whisper_nb")
     assert "`%agent` not found" in await kernel.send("%agent").error()

@@ -101,7 +101,7 @@ run("%agent")
     )
     assert said == (
         "whisper_nb: agents answer with offline/echo (no provider's key is set) · %whisper help"
-        " · %agent is taken here: use %whisper\n"
+        " · %agent belongs to another extension: use %whisper\n"
         "foreign\nbob is ready; answers with offline/echo\nforeign\n"
     )
 
@@ -252,7 +252,7 @@ def test_waiting_and_interrupting_at_the_prompt(prompt: Prompt) -> None:
     )
     prompt.says("\n<waiting>")
     prompt.terminal.sendintr()
-    prompt.says("stopped waiting (interrupted); still at work: bob#1", "In [6]:")
+    prompt.says("stopped waiting (interrupted); not finished: bob#1", "In [6]:")
     prompt.enter("print('<', ans.status, '>')")
     prompt.says("< running >", "In [7]:")
     prompt.enter("%agent cancel --all")

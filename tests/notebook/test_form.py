@@ -21,9 +21,9 @@ from whisper_nb import Agent, AIConfig, ConfigError
 from whisper_nb.config.project import Project
 from whisper_nb.config.trust import TrustFile
 from whisper_nb.engine.home import Home
+from whisper_nb.notebook.cells.interpolate import function_in
 from whisper_nb.notebook.form.form import KEY, AgentForm
 from whisper_nb.notebook.runtime import NotebookRuntime
-from whisper_nb.notebook.workbench import function_in
 
 CANARY = "sk-canary-0123456789abcdef"
 #: What a model is sent, but for `seed` and `stop`.
@@ -124,7 +124,7 @@ def test_at_first_nothing_is_wrong_but_that_nothing_is_typed(form: AgentForm) ->
 def test_a_message_stands_below_its_field_until_the_field_is_right(form: AgentForm) -> None:
     fill(form, name="bob", temperature="9", tools="five", color="#12")
     assert message(form, "config", "temperature") == "temperature 9 is not a number from 0 to 2"
-    assert message(form, "tools") == "tool 'five' is a int, not a function"
+    assert message(form, "tools") == "tool 'five' is of type int; give the name of a function"
     assert message(form, "color").startswith("color '#12' is not a color")
     assert "--jp-error-color1" in form.fields[("color",)].message.value
     assert message(form, "name") == ""

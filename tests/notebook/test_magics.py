@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
+from IPython.core.oinspect import getdoc
 
 from support.inprocess import Notebook
 from whisper_nb import Agent, Rule, RunFailed, Runtime, ScriptedModel
@@ -89,7 +90,7 @@ async def test_new_with_a_tool_from_a_rerun_cell_is_the_same_spec(notebook: Note
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        ("new", "says its name first; in a notebook, %agent new alone shows a form"),
+        ("new", "new needs a NAME"),
         ("new 2bob", "agent '2bob': name '2bob' is not"),
         ("new amy --model gpt-4o", "model 'gpt-4o' is not provider/model"),
         ("new amy --temperature 9", "temperature 9.0 is not a number from 0 to 2"),
@@ -104,7 +105,7 @@ async def test_new_with_a_tool_from_a_rerun_cell_is_the_same_spec(notebook: Note
         ("ask nobody hi", "no agent named 'nobody'"),
         ("ask bbo hi", "did you mean 'bob'?"),
         ("ask", "the following arguments are required: NAME"),
-        ("ask bob", "an empty prompt"),
+        ("ask bob", "empty prompt"),
         ("ask bob --priority highest hi", "invalid choice: 'highest'"),
         ("ask bob --timeout -1 hi", "timeout -1.0 is not more than 0 seconds"),
         ("ask bob --timeout nan hi", "timeout nan is not more than 0 seconds"),
@@ -115,18 +116,18 @@ async def test_new_with_a_tool_from_a_rerun_cell_is_the_same_spec(notebook: Note
         ("show", "the following arguments are required: NAME"),
         ("show nobody", "no agent named 'nobody'"),
         ("wait nobody", "no agent named 'nobody'"),
-        ("wait bob#7", "no run 'bob#7'; bob has none yet"),
+        ("wait bob#7", "no run 'bob#7'; runs of bob: none yet"),
         ("cancel bob#", "no run 'bob#'"),
         ("wait --timeout soon", "invalid float value: 'soon'"),
-        ("stop", "say which agents, or --all for all of them: bob"),
-        ("stop bob --all", "say which agents"),
-        ("pause", "say which agents"),
+        ("stop", "give agents, or --all for all of them; agents: bob"),
+        ("stop bob --all", "give agents, or --all"),
+        ("pause", "give agents, or --all"),
         ("fork bob", "the following arguments are required: NEW"),
         ("fork bob bob", "an agent named 'bob' exists already"),
         ("remove nobody", "no agent named 'nobody'"),
         ("log bob -n many", "invalid int value: 'many'"),
         ("help frobnicate", "no command 'frobnicate'"),
-        ("list everything", "one word too many: 'everything'"),
+        ("list everything", "unexpected word 'everything'"),
     ],
 )
 async def test_bad_input_is_one_line_that_says_what_is_wrong(notebook: Notebook, line: str, why: str) -> None:
@@ -151,7 +152,7 @@ LINES = (
 async def test_a_key_in_a_cell_is_told_each_time_and_as_a_note(notebook: Notebook, line: str) -> None:
     for _ in range(3):
         said = notebook.run(line)
-        assert said.startswith("note: a key stands in this cell, and is saved with the notebook: delete it here, ")
+        assert said.startswith("note: this cell contains an API key, which is saved with the notebook. ")
         assert "write api_key=os.environ/NAME" in said.splitlines()[0]
         assert KEY not in said
 
@@ -274,12 +275,12 @@ async def test_a_run_in_a_prompt_that_fails_is_named(notebook: Notebook) -> None
 @pytest.mark.parametrize("cell", ["%%agent bob", "%%agent bob\n\n   \n", "%agent ask bob", "%%agent bob --dry-run\n"])
 async def test_a_cell_without_work_sends_nothing_and_says_what_to_write(notebook: Notebook, cell: str) -> None:
     assert notebook.error(cell) == (
-        "an empty prompt: write what bob is to do in the lines beneath %%agent bob, or in one line: %agent ask bob PROMPT"
+        "empty prompt: write it in the lines below %%agent bob, or in one line: %agent ask bob PROMPT"
     )
 
 
 async def test_work_that_stands_on_the_line_of_a_cell_is_told_its_place(notebook: Notebook) -> None:
-    why = "one word too many: 'count'; the prompt stands in the lines beneath, text with spaces in double quotes"
+    why = "unexpected word 'count'; write the prompt in the lines below"
     assert why in notebook.error("%%agent bob count the rows\n")
 
 
@@ -344,7 +345,7 @@ async def test_a_wait_that_times_out_names_who_is_still_at_work(shell: Interacti
     shell.run_cell("%agent wait --timeout 2.5")
     assert (
         capsys.readouterr().err
-        == "UsageError: stopped waiting (2.5 s are over); still at work: bob#1, bob#2 (%agent cancel ends a run)\n"
+        == "UsageError: stopped waiting (after 2.5 s); not finished: bob#1, bob#2 (%agent cancel ends a run)\n"
     )
     assert timeouts[0] is not None
     assert 2 < timeouts[0] <= 2.5
@@ -355,7 +356,7 @@ async def test_an_interrupted_wait_names_who_is_still_at_work(shell: Interactive
     bench, _ = bench_that_blocks(shell, KeyboardInterrupt())
     shell.run_cell("%agent new bob\n%agent ask bob one")
     shell.run_cell("%agent wait")
-    assert "stopped waiting (interrupted); still at work: bob#1 (%agent cancel ends a run)" in capsys.readouterr().err
+    assert "stopped waiting (interrupted); not finished: bob#1 (%agent cancel ends a run)" in capsys.readouterr().err
     assert not bench.runtime["bob"].runs[0].done
     await bench.runtime.aclose()
 
@@ -384,13 +385,13 @@ async def test_cancel_by_run_by_variable_by_agent_and_all(notebook: Notebook) ->
 
 
 async def test_cancel_without_a_name_cancels_nothing_and_says_what_there_is(notebook: Notebook) -> None:
-    assert "say which runs or agents, or --all for all runs: there are none" in notebook.error("%agent cancel")
+    assert "give runs or agents, or --all for all runs; unfinished runs: none" in notebook.error("%agent cancel")
     assert notebook.run("%agent cancel --all") == "nothing to cancel\n"
     notebook.run("%agent pause bob")
     for name in "ab":
         notebook.run(f"%%agent bob -o {name}\nhello")
     for line in ("", " bob --all"):
-        assert "or --all for all runs: bob#1, bob#2" in notebook.error(f"%agent cancel{line}")
+        assert "unfinished runs: bob#1, bob#2" in notebook.error(f"%agent cancel{line}")
     assert not notebook["a"].done
     assert notebook.run("%agent cancel --all") == "bob#1, bob#2 cancelled\n"
     await ended(notebook["a"], notebook["b"])
@@ -520,8 +521,8 @@ async def test_the_usual_flag_for_help_works(notebook: Notebook, flag: str) -> N
 
 
 async def test_question_marks_after_the_magic_are_ipythons_help(notebook: Notebook) -> None:
-    assert "Give an agent one line of work" in str(notebook.shell.find_line_magic("agent").__doc__)
-    assert overview("agent") in str(notebook.shell.find_cell_magic("agent").__doc__)
+    assert "Give an agent one line of work" in str(getdoc(notebook.shell.find_line_magic("agent")))
+    assert getdoc(notebook.shell.find_cell_magic("agent")) == overview("agent")
 
 
 # Names
@@ -604,7 +605,7 @@ async def test_the_agent_may_be_named_by_an_expression(notebook: Notebook) -> No
 
 
 async def test_a_second_cell_magic_in_a_cell_is_not_sent_as_text(notebook: Notebook) -> None:
-    assert "give it a cell of its own" in notebook.error("%%agent bob\nhello\n%%agent bob\nagain")
+    assert "move it to a cell of its own" in notebook.error("%%agent bob\nhello\n%%agent bob\nagain")
 
 
 async def test_a_wait_for_an_agent_tells_of_runs_that_ended_before(notebook: Notebook) -> None:
@@ -658,7 +659,7 @@ async def test_a_rerun_cell_cancels_what_it_launched_before(notebook: Notebook) 
     front.run("e1", "%%agent bob -o one\nhello", cellId="a")
     assert front.run("e2", "%%agent bob -o other\nhello", cellId="b") == ""
     told = front.run("e3", "%%agent bob -o two\nhello, again", cellId="a")
-    assert told == "bob#1, which this cell launched before, was not finished: cancelled\n"
+    assert told == "bob#1, launched by this cell before, was not finished: cancelled\n"
     await ended(notebook["one"])
     assert [notebook[name].status for name in ("one", "other", "two")] == ["cancelled", "queued", "queued"]
 
@@ -668,7 +669,7 @@ async def test_without_an_id_the_same_text_is_the_same_cell(notebook: Notebook) 
     notebook.run("%agent pause bob")
     front.run("e1", "%%agent bob\nhello")
     assert front.run("e2", "%%agent bob\nhello, you") == ""
-    assert front.run("e3", "%%agent bob\nhello").startswith("bob#1, which this cell launched before")
+    assert front.run("e3", "%%agent bob\nhello").startswith("bob#1, launched by this cell before")
 
 
 async def test_two_launches_of_one_execution_both_stay(notebook: Notebook) -> None:

@@ -1,4 +1,4 @@
-"""`%load_ext whisper_nb`: one Runtime for the kernel, its magics, its hooks. Quick, and quiet but for one line."""
+"""`%load_ext whisper_nb`: create the kernel's Runtime, register magics and hooks, and print one line."""
 
 from __future__ import annotations
 
@@ -28,27 +28,28 @@ from ..engine.runs import Run
 from ..engine.runtimes import GRACE_S
 from ..models.offline import EchoModel
 from .cells.blocking import block, interruptible, note_interrupts, waking, warn_of_old_nest_asyncio
+from .cells.interpolate import function_in
 from .cells.output import Outputs
 from .magics import completion, magics, questions
 from .runtime import NotebookRuntime
-from .workbench import Workbench, function_in
+from .workbench import Workbench
 
-#: Shell → what takes the extension off it again.
+#: Shell → the callbacks that unload the extension.
 _loaded: WeakKeyDictionary[InteractiveShell, ExitStack] = WeakKeyDictionary()
 
 
 @functools.cache
 def runtime() -> NotebookRuntime:
-    """The kernel's Runtime; made at the first call.
+    """Return the kernel's Runtime, created at the first call.
 
     Raises:
-        ConfigError: not in IPython. In a script: `async with Runtime() as rt`.
+        ConfigError: not in IPython. In a script, use `async with Runtime() as rt`.
     """
     if get_ipython() is None:
-        raise ConfigError("no notebook here: in a script, use `async with whisper_nb.Runtime() as rt`")
+        raise ConfigError("not in a notebook: in a script, use `async with whisper_nb.Runtime() as rt`")
     rt = NotebookRuntime(home=Home(_loop(), block, interruptible), project=_project(), find_tool=_function)
     rt.control = Control(rt, sockets_folder())
-    rt.models["offline/echo"] = EchoModel(tokens_per_second=25)  # so that one sees it stream
+    rt.models["offline/echo"] = EchoModel(tokens_per_second=25)  # slow enough to see it stream
     atexit.register(_close, rt)
     return rt
 
@@ -57,12 +58,12 @@ def runtime() -> NotebookRuntime:
 def configure(
     config: AIConfig | Mapping[str, Any] | str | None = None, *, offline: str | None = None, **values: Any
 ) -> None:
-    """Set config for all agents of this notebook, from their next run on; see `Runtime.configure`."""
+    """Set config for all agents of this notebook, from their next run on. See `Runtime.configure`."""
     runtime().configure(config, offline=offline, **values)
 
 
 def load(shell: InteractiveShell) -> None:
-    """Register magics, completion and hooks with a shell, and say one line."""
+    """Register magics, completion and hooks with a shell, and print one line."""
     warn_of_old_nest_asyncio()
     bench = _workbench(shell)
     formatter = shell.display_formatter.ipython_display_formatter
@@ -72,7 +73,7 @@ def load(shell: InteractiveShell) -> None:
             shell.events.register("pre_run_cell", note_interrupts)
             undo.callback(shell.events.unregister, "pre_run_cell", note_interrupts)
         elif not shell.active_eventloop and not getattr(shell, "simple_prompt", True):
-            # So that agents work while the prompt waits: IPython then runs its prompt on the same loop.
+            # IPython then runs its prompt on the same loop, so that agents work while the prompt waits.
             shell.enable_gui("asyncio")
         names = magics.register(shell, bench)
         undo.callback(magics.unregister, shell, names)
@@ -91,13 +92,13 @@ def load(shell: InteractiveShell) -> None:
 
 
 def unload(shell: InteractiveShell) -> None:
-    """Take everything off the shell again. The runtime stays, its agents go on: `runtime().stop()` ends them."""
+    """Unregister everything. The runtime stays and its agents go on: `runtime().stop()` ends them."""
     _loaded.pop(shell, ExitStack()).close()
 
 
 @functools.cache
 def _workbench(shell: InteractiveShell) -> Workbench:
-    """The same after `%reload_ext`: cells go on showing the runs that they launched."""
+    """Return the shell's workbench, the same after `%reload_ext`: cells go on showing the runs that they launched."""
     rt = runtime()
     bench = Workbench(shell, rt, Outputs(rt.home, _is_kernel(shell)))
     rt.observe(bench.outputs.observe)
@@ -105,7 +106,7 @@ def _workbench(shell: InteractiveShell) -> Workbench:
 
 
 def _project() -> Project:
-    """The project around the kernel's folder; held back until the user trusts it, unless it is whisper_nb itself."""
+    """Return the project around the kernel's folder. It is used only once the user trusts it, unless it is whisper_nb's own."""
     root = project_root(Path.cwd())
     return Project(root, None if root == packaged() else TrustFile(user_folder()))
 
@@ -117,11 +118,15 @@ def _function(name: str) -> Callable[..., Any]:
 def _greeting(rt: NotebookRuntime, names: magics.Names) -> str:
     try:
         model = rt.resolve()
-    except ConfigError as error:  # of the environment: agents that say their model themselves can still work
+    except ConfigError as error:  # in the environment: agents with a model of their own still work
         return f"whisper_nb: {error}"
-    why = " (no provider's key is set)" if model.provider == "offline" and not rt.keys.get(MODEL_VARIABLE) else ""
-    clash = f" · %agent is taken here: use %{names.root}" if names.root != "agent" else ""
-    return f"whisper_nb: agents answer with {model.model}{why} · %{names.root} help{clash}"
+    line = f"whisper_nb: agents answer with {model.model}"
+    if model.provider == "offline" and not rt.keys.get(MODEL_VARIABLE):
+        line += " (no provider's key is set)"
+    line += f" · %{names.root} help"
+    if names.root != "agent":
+        line += f" · %agent belongs to another extension: use %{names.root}"
+    return line
 
 
 def _is_kernel(shell: InteractiveShell) -> bool:
@@ -132,15 +137,15 @@ def _loop() -> asyncio.AbstractEventLoop:
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
-        return get_asyncio_loop()  # a terminal: no loop runs between cells
+        return get_asyncio_loop()  # in a terminal, no loop runs between cells
 
 
 def _close(rt: NotebookRuntime) -> None:
-    # A bonus, so that no task is destroyed pending: a kernel may also be killed without a word.
+    # Not guaranteed to run, since a kernel may be killed. It avoids warnings about pending tasks.
     loop = rt.home.main
     if not loop.is_closed() and not loop.is_running():
         loop.run_until_complete(rt.aclose())
-    elif not rt.home.here:  # a cell waits to its end, but agents live elsewhere
+    elif not rt.home.here:  # the loop of the main thread is still running, but agents are on another one
         with suppress(FutureTimeout, WhisperError):
             rt.home.finish(rt.aclose()).result(GRACE_S)
         rt.home.end()

@@ -1,23 +1,27 @@
-"""`{{ expression }}` in a cell: evaluated in the user's namespace. It is the user's own cell, never a model's text."""
+"""`{{ expression }}`, images and functions of a cell, evaluated in the user's namespace.
+
+Only for text that the user wrote in a cell, never for a model's text.
+"""
 
 from __future__ import annotations
 
 import ast
+import functools
 import os
 import re
 import shlex
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, cast
 
 from ...core.errors import ConfigError
 from ...core.messages import Image
 from ...engine.images import as_image, is_picture, reason
 from ...engine.runs import Run
 
-#: How far from `{{` its `}}` may be, and how deep brackets may nest: what is more is text, and large prompts stay quick.
+#: How many characters after `{{` its `}}` may be, and how deep brackets may nest. Beyond that it is text: a bound for large prompts.
 _LONGEST = 2_000
 _DEEPEST = 20
-#: What decides where an expression ends: strings and comments, then brackets, then a quote that nothing closes.
+#: The tokens that decide where an expression ends: strings and comments, brackets, and a quote that nothing closes.
 _TOKEN = re.compile(
     r"""
     \"{3}(?:\\.|[^\\])*?\"{3} | '{3}(?:\\.|[^\\])*?'{3} | "(?:\\.|[^"\\\n])*" | '(?:\\.|[^'\\\n])*' | \#[^\n]*
@@ -25,18 +29,17 @@ _TOKEN = re.compile(
     """,
     re.DOTALL | re.VERBOSE,
 )
-_MARK = "\ue000"  # private use: stands for a value while the line is split
+_MARK = "\ue000"  # of the private use area: stands for a value while the line is split
 
 
 def interpolate(text: str, namespace: Mapping[str, Any]) -> list[str | Image | Run]:
-    """The text in pieces, each `{{ … }}` that parses as a Python expression replaced by its value.
+    """Return the text in pieces, with each `{{ … }}` that parses as a Python expression replaced by its value.
 
-    A Run stays a Run: the prompt will wait for it. A figure and a PIL image become an Image. Anything else becomes
-    `str(value)`. JSON, LaTeX and every other use of braces that is not `{{ expression }}` passes untouched, and what a
-    value contains is not looked at again.
+    A Run stays a Run: the prompt will wait for it. A figure or a PIL image becomes an Image. Anything else becomes
+    `str(value)`. Other uses of braces, such as JSON and LaTeX, stay unchanged. Braces in a value are not evaluated.
 
     Raises:
-        ConfigError: an expression fails, a name is undefined, say. Nothing has been sent.
+        ConfigError: an expression fails, for example because a name is undefined.
     """
     parts: list[str | Image | Run] = []
     end = 0
@@ -47,10 +50,10 @@ def interpolate(text: str, namespace: Mapping[str, Any]) -> list[str | Image | R
 
 
 def words(line: str, namespace: Mapping[str, Any]) -> list[str]:
-    """The words of a line, split as a shell does; the value of a `{{ … }}` stays within its word.
+    """Split a line into words as a shell does. The value of a `{{ … }}` stays within its word.
 
     Raises:
-        ConfigError: an expression fails, gives an image or a run that has no text yet, or a quote is not closed.
+        ConfigError: an expression fails, its value is an image or a run without a text yet, or a quote is not closed.
     """
     values: list[str] = []
     marked, end = "", 0
@@ -71,7 +74,7 @@ def words(line: str, namespace: Mapping[str, Any]) -> list[str]:
 
 
 def expressions(text: str) -> Iterator[tuple[int, int, str, ast.Expression]]:
-    """Each `{{ … }}` that holds an expression: where it begins and ends, its source, and the parsed expression."""
+    """Yield each `{{ … }}` that contains an expression: start, end, source, and the parsed expression."""
     position = 0
     while (start := text.find("{{", position)) >= 0:
         found = _expression_at(text, start)
@@ -94,7 +97,7 @@ def _expression_at(text: str, start: int) -> tuple[int, str, ast.Expression] | N
 
 
 def _end_of_expression(text: str, start: int) -> int | None:
-    """Where the `}}` is that no bracket or string inside the expression holds."""
+    """Return the position of the first `}}` that is outside the brackets and strings of the expression."""
     depth = 0
     for token in _TOKEN.finditer(text, start, start + _LONGEST):
         if token["opens"] and depth < _DEEPEST:
@@ -109,10 +112,10 @@ def _end_of_expression(text: str, start: int) -> int | None:
 
 
 def image(word: str, namespace: Mapping[str, Any]) -> Image:
-    """The image that a word means: as an expression, or else as the path of a file.
+    """Return the image that a word denotes: as an expression, or else as the path of a file.
 
     Raises:
-        ConfigError: it means none.
+        ConfigError: it denotes none.
     """
     failed, value = "", word
     try:
@@ -121,7 +124,7 @@ def image(word: str, namespace: Mapping[str, Any]) -> Image:
         pass
     except NameError as error:
         failed = f"no variable {error.name!r}, and "
-    except Exception as error:
+    except Exception as error:  # a user's expression may raise anything
         failed = f"{reason(error)}, and "
     if failed and os.path.isfile(os.path.expanduser(word)):
         failed = ""
@@ -131,16 +134,34 @@ def image(word: str, namespace: Mapping[str, Any]) -> Image:
         raise ConfigError(f"--image {word}: {failed}{error}") from None
 
 
+def function_in(namespace: Mapping[str, Any], name: str) -> Callable[..., Any]:
+    """Return the function `name` or `module.name`, for a tool.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    first, *rest = name.split(".")
+    try:
+        function = functools.reduce(getattr, rest, namespace[first])
+    except (KeyError, AttributeError):
+        raise ConfigError(f"tool {name!r} is not defined in this notebook; run the cell that defines it") from None
+    if not callable(function):
+        raise ConfigError(f"tool {name!r} is of type {type(function).__name__}; give the name of a function")
+    return cast(Callable[..., Any], function)
+
+
 def _evaluate(code: ast.Expression, namespace: Mapping[str, Any]) -> Any:
-    return eval(compile(code, "{{ }}", "eval"), dict(namespace))  # noqa: S307 - the user's cell, the user's kernel
+    return eval(compile(code, "{{ }}", "eval"), dict(namespace))  # noqa: S307 - the user's code in the user's kernel
 
 
 def _value(source: str, code: ast.Expression, namespace: Mapping[str, Any]) -> str | Image | Run:
     try:
         value = _evaluate(code, namespace)
-        return value if isinstance(value, Run) else as_image(value) if is_picture(value) else str(value)
-    except Exception as error:
+        if isinstance(value, Run):
+            return value
+        return as_image(value) if is_picture(value) else str(value)
+    except Exception as error:  # a user's expression may raise anything
         raise ConfigError(
             f"{{{{ {source} }}}} failed: {type(error).__name__}: {error}. "
-            "Nothing was sent: correct it, or pass the braces as they are with --no-interpolate."
+            "Nothing was sent: correct it, or pass the braces unchanged with --no-interpolate."
         ) from None

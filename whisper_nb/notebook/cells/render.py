@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import assert_never
 
 from ...core.events import (
@@ -36,6 +36,8 @@ from ...engine.runs import Run
 from .costs import usage_facts
 from .markdown import NO_MATH, safe_markdown
 
+#: How many runs a line names.
+_NAMED = 20
 #: How many characters of a run's text a cell shows. `run.text` has all of them.
 SHOWN = 50_000
 #: How many characters, the last ones, a cell shows while the run streams.
@@ -210,3 +212,21 @@ def call_line(call: ToolCall) -> str:
         return printable(f"{call.name}({clip(call.arguments, 60)})")
     shown = ", ".join(f"{key}={clip(json.dumps(value), 40)}" for key, value in arguments.items())
     return printable(f"{call.name}({shown})")
+
+
+def run_ids(runs: Sequence[Run]) -> str:
+    """Return the ids of runs; of many runs, the first ones."""
+    more = f" and {len(runs) - _NAMED} more" if len(runs) > _NAMED else ""
+    return ", ".join(run.id for run in runs[:_NAMED]) + more
+
+
+def outcome(runs: Sequence[Run]) -> str:
+    """Return how many runs succeeded, and which did not."""
+    groups = {status: [run for run in runs if run.status == status] for status in ("succeeded", "failed", "cancelled")}
+    facts = [f"{len(groups['succeeded'])} succeeded"] if groups["succeeded"] else []
+    facts += [
+        f"{len(found)} {status} ({run_ids(found)})"
+        for status, found in groups.items()
+        if found and status != "succeeded"
+    ]
+    return ", ".join(facts) or "nothing to wait for"

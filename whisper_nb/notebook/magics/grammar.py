@@ -1,4 +1,4 @@
-"""How the magics are spoken: the parser of a command, the table of commands, the flags of a run."""
+"""The syntax of the magics: a command, its parser, the flags of a run."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import argparse
 import difflib
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn, get_args
+
+from msgspec import Struct
 
 from ...config.agents import Agent
 from ...config.aiconfig import CONFIG_FIELDS, AIConfig
@@ -16,7 +18,9 @@ from ...config.kinds import problem_with
 from ...config.yamlfile import parse_yaml
 from ...core.errors import ConfigError
 from ...core.events import Priority
-from ..workbench import Order, Workbench, function_in
+from ..cells.interpolate import function_in
+from ..orders import Order
+from ..workbench import Workbench
 
 Arguments = argparse.Namespace
 Argument = tuple[tuple[str, ...], dict[str, Any]]
@@ -27,20 +31,17 @@ _FLAG = re.compile(r"--?[a-zA-Z][\w-]*")
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse that raises instead of ending the process."""
+    """argparse that raises ConfigError instead of exiting the process."""
 
     def error(self, message: str) -> NoReturn:
         """Raise ConfigError."""
         root, _, name = self.prog.replace("%%", "%").partition(" ")
-        topic = (
-            root.removeprefix("%") if name == "NAME" else name
-        )  # `%%agent NAME` is explained by the magic's own name
+        topic = root.removeprefix("%") if name == "NAME" else name  # the help of `%%agent NAME` has the magic's name
         raise ConfigError(f"{self.prog}: {message} ({root} help {topic} explains it)")
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
-    """One word after `%agent`."""
+class Command(Struct, frozen=True):
+    """A command of `%agent`."""
 
     name: str
     summary: str
@@ -48,37 +49,37 @@ class Command:
     function: Function
 
     def parser(self, root: str) -> Parser:
-        """Its parser; `root` is the magic's name here."""
+        """Return its parser. `root` is the magic's name."""
         parser = Parser(prog=f"%{root} {self.name}", description=self.summary, add_help=False, allow_abbrev=False)
         for flags, options in self.arguments:
             parser.add_argument(*flags, **options)
         return parser
 
     def parse(self, root: str, words: Sequence[str]) -> Arguments:
-        """The arguments that words give.
+        """Parse words into arguments.
 
         Raises:
-            ConfigError: a word that it does not know, with the nearest flag that it does.
+            ConfigError: a word is unknown; the message suggests the nearest flag.
         """
         parser = self.parser(root)
         arguments, unknown = parser.parse_known_args(list(words))
         for word in unknown:
             if _FLAG.match(word):
-                parser.error(f"unknown flag {word.partition('=')[0]}{self._nearest(word)}")
-            lines = "the prompt stands in the lines beneath, " if self is CELL else ""
-            parser.error(
-                f"one word too many: {word!r}; {lines}text with spaces{' goes' * (not lines)} in double quotes"
-            )
+                parser.error(f"unknown flag {word.partition('=')[0]}; {self._suggestion(word)}")
+            hint = "put text with spaces in double quotes"
+            if self is CELL:
+                hint = "write the prompt in the lines below, and text with spaces in double quotes"
+            parser.error(f"unexpected word {word!r}; {hint}")
         return arguments
 
     @property
     def flags(self) -> list[str]:
-        """Its options, long and short."""
+        """Its flags, long and short."""
         return [flag for flags, _ in self.arguments for flag in flags if flag.startswith("-")]
 
     @property
     def valued(self) -> set[str]:
-        """Those of its options that a value follows."""
+        """Those of its flags that take a value."""
         return {
             flag
             for flags, options in self.arguments
@@ -86,18 +87,18 @@ class Command:
             if flag[0] == "-" and options.get("action", "append") == "append"
         }
 
-    def _nearest(self, flag: str) -> str:
+    def _suggestion(self, flag: str) -> str:
         flag = flag.partition("=")[0]
         if (field := flag.strip("-").replace("-", "_")) in CONFIG_FIELDS and "--set" in self.flags:
-            return f"; --set {field}=… sets this field"
+            return f"--set {field}=… sets this field"
         nearest = difflib.get_close_matches(flag, self.flags, 1)
-        return f"; did you mean {nearest[0]}?" if nearest else f"; there are {' '.join(self.flags) or 'none'}"
+        return f"did you mean {nearest[0]}?" if nearest else f"known are {' '.join(self.flags) or 'none'}"
 
     def split(self, line: str) -> tuple[str, str]:
-        """`[flags] NAME [flags] PROMPT` → what stands before the prompt, and the prompt just as it was written.
+        """Split `[flags] NAME [flags] PROMPT` into the part before the prompt, and the prompt unchanged.
 
         Raises:
-            ConfigError: what looks like a flag before the prompt is none.
+            ConfigError: an unknown flag comes before the prompt.
         """
         head: list[str] = []
         rest, named = line.strip(), False
@@ -109,7 +110,7 @@ class Command:
             if flag not in self.flags and named:
                 if _FLAG.fullmatch(flag) and flag.startswith("--"):
                     raise ConfigError(
-                        f"unknown flag {flag}{self._nearest(word)}; a prompt that begins so goes behind a --"
+                        f"unknown flag {flag}; {self._suggestion(word)}; a prompt that starts so goes after a --"
                     )
                 break
             named = named or flag not in self.flags
@@ -122,7 +123,7 @@ class Command:
 
 
 def first_word(line: str) -> tuple[str, str]:
-    """The first word of a line, a `{{ … }}` and what stands in quotes being part of one, and what follows the space after it."""
+    """Split off the first word of a line. A `{{ … }}` and quoted text are parts of one word."""
     found = re.match(r"""\s*((?:\{\{.{,2000}?\}\}|"[^"]*"|'[^']*'|\S)+)\s*""", line)
     return (found[1], line[found.end() :]) if found else ("", "")
 
@@ -138,15 +139,17 @@ def command(summary: str, *arguments: Argument) -> Callable[[Function], Command]
 
 
 def setting(word: str) -> tuple[str, Any]:
-    """What a `FIELD=VALUE` sets, its value read as YAML. A key becomes a reference at once, and is nowhere after that.
+    """Return the field and the value of a `FIELD=VALUE`, the value read as YAML.
+
+    A literal API key becomes a reference here, so that no other code sees it.
 
     Raises:
-        ConfigError: it is no `FIELD=VALUE`, or no key.
+        ConfigError: it is not `FIELD=VALUE`, or not a valid key.
     """
     name, equals, value = word.partition("=")
     if not equals:
-        said = repr(word) if word.isidentifier() and len(word) < _LONGEST_FIELD else "a word"  # it may be a key
-        raise ConfigError(f"{said} is not FIELD=VALUE, such as temperature=0.2")
+        shown = repr(word) if word.isidentifier() and len(word) < _LONGEST_FIELD else "a word"  # it may be a key
+        raise ConfigError(f"{shown} is not FIELD=VALUE, such as temperature=0.2")
     field, read = name.strip(), parse_yaml(value.encode("utf-8", "replace"), name).data
     if field != "api_key" or read is None:
         return field, read
@@ -155,56 +158,63 @@ def setting(word: str) -> tuple[str, Any]:
     return field, CONFIG_FIELDS[field].read(read)
 
 
+NAME = arg("name", metavar="NAME", help="an agent")
+NAMES = arg("names", metavar="NAME", nargs="*", help="agents")
 SET = arg(
     "--set",
     metavar="FIELD=VALUE",
     type=setting,
     action="append",
     default=[],
-    help="a field of AIConfig; may be given again",
+    help="a field of AIConfig; can be repeated",
 )
-NAME = arg("name", metavar="NAME", help="an agent")
-NAMES = arg("names", metavar="NAME", nargs="*", help="agents")
-#: The flags of a run, for `%%agent` and `%agent ask`.
+#: The arguments of a run, for `%%agent` and `%agent ask`.
 ORDER: tuple[Argument, ...] = (
     NAME,
     arg("-o", "--out", metavar="VAR", help="bind the run to a variable, at once"),
     arg("-b", "--block", action="store_true", help="wait for the answer in this cell"),
     arg("-a", "--noblock", "--bg", action="store_false", dest="block", help="do not wait (the default)"),
-    arg("--priority", choices=get_args(Priority), default="normal", help="who goes first in the agent's queue"),
+    arg("--priority", choices=get_args(Priority), default="normal", help="the run's priority in the agent's queue"),
     arg("--model", metavar="M", help="the model for this run, as provider/model"),
     SET,
-    arg("--timeout", metavar="S", type=float, help="seconds for the whole run, from its start"),
+    arg("--timeout", metavar="S", type=float, help="seconds for the run, counted from its start"),
     arg(
         "--image",
         metavar="IMAGE",
         action="append",
         default=[],
-        help="a figure, an axes or a PIL image of this notebook, or the path of a file; may be given again",
+        help="a figure, an axes or a PIL image of this notebook, or the path of a file; can be repeated",
     ),
-    arg("--no-interpolate", action="store_true", help="pass {{ … }} as it is"),
+    arg("--no-interpolate", action="store_true", help="do not evaluate {{ … }}"),
     arg("--dry-run", action="store_true", help="show what would be sent, and send nothing"),
 )
 #: `%%agent NAME …`, parsed like a command.
-CELL = Command("NAME", "Give an agent the work that stands in the cell.", ORDER, lambda bench, arguments: None)
+CELL = Command("NAME", "Give an agent the prompt in the cell.", ORDER, lambda bench, arguments: None)
 
 
 def settings(pairs: Sequence[tuple[str, Any]], **flags: Any) -> dict[str, Any]:
-    """The config that `FIELD=VALUE` words set, and the flags that were given."""
+    """Return the config that `FIELD=VALUE` words and flags set. A flag of None was not given."""
     return dict(pairs) | {name: value for name, value in flags.items() if value is not None}
 
 
 def order(arguments: Arguments, prompt: str) -> Order:
-    """The order that parsed arguments and a prompt make."""
+    """Make an order of parsed arguments and a prompt."""
     return Order(
-        name=arguments.name, prompt=prompt, out=arguments.out, block=arguments.block, priority=arguments.priority,
-        config=settings(arguments.set, model=arguments.model), timeout_s=arguments.timeout, interpolate=not arguments.no_interpolate,
-        dry_run=arguments.dry_run, images=tuple(arguments.image),
-    )  # fmt: skip
+        name=arguments.name,
+        prompt=prompt,
+        out=arguments.out,
+        block=arguments.block,
+        priority=arguments.priority,
+        config=settings(arguments.set, model=arguments.model),
+        timeout_s=arguments.timeout,
+        interpolate=not arguments.no_interpolate,
+        dry_run=arguments.dry_run,
+        images=tuple(arguments.image),
+    )
 
 
 def described(bench: Workbench, args: Arguments) -> Agent | str:
-    """The agent that the flags of `new` describe; its name where a file says all of it."""
+    """Return the agent that the arguments of `new` describe; its name if no argument changes what its file says."""
     prompt = _system_prompt(args)
     config = settings(args.set, model=args.model, temperature=args.temperature, max_tokens=args.max_tokens)
     given = {"description": args.description, "max_turns": args.max_turns, "system_prompt": prompt}
@@ -227,5 +237,5 @@ def _system_prompt(args: Arguments) -> str | None:
         raise ConfigError("--prompt and --prompt-file exclude each other")
     try:
         return Path(args.prompt_file).expanduser().read_text(encoding="utf-8")
-    except (OSError, ValueError, RuntimeError) as error:  # no such file, no text, no such user's home
+    except (OSError, ValueError, RuntimeError) as error:  # no such file, not UTF-8, no such home folder
         raise ConfigError(f"cannot read the prompt file {args.prompt_file!r}: {error}") from None

@@ -1,4 +1,4 @@
-"""`%agent ask bob how many rows?`: a question, which IPython would otherwise take for a call for help on `rows`."""
+"""Let `%agent ask bob how many rows?` through: IPython would take it as a call for help on `rows`."""
 
 from __future__ import annotations
 
@@ -11,30 +11,27 @@ from IPython.core.inputtransformer2 import TokenTransformBase
 from IPython.core.interactiveshell import InteractiveShell
 
 _QUESTION = re.compile(r"(?P<before>.*?)%(?P<root>agent|whisper)\s+(?P<line>ask\s.*\?)\s*$", re.DOTALL)
+_ASKS = (["%", "agent", "ask"], ["%", "whisper", "ask"])
 
 
 class AskQuestion(TokenTransformBase):  # type: ignore[misc]
-    """A line such as `%agent ask …?` or `ans = %agent ask …?`; one inside a string is left alone."""
+    """Transforms a line such as `%agent ask …?` or `ans = %agent ask …?`, but not one inside a string."""
 
     priority = 4  # before IPython's HelpEnd, which has 5
 
     @classmethod
     def find(cls, tokens_by_line: Sequence[Sequence[TokenInfo]]) -> Self | None:
-        """The first such line of a cell."""
+        """Return a transformation of the first such line of a cell."""
         for line in tokens_by_line:
             tokens = [token for token in line if token.type not in (INDENT, DEDENT)]
             words = [token.string for token in tokens]
             percent = words.index("=") + 1 if "=" in words and words[0] != "%" else 0
-            asks = words[percent : percent + 1] == ["%"] and words[percent + 1 : percent + 3] in (
-                ["agent", "ask"],
-                ["whisper", "ask"],
-            )
-            if asks and words[-2] == "?":
+            if words[percent : percent + 3] in _ASKS and words[-2] == "?":
                 return cls(tokens[0].start)
         return None
 
     def transform(self, lines: list[str]) -> list[str]:
-        """The lines, with this one as the call that IPython makes of a magic."""
+        """Return the lines, with this one as the call that IPython makes of a magic."""
         found = _QUESTION.match(lines[self.start_line])
         if found is None:
             raise SyntaxError(lines[self.start_line])

@@ -9,8 +9,9 @@ from ....config.aiconfig import missing_key
 from ....config.keys import is_literal
 from ....engine.home import Where
 from ....engine.session import Session
+from ...cells.render import run_ids
 from ...create import create
-from ...workbench import Workbench, ids
+from ...workbench import Workbench
 from ..grammar import NAME, NAMES, SET, Arguments, arg, command, described
 
 _ALL = arg("--all", action="store_true", help="all agents")
@@ -62,7 +63,7 @@ def stop(bench: Workbench, args: Arguments) -> None:
 def _stop(session: Session) -> str:
     cancelled = session.unfinished
     session.stop()
-    return f"stopped; {ids(cancelled)} cancelled" if cancelled else ""
+    return f"stopped; {run_ids(cancelled)} cancelled" if cancelled else ""
 
 
 @command(

@@ -6,7 +6,8 @@ from ....core.errors import RunFailed
 from ....core.queues import PRIORITIES
 from ....core.text import one_line
 from ....engine.runs import Run
-from ...workbench import Workbench, ids, outcome
+from ...cells.render import outcome, run_ids
+from ...workbench import Workbench
 from ..grammar import ORDER, Arguments, arg, command, order
 
 _RUNS = arg("runs", metavar="NAME|RUN", nargs="*", help="agents, run ids such as bob#3, or variables")
@@ -46,7 +47,7 @@ def cancel(bench: Workbench, args: Arguments) -> None:
     runs = [run for run in bench.runs_to_cancel(args.runs, everything=args.all) if not run.done]
     for run in runs:
         run.cancel()
-    print(f"{ids(runs)} cancelled" if runs else "nothing to cancel")  # noqa: T201
+    print(f"{run_ids(runs)} cancelled" if runs else "nothing to cancel")  # noqa: T201
 
 
 @command(

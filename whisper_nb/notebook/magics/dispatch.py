@@ -1,0 +1,59 @@
+"""Parse a magic's line and call its command. Imported at the first use of a magic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ...config.keys import is_written_in
+from ..workbench import Workbench
+from .commands.runs import ask
+from .commands.table import find
+from .grammar import CELL, Arguments, Command, first_word, order
+
+_HELP = ("-h", "--help", "?")
+_KEY_NOTE = (
+    "note: this cell contains an API key, which is saved with the notebook. Delete it, put it into an environment variable "
+    '(os.environ["NAME"] = getpass.getpass()), and write api_key=os.environ/NAME'
+)
+
+
+def run_cell(bench: Workbench, line: str, cell: str, local_ns: Mapping[str, Any] | None) -> None:
+    """Run `%%agent`.
+
+    Raises:
+        WhisperError, TimeoutError: it failed.
+    """
+    bench.take_up_edits()
+    arguments = _parsed(bench, CELL, line, local_ns)
+    bench.launch(order(arguments, cell.strip("\n")), local_ns)
+
+
+def run_line(bench: Workbench, line: str, local_ns: Mapping[str, Any] | None) -> object:
+    """Run `%agent`, and return the command's result.
+
+    Raises:
+        WhisperError, TimeoutError: it failed.
+    """
+    word, rest = first_word(line.strip())
+    if rest.strip() in _HELP:
+        word, rest = "help", word
+    elif word in _HELP:
+        word = "help"
+    command = find(word or "list", bench)
+    if command.name != "trust":  # it shows the edits itself
+        bench.take_up_edits()
+    if command is ask:
+        head, prompt = command.split(rest)
+        return bench.launch(order(_parsed(bench, command, head, local_ns), prompt), local_ns)
+    return command.function(bench, _parsed(bench, command, rest, local_ns))
+
+
+def _parsed(bench: Workbench, command: Command, line: str, local_ns: Mapping[str, Any] | None) -> Arguments:
+    """Parse a line, and print a note each time it contains a literal API key."""
+    root = f"%{bench.root}" if command is CELL else bench.root
+    arguments = command.parse(root, bench.words(line, local_ns))
+    settings = [*getattr(arguments, "set", ()), *getattr(arguments, "values", ())]
+    if any(is_written_in(line, value) for _, value in settings):
+        print(_KEY_NOTE)  # noqa: T201
+    return arguments

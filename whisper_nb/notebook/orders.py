@@ -1,0 +1,89 @@
+"""Order: what a cell or `%agent ask` asks of one run, and the prompt made from it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from keyword import iskeyword
+from typing import Any
+
+from msgspec import Struct
+
+from ..config.aiconfig import AIConfig
+from ..core.errors import ConfigError
+from ..core.events import Priority
+from ..core.messages import Image, without_images
+from ..engine.runs import Run, prompt_of
+from ..engine.session import Session
+from ..models.openai_format import to_openai
+from .cells.interpolate import image, interpolate
+
+Parts = list[str | Image | Run]
+
+
+class Order(Struct, frozen=True, kw_only=True):
+    """What a cell or `%agent ask` asks of one run."""
+
+    name: str
+    """The agent's name."""
+    prompt: str
+    out: str | None = None
+    """The variable to bind the run to."""
+    block: bool = False
+    """Whether the cell waits for the run."""
+    priority: Priority = "normal"
+    config: Mapping[str, Any] = {}
+    """Values of AIConfig for this run only."""
+    timeout_s: float | None = None
+    interpolate: bool = True
+    """Whether `{{ … }}` in the prompt is evaluated."""
+    dry_run: bool = False
+    images: Sequence[str] = ()
+    """Expressions or paths of images."""
+
+    def check(self, root: str) -> None:
+        """Check what can be checked without evaluating the prompt.
+
+        Args:
+            root: the magic's name.
+
+        Raises:
+            ConfigError: the prompt contains a second cell magic, or `out` is not a variable name.
+        """
+        if re.search(rf"^%%{root}\b", self.prompt, re.MULTILINE):
+            raise ConfigError(f"a second %%{root} in this cell would be sent as text: move it to a cell of its own")
+        if self.out is not None and (not self.out.isidentifier() or iskeyword(self.out)):
+            raise ConfigError(f"-o {self.out!r} is not a variable name")
+
+    def parts(self, namespace: Mapping[str, Any], root: str) -> Parts:
+        """Return the prompt with its expressions evaluated, and its images.
+
+        Args:
+            namespace: the user's variables.
+            root: the magic's name.
+
+        Raises:
+            ConfigError: an expression or an image cannot be evaluated, or the prompt is empty.
+        """
+        parts: Parts = interpolate(self.prompt, namespace) if self.interpolate else [self.prompt]
+        parts += [image(word, namespace) for word in self.images]
+        if not any(part.strip() if isinstance(part, str) else part for part in parts):
+            raise ConfigError(
+                f"empty prompt: write it in the lines below %%{root} {self.name}, or in one line: "
+                f"%{root} ask {self.name} PROMPT"
+            )
+        return parts
+
+
+def preview(session: Session, parts: Parts, config: AIConfig) -> str:
+    """Return the messages that a run would send, as text, for a dry run."""
+    resolved = session.resolved(config)
+    lines = [f"dry run: {session.name} would call {resolved.model} with", f"[system] {session.agent.instructions}"]
+    for message in without_images(session.history):
+        entry = to_openai(message)
+        content = entry["content"] or [call["function"]["name"] for call in entry["tool_calls"]]
+        lines.append(f"[{entry['role']}] {content}")
+    lines.append(f"[user] {prompt_of(parts)}")
+    images = [part for part in parts if isinstance(part, Image)]
+    lines += [f"⟨image {number}⟩ {one}" for number, one in enumerate(images, 1)]
+    return "\n".join([*lines, "Nothing was sent."])
