@@ -142,9 +142,7 @@ async def test_the_list_of_agents(kernel: Kernel) -> None:
     await kernel.run("%%agent bob -o ans\nhello")
     await kernel.run("await ans")
     widget, beside = (await kernel.run("%agents")).contents("display_data")
-    assert (
-        widget["data"]["text/plain"] == "The team's live panel needs a running kernel. Its last state is below."
-    )
+    assert widget["data"]["text/plain"] == "The team's live panel needs a running kernel. Its last state is below."
     assert "application/vnd.jupyter.widget-view+json" in widget["data"]
     assert "application/vnd.jupyter.widget-view+json" not in beside["data"]
     assert "bob" in beside["data"]["text/html"]
