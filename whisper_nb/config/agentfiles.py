@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
+
+from msgspec import Struct, structs
 
 from ..core.errors import ConfigError, KeyPath, Problem
 from ..core.text import short_repr, suggestion
@@ -68,8 +70,7 @@ _OPENS = re.compile(rb"\A(?:\xef\xbb\xbf)?---[ \t]*\r?\n\w+:")
 _NICKNAMES = ("inherit", "sonnet", "opus", "haiku")
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """One agent that a file describes."""
 
     name: str
@@ -80,7 +81,7 @@ class Entry:
     tools: tuple[str, ...] = ()
     """Names of functions."""
     tools_place: str = ""
-    places: Mapping[str, str] = field(default_factory=dict)
+    places: Mapping[str, str] = {}
     """Field of its config → where it was said."""
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
@@ -315,7 +316,7 @@ class _AgentReader:
         return reading
 
     def _placed(self, problems: list[Problem]) -> Iterator[Problem]:
-        return (replace(one, place=self._document.place(one.path)) for one in problems)
+        return (structs.replace(one, place=self._document.place(one.path)) for one in problems)
 
     def _tools(self, source: Mapping[str, Any], markdown: bool) -> tuple[str, ...]:
         said = source.get("tools") or []

@@ -18,8 +18,9 @@ A mix is understood too: the section of the provider lies below what stands besi
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct
 
 from ..core.errors import KeyPath, Problem
 from ..core.text import short_repr, suggestion
@@ -46,18 +47,17 @@ LITERAL_KEY = (
 )
 
 
-@dataclass(slots=True)
-class ParsedConfig:
+class ParsedConfig(Struct):
     """What was read: the value of each field, where it stands, and what is wrong."""
 
-    values: dict[str, Any] = field(default_factory=dict)
+    values: dict[str, Any] = {}
     """Field → its value in its one form; None where it was said to be null."""
-    paths: dict[str, KeyPath] = field(default_factory=dict)
+    paths: dict[str, KeyPath] = {}
     """Field → the keys that lead to it."""
-    problems: list[Problem] = field(default_factory=list)
-    warnings: list[Problem] = field(default_factory=list)
+    problems: list[Problem] = []
+    warnings: list[Problem] = []
     """What works, and should be known."""
-    dead: list[str] = field(default_factory=list)
+    dead: list[str] = []
     """Keys that mean nothing here and are left out."""
 
 

@@ -8,9 +8,10 @@ import math
 import numbers
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from ..core.text import mask_keys, short_repr
 from .keys import reference_to
@@ -52,8 +53,7 @@ def problem_with(kind: Kind, name: str, value: Any) -> str:
     return ""
 
 
-@dataclass(frozen=True, slots=True)
-class Number:
+class Number(Struct, frozen=True):
     """A number within a range."""
 
     low: float = -math.inf
@@ -86,8 +86,7 @@ class Number:
         return number
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(Struct, frozen=True):
     """Text of one line, or of many."""
 
     lines: bool = False
@@ -103,8 +102,7 @@ class Text:
         return str(value)
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(Struct, frozen=True):
     """One of a few words."""
 
     words: tuple[str, ...]
@@ -121,8 +119,7 @@ class Choice:
         return str(value)
 
 
-@dataclass(frozen=True, slots=True)
-class Flag:
+class Flag(Struct, frozen=True):
     """Yes or no."""
 
     allowed: str = "true or false"
@@ -134,8 +131,7 @@ class Flag:
         return value
 
 
-@dataclass(frozen=True, slots=True)
-class ModelName:
+class ModelName(Struct, frozen=True):
     """`provider/model`."""
 
     allowed: str = "provider/model, such as openai/gpt-4o-mini or offline/echo"
@@ -155,8 +151,7 @@ class ModelName:
         return model
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(Struct, frozen=True):
     """The address of a server."""
 
     allowed: str = "an address such as http://localhost:8000/v1"
@@ -176,8 +171,7 @@ class Address:
         return str(value)
 
 
-@dataclass(frozen=True, slots=True)
-class KeyReference:
+class KeyReference(Struct, frozen=True):
     """Where a key is found; a key that is written out is put away."""
 
     allowed: str = "os.environ/NAME"
@@ -189,8 +183,7 @@ class KeyReference:
         return reference_to(value)
 
 
-@dataclass(frozen=True, slots=True)
-class Words:
+class Words(Struct, frozen=True):
     """A few texts."""
 
     allowed: str = "a list of texts, none empty"
@@ -231,8 +224,7 @@ class Params(Mapping[str, Any]):
         return mask_keys(self._json)
 
 
-@dataclass(frozen=True, slots=True)
-class Extra:
+class Extra(Struct, frozen=True):
     """Parameters of one provider's own."""
 
     allowed: str = "a mapping of parameters that JSON can hold"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
+
+from msgspec import Struct
 
 from ..core.errors import ConfigError
 from .aiconfig import CONFIG_FIELDS, AIConfig
@@ -17,14 +18,13 @@ from .providers import PROVIDERS
 MODEL_VARIABLE = "WHISPER_MODEL"
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
+class Layer(Struct, frozen=True):
     """A config and, beside it, where its values were said."""
 
     config: AIConfig
     source: str = ""
     """Of all values that `places` does not have."""
-    places: Mapping[str, str] = field(default_factory=dict)
+    places: Mapping[str, str] = {}
     """Field → `agents/bob.yaml:7`."""
 
     def place(self, name: str) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ..core.errors import ConfigError, Problem
 from ..core.text import short_repr, suggestion
@@ -34,13 +36,12 @@ _TELLING = {"api_key", "max_reasoning_tokens", "max_tokens", "temperature", "tok
 _KNOWN = (*CONFIG_FIELDS, *ALIASES, "provider", "generation_params", *SETTINGS, "async_agents", *_DEAD)
 
 
-@dataclass(frozen=True, slots=True)
-class Main:
+class Main(Struct, frozen=True):
     """What the file says."""
 
     layer: Layer | None = None
     """None where there are problems."""
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = {}
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
 

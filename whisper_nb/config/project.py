@@ -6,12 +6,15 @@ and trusted just these bytes; and whoever edits a file keeps what was in force u
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ..core.errors import ConfigError, Problem, sealed
 from .agentfiles import Entry, read_agents
@@ -27,13 +30,12 @@ from .trust import TrustFile
 CODE_LENGTH = 8
 
 
-@dataclass(frozen=True, slots=True)
-class ProjectConfig:
+class ProjectConfig(Struct, frozen=True):
     """What files say, read."""
 
     files: Files
     main: Main | None = None
-    team: Mapping[str, Entry] = field(default_factory=dict)
+    team: Mapping[str, Entry] = {}
     foreign: tuple[str, ...] = ()
     """Files that are plainly somebody else's."""
 
@@ -278,7 +280,7 @@ class Project:
             main = before.main if keeps else main
             if keeps and before.env_file in before.files.data:  # its file of keys stays too
                 kept = {before.env_file: before.files.data[before.env_file]}
-                files = replace(files, data={**files.data, **kept})
+                files = dataclasses.replace(files, data={**files.data, **kept})
         for name, entry in team.items():
             old = before.team.get(name)
             keeps = old is not None and not old.problems

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
+
+from msgspec import Struct
 
 #: How much a name must be like a known one to be taken for a slip; no other provider of LiteLLM's is so near to one.
 _ALMOST = 0.81
 
 
-@dataclass(frozen=True, slots=True)
-class Provider:
+class Provider(Struct, frozen=True):
     """One provider, by LiteLLM's own names."""
 
     variables: tuple[str, ...] = ()

@@ -11,9 +11,10 @@ import os
 import re
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from ..core.errors import ConfigError, KeyPath, Problem
 
@@ -32,8 +33,7 @@ _ODD_BREAK = re.compile("[\r\x85\u2028\u2029]")
 _NULLS = ("", "~", "null", "Null", "NULL")
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(Struct, frozen=True):
     """What a file says, and on which line."""
 
     data: Any

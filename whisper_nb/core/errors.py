@@ -21,10 +21,11 @@ import functools
 import traceback
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from typing import ParamSpec, TypeVar
 
-from .messages import Finish
+from msgspec import Struct
+
+from .messages import Finish, replace
 from .text import mask_keys
 
 P = ParamSpec("P")
@@ -40,8 +41,7 @@ class WhisperError(Exception):
     """The root: catch this to catch everything that whisper_nb raises on purpose."""
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Struct, frozen=True):
     """One thing that is wrong with what somebody gave: data, so that a form can put it beside its field."""
 
     path: KeyPath

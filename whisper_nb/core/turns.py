@@ -9,8 +9,9 @@ from __future__ import annotations
 import itertools
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import assert_never
+
+from msgspec import Struct
 
 from .errors import ContentFiltered, LengthExceeded, ModelError
 from .messages import (
@@ -29,20 +30,17 @@ from .messages import (
 from .text import valid_unicode
 
 
-@dataclass(frozen=True, slots=True)
-class CallModel:
+class CallModel(Struct, frozen=True):
     """Call the model with the history."""
 
 
-@dataclass(frozen=True, slots=True)
-class CallTools:
+class CallTools(Struct, frozen=True):
     """Run these tool calls; none has a result yet."""
 
     pending: tuple[ToolCall, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(Struct, frozen=True):
     """The run is complete."""
 
     output: str

@@ -6,10 +6,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from IPython.core.interactiveshell import InteractiveShell
+from msgspec import Struct
 
 from ..config.aiconfig import AIConfig
 from ..core.errors import ConfigError, SessionError
@@ -28,8 +28,7 @@ T = TypeVar("T")
 _REMEMBERED = 1_000
 
 
-@dataclass(slots=True)
-class Workbench:
+class Workbench(Struct):
     """The runtime as one shell's magics use it."""
 
     shell: InteractiveShell
@@ -37,8 +36,8 @@ class Workbench:
     outputs: Outputs
     root: str = "agent"
     """The magic's name: `agent`, or `whisper` if another extension has the name `agent`."""
-    _unreported: list[Run] = field(default_factory=list)  # launched, and not yet reported by `%agent wait`
-    _launched: dict[str, tuple[str, list[Run]]] = field(default_factory=dict)  # cell → (execution, its runs)
+    _unreported: list[Run] = []  # launched, and not yet reported by `%agent wait`
+    _launched: dict[str, tuple[str, list[Run]]] = {}  # cell → (execution, its runs)
 
     def launch(self, order: Order, local_ns: Mapping[str, Any] | None = None) -> Run | None:
         """Submit a run, show it in this cell, and wait for it if the order blocks.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from textwrap import indent
 from typing import Any
+
+from msgspec.structs import replace
 
 from ...config.agentfiles import FindTool
 from ...config.agents import AGENT_FIELDS, Agent
