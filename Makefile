@@ -11,7 +11,7 @@ PEERS := .venv-peers
 UV = UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/python -m pip config get global.index-url 2> /dev/null)}}" \
 	$(BIN)/uv pip install -q --python $(BIN)/python
 
-.PHONY: help demo test quick check faults kernel notebooks-test package browser chromium notebooks screenshots lab bench bench-peers lock clean
+.PHONY: help demo test quick check faults kernel notebooks-test package browser chromium notebooks screenshots lab bench soak bench-peers lock clean
 UNIT := not kernel and not browser and not package and not faults
 
 help:  ## list the targets
@@ -75,8 +75,11 @@ screenshots: $(STAMP) chromium  ## take the pictures of panel and form anew
 lab: $(STAMP)  ## open the quickstart in JupyterLab
 	$(BIN)/jupyter lab notebooks/01_quickstart.ipynb
 
-bench: $(STAMP)  ## measure what it costs, against its goals; reported, not gated
-	@$(BIN)/python -m benchmarks
+bench: $(STAMP)  ## measure what it costs, as ratios to baselines; reported, not gated; ROUNDS=2 for fewer rounds
+	@ROUNDS=$(or $(ROUNDS),5) $(BIN)/python -m benchmarks
+
+soak: $(STAMP)  ## run one agent 200,000 times, and show that memory stays flat
+	@$(BIN)/python -m benchmarks.soak
 
 bench-peers: $(STAMP) $(PEERS)/.installed  ## the same work by other frameworks, in an environment of their own
 	@$(BIN)/python -m benchmarks.peers

@@ -1,6 +1,6 @@
-"""What a turn costs on top of LiteLLM: the same calls through whisper_nb and by `litellm.acompletion(stream=True)`.
+"""What streams through LiteLLM cost on top of it: the same through whisper_nb, and by `litellm.acompletion(stream=True)`.
 
-Bare calls come in two kinds: as they are by default, and with the arguments and settings that whisper_nb calls with.
+Bare calls come in two kinds: with LiteLLM's defaults, and with the arguments and settings that whisper_nb calls it with.
 The CPU is that of this process, on one core; the server has the other.
 """
 
@@ -22,13 +22,15 @@ from .server import PACE, PACED, PLAIN, serving
 MODEL = "openai/gpt-4o-mini"
 TURNS, AT_ONCE = 200, 10
 STREAMS = 100
-#: Does so many calls, so many at once, to an api_base.
+#: Makes a number of calls, some of them at once, to an api_base.
 Calls = Callable[[str, int, int], Awaitable[list[str]]]
 AS_WHISPER_NB: dict[str, Any] = {"no-log": True, "timeout": 86_400.0, "num_retries": 0, "max_retries": 0}
 
 
 @dataclass(frozen=True)
 class Work:
+    """What all kinds of calls do."""
+
     what: str
     unit: str
     path: str
@@ -36,19 +38,18 @@ class Work:
     count: int
     at_once: int
     units: int
-    """By which the CPU is divided."""
+    """What the CPU is divided by: turns, or tokens."""
 
 
 def turns() -> list[Figure]:
-    """Whole replies of a few tokens."""
-    work = Work(f"turns of {PLAIN} tokens", "µs/turn", "/plain", PLAIN, TURNS, AT_ONCE, TURNS)
-    return _compare(work)
+    """Streams that come at once."""
+    return _compare(Work(f"streams of {PLAIN} tokens", "turn", "/plain", PLAIN, TURNS, AT_ONCE, TURNS))
 
 
 def streams() -> list[Figure]:
-    """Many slow replies at once."""
+    """Many slow streams at once."""
     what = f"{STREAMS} streams × {PACE} tokens/s"
-    return _compare(Work(what, "µs/token", "/paced", PACED, STREAMS, STREAMS, STREAMS * PACED))
+    return _compare(Work(what, "token", "/paced", PACED, STREAMS, STREAMS, STREAMS * PACED))
 
 
 def _compare(work: Work) -> list[Figure]:
@@ -56,14 +57,16 @@ def _compare(work: Work) -> list[Figure]:
     os.environ["NO_PROXY"] = "*"
     with serving() as url:
         cost, lag = asyncio.run(_measure(work, url))
-    name = work.what + ": "
+    name = f"{work.what} through LiteLLM: "
+    cpu = f"{name}CPU of a {work.unit}"
     return [
-        Figure(name + "CPU, whisper_nb over bare LiteLLM", cost[_ours] / cost[_bare], "×", at_most=1.1),
-        Figure(name + "CPU, the same, bare with our settings", cost[_ours] / cost[_bare_alike], "×", at_most=1.1),
-        Figure(name + "CPU, whisper_nb", cost[_ours], work.unit),
-        Figure(name + "CPU, bare LiteLLM", cost[_bare], work.unit),
-        Figure(name + "loop lag p99, whisper_nb", lag[_ours], "ms"),
-        Figure(name + "loop lag p99, bare LiteLLM", lag[_bare], "ms"),
+        Figure(f"{cpu}, over bare LiteLLM", cost[_ours] / cost[_bare], "×", at_most=1.1),
+        Figure(f"{cpu}, over bare LiteLLM with our settings", cost[_ours] / cost[_bare_alike], "×", at_most=1.1),
+        Figure(f"{name}loop lag p99, over bare LiteLLM", lag[_ours] / lag[_bare], "×", at_most=1),
+        Figure(f"{cpu}, whisper_nb", cost[_ours], " µs"),
+        Figure(f"{cpu}, bare LiteLLM", cost[_bare], " µs"),
+        Figure(f"{name}loop lag p99, whisper_nb", lag[_ours], " ms"),
+        Figure(f"{name}loop lag p99, bare LiteLLM", lag[_bare], " ms"),
     ]
 
 
@@ -79,7 +82,7 @@ async def _measure(work: Work, url: str) -> tuple[dict[Calls, float], dict[Calls
         async with ticking() as ticks:
             start = time.process_time()
             texts = await calls(url + work.path, work.count, work.at_once)
-            await asyncio.sleep(0.1)  # for what is still done behind them
+            await asyncio.sleep(0.1)  # LiteLLM does some of its work after the reply
             cost[calls] = (time.process_time() - start) / work.units * 1e6
         lag[calls] = p99(lags_ms(ticks))
         assert [len(text.split()) for text in texts] == [work.tokens] * work.count

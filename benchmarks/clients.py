@@ -1,4 +1,4 @@
-"""whisper_nb's turns, tool turns and streams, over the wire and through LiteLLM, beside the same done by hand.
+"""Turns, tool turns and streams of whisper_nb, over the wire and through LiteLLM, beside the same done by hand.
 
 The peers are compared by `make bench-peers`, on the same work; see `benchmarks/peers`.
 """
@@ -7,57 +7,79 @@ from __future__ import annotations
 
 from .measure import Figure
 from .peers import BARE, OURS, OURS_OVER_LITELLM, RAW, Client
-from .peers.work import LATE_MS, MANY, STREAMS, TURNS, Figures, run
+from .peers.work import MANY, STREAMS, TURNS, Figures, run
 from .server import LATENCY_S, PACE, serving
+
+#: Whose figures are shown for information, by what they are called.
+NAMES = {
+    OURS: "whisper_nb over the wire",
+    RAW: "raw aiohttp",
+    OURS_OVER_LITELLM: "whisper_nb through LiteLLM",
+    BARE: "bare LiteLLM",
+}
 
 
 def cost() -> list[Figure]:
-    """CPU of a turn by itself."""
+    """CPU of a conversation's first turn, plain and with a tool call."""
     found = _run("cost", OURS, RAW, OURS_OVER_LITELLM, BARE)
+    first, tool = "a first turn: CPU", "a tool turn: CPU"
     return [
-        Figure("a first turn: CPU, whisper_nb over the wire", found[OURS]["µs/turn"], "µs", at_most=600),
-        Figure("a first turn: CPU, raw aiohttp", found[RAW]["µs/turn"], "µs"),
-        Figure("a first turn: CPU, whisper_nb over LiteLLM", found[OURS_OVER_LITELLM]["µs/turn"], "µs"),
-        Figure("a first turn: CPU, bare LiteLLM", found[BARE]["µs/turn"], "µs"),
-        Figure("a tool turn: CPU, whisper_nb over the wire", found[OURS]["µs/tool turn"], "µs", at_most=1_300),
-        Figure("a tool turn: CPU, raw aiohttp", found[RAW]["µs/tool turn"], "µs"),
-        Figure("a tool turn: CPU, whisper_nb over LiteLLM", found[OURS_OVER_LITELLM]["µs/tool turn"], "µs"),
-        Figure("a tool turn: CPU, bare LiteLLM", found[BARE]["µs/tool turn"], "µs"),
+        _ratio(first + ", over raw aiohttp", found, "µs/turn", OURS, RAW, at_most=1.4),
+        _ratio(first + " through LiteLLM, over bare LiteLLM", found, "µs/turn", OURS_OVER_LITELLM, BARE, at_most=1.1),
+        _ratio(tool + ", over raw aiohttp", found, "µs/tool turn", OURS, RAW, at_most=1.5),
+        _ratio(
+            tool + " through LiteLLM, over bare LiteLLM", found, "µs/tool turn", OURS_OVER_LITELLM, BARE, at_most=1.1
+        ),
+        *_each(first, found, "µs/turn", " µs"),
+        *_each(tool, found, "µs/tool turn", " µs"),
     ]
 
 
 def busy() -> list[Figure]:
     """Many agents with long conversations, against latency."""
     found = _run("busy", OURS, RAW, OURS_OVER_LITELLM, BARE)
-    rate = {client: figures["turns/s"] for client, figures in found.items()}
     name = f"{MANY} agents × {TURNS} turns at {LATENCY_S * 1000:.0f} ms: "
+    lite = " through LiteLLM, over bare LiteLLM"
     return [
-        Figure(name + "turns/s, whisper_nb over the wire", rate[OURS], "", at_least=1_500),
-        Figure(name + "turns/s, raw aiohttp", rate[RAW]),
-        Figure(name + "CPU, whisper_nb over the wire", found[OURS]["µs/long turn"], "µs/turn"),
-        Figure(name + "CPU, raw aiohttp", found[RAW]["µs/long turn"], "µs/turn"),
-        Figure(name + "turns/s, whisper_nb over LiteLLM", rate[OURS_OVER_LITELLM], "", at_least=260),
-        Figure(name + "turns/s, bare LiteLLM", rate[BARE]),
-        Figure(name + "whisper_nb over bare LiteLLM", rate[OURS_OVER_LITELLM] / rate[BARE], "×", at_least=0.9),
+        _ratio(name + "turns/s, over raw aiohttp", found, "turns/s", OURS, RAW, at_least=0.8),
+        _ratio(name + "CPU of a turn, over raw aiohttp", found, "µs/long turn", OURS, RAW, at_most=1.6),
+        _ratio(name + "turns/s" + lite, found, "turns/s", OURS_OVER_LITELLM, BARE, at_least=0.95),
+        _ratio(name + "CPU of a turn" + lite, found, "µs/long turn", OURS_OVER_LITELLM, BARE),
+        *_each(name + "turns/s", found, "turns/s", ""),
+        *_each(name + "CPU of a turn", found, "µs/long turn", " µs"),
     ]
 
 
 def streams() -> list[Figure]:
-    """Many slow replies at once; through LiteLLM they are in `calls`."""
+    """Many slow replies at once. `calls` has them through LiteLLM."""
     found = _run("streams", OURS, RAW)
     name = f"{STREAMS} streams × {PACE} tokens/s, each token read: "
     return [
-        Figure(name + "CPU, whisper_nb over the wire", found[OURS]["µs/token"], "µs/token", at_most=110),
-        Figure(name + "CPU, raw aiohttp", found[RAW]["µs/token"], "µs/token"),
-        Figure(name + "loop lag p99, whisper_nb over the wire", found[OURS]["lag p99 ms"], "ms", at_most=20),
-        Figure(name + "loop lag p99, raw aiohttp", found[RAW]["lag p99 ms"], "ms"),
-        Figure(
-            name + "the last token late by, whisper_nb over the wire", found[OURS]["late ms"], "ms", at_most=LATE_MS
-        ),
-        Figure(name + "the last token late by, raw aiohttp", found[RAW]["late ms"], "ms"),
+        _ratio(name + "CPU of a token, over raw aiohttp", found, "µs/token", OURS, RAW, at_most=1.3),
+        _ratio(name + "loop lag p99, over raw aiohttp", found, "lag p99 ms", OURS, RAW, at_most=2),
+        *_each(name + "CPU of a token", found, "µs/token", " µs"),
+        *_each(name + "loop lag p99", found, "lag p99 ms", " ms"),
+        *_each(name + "delay of the last token", found, "late ms", " ms"),
     ]
 
 
 def _run(work: str, *clients: Client) -> dict[Client, Figures]:
     with serving() as url:
         return {client: run(client, work, url) for client in clients}
+
+
+def _ratio(
+    what: str,
+    found: dict[Client, Figures],
+    of: str,
+    ours: Client,
+    baseline: Client,
+    *,
+    at_most: float | None = None,
+    at_least: float | None = None,
+) -> Figure:
+    return Figure(what, found[ours][of] / found[baseline][of], "×", at_most, at_least)
+
+
+def _each(what: str, found: dict[Client, Figures], of: str, unit: str) -> list[Figure]:
+    return [Figure(f"{what}, {NAMES[client]}", figures[of], unit) for client, figures in found.items()]

@@ -1,4 +1,4 @@
-"""What every benchmark shares: figures, a fresh process for each measurement, a core of its own, the lag of a loop."""
+"""What all benchmarks share: figures and their table, fresh processes, a core per process, the lag of an event loop."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import os
 import statistics
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,13 +15,17 @@ from typing import TypeVar
 
 T = TypeVar("T")
 TICK_S = 0.001
-#: When a task wanted to go on, and when it did.
+HEADER = "| what | median | min–max | goal | |\n|---|---|---|---|---|"
+#: When a task was due, and when it ran.
 Tick = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One number of one round; the rounds' figures of the same name make a row of the table."""
+    """One number of one round. The figures of one name, one from each round, make a row of the table.
+
+    Only ratios and counts have goals: milliseconds depend on the machine and on the day.
+    """
 
     what: str
     value: float
@@ -29,22 +33,44 @@ class Figure:
     at_most: float | None = None
     at_least: float | None = None
 
+    @property
+    def has_goal(self) -> bool:
+        """Whether the figure can miss something."""
+        return self.at_most is not None or self.at_least is not None
+
+    @property
+    def goal(self) -> str:
+        """The goal as the table shows it; empty without one."""
+        if self.at_most is not None:
+            return f"≤ {number(self.at_most)}{self.unit}"
+        if self.at_least is not None:
+            return f"≥ {number(self.at_least)}{self.unit}"
+        return ""
+
+    def verdict(self, median: float) -> str:
+        """Whether a median meets the goal; empty without one."""
+        if self.at_most is not None:
+            return "met" if median <= self.at_most else "missed"
+        if self.at_least is not None:
+            return "met" if median >= self.at_least else "missed"
+        return ""
+
 
 def fresh(function: Callable[[], T]) -> T:
-    """Call a module's function in a new process: no heap, no import and no affinity of another measurement."""
+    """Call a module's function in a new process, free of the heap, imports and affinity of other measurements."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(function).result()
 
 
 def pin(core: int) -> None:
-    """Keep this process on one core: 0 the first, -1 the last. Only Linux lets a process choose."""
+    """Keep this process on one core: 0 the first, -1 the last. Only Linux offers this."""
     if sys.platform == "linux":
         os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[core]})
 
 
 @asynccontextmanager
 async def ticking() -> AsyncIterator[list[Tick]]:
-    """Run a task that wants to go on every millisecond, beside what the block does on this loop."""
+    """Run a task that is due every millisecond beside the block, and collect its ticks."""
     ticks: list[Tick] = []
 
     async def tick() -> None:
@@ -63,26 +89,29 @@ async def ticking() -> AsyncIterator[list[Tick]]:
 
 
 def lags_ms(ticks: Sequence[Tick], since: float = 0.0) -> list[float]:
-    """How late the ticks were, not counting what held the loop before `since`."""
+    """How late each tick was, without what held the loop before `since`."""
     return [(ran - max(due, since)) * 1000 for due, ran in ticks if ran > since]
 
 
 def p99(values: Sequence[float]) -> float:
+    """The 99th percentile."""
     return statistics.quantiles(values, n=100)[-1]
+
+
+def table(rows: Iterable[Sequence[Figure]]) -> str:
+    """The rows, each from one figure of each round, under a header."""
+    return "\n".join([HEADER, *map(line, rows)])
 
 
 def line(figures: Sequence[Figure]) -> str:
     """A row of the table, from one figure of each round."""
-    values = [figure.value for figure in figures]
-    median, figure = statistics.median(values), figures[0]
-    unit = f" {figure.unit}" if figure.unit else ""
-    goal = met = ""
-    if figure.at_most is not None:
-        goal, met = f"≤ {say(figure.at_most)}{unit}", "met" if median <= figure.at_most else "missed"
-    elif figure.at_least is not None:
-        goal, met = f"≥ {say(figure.at_least)}{unit}", "met" if median >= figure.at_least else "missed"
-    return f"| {figure.what} | {say(median)}{unit} | {say(min(values))}–{say(max(values))} | {goal} | {met} |"
+    values, figure = [figure.value for figure in figures], figures[0]
+    median = statistics.median(values)
+    spread = f"{number(min(values))}–{number(max(values))}"
+    cells = [figure.what, number(median) + figure.unit, spread, figure.goal, figure.verdict(median)]
+    return f"| {' | '.join(cells)} |"
 
 
-def say(value: float) -> str:
+def number(value: float) -> str:
+    """A number with three significant digits, or all digits before the point."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -54,6 +54,7 @@ def serving() -> Iterator[str]:
     here, there = spawn.Pipe()
     process = spawn.Process(target=_main, args=(there,), daemon=True)
     process.start()
+    there.close()  # so that a server that does not start is an error here
     try:
         yield f"http://127.0.0.1:{here.recv()}"
     finally:
