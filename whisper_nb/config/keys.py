@@ -162,6 +162,9 @@ class Keys:
         Raises:
             ConfigError: a line that is none of a `.env` file, with its place.
         """
+        if not text:  # most projects have none: importing dotenv would delay `%load_ext`
+            self._files = {}
+            return []
         import io
 
         from dotenv.parser import parse_stream

@@ -101,9 +101,15 @@ def _twice(entry: Entry, first: Entry) -> Entry:
 
 
 @functools.cache
+def package_files() -> Files:
+    """Return the files that come with whisper_nb, unparsed."""
+    return read_files(packaged(), label="whisper_nb's")
+
+
+@functools.cache
 def package() -> ProjectConfig:
-    """What comes with whisper_nb: the defaults, and the team."""
-    return parse_project(read_files(packaged(), label="whisper_nb's"))
+    """Return the defaults and the agents that come with whisper_nb."""
+    return parse_project(package_files())
 
 
 @functools.cache
@@ -113,7 +119,8 @@ def defaults() -> Layer:
     Raises:
         ConfigError: the file is not where the package has it, so that calls would have no time limit.
     """
-    main = package().main
+    files = package_files()  # without parsing the agents beside it, which would delay `%load_ext`
+    main = read_main(files.data[MAIN], files.name(MAIN)) if MAIN in files.data else None
     if main is None or main.layer is None:
         raise ConfigError(f"{packaged()} has no {MAIN} that can be read: install whisper_nb again")
     return Layer(main.layer.config, "default")
@@ -250,7 +257,7 @@ class Project:
         return signature(self.root, (self._env_file,) if self._env_file else ())
 
     def _read(self) -> ProjectConfig:
-        said = parse_project(read_files(self.root), package().files)
+        said = parse_project(read_files(self.root), package_files())
         return replace(said, files=with_files(said.files, said.env_file)) if said.env_file else said
 
     def _trusts(self, files: Files) -> bool:

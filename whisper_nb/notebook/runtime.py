@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ..config.aiconfig import AIConfig, missing_key
 from ..engine.control import Control
 from ..engine.runtimes import Runtime
 from .cells.output import SETTLE_S
-from .panel.snapshot import Snapshots
 
 if TYPE_CHECKING:
     from .form.form import AgentForm
     from .panel.panel import Panel
+    from .panel.snapshot import Snapshots
 
 
 class NotebookRuntime(Runtime):
@@ -23,13 +24,18 @@ class NotebookRuntime(Runtime):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.snapshots = Snapshots(self)
-        """The panel's static forms, in the cells that show one."""
         self._panel: Panel | None = None
 
     def __dir__(self) -> list[str]:
         """List the public names alone, for completion."""
         return [name for name in super().__dir__() if not name.startswith("_")]
+
+    @cached_property
+    def snapshots(self) -> Snapshots:
+        """The panel's static forms, in the cells that show one."""
+        from .panel.snapshot import Snapshots  # at the first panel, so that `%load_ext` is quick
+
+        return Snapshots(self)
 
     def panel(self) -> Panel:
         """Return the live panel of all agents; it can be displayed more than once. `%agents` adds its static form."""
