@@ -398,3 +398,12 @@ async def test_what_is_no_mapping_is_refused_before_anything_is_sent(
     with pytest.raises(RunFailed, match="is not a mapping"):
         await run
     assert (run.cost, provider.requests) == (0.0, [])
+
+
+async def test_a_large_prompt_is_sent_with_its_length(rt: Runtime, provider: Provider) -> None:
+    prompt = "wörd " * 500_000
+    await rt.create(Agent(name="bob", config=AIConfig(model="openai/x", api_base=provider.url))).submit(prompt)
+    (request,) = provider.requests
+    assert request.body["messages"][-1] == {"role": "user", "content": prompt}
+    assert int(request.headers["Content-Length"]) > len(prompt.encode())
+    assert "Transfer-Encoding" not in request.headers

@@ -252,7 +252,7 @@ NONSENSE = [
     Fault("a chunk is text", *_both("oops", "oops"), kept="Hel"),
     Fault("malformed JSON", *_both(b"data: {\"id\": oops}\n\n", b'{"id": oops}'), kept="Hel"),
     Fault("JSON too deep", *_both(b"data: " + b"[" * 100_000 + b"\n\n", b"[" * 100_000), kept="Hel"),
-    Fault("a number of 100,000 digits", *_both(b'data: {"created": ' + b"9" * 100_000 + b"}\n\n", b'{"created": ' + b"9" * 100_000 + b"}"), kept="Hel"),
+    Fault("a number of 100,000 digits", *_both(b'data: {"choices": [{"index": ' + b"9" * 100_000 + b"}]}\n\n", b'{"choices": [{"index": ' + b"9" * 100_000 + b"}]}"), kept="Hel"),
     Fault("a reason that is an error, and no blank line", [*text("Hel"), data(finish("error"))[:-1]], None, kept="Hel"),
     Fault("no JSON, and no blank line", [*text("Hel"), b"data: {oops}\n"], None, kept="Hel"),
     Fault("2,000 tool calls", [chunk({"tool_calls": [{"index": n, "id": f"c{n}", "function": {"name": "add", "arguments": "{}"}} for n in range(2_000)]}), finish("tool_calls"), DONE], None),

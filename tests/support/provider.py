@@ -171,7 +171,7 @@ class Provider:
         self._arrivals: asyncio.Queue[Request] = asyncio.Queue()
 
     async def __aenter__(self) -> Self:
-        app = web.Application()
+        app = web.Application(client_max_size=2**26)
         app.router.add_post("/{path:.*}", self._answer)
         # With handler cancellation a client that leaves is noticed at once, not at the next write.
         self._runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1)

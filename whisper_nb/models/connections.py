@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..core.threads import in_thread, load
+from .request_body import Body
 
 if TYPE_CHECKING:
     import aiohttp
@@ -46,9 +47,7 @@ class Connections:
                     connector=connector, timeout=aiohttp.ClientTimeout(total=None), cookie_jar=aiohttp.DummyCookieJar()
                 )
 
-    async def post(
-        self, url: Any, body: bytes, headers: Mapping[str, str], proxy: str | None
-    ) -> aiohttp.ClientResponse:
+    async def post(self, url: Any, body: Body, headers: Mapping[str, str], proxy: str | None) -> aiohttp.ClientResponse:
         """Send, and give the response once its headers are here; whoever asked closes it.
 
         A redirect is not followed: it would carry the key elsewhere.

@@ -1,22 +1,22 @@
-"""Server-sent events, parsed as their bytes come: https://html.spec.whatwg.org/multipage/server-sent-events.html."""
+"""Server-sent events, parsed as their bytes arrive: https://html.spec.whatwg.org/multipage/server-sent-events.html."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from .reading import Distrusted
 
-#: Of the fields besides `data` and `event`; a comment has none.
+#: Fields besides `data` and `event`. A comment has an empty name.
 _FIELDS = (b"", b"id", b"retry")
 _BOM = b"\xef\xbb\xbf"
 
 
 class Events:
-    """The events of one stream so far.
+    """The events of one stream.
 
     Args:
-        limit: the most bytes until an event is complete, comments and all that says nothing included.
-        lines: whether it may be JSON lines, too: each line an event, and nothing before it. The first says which it is.
+        limit: the most bytes until an event is complete, with comments and everything else that is not data.
+        lines: whether the stream may also be JSON lines, where each line is an event. The first line decides.
     """
 
     __slots__ = ("_data", "_failed", "_limit", "_pieces", "_size", "_started", "bare")
@@ -24,23 +24,47 @@ class Events:
     def __init__(self, limit: int, *, lines: bool = False) -> None:
         self._limit = limit
         self.bare: bool | None = None if lines else False
-        """Whether it is JSON lines; None while nobody knows."""
+        """Whether it is JSON lines; None while unknown."""
         self._started = False
-        self._pieces: list[bytes] = []  # of a line that is not complete
-        self._data: list[bytes] = []  # of an event that is not complete
-        self._failed = False  # whether it calls itself an error
+        self._pieces: list[bytes] = []  # of an incomplete line
+        self._data: list[bytes] = []  # of an incomplete event
+        self._failed = False  # whether the current event is named `error`
         self._size = 0  # since the last event
 
-    def feed(self, received: bytes) -> Iterator[str]:
-        """The data of each event that is complete now, to be taken before the next feeding.
+    def feed(self, received: bytes) -> Iterable[str]:
+        """Return the data of each event that is complete now. Iterate over it before the next call.
 
-        Comments, and fields other than data, say nothing; an event that is an error is none.
+        Comments and fields other than data are skipped.
 
         Raises:
-            UnicodeDecodeError: an event is not UTF-8. The specification would put � there, and nobody would know.
-            Distrusted: more than the limit, and no event; JSON that is in no event, which would be lost; or the provider
-                says that it failed.
+            UnicodeDecodeError: an event is not UTF-8. The specification replaces it by �, which would hide the damage.
+            Distrusted: the limit is exceeded; there is JSON outside of events, which would be lost; or the event is an
+                error.
         """
+        text = self._text_of_plain_events(received)
+        if text is None:
+            return self._parsed(received)
+        self._started, self.bare = True, False
+        return filter(None, text[len("data: ") : -len("\n\n")].split("\n\ndata: "))
+
+    def _text_of_plain_events(self, received: bytes) -> str | None:
+        """Return the text where it is nothing but complete events of one `data` line each, as it usually is."""
+        if (
+            self._size
+            or self._pieces
+            or self._data
+            or self.bare
+            or not (received.startswith(b"data: ") and received.endswith(b"\n\n"))
+            or b"\r" in received
+            or received.count(b"\n") != 2 * received.count(b"\n\ndata: ") + 2
+        ):
+            return None
+        try:
+            return received.decode()
+        except UnicodeDecodeError:  # the events before it are valid
+            return None
+
+    def _parsed(self, received: bytes) -> Iterator[str]:
         if not self._started:
             received = b"".join([*self._pieces, received])
             if len(received) < len(_BOM) and _BOM.startswith(received):
@@ -48,15 +72,11 @@ class Events:
                 return
             self._started, self._pieces = True, []
             received = received.removeprefix(_BOM)
-        if self._quick(received):
-            self.bare = False
-            yield received[6:-2].decode()
-            return
         self._size += len(received)
         if self._size > self._limit:
             raise Distrusted(f"{self._limit:,} bytes came and no event was complete")
         if b"\n" not in received and b"\r" not in received and not self._ends_in_cr:
-            self._pieces.append(received)  # put together once: a line may come in thousands of pieces
+            self._pieces.append(received)  # joined once: a line may arrive in thousands of pieces
             return
         received = b"".join([*self._pieces, received])
         lines = received.splitlines(keepends=True)
@@ -70,30 +90,10 @@ class Events:
     def _ends_in_cr(self) -> bool:
         return bool(self._pieces) and self._pieces[-1].endswith(b"\r")
 
-    def _quick(self, received: bytes) -> bool:
-        """Whether just one event has arrived, as it mostly does."""
-        return (
-            received.startswith(b"data: ")
-            and len(received) > len(b"data: \n\n")
-            and received.endswith(b"\n\n")
-            and received.count(b"\n") == 2
-            and b"\r" not in received
-            and not self._size
-            and not self._data
-            and not self.bare
-        )
-
     def _take(self, line: bytes) -> str | None:
-        """One line; the event that it completes."""
+        """Take in one line. Return the event that it completes."""
         if not line:
-            if not self._data:
-                return None
-            data, self._data = b"\n".join(self._data).decode(), []
-            self._size = sum(map(len, self._pieces))
-            failed, self._failed = self._failed, False
-            if failed and '"error"' not in data:  # else whoever knows the format reads what it says
-                raise Distrusted(f"the provider broke it off: {data}")
-            return data or None  # one without data is none, by the specification
+            return self._complete()
         name, _, value = line.partition(b":")
         bare = line.lstrip()[:1] in (b"{", b"[")
         if not bare and name != b"data":
@@ -111,3 +111,13 @@ class Events:
             return line.decode()
         self._data.append(value.removeprefix(b" "))
         return None
+
+    def _complete(self) -> str | None:
+        if not self._data:
+            return None
+        data, self._data = b"\n".join(self._data).decode(), []
+        self._size = sum(map(len, self._pieces))
+        failed, self._failed = self._failed, False
+        if failed and '"error"' not in data:  # otherwise the reader of the format reports it
+            raise Distrusted(f"the provider broke it off: {data}")
+        return data or None  # an event without data is ignored, by the specification
