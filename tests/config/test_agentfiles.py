@@ -77,8 +77,8 @@ limits: {max_turns: 3, timeout_s: 60}
         timeout_s=60,
     )
     found = entry(text)
-    assert (found.place, found.tools) == ("agents/bob.yaml:1", ("rows",))
-    assert found.places == {"model": "agents/bob.yaml:10", "temperature": "agents/bob.yaml:12"}
+    assert (found.location, found.tools) == ("agents/bob.yaml:1", ("rows",))
+    assert found.sources == {"model": "agents/bob.yaml:10", "temperature": "agents/bob.yaml:12"}
 
 
 @pytest.mark.parametrize(
@@ -126,22 +126,22 @@ def test_the_name_is_the_files(path: str) -> None:
         ("ai_config:\n  provider: openai\n  generation_params:\n    seed: x\n  model: x\n", ":4: seed 'x' is not a whole number"),
         ("prompt: Hi\nai_config: 5\n", ":2: ai_config 5 is not a mapping or a model"),
         ("prompt: Hi\nai_config: gpt-4o\n", ":2: model 'gpt-4o' is not provider/model"),
-        ("ai_config: {}\nconfig: {}\n", ": the config is said twice"),
-        ("ai_config: {seed: 1}\nmodel: openai/x\n", ": the config is said twice: write all of it under ai_config"),
+        ("ai_config: {}\nconfig: {}\n", ": the config is given twice"),
+        ("ai_config: {seed: 1}\nmodel: openai/x\n", ": the config is given twice: write all of it under ai_config"),
         ("limits:\n  max_turns: 0\n", ":2: max_turns 0 is not a whole number of at least 1"),
         ("limits:\n  max_turn: 1\n", ":2: unknown limit 'max_turn'; did you mean 'max_turns'?"),
         ("limits: 5\n", ":1: limits 5 is not a mapping"),
         ("continuation_config:\n  timeout: x\n", ":2: timeout 'x' is not a number of seconds above 0"),
         ("tools: 5\n", ":1: tools 5 is not a list of names"),
-        ("tools: [os.system]\n", ":1: tools: 'os.system' is not the name of a function of the notebook; no code is loaded by a file"),
+        ("tools: [os.system]\n", ":1: tools: 'os.system' is not the name of a function of the notebook; a file cannot load code"),
         ("tools: [tools/x.py]\n", ":1: tools: 'tools/x.py' is not the name of a function"),
-        ("prompt: Hi\nprompt_file: bob.prompt.md\n", ":2: the prompt is said twice"),
-        ("prompt: Hi\nsystem_prompt: Hi\n", ":2: system_prompt says again what another key has said"),
+        ("prompt: Hi\nprompt_file: bob.prompt.md\n", ":2: the prompt is given twice"),
+        ("prompt: Hi\nsystem_prompt: Hi\n", ":2: system_prompt and another key both set system_prompt"),
         ("prompt: Hi\nprompt_file: [x]\n", ":2: prompt_file ['x'] is not the name of a file"),
-        ("prompt: Hi\nfragments: [1]\n", ":2: fragments [1] is not a list of texts"),
+        ("prompt: Hi\nfragments: [1]\n", ":2: fragments [1] is not a list of non-empty texts"),
         ("prompt_file: ''\n", ":1: prompt_file"),
         ("prompt: [a]\n", ":1: prompt ['a'] is not text"),
-        ("prompt: Hi\nprompt: Hi\n", ":2: the key 'prompt' is here twice"),
+        ("prompt: Hi\nprompt: Hi\n", ":2: the key 'prompt' appears twice"),
         ("prompt: *a\n", ":1: aliases"),
         ("prompt: [\n", ":2: not YAML"),
     ],
@@ -164,7 +164,7 @@ limits:
   max_turns: 0
 tools: [a b]
 """
-    lines = sorted(int(one.place.rpartition(":")[2]) for one in entry(text).problems)
+    lines = sorted(int(one.location.rpartition(":")[2]) for one in entry(text).problems)
     assert lines == [1, 2, 3, 5, 6, 8, 9]
     assert len(problems(text)) == 7
 
@@ -184,7 +184,7 @@ def test_yaml_and_python_are_told_the_same() -> None:
 def test_a_file_whose_name_is_none_says_where_a_name_comes_from(path: str) -> None:
     (told,) = problems("prompt: Hi\n", path)
     assert "is not a letter followed by" in told
-    assert "the file's name, or the key of the agent, is what it is called" in told
+    assert "an agent is named by its file, or by its key under agents" in told
 
 
 def test_a_mistyped_key_does_not_make_it_another_programs_file() -> None:
@@ -199,7 +199,7 @@ def test_a_lone_slip_does_not_make_it_another_programs_file() -> None:
 
 def test_front_matter_that_is_not_closed_is_told() -> None:
     (told,) = problems("---\nname: bob\nYou are Bob.\n", "agents/bob.md")
-    assert told == "agents/bob.md:1: the front matter is not closed by a line of ---"
+    assert told == "agents/bob.md:1: the front matter does not end: add a line of ---"
 
 
 @pytest.mark.parametrize("what", ["prompt_file: gone.md", "prompt: Hi\nfragments: [end, gone]"])
@@ -226,7 +226,7 @@ def test_a_tool_that_is_not_there_is_told_with_its_line_when_the_agent_is_made()
 def test_a_key_that_is_written_out_works_with_a_warning_and_is_nowhere() -> None:
     found = entry("ai_config:\n  model: openai/x\n  api_key: sk-canary-0123456789abcdef\n")
     (warning,) = found.warnings
-    assert (warning.place, "os.environ/NAME" in warning.text) == ("agents/bob.yaml:3", True)
+    assert (warning.location, "os.environ/NAME" in warning.text) == ("agents/bob.yaml:3", True)
     built = found.build(find_tool)
     assert str(built.config.api_key).startswith("literal/")
     assert built.document() == {"name": "bob", "ai_config": {"model": "openai/x"}}
@@ -291,8 +291,8 @@ def test_the_file_of_the_original_loads_whole() -> None:
         )
         for id_, title, role, color, icon, turns in MEMBERS
     }
-    assert found["a"].place == "agents/agents.yaml:25"
-    assert found["a"].places["model"] == "agents/agents.yaml:46"
+    assert found["a"].location == "agents/agents.yaml:25"
+    assert found["a"].sources["model"] == "agents/agents.yaml:46"
 
 
 def test_what_has_no_meaning_here_gives_one_warning_for_each_agent() -> None:
@@ -302,13 +302,13 @@ def test_what_has_no_meaning_here_gives_one_warning_for_each_agent() -> None:
     for one in team(AGENTS_YAML + "      cache: true\n", "agents/agents.yaml").values():
         (warning,) = one.warnings
         assert [name for name in dead.split() if name not in warning.text] == []
-        assert re.fullmatch(r"agents/agents\.yaml:[1-9]\d*", warning.place)
+        assert re.fullmatch(r"agents/agents\.yaml:[1-9]\d*", warning.location)
         assert ("cache" in warning.text) == (one.name == "e")
 
 
 def test_one_bad_agent_leaves_the_others_as_they_are() -> None:
     found = team("agents:\n  p: {role: x, icon: a b}\n  a:\n    role: y\n  not good: {}\n", "agents/agents.yaml")
-    assert {id_: [one.place for one in each.problems] for id_, each in found.items()} == {
+    assert {id_: [one.location for one in each.problems] for id_, each in found.items()} == {
         "p": ["agents/agents.yaml:2"],
         "a": [],
         "not good": ["agents/agents.yaml:5"],
@@ -325,7 +325,7 @@ def test_what_stands_beside_agents_is_told() -> None:
 def test_an_agent_that_is_no_mapping_is_told_and_the_others_are_not_lost(said: str) -> None:
     found = team(f"agents:\n  a: {{role: x, prompt: Hi}}\n  p: {said}\n", "agents/agents.yaml")
     assert found["a"].build(find_tool) == Agent(name="a", role="x", system_prompt="Hi")
-    assert [one.place for one in found["p"].problems] == ["agents/agents.yaml:3"]
+    assert [one.location for one in found["p"].problems] == ["agents/agents.yaml:3"]
 
 
 # Markdown, as other tools' users keep it
@@ -356,8 +356,8 @@ def test_a_markdown_file_of_another_tool_is_an_agent() -> None:
         system_prompt="You review code.\n\n---\n\nBe brief.",
     )
     assert list(map(str, found.warnings)) == [
-        "agents/reviewer.md:5: model 'sonnet' is another tool's nickname: left out, so the default model answers",
-        "agents/reviewer.md:4: tools of another program are left out: Read, Grep",
+        "agents/reviewer.md:5: ignored, since it is another program's name of a model: 'sonnet'; the default model answers",
+        "agents/reviewer.md:4: ignored, since they are another program's tools: Read, Grep",
     ]
 
 
@@ -384,7 +384,7 @@ def test_a_nickname_of_a_model_is_left_out_and_said(model: str) -> None:
     found = entry(f"---\nname: bob\nmodel: {model}\n---\nHi", "agents/bob.md")
     assert found.build(find_tool) == Agent(name="bob", system_prompt="Hi")
     (warning,) = found.warnings
-    assert warning.place == "agents/bob.md:3"
+    assert warning.location == "agents/bob.md:3"
 
 
 @pytest.mark.parametrize(
@@ -393,9 +393,9 @@ def test_a_nickname_of_a_model_is_left_out_and_said(model: str) -> None:
         ("---\nname: bob\nmodel: gpt-4o\n---\nHi", ":3: model 'gpt-4o' is not provider/model"),
         ("---\nname: bob\ncolor: 5\n---\nHi", ":3: color 5 is not a color"),
         ("---\nname: bob\ntool: rows\n---\nHi", ":3: unknown key 'tool' of an agent; did you mean 'tools'?"),
-        ("---\nname: bob\nprompt: Hi\n---\nHi", ": the prompt is said twice"),
-        ("---\nname: bob\nprompt_file: bob.prompt.md\n---\nHi", ":3: the prompt is said twice"),
-        ("---\nname: bob\nname: bob\n---\nHi", ":3: the key 'name' is here twice"),
+        ("---\nname: bob\nprompt: Hi\n---\nHi", ": the prompt is given twice"),
+        ("---\nname: bob\nprompt_file: bob.prompt.md\n---\nHi", ":3: the prompt is given twice"),
+        ("---\nname: bob\nname: bob\n---\nHi", ":3: the key 'name' appears twice"),
         ("---\nname: bob\nx: [\n---\nHi", ": not YAML"),
     ],
 )
@@ -408,7 +408,7 @@ def test_what_is_wrong_in_front_matter_is_told_with_its_line(text: str, found: s
 def test_a_body_that_is_no_text_is_told_with_its_line() -> None:
     found = read_agents(b"---\nname: bob\n---\nfine\n\xff\n", "agents/bob.md", "agents/bob.md", PROMPTS)
     assert found is not None
-    assert [str(one) for one in found["bob"].problems] == ["agents/bob.md:5: it is not UTF-8"]
+    assert [str(one) for one in found["bob"].problems] == ["agents/bob.md:5: the file is not UTF-8: save it as UTF-8"]
 
 
 # What is no agent
@@ -497,11 +497,11 @@ def test_any_text_is_read_or_told_what_is_wrong_with_file_and_line(text: str, ma
     data = (f"---\n{text}\n---\nThe body." if markdown else text).encode()
     place = re.compile(rf"{re.escape(path)}:[1-9]\d*")
     for name, one in (read_agents(data, path, path, PROMPTS) or {}).items():
-        assert all(place.fullmatch(each.place) and each.text for each in (*one.problems, *one.warnings))
-        assert place.fullmatch(one.place)
+        assert all(place.fullmatch(each.location) and each.text for each in (*one.problems, *one.warnings))
+        assert place.fullmatch(one.location)
         assert (one.agent is None) == bool(one.problems)
         if one.agent:
-            assert all(place.fullmatch(each) for each in one.places.values())
+            assert all(place.fullmatch(each) for each in one.sources.values())
             again = read_agents(dump_yaml(one.agent.document()).encode(), BOB, BOB, PROMPTS)
             assert again is not None
             assert again[name].agent == one.agent

@@ -162,7 +162,7 @@ def test_nothing_is_a_config_with_nothing_set() -> None:
 @pytest.mark.parametrize("source", [5, b"openai/x", ["openai/x"], object(), AIConfig, True])
 def test_what_is_no_config(source: Any) -> None:
     kind = type(source).__name__
-    with pytest.raises(ConfigError, match=f"from {kind}: give an AIConfig, a dict or a model string"):
+    with pytest.raises(ConfigError, match=f"made of {kind}: give an AIConfig, a dict or a model string"):
         AIConfig.of(source)
 
 
@@ -292,7 +292,7 @@ def test_what_is_no_field_to_clear(cleared: Any) -> None:
 
 
 def test_a_key_that_is_written_out_is_nowhere() -> None:
-    with pytest.warns(UserWarning, match="AIConfig: a key is written out") as told:
+    with pytest.warns(UserWarning, match="AIConfig: the API key is a literal") as told:
         config = AIConfig(model="openai/x", api_key=CANARY)
     assert len(told) == 1
     texts = [repr(config), str(config), repr(dataclasses.asdict(config)), repr(dataclasses.astuple(config))]
@@ -352,7 +352,7 @@ LAYERS = st.lists(CONFIGS, max_size=5)
 def test_the_last_layer_that_says_something_of_a_field_wins_and_has_its_place(configs: list[AIConfig]) -> None:
     layers = [Layer(config, f"layer {number}") for number, config in enumerate(configs)]
     found = layered(None, *layers)
-    assert set(found.places) == set(found.config.values())
+    assert set(found.sources) == set(found.config.values())
     said_of = [(number, config.provider) for number, config in enumerate(configs) if "model" in config.values()]
     moved = [number for (_, before), (number, now) in itertools.pairwise(said_of) if before and now != before]
     for name in CONFIG_FIELDS:
@@ -482,7 +482,7 @@ async def test_each_value_is_told_with_its_place(tmp_path: Path) -> None:
         call = AIConfig(max_tokens=5)
         resolved = rt["bob"].resolved(call)
         assert (resolved.max_tokens, resolved.seed, resolved.top_p, resolved.temperature) == (5, 3, 0.2, 0.1)
-        assert layered(Layer(AIConfig(seed=1), "session"), Layer(call, "call")).places == {
+        assert layered(Layer(AIConfig(seed=1), "session"), Layer(call, "call")).sources == {
             "seed": "session",
             "max_tokens": "call",
         }
@@ -574,7 +574,7 @@ async def test_a_bad_main_file_is_told_with_its_lines(tmp_path: Path) -> None:
 
 
 async def test_a_saved_agent_has_no_key_that_was_written_out(tmp_path: Path) -> None:
-    with pytest.warns(UserWarning, match="written out"):
+    with pytest.warns(UserWarning, match="the API key is a literal"):
         agent = Agent(name="bob", config={"model": "openai/x", "api_key": CANARY, "seed": 1})  # type: ignore[arg-type]
     assert CANARY not in repr(agent.document())
     async with Runtime(environ={}, project=tmp_path) as rt:

@@ -104,7 +104,7 @@ async def test_whose_key_is_sent(
 
 
 async def test_a_key_that_was_written_out_is_sent(rt: Runtime, provider: Provider) -> None:
-    with pytest.warns(UserWarning, match="a key is written out"):
+    with pytest.warns(UserWarning, match="the API key is a literal"):
         config = AIConfig(model="openai/test-model", api_base=provider.url, api_key="sk-literal-0123456789")
     assert (await asked(rt, provider, Agent(name="bob", config=config))).key == "sk-literal-0123456789"
     assert "sk-literal" not in repr(config)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from support.hostile import put
 from whisper_nb.config.files import MAX_FILES, Files, read_files, signature, with_files
-from whisper_nb.config.yamlfile import MAX_BYTES
+from whisper_nb.config.yamlfile import MAX_FILE_BYTES
 
 
 def read(root: Path) -> dict[str, bytes]:
@@ -138,18 +138,18 @@ def test_what_is_no_plain_file_is_not_waited_for(tmp_path: Path, monkeypatch: py
         server.bind("socket.yaml")
     files = read_files(tmp_path)
     assert dict(files.data) == {}
-    assert files.refused["config/main.yaml"] == files.refused["agents/pipe.yaml"] == "is not a plain file"
+    assert files.refused["config/main.yaml"] == files.refused["agents/pipe.yaml"] == "is not a regular file"
     assert files.refused["agents/socket.yaml"].startswith("cannot be read: ")
 
 
 def test_a_file_has_256_kb_at_most(tmp_path: Path) -> None:
-    os.truncate(put(tmp_path, "agents/a.yaml", ""), MAX_BYTES)
-    os.truncate(put(tmp_path, "agents/b.yaml", ""), MAX_BYTES + 1)
+    os.truncate(put(tmp_path, "agents/a.yaml", ""), MAX_FILE_BYTES)
+    os.truncate(put(tmp_path, "agents/b.yaml", ""), MAX_FILE_BYTES + 1)
     os.truncate(put(tmp_path, "agents/c.yaml", ""), 10**12)  # it takes no room on the disk
     files = read_files(tmp_path)
     assert set(files.data) == {"agents/a.yaml"}
     assert set(files.refused) == {"agents/b.yaml", "agents/c.yaml"}
-    assert set(files.refused.values()) == {"has more than 262,144 bytes, which is all that is read"}
+    assert set(files.refused.values()) == {"has more than 262,144 bytes, which is the limit"}
 
 
 def test_there_are_500_files_at_most(tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_there_are_500_files_at_most(tmp_path: Path) -> None:
         put(tmp_path, f"agents/{number:03}.yaml", "x")
     files = read_files(tmp_path)
     assert len(files.data) == MAX_FILES
-    assert dict(files.refused) == {"agents/500.yaml": "is one file too many: at most 500 are read"}
+    assert dict(files.refused) == {"agents/500.yaml": "is one file too many: at most 500 are allowed"}
 
 
 NOT_UTF_8 = os.fsdecode(b"agents/\xff.yaml")

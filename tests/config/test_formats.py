@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from whisper_nb.config.aiconfig import CONFIG_FIELDS
-from whisper_nb.config.formats import ALIASES, ParsedConfig, over, read_config
+from whisper_nb.config.formats import ALIASES, ParsedConfig, overlay, read_config
 from whisper_nb.config.kinds import Params
 from whisper_nb.config.providers import PROVIDERS
 
@@ -112,7 +112,7 @@ def test_a_mix_that_goes_to_another_provider_leaves_key_address_and_extra_behind
 
 def test_two_providers_are_one_too_many() -> None:
     said = {"openrouter": {"model": "a/b"}, "openai": {"model": "x"}}
-    assert problems(said) == ["openai: two providers, openrouter and openai: a config says one"]
+    assert problems(said) == ["openai: two providers, openrouter and openai: a config has one; remove the others"]
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_two_providers_are_one_too_many() -> None:
 )
 def test_what_is_left_behind_with_a_provider(model: str | None, before: str | None, moved: bool) -> None:
     below = {"model": before, "api_key": "os.environ/A", "api_base": "http://h", "extra": Params({}), "seed": 1}
-    found = over(below, {"model": model, "temperature": 0})
+    found = overlay(below, {"model": model, "temperature": 0})
     left = {"seed": 1, "temperature": 0, "model": model}
     assert found == (left if moved else {**below, **left})
 
@@ -154,7 +154,7 @@ def test_what_is_left_behind_with_a_provider(model: str | None, before: str | No
         ({"provider": "openai", "model": ""}, "model: model '' is not provider/model"),
         ({"provider": "openai", "model": ["x"]}, "model: model ['x'] is not provider/model"),
         ({"openai": {"model": 5}}, "openai.model: model 5 is not provider/model"),
-        ({"api_key": 5}, "api_key: api_key is not text but a int; write os.environ/NAME"),
+        ({"api_key": 5}, "api_key: api_key is a int, not text; write os.environ/NAME"),
     ],
 )  # fmt: skip
 def test_a_problem_says_where_what_and_what_is_allowed(said: dict[Any, Any], problem: str) -> None:
@@ -190,7 +190,7 @@ def test_a_section_that_names_only_a_key_keeps_it_from_another_provider() -> Non
 def test_a_dead_key_is_left_out_and_noted() -> None:
     reading = read({"openrouter": {"model": "a/b", "cache": True}})
     assert reading.values == {"model": "openrouter/a/b"}
-    assert reading.dead == ["cache"]
+    assert reading.ignored == ["cache"]
 
 
 def test_the_paths_lead_to_where_each_value_was_said() -> None:

@@ -63,7 +63,7 @@ def test_the_name_of_a_variable_is_no_key_and_the_error_says_what_to_write(name:
 
 @pytest.mark.parametrize("said", ["", "  ", f"{CANARY} and more", f"Bearer {CANARY}", f"{CANARY}\nx"])
 def test_what_is_neither_a_reference_nor_a_key_is_not_repeated(said: str) -> None:
-    with pytest.raises(ConfigError, match=r"api_key is empty or has spaces in it; write os\.environ/NAME") as caught:
+    with pytest.raises(ConfigError, match=r"api_key is empty or contains spaces; write os\.environ/NAME") as caught:
         AIConfig(api_key=said)
     assert CANARY not in str(caught.value)
 
@@ -108,7 +108,7 @@ def test_what_is_no_name_of_a_variable(said: str) -> None:
 
 @pytest.fixture
 def literal() -> AIConfig:
-    with pytest.warns(UserWarning, match=r"a key is written out: it works, .* write os\.environ/NAME") as told:
+    with pytest.warns(UserWarning, match=r"the API key is a literal: it works, .* write os\.environ/NAME") as told:
         config = AIConfig.of({"model": "openai/x", "api_key": CANARY})
     assert len(told) == 1
     return config
@@ -121,10 +121,10 @@ def test_a_key_that_is_written_out_works(literal: AIConfig) -> None:
 
 
 def test_it_is_the_same_config_when_it_is_written_again(literal: AIConfig) -> None:
-    with pytest.warns(UserWarning, match="written out"):
+    with pytest.warns(UserWarning, match="the API key is a literal"):
         again = AIConfig(model="openai/x", api_key=f" {CANARY}\n")
     assert again == literal
-    with pytest.warns(UserWarning, match="written out"):
+    with pytest.warns(UserWarning, match="the API key is a literal"):
         assert AIConfig(model="openai/x", api_key=f"{CANARY}0") != literal
 
 
@@ -153,13 +153,13 @@ except ConfigError as error:
     print("ConfigError:", error)
 """
     said = subprocess.run([sys.executable, "-c", script], text=True, capture_output=True, check=True).stdout
-    assert said.startswith("ConfigError: a key that was written out stays in its process")
+    assert said.startswith("ConfigError: api_key refers to a literal key of another process")
     assert "os.environ/NAME" in said
 
 
 def test_a_reference_that_somebody_made_up_finds_nothing(literal: AIConfig) -> None:
     for made_up in ("literal/", "literal/00000000", f"literal/{CANARY}"):
-        with pytest.raises(ConfigError, match="stays in its process"):
+        with pytest.raises(ConfigError, match="a literal key of another process"):
             Keys({"OPENAI_API_KEY": "k"}).key("openai", made_up)
 
 

@@ -159,12 +159,12 @@ def test_words(said: Any, words: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("said", ["", [], (), [""], ["a", 1], b"ab", {"a": 1}, {"a"}, 5, None])
 def test_what_are_no_words(said: Any) -> None:
-    assert "is not a list of texts, none empty" in problem_with(Words(), "stop", said)
+    assert "is not a list of non-empty texts" in problem_with(Words(), "stop", said)
 
 
 def test_a_key_that_is_no_text_is_not_repeated() -> None:
     problem = problem_with(KeyReference(), "api_key", ["sk-0123456789abcdef"])
-    assert problem == "api_key is not text but a list; write os.environ/NAME"
+    assert problem == "api_key is a list, not text; write os.environ/NAME"
 
 
 @given(st.dictionaries(st.text("abcé -#\n", max_size=4), JSON, max_size=4))
@@ -194,7 +194,7 @@ def test_params_cannot_be_changed_from_outside() -> None:
     "value", [5, "x", ["a"], {1: 2}, {"a": math.nan}, {"a": {1, 2}}, {"a": object()}, {"a": np.int64(1)}, {"a": b"x"}]
 )
 def test_extra_holds_what_json_can_hold(value: Any) -> None:
-    assert "is not a mapping of parameters that JSON can hold" in problem_with(Extra(), "extra", value)
+    assert "is not a mapping of JSON values" in problem_with(Extra(), "extra", value)
 
 
 def test_extra_that_holds_itself_is_refused() -> None:
@@ -211,7 +211,7 @@ def test_extra_that_holds_itself_is_refused() -> None:
 def test_extra_cannot_hold_secrets_at_any_depth(name: str) -> None:
     for value in ({name: "hunter2"}, {"extra_headers": {name: "hunter2"}}, {"a": [{"b": {name: "hunter2"}}]}):
         problem = problem_with(Extra(), "extra", value)
-        assert f"extra must not hold {name}, which would be shown; a key goes into api_key" in problem
+        assert f"extra must not contain {name}, which would be displayed; put a key into api_key" in problem
 
 
 @pytest.mark.parametrize("name", ["max_completion_tokens", "logit_bias", "keyboard", "monkey", "top_k", "tokens"])
@@ -223,7 +223,9 @@ def test_a_parameter_that_only_sounds_like_a_secret_is_none(name: str) -> None:
     "name", ["model", "messages", "stream", "tools", "api_base", "base_url", "timeout", "num_retries"]
 )
 def test_extra_cannot_say_what_whisper_nb_says(name: str) -> None:
-    assert f"extra must not say {name}: it has a field of its own" in problem_with(Extra(), "extra", {name: 1, "x": 2})
+    assert f"extra must not contain {name}: set the field of AIConfig instead" in problem_with(
+        Extra(), "extra", {name: 1, "x": 2}
+    )
 
 
 @pytest.mark.parametrize(
@@ -232,13 +234,13 @@ def test_extra_cannot_say_what_whisper_nb_says(name: str) -> None:
 )
 def test_extra_cannot_say_again_what_is_a_field(name: str) -> None:
     """It would be sent above what a higher layer says, and past the field's range."""
-    assert f"extra must not say {name}" in problem_with(Extra(), "extra", {name: 9})
+    assert f"extra must not contain {name}" in problem_with(Extra(), "extra", {name: 9})
 
 
 @pytest.mark.parametrize("name", ["custom_llm_provider", "fallbacks"])
 def test_extra_cannot_lead_litellm_to_another_provider(name: str) -> None:
     """With `fallbacks: [{model: …, api_base: …}]` the key would go to that address."""
-    assert f"extra must not say {name}" in problem_with(Extra(), "extra", {name: "groq"})
+    assert f"extra must not contain {name}" in problem_with(Extra(), "extra", {name: "groq"})
 
 
 def test_the_repr_of_parameters_has_no_key() -> None:

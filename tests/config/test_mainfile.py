@@ -85,7 +85,7 @@ def test_what_has_no_meaning_here_gives_one_warning(text: str) -> None:
     dead = ["prompts", "workspace_ignore_patterns", "use_refactored_async_agents", "default_check_mail_interval"]
     dead += ["cache"] if "cache" in text else []
     assert [name for name in dead if name not in warning.text] == []
-    assert PLACE.fullmatch(warning.place)
+    assert PLACE.fullmatch(warning.location)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_the_settings_of_the_team() -> None:
         ("async_agents:\n  max_concurrent_agent: 5\n", ":2: unknown key 'max_concurrent_agent'; did you mean 'max_concurrent_agents'?"),
         ("async_agents:\n  max_tasks_per_agent: 0\n", ":2: max_tasks_per_agent 0 is not a whole number of at least 1"),
         ("openrouter:\n  model: a/b\n  api_key: MY_KEY\n", ":3: api_key is the name of a variable, not a key; write os.environ/MY_KEY"),
-        ("model: a/b\nmodel: a/c\n", ":2: the key 'model' is here twice"),
+        ("model: a/b\nmodel: a/c\n", ":2: the key 'model' appears twice"),
         ("model: a/b\n  - x: [\n", ":2: not YAML"),
         ("model: &a a/b\nseed: *a\n", ":2: aliases"),
         ("1: 2\n", ":1: the key "),
@@ -150,14 +150,14 @@ def test_what_is_wrong_is_told_with_its_line_and_what_is_allowed(text: str, foun
 
 def test_all_that_is_wrong_is_told_at_once() -> None:
     text = "temperature: 9\nmodel: gpt\nmax_queued_runs: 0\nasync_agents: {x: 1}\nmodle: 1\n"
-    lines = sorted(int(one.place.rpartition(":")[2]) for one in read(text).problems)
+    lines = sorted(int(one.location.rpartition(":")[2]) for one in read(text).problems)
     assert lines == [1, 2, 3, 4, 5]
 
 
 def test_a_key_that_is_written_out_works_with_a_warning_and_is_nowhere() -> None:
     main = read("openai:\n  model: x\n  api_key: sk-canary-0123456789abcdef\n")
     (warning,) = main.warnings
-    assert warning.place == f"{NAME}:3"
+    assert warning.location == f"{NAME}:3"
     assert "os.environ/NAME" in warning.text
     assert main.layer is not None
     assert str(main.layer.config.api_key).startswith("literal/")
@@ -232,7 +232,7 @@ def test_any_text_is_read_or_told_what_is_wrong_with_file_and_line(text: str) ->
     main = read_main(text.encode(), NAME)
     if main is None:
         return
-    assert all(PLACE.fullmatch(one.place) and one.text for one in (*main.problems, *main.warnings))
+    assert all(PLACE.fullmatch(one.location) and one.text for one in (*main.problems, *main.warnings))
     assert (main.layer is None) == bool(main.problems)
     if main.layer:
         said = main.layer.config
@@ -244,4 +244,4 @@ def test_any_text_is_read_or_told_what_is_wrong_with_file_and_line(text: str) ->
 @settings(max_examples=50)
 def test_any_bytes_are_read_or_told_what_is_wrong_with_file_and_line(data: bytes) -> None:
     main = read_main(data, NAME)
-    assert main is None or all(PLACE.fullmatch(one.place) for one in main.problems)
+    assert main is None or all(PLACE.fullmatch(one.location) for one in main.problems)

@@ -175,7 +175,7 @@ def test_one_change_asks_again_and_what_was_trusted_holds_on(
         name="bob", system_prompt="One.", config=AIConfig(model="offline/bob", seed=1)
     )
     assert project.news() == [
-        "files of project/ have changed: what you trusted holds on; %agent trust shows what is new"
+        "files of project/ have changed: the version that you trusted stays in force; %agent trust shows the changes"
     ]
     fresh = Project(root, home)
     fresh.refresh()
@@ -194,7 +194,7 @@ def test_a_file_that_is_gone_asks_again(project: Project, root: Path) -> None:
 
 @pytest.mark.parametrize("code", ["", "0", "00000000", "zzzzzzzz", "{:.7}", "{} ", "{}z", "{}{}"])
 def test_another_code_trusts_nothing(project: Project, code: str) -> None:
-    with pytest.raises(ConfigError, match=r"is not the code of what .*project says now"):
+    with pytest.raises(ConfigError, match=r"is not the code of the files in .*project"):
         project.trust(code.format(project.code, project.code))
     assert project.held_back
 
@@ -207,7 +207,7 @@ def test_the_code_may_be_longer_and_in_capitals(project: Project) -> None:
 def test_what_changed_between_being_shown_and_being_trusted_is_refused(project: Project, root: Path) -> None:
     shown = project.code
     edit(root / "agents/bob.yaml", BOB.replace("One", "Two"))
-    with pytest.raises(ConfigError, match="is not the code of what"):
+    with pytest.raises(ConfigError, match="is not the code of the files"):
         project.trust(shown)
     assert (project.held_back, bool(project.used)) == (True, False)
 
@@ -251,7 +251,7 @@ def test_trust_that_cannot_be_kept_puts_nothing_in_force(root: Path, tmp_path: P
     put(tmp_path, "file", "")
     project = Project(root, TrustFile(tmp_path / "file"))
     project.refresh()
-    with pytest.raises(ConfigError, match="cannot keep the trust"):
+    with pytest.raises(ConfigError, match=r"cannot write .*trust"):
         project.trust(project.code)
     assert not project.used
 
@@ -270,8 +270,8 @@ def test_another_programs_files_are_named_and_left_alone(tmp_path: Path, home: T
     project.refresh()
     assert not project.found
     assert project.news() == [
-        "config/main.yaml is another program's: left alone",
-        "agents/service.yaml is another program's: left alone",
+        "config/main.yaml belongs to another program: ignored",
+        "agents/service.yaml belongs to another program: ignored",
     ]
 
 
@@ -288,7 +288,7 @@ def test_one_name_in_two_files_is_an_error_that_names_both(root: Path) -> None:
     project = Project(root)
     project.refresh()
     (problem,) = project.used.team["bob"].problems
-    assert str(problem) == "agents/team.yaml:2: the agent bob is described here and in agents/bob.yaml:1"
+    assert str(problem) == "agents/team.yaml:2: the agent bob is described here and in agents/bob.yaml:1: remove one"
 
 
 KEYS = [
@@ -318,7 +318,7 @@ def test_whatever_a_file_says_is_understood_or_refused_with_its_place(path: str,
     said = parse_project(Files(Path("/project"), {path: data}), package().files)
     lines = len(data.splitlines()) + 1
     for problem in (*said.problems, *said.warnings):
-        name, _, line = problem.place.rpartition(":")
+        name, _, line = problem.location.rpartition(":")
         assert (name, 1 <= int(line) <= lines) == (path, True)
     for entry in said.team.values():
         assert (entry.agent is None) == bool(entry.problems)
@@ -365,7 +365,7 @@ async def test_what_a_trusted_file_says_anew_is_held_back_until_it_is_trusted_ag
 ) -> None:
     edit(root / "agents/bob.yaml", BOB.replace("One", "Two"))
     edit(root / "config/main.yaml", "temperature: 0.5\n")
-    assert "have changed: what you trusted holds on" in trusted.refresh()[0]
+    assert "have changed: the version that you trusted stays in force" in trusted.refresh()[0]
     assert (prompt_of(trusted), trusted.resolve().temperature) == ("One.", 0.25)
     assert trust(trusted) == []
     assert (prompt_of(trusted), trusted.resolve().temperature) == ("Two.", 0.5)
@@ -399,7 +399,7 @@ async def test_a_run_begins_with_what_was_trusted_while_an_edit_waits(trusted: R
     await run
     assert model.calls[0].request.messages[0].text == "One."
     (notice,) = [record.event.text for record in run.events if isinstance(record.event, Noticed)]
-    assert "have changed: what you trusted holds on" in notice
+    assert "have changed: the version that you trusted stays in force" in notice
 
 
 BAD = {
@@ -538,7 +538,7 @@ async def test_a_changed_file_of_keys_asks_again(trusted: Runtime, root: Path) -
     assert trust(trusted) == ["env_file .env: it is not there (no key of it is used that was not before)"]
     for key in ("first", "second"):
         edit(root / ".env", f"OPENAI_API_KEY={key}\n")
-        assert "have changed: what you trusted holds on" in trusted.refresh()[0]
+        assert "have changed: the version that you trusted stays in force" in trusted.refresh()[0]
         assert trusted.keys.get("OPENAI_API_KEY") != key
         assert trust(trusted) == []
         assert trusted.keys.get("OPENAI_API_KEY") == key
@@ -685,7 +685,7 @@ async def test_saving_does_not_replace_another_file_unless_that_is_said(trusted:
     path = put(root, "agents/amy.yaml", "# Mine.\nsystem_prompt: Another.\n")
     trust(trusted)
     amy(trusted)
-    with pytest.raises(ConfigError, match=r"agents/amy\.yaml is there already, and says something else"):
+    with pytest.raises(ConfigError, match=r"agents/amy\.yaml exists with other content"):
         trusted.save("amy")
     assert path.read_text().startswith("# Mine.")
     trusted.save("amy", overwrite=True)
@@ -735,7 +735,7 @@ async def test_saving_does_not_write_through_a_link(trusted: Runtime, root: Path
     outside = put(tmp_path, "outside.yaml", "not ours")
     (root / "agents/amy.yaml").symlink_to(tmp_path / target)
     amy(trusted)
-    with pytest.raises(ConfigError, match="is there already"):
+    with pytest.raises(ConfigError, match="exists with other content"):
         trusted.save("amy")
     path = trusted.save("amy", overwrite=True)
     assert (path.is_symlink(), path.is_file(), outside.read_text()) == (False, True, "not ours")
@@ -785,7 +785,7 @@ async def test_an_agent_that_no_file_can_say_is_not_saved(trusted: Runtime, root
 
 
 async def test_a_key_that_was_written_out_is_not_saved(trusted: Runtime, root: Path) -> None:
-    with pytest.warns(UserWarning, match="a key is written out"):
+    with pytest.warns(UserWarning, match="the API key is a literal"):
         config = AIConfig(model="openai/x", api_key="sk-0123456789abcdef")
     trusted.create(Agent(name="amy", config=config))
     text = trusted.save("amy").read_text()

@@ -82,7 +82,8 @@ def test_a_file_that_was_not_read_is_not_looked_for_elsewhere() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "reason"), [(b"abc\xff", r"is not UTF-8 \(byte 3\)"), (b"", "is empty"), (b" \n\t", "is empty")]
+    ("data", "reason"),
+    [(b"abc\xff", r"is not UTF-8 \(byte 3\): save it as UTF-8"), (b"", "is empty"), (b" \n\t", "is empty")],
 )
 def test_a_file_that_is_no_prompt(data: bytes, reason: str) -> None:
     with pytest.raises(ConfigError, match=rf"^its agents/prompts/bob\.md {reason}$"):

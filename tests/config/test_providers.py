@@ -99,7 +99,7 @@ def test_the_table_agrees_with_litellm() -> None:
     ],
 )
 def test_a_provider_that_is_misspelt_is_told_at_once(written: str, meant: str) -> None:
-    said = f"model '{written}/gpt-4o': there is no provider '{written}'; did you mean '{meant}'?"
+    said = f"model '{written}/gpt-4o': unknown provider '{written}'; did you mean '{meant}'?"
     for say in (
         lambda: AIConfig(model=f"{written}/gpt-4o"),
         lambda: AIConfig.of({"model": "gpt-4o", "provider": written}),

@@ -74,7 +74,7 @@ def test_trust_that_cannot_be_kept_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "home/trust.json").mkdir(parents=True)
     for folder in ("file", "home"):
-        with pytest.raises(ConfigError, match=rf"cannot keep the trust in .*{folder}/trust\.json"):
+        with pytest.raises(ConfigError, match=rf"cannot write .*{folder}/trust\.json"):
             TrustFile(tmp_path / folder).record(Path("/folder"), ONE)
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from whisper_nb.config.yamlfile import MAX_BYTES, MAX_DEPTH, MAX_NODES, dump_yaml, load_yaml, parse_yaml
+from whisper_nb.config.yamlfile import MAX_DEPTH, MAX_FILE_BYTES, MAX_NODES, dump_yaml, load_yaml, parse_yaml
 from whisper_nb.core.errors import ConfigError
 
 
@@ -62,9 +62,9 @@ def test_what_editors_leave_in_a_file_is_no_error(text: str) -> None:
 
 
 def test_a_large_file_is_refused() -> None:
-    assert read(b"#" * MAX_BYTES) is None
-    with pytest.raises(ConfigError, match=r"agents/bob\.yaml:1: it has more than 262,144 bytes"):
-        read(b"#" * (MAX_BYTES + 1))
+    assert read(b"#" * MAX_FILE_BYTES) is None
+    with pytest.raises(ConfigError, match=r"agents/bob\.yaml:1: the file has more than 262,144 bytes"):
+        read(b"#" * (MAX_FILE_BYTES + 1))
 
 
 @pytest.mark.parametrize(("opens", "closes"), [("[", "]"), ("{a: ", "}"), ("- ", "")])
@@ -110,11 +110,11 @@ ai_config:
 def test_every_value_knows_its_line_and_what_is_missing_the_line_of_what_would_hold_it(
     keys: tuple[str | int, ...], line: int
 ) -> None:
-    assert parse_yaml(DOCUMENT.encode(), "agents/bob.yaml").place(keys) == f"agents/bob.yaml:{line}"
+    assert parse_yaml(DOCUMENT.encode(), "agents/bob.yaml").location(keys) == f"agents/bob.yaml:{line}"
 
 
 def test_lines_count_from_where_the_text_begins_in_its_file() -> None:
-    assert parse_yaml(b"a: 1\nb: 2\n", "bob.md", first_line=2).place(("b",)) == "bob.md:3"
+    assert parse_yaml(b"a: 1\nb: 2\n", "bob.md", first_line=2).location(("b",)) == "bob.md:3"
     for bad in (b"a: 1\nb: ]", b"a: 1\nb: \xff", b"a: 1\nb: !x y", b"a: 1\na: 2"):
         with pytest.raises(ConfigError, match=r"bob\.md:3: "):
             parse_yaml(bad, "bob.md", first_line=2)
@@ -124,7 +124,7 @@ def test_an_error_has_its_place_as_data() -> None:
     with pytest.raises(ConfigError) as caught:
         read("a: 1\na: 2\n")
     (problem,) = caught.value.problems
-    assert (problem.place, problem.text) == ("agents/bob.yaml:2", "the key 'a' is here twice")
+    assert (problem.location, problem.text) == ("agents/bob.yaml:2", "the key 'a' appears twice")
 
 
 def test_the_words_of_an_error_are_few_even_where_the_file_is_long() -> None:
@@ -183,7 +183,7 @@ def test_any_text_gives_a_value_or_our_error_with_its_line(text: str) -> None:
         read(text)
     except ConfigError as error:
         (problem,) = error.problems
-        name, _, line = problem.place.rpartition(":")
+        name, _, line = problem.location.rpartition(":")
         assert name == "agents/bob.yaml"
         assert 1 <= int(line) <= len(text.splitlines()) + 1
 

@@ -8,7 +8,7 @@ import pytest
 
 from support.doubles import FunctionModel, hire
 from whisper_nb import ModelError, RunFailed, Runtime
-from whisper_nb.core.errors import let_go_of_frames
+from whisper_nb.core.errors import clear_frames
 from whisper_nb.core.messages import Delta, TextDelta
 from whisper_nb.models.model import Request
 
@@ -49,8 +49,8 @@ async def test_a_kept_error_leaves_the_background_tasks_of_a_model_alone(runtime
 def test_errors_that_lead_to_each_other() -> None:
     one, other = ValueError("one"), ValueError("other")
     one.__cause__, other.__cause__ = other, one
-    let_go_of_frames(one)
-    let_go_of_frames(None)
+    clear_frames(one)
+    clear_frames(None)
 
 
 def test_a_frame_that_is_being_executed_is_left_alone() -> None:
@@ -59,8 +59,8 @@ def test_a_frame_that_is_being_executed_is_left_alone() -> None:
         try:
             raise ValueError
         except ValueError as error:
-            let_go_of_frames(error)
+            clear_frames(error)
         return kept
 
-    namespace = {"__name__": "whisper_nb.test", "let_go_of_frames": let_go_of_frames}
+    namespace = {"__name__": "whisper_nb.test", "clear_frames": clear_frames}
     assert FunctionType(ours.__code__, namespace)() == "kept"

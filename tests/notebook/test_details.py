@@ -96,7 +96,7 @@ async def test_the_queue_is_told_with_what_each_run_needs(runtime: Runtime) -> N
 async def test_a_config_is_told_with_the_place_of_each_value_and_without_the_key() -> None:
     async with NotebookRuntime(environ={"OPENAI_API_KEY": KEY}) as runtime:
         runtime.create(Agent(name="amy", config={"model": "openai/gpt-4o-mini", "temperature": 0.5}))
-        with pytest.warns(UserWarning, match="a key is written out"):
+        with pytest.warns(UserWarning, match="the API key is a literal"):
             runtime.create(Agent(name="bob", config={"model": "openai/gpt-4o-mini", "api_key": f"{KEY}x"}))
         board = Board(runtime)
         board.open(["amy", "bob"])

@@ -16,7 +16,7 @@ from whisper_nb import Agent, AIConfig, ConfigError
 from whisper_nb.config import keys
 from whisper_nb.config.agentfiles import read_agents
 from whisper_nb.config.kinds import Params
-from whisper_nb.config.yamlfile import MAX_BYTES
+from whisper_nb.config.yamlfile import MAX_FILE_BYTES
 from whisper_nb.core.text import valid_unicode
 from whisper_nb.notebook.form.draft import FIELDS, Draft, Path, field_of, python_of, yaml_of
 
@@ -101,7 +101,7 @@ def test_whatever_is_typed_is_an_agent_or_what_is_wrong_with_which_field(texts: 
         made = Draft({**texts, **({("name",): "bob"} if named else {})}).build(find_tool)
     except ConfigError as error:
         assert {field_of(one) for one in error.problems} <= FIELDS.keys()
-        assert all(one.text and not one.place for one in error.problems)
+        assert all(one.text and not one.location for one in error.problems)
     else:
         assert from_yaml(yaml_of(made)) == from_python(python_of(made)) == made
 
@@ -234,7 +234,7 @@ def test_tools(tools: str, told: str) -> None:
 
 
 def test_more_than_a_file_may_hold_is_told_and_read_no_further() -> None:
-    found = problems(name="bob", system_prompt="x" * MAX_BYTES, tools="gone")
+    found = problems(name="bob", system_prompt="x" * MAX_FILE_BYTES, tools="gone")
     assert list(found) == [("system_prompt",)]
     assert found[("system_prompt",)].endswith("characters, and a file at most 262,144")
 
@@ -257,7 +257,7 @@ def test_no_key_can_be_typed_out_and_none_is_repeated_or_kept(key: str) -> None:
     assert list(keys._vault) == before
 
 
-@pytest.mark.filterwarnings("ignore:AIConfig. a key is written out")
+@pytest.mark.filterwarnings("ignore:AIConfig. the API key is a literal")
 def test_a_key_that_was_written_out_in_python_is_neither_in_yaml_nor_in_python() -> None:
     agent = Agent(name="bob", config=AIConfig(model="openai/x", api_key=CANARY))
     assert "literal" not in yaml_of(agent) + python_of(agent)

@@ -135,15 +135,15 @@ def test_another_code_trusts_nothing(notebook: Notebook, project: Path) -> None:
     assert notebook.runtime.project is not None
     code = notebook.runtime.project.code
     (project / "agents/bob.yaml").write_text(BOB + "role: spy\n")
-    assert "is not the code of what" in notebook.error(f"%agent trust {code}")
-    assert "is not the code of what" in notebook.error("%agent trust 1234")
+    assert "is not the code of the files" in notebook.error(f"%agent trust {code}")
+    assert "is not the code of the files" in notebook.error("%agent trust 1234")
     assert notebook.runtime.resolve().model == "openai/gpt-4o-mini"
 
 
 def test_one_changed_byte_asks_again_and_what_was_trusted_holds_on(notebook: Notebook, project: Path) -> None:
     trust(notebook)
     (project / "config/main.yaml").write_text(MAIN.replace("0.25", "0.75"))
-    assert "files of project/ have changed: what you trusted holds on" in notebook.run("%agent")
+    assert "files of project/ have changed: the version that you trusted stays in force" in notebook.run("%agent")
     assert notebook.runtime.resolve().temperature == 0.25
     trust(notebook)
     assert notebook.runtime.resolve().temperature == 0.75
@@ -183,7 +183,7 @@ def test_what_was_trusted_holds_on_whatever_becomes_of_the_file(
         (project / "config/main.yaml").unlink()
     else:
         (project / "config/main.yaml").write_text(text)
-    assert "have changed: what you trusted holds on" in notebook.run("%agent")
+    assert "have changed: the version that you trusted stays in force" in notebook.run("%agent")
     assert notebook.runtime.resolve().temperature == 0.25
     trust(notebook)
     assert notebook.runtime.resolve().temperature == (0.25 if text and "verbose" in text else None)
@@ -299,7 +299,7 @@ def test_a_saved_agent_loads_to_the_identical_one(notebook: Notebook, project: P
     assert notebook.runtime.described("eve") == notebook.runtime["eve"].agent
     assert notebook.run("%agent trust").count("is trusted as it is") == 1, "its user wrote the file"
     notebook.run('%agent new eve --prompt "Another."')
-    assert "is there already, and says something else" in notebook.error("%agent save eve")
+    assert "exists with other content" in notebook.error("%agent save eve")
     notebook.run("%agent save eve --force")
     assert notebook.runtime.described("eve").system_prompt == "Another."
 
@@ -335,7 +335,7 @@ def test_another_programs_config_is_left_alone_in_one_line(python: Callable[...,
         "S.instance(colors='nocolor').run_cell('%load_ext whisper_nb')",
         WHISPER_NB_HOME=str(tmp_path / "home"),
     )
-    assert said.splitlines()[1:] == ["whisper_nb: config/main.yaml is another program's: left alone"]
+    assert said.splitlines()[1:] == ["whisper_nb: config/main.yaml belongs to another program: ignored"]
 
 
 def test_trust_is_kept_outside_the_project(notebook: Notebook, project: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from support.timing import seconds_of
 from whisper_nb import Agent, Runtime
 from whisper_nb.config.project import Project
 from whisper_nb.config.trust import TrustFile
-from whisper_nb.config.yamlfile import MAX_BYTES
+from whisper_nb.config.yamlfile import MAX_FILE_BYTES
 from whisper_nb.notebook.cells.explain import trust_lines
 
 #: Goes through many repositories, each in a process of its own that is forked off this one, a few at a time.
@@ -222,7 +222,7 @@ def test_a_hostile_file_is_a_located_error_within_a_second(tmp_path: Path, name:
     project = Project(tmp_path, TrustFile(tmp_path / "home"))
     assert seconds_of(project.refresh) < 1
     place = f"{path}:{line}" if line else path
-    assert any(problem.place == place and re.search(words, problem.text) for problem in project.found.problems)
+    assert any(problem.location == place and re.search(words, problem.text) for problem in project.found.problems)
     assert project.found.main is None or project.found.main.layer is None
     assert [entry.agent for entry in project.found.team.values() if entry.agent] == []
 
@@ -249,7 +249,7 @@ def test_of_many_large_files_only_so_much_is_read_that_a_notebook_is_not_held_up
         put(tmp_path, f"agents/x{number:02}.yaml", LARGE["texts to stop at"])
     project = Project(tmp_path, TrustFile(tmp_path / "home"))
     project.refresh()
-    assert sum(map(len, project.found.files.data.values())) <= MAX_BYTES
+    assert sum(map(len, project.found.files.data.values())) <= MAX_FILE_BYTES
     (problem,) = project.found.problems
     assert "all YAML files of a project may have together" in problem.text
 

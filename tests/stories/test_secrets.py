@@ -30,7 +30,7 @@ from whisper_nb.config.layers import Layer
 from whisper_nb.config.paths import user_folder
 from whisper_nb.core.errors import SessionError
 
-WARNED = "a key is written out"
+WARNED = "the API key is a literal"
 
 
 # What finds a canary, and where it looks. The tests in a kernel use these too.
@@ -49,9 +49,9 @@ def test_what_finds_a_key_looks_into_errors_and_objects() -> None:
         fail(LIKE)
     found = {hit.partition(":")[0] for hit in hits(told(caught.value))}
     assert {"0 ValueError", "0 ValueError in Verbose", "0 ValueError in Minimal"} <= found
-    layer = Layer(AIConfig(), places={"model": LIKE})
+    layer = Layer(AIConfig(), sources={"model": LIKE})
     assert {hit.partition(":")[0] for hit in hits(kept(x=[layer]))} == {
-        "x", "x[0]", "x[0].places", "x[0].places['model']",
+        "x", "x[0]", "x[0].sources", "x[0].sources['model']",
     }  # fmt: skip
 
 
@@ -102,7 +102,7 @@ class Unprintable:
         ({"temperature": 9}, "temperature 9 is not a number from 0 to 2"),
         ({"temprature": 1}, "unknown config field 'temprature'|unexpected keyword argument 'temprature'"),
         ({"model": "x"}, "model 'x' is not provider/model"),
-        ({"extra": {"password": "1"}}, "extra must not hold password"),
+        ({"extra": {"password": "1"}}, "extra must not contain password"),
         ({"temperature": Unprintable()}, "temperature|division by zero"),
     ],
     ids=["range", "unknown", "model", "extra", "unprintable"],
@@ -120,14 +120,14 @@ CONFIG = "{'model': 'openai/x', 'api_key': key()}"
 @pytest.mark.parametrize(
     ("source", "says"),
     [
-        ("wnb.AIConfig(api_key=[key()])", "api_key is not text but a list"),
-        ("wnb.AIConfig(api_key=key().encode())", "api_key is not text but a bytes"),
-        ("wnb.AIConfig(api_key=key() + key())", "api_key is empty or has spaces in it"),
+        ("wnb.AIConfig(api_key=[key()])", "api_key is a list, not text"),
+        ("wnb.AIConfig(api_key=key().encode())", "api_key is a bytes, not text"),
+        ("wnb.AIConfig(api_key=key() + key())", "api_key is empty or contains spaces"),
         ("wnb.AIConfig(api_base=f'http://me:{key()}@host')", "api_base"),
         ("wnb.AIConfig(api_base=f'http://host?key={key()}')", "api_base"),
-        ("wnb.AIConfig(extra={'api_key': key()})", "extra must not say api_key"),
+        ("wnb.AIConfig(extra={'api_key': key()})", "extra must not contain api_key"),
         ("wnb.AIConfig(extra={'extra_headers': {'Authorization': 'Bearer ' + key()}})", "hold Authorization"),
-        ("wnb.AIConfig.of([key()])", "cannot read a config from list"),
+        ("wnb.AIConfig.of([key()])", "a config cannot be made of list"),
         (f"wnb.Agent(name='b b', config={CONFIG})", "name 'b b'"),
         (f"wnb.Agent(name='bob', tools=[1], config={CONFIG})", "1 is not a tool"),
         (f"bob.submit('', config={CONFIG})", "an empty prompt"),
@@ -242,7 +242,7 @@ async def test_a_project_that_holds_keys_shows_none(rt: Runtime, key: str) -> No
 
 
 async def test_a_saved_agent_holds_no_key(rt: Runtime, key: str) -> None:
-    error = failure("rt.save('bob')", rt, "is there already, and says something else")
+    error = failure("rt.save('bob')", rt, "exists with other content")
     assert hits(told(error)) == []
     saved = rt.save("bob", overwrite=True).read_text()
     assert "model: groq/x" in saved
@@ -258,14 +258,14 @@ MAIN = "openai:\n  model: x\n  "
     ("file", "text", "says"),
     [
         ("config/main.yaml", MAIN + "api_key: <key>\n  params: {temperature: 9}\n", ":4: temperature 9 is not"),
-        ("config/main.yaml", MAIN + "api_key: [<key>]\n", ":3: api_key is not text but a list"),
-        ("config/main.yaml", MAIN + "api_key: <key> <key>\n", ":3: api_key is empty or has spaces"),
-        ("config/main.yaml", MAIN + "api_key: <key>\n  api_key: <key>\n", ":4: the key 'api_key' is here twice"),
+        ("config/main.yaml", MAIN + "api_key: [<key>]\n", ":3: api_key is a list, not text"),
+        ("config/main.yaml", MAIN + "api_key: <key> <key>\n", ":3: api_key is empty or contains spaces"),
+        ("config/main.yaml", MAIN + "api_key: <key>\n  api_key: <key>\n", ":4: the key 'api_key' appears twice"),
         ("config/main.yaml", MAIN + "api_key <key>\n", ":[34]: not YAML"),
         ("config/main.yaml", MAIN + "api_key: '<key>\n", ":[34]: not YAML"),
         ("config/main.yaml", MAIN + 'api_key: "\\q<key>"\n', ":3: not YAML"),
         ("config/main.yaml", MAIN + "api_key: *<key>\n", ":3: aliases"),
-        ("config/main.yaml", MAIN + "api_base: http://me:<key>@host\n", ":3: api_base must not hold a password"),
+        ("config/main.yaml", MAIN + "api_base: http://me:<key>@host\n", ":3: api_base must not contain a password"),
         ("agents/bob.yaml", "system_prompt: Hi\napi_key: <key>\n", ":2: unknown key 'api_key' of an agent"),
         ("agents/bob.yaml", "ai_config: {model: openai/x, api_key: <key>, top_p: 9}\n", ":1: top_p 9"),
         ("agents/bob.yaml", "ai_config: {model: openai/x, api_key: <key>}\ntools: [1]\n", ":2: tools"),

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from whisper_nb.config.yamlfile import MAX_BYTES, MAX_NODES
+from whisper_nb.config.yamlfile import MAX_FILE_BYTES, MAX_NODES
 
 KB = 1024
 #: Keys that a mapping may have beside a few.
@@ -32,21 +32,21 @@ YAML: dict[str, tuple[bytes, int, str]] = {
     "a merge key with an alias": (b"a: &a {model: x/y}\nb:\n  <<: *a\n", 3, "aliases"),
     "a merge key": (b"generation_params: {}\n<<: {role: x}\n", 2, "unknown (key|config field) '<<'"),
     "an anchor twice": (b"model: &a x\nrole: &a y\n", 2, "second occurrence"),
-    "two equal keys": (b"model: openai/a\nmodel: openai/b\n", 2, "'model' is here twice"),
-    "two equal keys further in": (b"model: openai/a\nextra:\n  a: 1\n  a: 2\n", 4, "'a' is here twice"),
-    "two equal keys, one in quotes": (b"model: openai/a\n'model': openai/b\n", 2, "'model' is here twice"),
-    "two equal keys with \\r between": (b"model: a\rmodel: b\r", 2, "'model' is here twice"),
-    "a Python object": (b"model: !!python/object/apply:os.system [id]\n", 1, "tags are not read"),
-    "a Python object at the root": (b"!!python/object/new:os.Foo\nmodel: x\n", 1, "tags are not read"),
+    "two equal keys": (b"model: openai/a\nmodel: openai/b\n", 2, "'model' appears twice"),
+    "two equal keys further in": (b"model: openai/a\nextra:\n  a: 1\n  a: 2\n", 4, "'a' appears twice"),
+    "two equal keys, one in quotes": (b"model: openai/a\n'model': openai/b\n", 2, "'model' appears twice"),
+    "two equal keys with \\r between": (b"model: a\rmodel: b\r", 2, "'model' appears twice"),
+    "a Python object": (b"model: !!python/object/apply:os.system [id]\n", 1, "tags are not allowed"),
+    "a Python object at the root": (b"!!python/object/new:os.Foo\nmodel: x\n", 1, "tags are not allowed"),
     "a tag under another name": (
         b"%TAG !! tag:yaml.org,2002:python/\n---\nmodel: !!name:os.system\n",
         3,
-        "tags are not read",
+        "tags are not allowed",
     ),
-    "a tag of another program's": (b"model: !include /etc/passwd\n", 1, "tags are not read: '!include'"),
-    "a tag of text": (b"role: x\nmodel: !!str x/y\n", 2, "tags are not read"),
-    "a tag of binary": (b"model: !!binary aGk=\n", 1, "tags are not read"),
-    "250 kB of !": (b"!" * 250_000, 1, "tags are not read"),
+    "a tag of another program's": (b"model: !include /etc/passwd\n", 1, "tags are not allowed: remove '!include'"),
+    "a tag of text": (b"role: x\nmodel: !!str x/y\n", 2, "tags are not allowed"),
+    "a tag of binary": (b"model: !!binary aGk=\n", 1, "tags are not allowed"),
+    "250 kB of !": (b"!" * 250_000, 1, "tags are not allowed"),
     "a NUL": (b"model: openai/x\n\0", 2, r"U\+0000"),
     "an escape character": (b"model: openai/x\nrole: \x1b[31mred\n", 2, r"U\+001B"),
     "a C1 control character": (b"model: openai/x\nrole: \xc2\x9b31mred\n", 2, r"U\+009B"),
@@ -59,7 +59,7 @@ YAML: dict[str, tuple[bytes, int, str]] = {
         2,
         r"unknown (key|config field) '\\ufeffrole'",
     ),
-    "256 KB and one byte": (b"#" * (MAX_BYTES + 1), 0, "more than 262,144 bytes"),
+    "256 KB and one byte": (b"#" * (MAX_FILE_BYTES + 1), 0, "more than 262,144 bytes"),
     "one line of 250 kB": (b"a " * 125_000 + b": 1\n", 1, "not YAML"),
     "one line of 250 kB in quotes": (b'"' + b"a" * 250_000 + b'": 1\n', 1, "not YAML"),
     "a list of 100,000": (b"model: [" + b"1," * 100_000 + b"]", 1, "more than 5,000 values"),
@@ -184,13 +184,13 @@ def a_secret_that_is_no_key(root: Path) -> None:
     put(root, "config/main.yaml", f"model: openai/x\napi_base: {STRANGER}\napi_key: ${{AWS_SECRET_ACCESS_KEY}}\n")
 
 
-@repository(r"config/main\.yaml:2: extra must not hold Authorization")
+@repository(r"config/main\.yaml:2: extra must not contain Authorization")
 def a_secret_in_a_header(root: Path) -> None:
     text = "model: openai/x\nextra: {extra_headers: {Authorization: os.environ/OPENAI_API_KEY}}\n"
     put(root, "config/main.yaml", text)
 
 
-@repository(r"config/main\.yaml:2: api_base must not hold a password")
+@repository(r"config/main\.yaml:2: api_base must not contain a password")
 def an_address_with_a_password(root: Path) -> None:
     put(root, "config/main.yaml", "model: openai/x\napi_base: http://user:pass@stranger.example/\n")
 
@@ -250,7 +250,7 @@ def an_env_file_behind_a_link(root: Path) -> None:
     put(root, "config/main.yaml", "env_file: .env\n")
 
 
-@repository(r"env_file \.env: it is not a plain file")
+@repository(r"env_file \.env: it is not a regular file")
 def an_env_file_that_is_a_pipe(root: Path) -> None:
     put(root, "config/main.yaml", "env_file: .env\n")
     os.mkfifo(root / ".env")
@@ -308,7 +308,7 @@ def a_fragment_behind_a_link(root: Path) -> None:
     put(root, "agents/evil.yaml", "system_prompt: x\nfragments: secret\n")
 
 
-@repository(r"agents/evil\.yaml:1: agents/prompts/evil\.md is not a plain file")
+@repository(r"agents/evil\.yaml:1: agents/prompts/evil\.md is not a regular file")
 def a_prompt_that_is_a_pipe(root: Path) -> None:
     put(root, "agents/evil.yaml", "prompt_file: evil.md\n")
     (root / "agents/prompts").mkdir()
@@ -343,13 +343,13 @@ def a_config_that_is_a_link_to_itself(root: Path) -> None:
     link(root, "config/main.yaml", "main.yaml")
 
 
-@repository(r"agents/evil\.yaml: it is not a plain file")
+@repository(r"agents/evil\.yaml: it is not a regular file")
 def an_agent_that_is_a_pipe(root: Path) -> None:
     (root / "agents").mkdir()
     os.mkfifo(root / "agents/evil.yaml")
 
 
-@repository(r"config/main\.yaml: it is not a plain file")
+@repository(r"config/main\.yaml: it is not a regular file")
 def a_config_that_is_a_pipe(root: Path) -> None:
     (root / "config").mkdir()
     os.mkfifo(root / "config/main.yaml")
@@ -373,7 +373,7 @@ def an_agent_that_never_ends(root: Path) -> None:
     link(root, "agents/evil.yaml", "/dev/zero")
 
 
-@repository(r"config/main\.yaml: it is not a plain file")
+@repository(r"config/main\.yaml: it is not a regular file")
 def a_config_that_is_a_folder(root: Path) -> None:
     (root / "config/main.yaml").mkdir(parents=True)
 
@@ -388,7 +388,7 @@ def a_config_of_100_mb(root: Path) -> None:
     os.truncate(put(root, "config/main.yaml", "model: openai/x\n"), 100 * KB * KB)
 
 
-@repository(r"agents/evil500\.yaml: it is one file too many: at most 500 are read")
+@repository(r"agents/evil500\.yaml: it is one file too many: at most 500 are allowed")
 def five_hundred_agents_and_one(root: Path) -> None:
     for number in range(501):
         put(root, f"agents/evil{number:03}.yaml", f"system_prompt: x\nai_config: {{api_base: '{STRANGER}'}}\n")
@@ -408,12 +408,12 @@ def an_agent_of_brackets(root: Path) -> None:
     put(root, "agents/evil.yaml", "[" * 50_000)
 
 
-@repository(r"agents/evil\.yaml:1: tags are not read")
+@repository(r"agents/evil\.yaml:1: tags are not allowed")
 def an_agent_that_is_a_python_object(root: Path) -> None:
     put(root, "agents/evil.yaml", "!!python/object/apply:os.system ['touch executed']\n")
 
 
-@repository(r"agents/evil\.md:2: tags are not read")
+@repository(r"agents/evil\.md:2: tags are not allowed")
 def a_markdown_agent_that_is_a_python_object(root: Path) -> None:
     put(root, "agents/evil.md", "---\nname: !!python/object/apply:os.system ['touch executed']\n---\nx\n")
 

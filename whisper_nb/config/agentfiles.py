@@ -1,24 +1,25 @@
-"""Agents as files: one in `agents/NAME.yaml`, many in the `agents: {id: …}` of AIWhisperer, one in `agents/NAME.md`.
+"""Agents as files: `agents/NAME.yaml`, `agents/NAME.md`, or several in one file, as AIWhisperer's `agents: {id: …}`.
 
-A file says everything of an agent but what its tools do: those are functions of the notebook, found by name when the
-agent is made. No code is ever loaded from where a file says.
+A file describes all of an agent but the code of its tools. Tools are functions of the notebook, which are looked up by
+name when the agent is built. No file can have code loaded.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
-from msgspec import Struct, structs
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ..core.errors import ConfigError, KeyPath, Problem
 from ..core.text import short_repr, suggestion
 from ..tools.tool import Tool
 from .agents import AGENT_FIELDS, AGENT_NAME, Agent
-from .aiconfig import CONFIG_FIELDS, from_values
+from .aiconfig import CONFIG_FIELDS, from_values, ignored_text
 from .formats import ParsedConfig, read_config
 from .kinds import Words, problem_with
 from .promptfiles import Prompts
@@ -28,45 +29,38 @@ FindTool = Callable[[str], Tool | Callable[..., Any]]
 
 
 def no_tools(name: str) -> Any:
-    """Where there is no notebook: ConfigError."""
+    """Find no tool: the `find_tool` of a Runtime without a notebook. Raises ConfigError."""
     raise ConfigError(f"no function {name!r} for a tool: give the Runtime find_tool, or create the Agent in Python")
 
 
-#: Keys of the file → the agent's field. Where there are two, both are understood.
-_FIELDS = {name: name for name in AGENT_FIELDS if name not in ("name", "max_turns", "timeout_s")} | {
-    "prompt": "system_prompt"
-}
-_CONFIG = ("ai_config", "config")
-#: Of `ai_config`, what a file may say without it.
-_SHORT = ("model", "provider", "generation_params")
-_LIMITS = {
+#: Key of a file → the field of the agent. A field may have two keys.
+_FIELD_OF_KEY = {name: name for name in AGENT_FIELDS if name not in ("name", "max_turns", "timeout_s")}
+_FIELD_OF_KEY["prompt"] = "system_prompt"
+_CONFIG_KEYS = ("ai_config", "config")
+#: Keys of `ai_config` that may stand beside the agent's own keys instead.
+_SHORT_CONFIG = ("model", "provider", "generation_params")
+_LIMIT_KEYS = {
     "limits": {"max_turns": "max_turns", "timeout_s": "timeout_s"},
     "continuation_config": {"max_iterations": "max_turns", "timeout": "timeout_s"},
 }
-#: Keys of AIWhisperer's, and of other tools', that mean nothing here.
-_DEAD = frozenset(
+#: Keys of AIWhisperer, and of other programs, that whisper_nb ignores.
+_IGNORED_KEYS = frozenset(
     {
         "allow_tools", "capabilities", "configuration", "context_sources", "deny_tools", "tool_sets", "tool_tags",
         "hooks", "mcpServers", "memory", "permissionMode", "skills",
     }
 )  # fmt: skip
-_KNOWN = ("name", *_FIELDS, "prompt_file", "fragments", *_CONFIG, *_SHORT, "tools", *_LIMITS)
-#: One of these, and a file is meant as an agent.
-_TELLING = {
-    "prompt_file",
+_KNOWN_KEYS = ("name", *_FIELD_OF_KEY, "prompt_file", "fragments", *_CONFIG_KEYS, *_SHORT_CONFIG, "tools", *_LIMIT_KEYS)
+#: A file with one of these keys is meant as an agent.
+_AGENT_KEYS = {
+    "ai_config", "continuation_config", "fragments", "generation_params", "limits", "prompt", "prompt_file",
     "system_prompt",
-    "prompt",
-    "ai_config",
-    "generation_params",
-    "continuation_config",
-    "fragments",
-    "limits",
-}
+}  # fmt: skip
+#: How similar an unknown key must be to a known one, in a file without any of `_AGENT_KEYS`, to be a typing error.
+_SIMILAR = 0.85
 _FRONT_MATTER = re.compile(rb"\A(?:\xef\xbb\xbf)?---[ \t]*\r?\n(.*?)^---[ \t]*\r?(?:\n|\Z)", re.DOTALL | re.MULTILINE)
-#: What Markdown agents of other tools name: their model's nicknames, and tools that are not here.
-#: How alike a key must be to one of ours, where no other key says whose file it is.
-_NEAR = 0.85
 _OPENS = re.compile(rb"\A(?:\xef\xbb\xbf)?---[ \t]*\r?\n\w+:")
+#: Names of models in the Markdown agents of other programs.
 _NICKNAMES = ("inherit", "sonnet", "opus", "haiku")
 
 
@@ -74,32 +68,37 @@ class Entry(Struct, frozen=True):
     """One agent that a file describes."""
 
     name: str
-    place: str
-    """`agents/bob.yaml:1`."""
+    location: str
+    """The file and line: `agents/bob.yaml:1`."""
     agent: Agent | None
-    """Without its tools; None where there are problems."""
+    """The agent without its tools; None if there are problems."""
     tools: tuple[str, ...] = ()
-    """Names of functions."""
-    tools_place: str = ""
-    places: Mapping[str, str] = {}
-    """Field of its config → where it was said."""
+    """The names of the functions that are its tools."""
+    tools_location: str = ""
+    sources: Mapping[str, str] = {}
+    """Field of its config → the file and line that set it."""
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
 
     @property
     def file(self) -> str:
-        """`agents/bob.yaml`."""
-        return self.place.partition(":")[0]
+        """The file: `agents/bob.yaml`."""
+        return self.location.partition(":")[0]
 
     def document(self) -> dict[str, Any]:
-        """What the file says, as `Agent.document`; empty where it is wrong."""
-        return {} if self.agent is None else self.agent.document() | ({"tools": list(self.tools)} if self.tools else {})
+        """Return the agent as data for a file, as `Agent.document` does; empty if there are problems."""
+        if self.agent is None:
+            return {}
+        document = self.agent.document()
+        if self.tools:
+            document["tools"] = list(self.tools)
+        return document
 
     def build(self, find_tool: FindTool) -> Agent:
-        """The agent, with its tools.
+        """Return the agent with its tools.
 
         Raises:
-            ConfigError: what is wrong with the file, or a tool that `find_tool` does not find.
+            ConfigError: the file has problems, or `find_tool` does not find a tool.
         """
         if self.problems or self.agent is None:
             raise ConfigError.of(self.problems)
@@ -109,17 +108,17 @@ class Entry(Struct, frozen=True):
             try:
                 tools.append(find_tool(name))
             except ConfigError as error:
-                problems.append(Problem(("tools",), str(error), self.tools_place))
+                problems.append(Problem(("tools",), str(error), self.tools_location))
         if problems:
             raise ConfigError.of(problems)
-        return replace(self.agent, tools=tuple(tools))
+        return dataclasses.replace(self.agent, tools=tuple(tools))
 
 
-def file_of(agent: Agent) -> tuple[str, str]:
-    """The name of an agent's file, and its text, which loads to the identical Agent.
+def agent_file(agent: Agent) -> tuple[str, str]:
+    """Return the name and the text of an agent's file, which loads to an equal Agent.
 
     Raises:
-        ConfigError: no file can say this agent: a tool has a name that no function can have, say.
+        ConfigError: the agent cannot be written to a file, for example because a tool's name is not an identifier.
     """
     name, text = f"{agent.name}.yaml", dump_yaml(agent.document())
     entries = read_agents(text.encode(), name, name, Prompts()) or {}
@@ -129,49 +128,60 @@ def file_of(agent: Agent) -> tuple[str, str]:
 
 
 def read_agents(data: bytes, path: str, name: str, prompts: Prompts) -> dict[str, Entry] | None:
-    """The agents of one file; None where it is plainly somebody else's.
+    """Parse the agents of one file; return None if the file belongs to another program.
 
     Args:
-        data: the file's content.
-        path: of the file below the project, such as `agents/bob.yaml`.
-        name: of the file in messages.
-        prompts: where prompt files and fragments are found.
+        data: the content.
+        path: the file's path in the project, such as `agents/bob.yaml`.
+        name: the file, for messages.
+        prompts: the prompt files and fragments.
     """
     stem = path.rpartition("/")[2].rpartition(".")[0].removesuffix(".agent")
+    body: str | None = None
     try:
-        found = _markdown(data, name) if path.endswith(".md") else (parse_yaml(data, name), None)
+        if not path.endswith(".md"):
+            document = parse_yaml(data, name)
+        elif markdown := _split_markdown(data, name):
+            document, body = markdown
+        else:
+            return None
     except ConfigError as error:
         return {stem: Entry(stem, f"{name}:1", None, problems=error.problems)}
-    if found is None:
-        return None
-    document, body = found
     team = document.data.get("agents") if isinstance(document.data, dict) else None
-    if isinstance(team, dict) and any(isinstance(one, dict) for one in team.values()):
-        rest = [key for key in document.data if key != "agents"]
-        problems = [Problem((key,), f"unknown key {key!r} beside agents", document.place((key,))) for key in rest]
-        return {
-            id_: _AgentReader(document, ("agents", id_), prompts).entry(id_, one, None, problems)
-            for id_, one in team.items()
-        }
+    if isinstance(team, dict) and any(isinstance(agent, dict) for agent in team.values()):
+        return _read_team(document, team, prompts)
     if not _is_agent(document.data, body):
         return None
-    return {entry.name: entry for entry in [_AgentReader(document, (), prompts).entry(stem, document.data, body)]}
+    entry = _AgentReader(document, (), prompts).entry(stem, document.data, body)
+    return {entry.name: entry}
+
+
+def _read_team(document: Document, team: Mapping[str, Any], prompts: Prompts) -> dict[str, Entry]:
+    unknown = [key for key in document.data if key != "agents"]
+    problems = [Problem((key,), f"unknown key {key!r} beside agents", document.location((key,))) for key in unknown]
+    return {
+        id_: _AgentReader(document, ("agents", id_), prompts, problems).entry(id_, source, None)
+        for id_, source in team.items()
+    }
 
 
 def _is_agent(data: object, body: str | None) -> bool:
+    """Whether the data of a file describes an agent, and is not another program's."""
     if not isinstance(data, dict) or not data:
         return False
     if body is not None:
-        return bool({"name", "description", *_TELLING} & set(data))
-    unknown = [key for key in data if key not in _KNOWN and key not in _DEAD]
-    return bool(_TELLING & set(data)) or all(get_close_matches(str(key), _KNOWN, 1, _NEAR) for key in unknown)
+        return bool({"name", "description", *_AGENT_KEYS} & set(data))
+    if _AGENT_KEYS & set(data):
+        return True
+    unknown = [key for key in data if key not in _KNOWN_KEYS and key not in _IGNORED_KEYS]
+    return all(get_close_matches(str(key), _KNOWN_KEYS, 1, _SIMILAR) for key in unknown)
 
 
-def _markdown(data: bytes, name: str) -> tuple[Document, str] | None:
-    """The front matter and what follows it; None for a file without any."""
+def _split_markdown(data: bytes, name: str) -> tuple[Document, str] | None:
+    """Return the front matter and the text after it; None for a file without front matter."""
     found = _FRONT_MATTER.match(data)
     if found is None and _OPENS.match(data):
-        raise ConfigError.of([Problem((), "the front matter is not closed by a line of ---", f"{name}:1")])
+        raise ConfigError.of([Problem((), "the front matter does not end: add a line of ---", f"{name}:1")])
     if found is None:
         return None
     document = parse_yaml(found[1], name, first_line=2)
@@ -179,158 +189,185 @@ def _markdown(data: bytes, name: str) -> tuple[Document, str] | None:
         return document, data[found.end() :].decode("utf-8").strip()
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, found.end() + error.start) + 1
-        raise ConfigError.of([Problem((), "it is not UTF-8", f"{name}:{line}")]) from None
+        text = "the file is not UTF-8: save it as UTF-8"
+        raise ConfigError.of([Problem((), text, f"{name}:{line}")]) from None
 
 
 class _AgentReader:
-    """Reads one agent's mapping, and notes all that is wrong with it."""
+    """Parses the mapping of one agent, and collects its problems.
 
-    def __init__(self, document: Document, path: KeyPath, prompts: Prompts) -> None:
+    Args:
+        document: the file.
+        path: the keys that lead to the mapping.
+        prompts: the prompt files and fragments.
+        problems: problems of the file that concern all its agents.
+    """
+
+    def __init__(
+        self, document: Document, path: KeyPath, prompts: Prompts, problems: list[Problem] | None = None
+    ) -> None:
         self._document = document
         self._path = path
         self._prompts = prompts
-        self._problems: list[Problem] = []
+        self._problems: list[Problem] = list(problems or ())
         self._warnings: list[Problem] = []
-        self._dead: list[str] = []
+        self._ignored: list[str] = []
 
-    def entry(self, id_: str, source: Any, body: str | None, problems: list[Problem] | None = None) -> Entry:
-        """The entry for what is known as `id_` unless the mapping says its name."""
-        self._problems += problems or ()
+    def entry(self, id_: str, source: Any, body: str | None) -> Entry:
+        """Return the entry of the agent.
+
+        Args:
+            id_: the name of the agent, unless the mapping has another.
+            source: the mapping.
+            body: the text after the front matter of a Markdown file; None for a YAML file.
+        """
         if not isinstance(source, dict):
-            self._note(f"{short_repr(source)} is not a mapping that describes an agent")
+            self._add_problem(f"{short_repr(source)} is not a mapping that describes an agent")
             source = {}
+        is_markdown = body is not None
         values = self._fields(source)
         name, title = self._name(id_, source)
         values |= {"title": values.get("title") or title, **self._limits(source)}
         if prompt := self._prompt(source, values.pop("system_prompt", None), body):
             values["system_prompt"] = prompt
-        config = self._config(source, markdown=body is not None)
-        tools = self._tools(source, markdown=body is not None)
+        config = self._config(source, is_markdown)
+        tools = self._tools(source, is_markdown)
         agent = None
         if not self._problems:
             agent = Agent(name=name, config=from_values(config.values), **values)
-        if self._dead:
-            at = self._dead[0] if self._dead[0] in source else ""
-            self._warn(f"left out, for it has no meaning here: {', '.join(self._dead)}", *([at] if at else []))
-        places = {field_: self._document.place(at) for field_, at in config.paths.items()}
-        place = self._document.place(self._path)
-        at_tools = self._document.place((*self._path, "tools"))
-        return Entry(name, place, agent, tools, at_tools, places, tuple(self._problems), tuple(self._warnings))
+        if self._ignored:
+            first = self._ignored[0]
+            self._warn(ignored_text(self._ignored), *([first] if first in source else []))
+        return Entry(
+            name,
+            self._document.location(self._path),
+            agent,
+            tools,
+            self._document.location((*self._path, "tools")),
+            {field_: self._document.location(at) for field_, at in config.paths.items()},
+            tuple(self._problems),
+            tuple(self._warnings),
+        )
 
-    def _note(self, text: str, *path: str | int) -> None:
+    def _add_problem(self, text: str, *path: str | int) -> None:
         at = (*self._path, *path)
-        self._problems.append(Problem(at, text, self._document.place(at)))
+        self._problems.append(Problem(at, text, self._document.location(at)))
 
     def _warn(self, text: str, *path: str | int) -> None:
         at = (*self._path, *path)
-        self._warnings.append(Problem(at, text, self._document.place(at)))
+        self._warnings.append(Problem(at, text, self._document.location(at)))
 
     def _fields(self, source: Mapping[str, Any]) -> dict[str, Any]:
-        """The agent's own fields; what is no key of an agent is noted."""
+        """Return the agent's own fields. An unknown key is a problem."""
         values: dict[str, Any] = {}
         for key, value in source.items():
-            field_ = _FIELDS.get(key)
+            field_ = _FIELD_OF_KEY.get(key)
             if field_ in values:
-                self._note(f"{key} says again what another key has said", key)
+                self._add_problem(f"{key} and another key both set {field_}: remove one", key)
             elif field_ and value is not None:
                 if problem := problem_with(AGENT_FIELDS[field_], key, value):
-                    self._note(problem, key)
+                    self._add_problem(problem, key)
                 values[field_] = value
-            elif key not in _KNOWN and key not in _DEAD:
-                self._note(f"unknown key {key!r} of an agent; {suggestion(key, _KNOWN)}", key)
-        self._dead += sorted(_DEAD & set(source))
+            elif key not in _KNOWN_KEYS and key not in _IGNORED_KEYS:
+                self._add_problem(f"unknown key {key!r} of an agent; {suggestion(key, _KNOWN_KEYS)}", key)
+        self._ignored += sorted(_IGNORED_KEYS & set(source))
         return values
 
     def _name(self, id_: str, source: Mapping[str, Any]) -> tuple[str, str]:
-        """The name, and what is said under that key where it is rather a title."""
-        said = source.get("name")
-        if isinstance(said, str) and re.fullmatch(AGENT_NAME, said) and not self._path:
-            return said, ""
+        """Return the name of the agent, and its title if the key `name` has one instead of a name."""
+        given = source.get("name")
+        if isinstance(given, str) and re.fullmatch(AGENT_NAME, given) and not self._path:
+            return given, ""
         if problem := problem_with(AGENT_FIELDS["name"], "name", id_):
-            self._note(f"{problem}; the file's name, or the key of the agent, is what it is called")
-        if said is not None and (problem := problem_with(AGENT_FIELDS["title"], "name", said)):
-            self._note(problem, "name")
-        return id_, said if isinstance(said, str) and said != id_ else ""
+            self._add_problem(f"{problem}; an agent is named by its file, or by its key under agents")
+        if given is not None and (problem := problem_with(AGENT_FIELDS["title"], "name", given)):
+            self._add_problem(problem, "name")
+        return id_, given if isinstance(given, str) and given != id_ else ""
 
     def _limits(self, source: Mapping[str, Any]) -> dict[str, Any]:
         values: dict[str, Any] = {}
-        for key, known in _LIMITS.items():
+        for key, fields_ in _LIMIT_KEYS.items():
             limits = source.get(key)
-            if limits is None:
-                continue
-            if not isinstance(limits, dict):
-                self._note(f"{key} {short_repr(limits)} is not a mapping", key)
-                continue
-            for name, value in limits.items():
-                field_ = known.get(name)
-                if field_ is None and key == "limits":
-                    self._note(f"unknown limit {name!r}; {suggestion(name, known)}", key, name)
-                elif field_ and value is not None and (problem := problem_with(AGENT_FIELDS[field_], name, value)):
-                    self._note(problem, key, name)
-                elif field_ and value is not None:
-                    values[field_] = value
-            if key != "limits":
-                self._dead += [name for name in limits if name not in known]
+            if isinstance(limits, dict):
+                for name, value in limits.items():
+                    if name in fields_:
+                        values |= self._limit(fields_[name], value, key, name)
+                    elif key == "limits":
+                        self._add_problem(f"unknown limit {name!r}; {suggestion(name, fields_)}", key, name)
+                    else:
+                        self._ignored.append(name)
+            elif limits is not None:
+                self._add_problem(f"{key} {short_repr(limits)} is not a mapping", key)
         return values
 
-    def _prompt(self, source: Mapping[str, Any], said: Any, body: str | None) -> str:
-        file, fragments = source.get("prompt_file"), source.get("fragments", [])
-        if sum(one is not None and one != "" for one in (said, body, file)) > 1:
-            self._note("the prompt is said twice: by a text and by prompt_file", "prompt_file")
+    def _limit(self, field_: str, value: Any, key: str, name: str) -> dict[str, Any]:
+        if value is None:
+            return {}
+        if problem := problem_with(AGENT_FIELDS[field_], name, value):
+            self._add_problem(problem, key, name)
+            return {}
+        return {field_: value}
+
+    def _prompt(self, source: Mapping[str, Any], written: Any, body: str | None) -> str:
+        """Return the system prompt: the text of the file or of a prompt file, and the fragments after it."""
+        file, fragments = source.get("prompt_file"), source.get("fragments") or []
+        if sum(text is not None and text != "" for text in (written, body, file)) > 1:
+            self._add_problem("the prompt is given twice: as text and by prompt_file; remove one", "prompt_file")
         if file is not None and not (isinstance(file, str) and file):
-            self._note(f"prompt_file {short_repr(file)} is not the name of a file", "prompt_file")
+            self._add_problem(f"prompt_file {short_repr(file)} is not the name of a file", "prompt_file")
             return ""
         if fragments and (problem := problem_with(Words(), "fragments", fragments)):
-            self._note(problem, "fragments")
+            self._add_problem(problem, "fragments")
             return ""
+        if isinstance(fragments, str):
+            fragments = [fragments]
         try:
-            text = self._prompts.text(file or "", [fragments] if isinstance(fragments, str) else fragments or ())
+            text = self._prompts.text(file or "", fragments)
         except ConfigError as error:
-            self._note(str(error), "prompt_file" if file else "fragments")
+            self._add_problem(str(error), "prompt_file" if file else "fragments")
             return ""
-        return "\n\n".join(part for part in (said if isinstance(said, str) else "", body or "", text) if part)
+        own = written if isinstance(written, str) else ""  # else it is a problem already
+        return "\n\n".join(filter(None, (own, body, text)))
 
-    def _config(self, source: Mapping[str, Any], markdown: bool) -> ParsedConfig:
-        said = [key for key in _CONFIG if source.get(key) is not None]
-        short = {key: source[key] for key in _SHORT if source.get(key) is not None}
-        if markdown and short.get("model") in _NICKNAMES:
+    def _config(self, source: Mapping[str, Any], is_markdown: bool) -> ParsedConfig:
+        keys = [key for key in _CONFIG_KEYS if source.get(key) is not None]
+        short = {key: source[key] for key in _SHORT_CONFIG if source.get(key) is not None}
+        if is_markdown and short.get("model") in _NICKNAMES:
             self._warn(
-                f"model {short['model']!r} is another tool's nickname: left out, so the default model answers", "model"
+                f"ignored, since it is another program's name of a model: {short.pop('model')!r}; "
+                "the default model answers",
+                "model",
             )
-            del short["model"]
-        if len(said) + bool(short) > 1:
-            self._note("the config is said twice: write all of it under ai_config", *said[:1])
-        path: tuple[str, ...] = ()
-        config: Any = short
-        if said:
-            path, config = (said[0],), source[said[0]]
+        if len(keys) + bool(short) > 1:
+            self._add_problem("the config is given twice: write all of it under ai_config", *keys[:1])
+        path: tuple[str, ...] = tuple(keys[:1])
+        config: Any = source[keys[0]] if keys else short
         if isinstance(config, str):
             config = {"model": config}
         if not isinstance(config, dict):
-            self._note(f"{path[0]} {short_repr(config)} is not a mapping or a model", *path)
+            self._add_problem(f"{path[0]} {short_repr(config)} is not a mapping or a model", *path)
             return ParsedConfig()
-        reading = read_config(config, CONFIG_FIELDS, (*self._path, *path))
-        self._problems += self._placed(reading.problems)
-        self._warnings += self._placed(reading.warnings)
-        self._dead += reading.dead
-        return reading
+        parsed = read_config(config, CONFIG_FIELDS, (*self._path, *path))
+        self._problems += self._located(parsed.problems)
+        self._warnings += self._located(parsed.warnings)
+        self._ignored += parsed.ignored
+        return parsed
 
-    def _placed(self, problems: list[Problem]) -> Iterator[Problem]:
-        return (structs.replace(one, place=self._document.place(one.path)) for one in problems)
+    def _located(self, problems: list[Problem]) -> Iterator[Problem]:
+        return (replace(problem, location=self._document.location(problem.path)) for problem in problems)
 
-    def _tools(self, source: Mapping[str, Any], markdown: bool) -> tuple[str, ...]:
-        said = source.get("tools") or []
-        names = [name.strip() for name in said.split(",")] if isinstance(said, str) else said
+    def _tools(self, source: Mapping[str, Any], is_markdown: bool) -> tuple[str, ...]:
+        """Return the names of the tools. In a Markdown file of another program they may be its own tools."""
+        given = source.get("tools") or []
+        names = [name.strip() for name in given.split(",")] if isinstance(given, str) else given
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            self._note(f"tools {short_repr(said)} is not a list of names", "tools")
+            self._add_problem(f"tools {short_repr(given)} is not a list of names", "tools")
             return ()
-        if markdown and (foreign := [name for name in names if not name.isidentifier() or name[0].isupper()]):
-            self._warn(f"tools of another program are left out: {', '.join(foreign)}", "tools")
+        if is_markdown and (foreign := [name for name in names if not name.isidentifier() or name[0].isupper()]):
+            self._warn(f"ignored, since they are another program's tools: {', '.join(foreign)}", "tools")
             names = [name for name in names if name not in foreign]
         for name in names:
             if not name.isidentifier():
-                self._note(
-                    f"tools: {short_repr(name)} is not the name of a function of the notebook; no code is loaded by a file",
-                    "tools",
-                )
+                text = f"tools: {short_repr(name)} is not the name of a function of the notebook"
+                self._add_problem(f"{text}; a file cannot load code", "tools")
         return tuple(names)

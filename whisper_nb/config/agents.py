@@ -1,4 +1,4 @@
-"""Agent: the frozen spec of one member of the team, and the one validation behind YAML, Python, magics and forms."""
+"""Agent: the frozen spec of an agent, and the one validation behind YAML, Python, magics and forms."""
 
 from __future__ import annotations
 
@@ -25,40 +25,39 @@ def _field(kind: Kind, default: Any = "") -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agent:
-    """Who an agent is. Two equal specs are the same agent: `%agent new` may be rerun.
+    """The spec of an agent. Equal specs are the same agent, so that a cell with `%agent new` may be rerun.
 
     Raises:
-        ConfigError: everything that is wrong, in one error: a bad name, a limit below 1, a tool that is none, two tools of
-            one name, a config that is none.
+        ConfigError: one or more fields are invalid: the name, a limit, a tool, two tools of one name, the config. One
+            error has all problems.
     """
 
     name: str = _field(
         Text(pattern=AGENT_NAME, allowed="a letter followed by letters, digits, '_' or '-' (64 at most)")
     )
-    """A letter, then letters, digits, `_` or `-`; at most 64."""
+    """A letter, then letters, digits, `_` or `-`; 64 characters at most."""
     title: str = _field(Text(allowed="a line of text"))
-    """The name as people say it: `Alice the Assistant`."""
+    """A name for display: `Alice the Assistant`."""
     role: str = _field(Text(allowed="a line of text"))
-    """A word or two for people: `planner`."""
+    """One or two words for display: `planner`."""
     description: str = _field(Text(allowed="a line of text"))
-    """One line for people: lists and panels show it, the model does not see it."""
+    """One line for display in lists and the panel. It is not sent to the model."""
     icon: str = _field(Text(pattern=r"\S{0,8}", allowed="an emoji, or a few characters without space"))
-    """Shown beside the name."""
+    """An emoji, or a few characters, that is displayed beside the name."""
     color: str = _field(
         Text(pattern=r"(#[0-9A-Fa-f]{3}|#[0-9A-Fa-f]{6}|[a-z]{3,20})?", allowed="a color such as '#2F7DE1' or teal")
     )
-    """Of the name, in CSS's words: `#2F7DE1`, `teal`."""
+    """The color of the name, in CSS: `#2F7DE1`, `teal`."""
     system_prompt: str = _field(Text(lines=True))
-    """What the model is told first; empty: a short standard text."""
+    """The system prompt; if it is empty, a short default is sent."""
     config: AIConfig = UNSET
-    """What this agent sets of its config; the rest comes from the runtime and the environment. A dict or a model
-    string is understood too."""
+    """The agent's layer of config; the runtime and the environment set the rest. A dict or a model string is accepted."""
     tools: tuple[Tool | Callable[..., Any], ...] = ()
-    """Tools, or named functions that become tools."""
+    """Tools, or named functions, which become tools."""
     max_turns: int = _field(Number(1, whole=True), 20)
-    """Model calls in one run; one more fails the run with TurnLimitExceeded."""
+    """The limit of model calls in one run; one more fails the run with TurnLimitExceeded."""
     timeout_s: float | None = _field(Number(0, above=True, unit="seconds"), None)
-    """Seconds for one whole run, where the run itself does not say."""
+    """The timeout of a run, in seconds, unless the run has its own."""
 
     def __post_init__(self) -> None:
         problems: list[Problem] = []
@@ -92,36 +91,34 @@ class Agent:
         object.__setattr__(self, "tools", tuple(tools))
         names = [tool.name for tool in tools]
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            text = f"two tools named {', '.join(twice)}; a model could not tell them apart"
+            text = f"two tools named {', '.join(twice)}: rename one, for a model calls tools by name"
             problems.append(Problem(("tools",), text))
         return problems
 
     @property
     def instructions(self) -> str:
-        """The system prompt that is sent."""
+        """The system prompt that is sent to the model."""
         return self.system_prompt or _SYSTEM_PROMPT.format(name=self.name)
 
     @property
     def as_tools(self) -> tuple[Tool, ...]:
-        """The tools, every function wrapped."""
+        """The tools. Functions are tools already, since the agent was created."""
         return cast(tuple[Tool, ...], self.tools)
 
     def document(self) -> dict[str, Any]:
-        """The agent as a file says it: what differs from the default, tools by name. A key that was written out is left out."""
-        said = {
-            one.name: value
-            for one in fields(self)
-            if one.name in AGENT_FIELDS and (value := getattr(self, one.name)) != one.default
-        }
-        limits = {name: said.pop(name) for name in ("max_turns", "timeout_s") if name in said}
-        prompt = {"system_prompt": said.pop("system_prompt")} if self.system_prompt else {}
-        config = plain(self.config)
-        tools = [tool.name for tool in self.as_tools]
-        rest = {"ai_config": config, "tools": tools, "limits": limits}
-        return said | {name: value for name, value in rest.items() if value} | prompt
+        """Return the agent as data for a file: the fields that differ from the default, tools by name, no literal key."""
+        values = {name: value for name in AGENT_FIELDS if (value := getattr(self, name)) != _DEFAULTS[name]}
+        limits = {name: values.pop(name) for name in ("max_turns", "timeout_s") if name in values}
+        prompt = values.pop("system_prompt", "")
+        values["ai_config"] = plain(self.config)
+        values["tools"] = [tool.name for tool in self.as_tools]
+        values["limits"] = limits
+        values["system_prompt"] = prompt  # last, for it is the longest
+        return {name: value for name, value in values.items() if value}
 
 
 Agent.__init__ = sealed(Agent.__init__)  # type: ignore[method-assign]
 
-#: Field → what it may be.
+#: Field → its kind.
 AGENT_FIELDS: Mapping[str, Kind] = {one.name: one.metadata["kind"] for one in fields(Agent) if "kind" in one.metadata}
+_DEFAULTS = {one.name: one.default for one in fields(Agent)}

@@ -1,7 +1,7 @@
-"""The files of a project that whisper_nb reads: all of them, once, within bounds, before anything is made of them.
+"""The files of a project that whisper_nb reads: all at once, within bounds, before any is parsed.
 
-What is hashed for trust and what is used are so the same bytes. No file outside its folder is read, however it is
-linked; nothing that is no plain file, so that nothing here can hang.
+So the bytes that are hashed for trust are the bytes that are used. No file outside its folder is read, also not through a
+link; and only regular files, so that reading cannot hang.
 """
 
 from __future__ import annotations
@@ -12,33 +12,33 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from .yamlfile import MAX_BYTES, read_plain
+from .yamlfile import MAX_FILE_BYTES, read_plain
 
 MAIN = "config/main.yaml"
 AGENTS = "agents"
 MAX_FILES = 500
 _PROMPT_DEPTH = 3
 _YAML = (".yaml", ".yml")
-#: What says that a file has changed.
+#: Changes when one of the files changes: name, times, size and inode of each.
 Signature = tuple[tuple[str, int, int, int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Files as they were at one moment."""
+    """The content of files at one moment."""
 
     root: Path
-    """The folder that `config/` and `agents/` are in."""
+    """The folder with `config/` and `agents/`."""
     data: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     """Path below `root`, with slashes → content."""
     refused: Mapping[str, str] = field(default_factory=dict)
-    """Path → why it was not read: a predicate, such as `is a link that leaves agents/`."""
+    """Path → why it was not read, as a predicate: `is a link that leaves agents/`."""
     label: str = ""
-    """Put before names in messages: `whisper_nb's`, say."""
+    """A prefix of file names in messages: `whisper_nb's`."""
 
     @property
     def digest(self) -> str:
-        """SHA-256 of names and contents; one changed byte changes it."""
+        """The SHA-256 of all names and contents."""
         digest = hashlib.sha256()
         for name, content in sorted(self.data.items()):
             digest.update(f"{name}\0{len(content)}\0".encode("utf-8", "surrogatepass"))
@@ -48,7 +48,7 @@ class Files:
         return digest.hexdigest()
 
     def name(self, path: str) -> str:
-        """A file as people know it."""
+        """Return the name of a file for messages."""
         return f"{self.label} {path}".strip()
 
     def __bool__(self) -> bool:
@@ -61,20 +61,20 @@ def read_files(root: Path, label: str = "") -> Files:
 
 
 def with_files(files: Files, *paths: str) -> Files:
-    """These files, and beside them those at `paths`; what was read before is not read again."""
+    """Return these files together with those at `paths`, which are read now."""
     data, refused = dict(files.data), dict(files.refused)
     yaml_bytes = sum(len(content) for path, content in data.items() if path.endswith(_YAML))
     base = Path(os.path.realpath(files.root))
     for path in paths:
         if len(data) + len(refused) == MAX_FILES:
-            refused[path] = f"is one file too many: at most {MAX_FILES} are read"
+            refused[path] = f"is one file too many: at most {MAX_FILES} are allowed"
             break
         folder = base / path.partition("/")[0] if "/" in path else base
         content = _read(files.root / path, folder)
         if isinstance(content, bytes) and path.endswith(_YAML):
             yaml_bytes += len(content)
-        if yaml_bytes > MAX_BYTES:
-            refused[path] = f"is beyond the {MAX_BYTES:,} bytes that all YAML files of a project may have together"
+        if yaml_bytes > MAX_FILE_BYTES:
+            refused[path] = f"exceeds the {MAX_FILE_BYTES:,} bytes that all YAML files of a project may have together"
             break
         if isinstance(content, bytes):
             data[path] = content
@@ -84,12 +84,12 @@ def with_files(files: Files, *paths: str) -> Files:
 
 
 def signature(root: Path, more: tuple[str, ...] = ()) -> Signature:
-    """What changes when one of these files does. Costs a stat for each, and reads none."""
+    """Return a value that changes when one of the files does. It takes a stat of each file, and reads none."""
     found = []
     for path in (*_names(root), *more):
         try:
             status = os.stat(root / path)
-        except (OSError, ValueError):  # a NUL in a name
+        except (OSError, ValueError):  # no such file, or a NUL in its name
             continue
         found.append((path, status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino))
         if len(found) > MAX_FILES:
@@ -119,17 +119,19 @@ def _below(root: Path, folder: str, endings: tuple[str, ...], depth: int) -> Ite
 
 
 def _read(path: Path, folder: Path) -> bytes | str:
-    """A file's content; why it is not read; or empty where there is none."""
+    """Return the content of a file, or the reason why it is not read; an empty text if there is no file."""
     try:
         if not Path(os.path.realpath(path, strict=True)).is_relative_to(folder):
             return f"is a link that leaves {folder.name}/"
         content = read_plain(path)
-    except NotADirectoryError:  # a file where the folder would be
+    except NotADirectoryError:  # there is a file in place of the folder
         return ""
     except FileNotFoundError:
         return "is a link to nothing" if os.path.islink(path) else ""
     except OSError as error:
         return f"cannot be read: {error.strerror}"
-    except ValueError as error:  # not a plain file, or a NUL in the name
+    except ValueError as error:  # not a regular file, or a NUL in its name
         return str(error) if str(error).startswith("is ") else f"cannot be read: {error}"
-    return content if len(content) <= MAX_BYTES else f"has more than {MAX_BYTES:,} bytes, which is all that is read"
+    if len(content) > MAX_FILE_BYTES:
+        return f"has more than {MAX_FILE_BYTES:,} bytes, which is the limit"
+    return content

@@ -1,7 +1,7 @@
-"""API keys: how they are said (never by value), where they are found, and what must not be shown.
+"""API keys: references to them, where they are looked up, and how they are kept out of texts.
 
-A config holds a *reference*: `os.environ/NAME`. A key that somebody wrote out is put away in this process and becomes a
-reference too, `literal/…`, so that no repr, pickle, log, traceback or saved file of a config can hold it.
+A config has a *reference*, `os.environ/NAME`, never a key. A literal key is kept in this process alone, and replaced by a
+reference too, `literal/…`, so that no repr, pickle, log, traceback or saved file of a config contains it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PART_LENGTH = 12
 
 
 class Vault:
-    """Keys that were written out: reference → key. It does not print."""
+    """The literal keys of this process, by reference. Its repr shows none."""
 
     __slots__ = ("_keys",)
 
@@ -32,7 +32,7 @@ class Vault:
         self._keys: dict[str, Key] = {}
 
     def put(self, key: str) -> str:
-        """Put a key away; its reference, which means nothing in another process."""
+        """Keep a key and return its reference, which is valid in this process alone."""
         for reference, known in self._keys.items():
             if known.reveal() == key:
                 return reference
@@ -41,7 +41,7 @@ class Vault:
         return reference
 
     def get(self, reference: str) -> Key | None:
-        """The key that a reference of this process stands for."""
+        """Return the key of a reference; None if it is not one of this process."""
         return self._keys.get(reference)
 
     def __iter__(self) -> Iterator[str]:
@@ -52,20 +52,20 @@ class Vault:
 
 
 class Key:
-    """An API key that does not print, neither by itself nor among the locals of a traceback."""
+    """An API key that is not displayed: neither by its repr nor among the local variables of a traceback."""
 
     __slots__ = ("_reveal", "variable")
 
     def __init__(self, variable: str, value: str) -> None:
         self.variable = variable
-        """The environment variable that it came from; empty for none."""
+        """The environment variable that it came from; empty for a literal key."""
         self._reveal: Callable[[], str] = lambda: value
 
     def __repr__(self) -> str:
         return f"<key from {self.variable or 'nowhere'}>"
 
     def reveal(self) -> str:
-        """The key itself; empty where none is needed."""
+        """Return the key itself."""
         return self._reveal()
 
 
@@ -73,43 +73,45 @@ _vault = Vault()
 
 
 def is_literal(reference: str | None) -> bool:
-    """Whether a reference stands for a key that was written out."""
+    """Whether a reference is one to a literal key."""
     return bool(reference) and str(reference).startswith(_LITERAL)
 
 
 def is_written_in(text: str, reference: object) -> bool:
-    """Whether a text holds the key that a reference stands for, where that was written out."""
+    """Whether a text contains the literal key of a reference."""
     key = _vault.get(str(reference))
     return key is not None and key.reveal() in text
 
 
 def variable_of(reference: str | None) -> str:
-    """The environment variable that a reference names; empty for none."""
-    return str(reference or "").removeprefix(_ENVIRONMENT) if (reference or "").startswith(_ENVIRONMENT) else ""
+    """Return the environment variable that a reference names; empty if it names none."""
+    if reference and reference.startswith(_ENVIRONMENT):
+        return reference.removeprefix(_ENVIRONMENT)
+    return ""
 
 
-def reference_to(said: str) -> str:
-    """The reference that `os.environ/NAME`, `${NAME}` or a key means. A key is put away.
+def reference_to(written: str) -> str:
+    """Return the reference for `os.environ/NAME`, `${NAME}` or a literal key, which is kept in this process.
 
     Raises:
-        ValueError: neither; the message does not repeat it.
+        ValueError: it is none of these. The message does not repeat it, for it may be a key.
     """
-    said = said.strip()
-    if found := _REFERENCE.fullmatch(said):
+    written = written.strip()
+    if found := _REFERENCE.fullmatch(written):
         return _ENVIRONMENT + (found[1] or found[2])
-    if said.startswith((_ENVIRONMENT, "$")):
-        raise ValueError("does not name a variable; write os.environ/NAME, of letters, digits and _")
-    if said.startswith(_LITERAL):
-        return said
-    if not said or any(character.isspace() for character in said):
-        raise ValueError("is empty or has spaces in it; write os.environ/NAME")
-    if _VARIABLE.fullmatch(said) and said.isupper() and "_" in said:
-        raise ValueError(f"is the name of a variable, not a key; write os.environ/{said}")
-    return _vault.put(said)
+    if written.startswith((_ENVIRONMENT, "$")):
+        raise ValueError("does not name a variable; write os.environ/NAME, with letters, digits and _")
+    if written.startswith(_LITERAL):
+        return written
+    if not written or any(character.isspace() for character in written):
+        raise ValueError("is empty or contains spaces; write os.environ/NAME")
+    if _VARIABLE.fullmatch(written) and written.isupper() and "_" in written:
+        raise ValueError(f"is the name of a variable, not a key; write os.environ/{written}")
+    return _vault.put(written)
 
 
 def _without_parts(text: str, key: str) -> str:
-    """The text without any twelve characters in a row of a key."""
+    """Redact every sequence of twelve characters or more that is in the key."""
     while len(key) >= _PART_LENGTH:
         found = SequenceMatcher(None, text, key, autojunk=False).find_longest_match()
         if found.size < _PART_LENGTH:
@@ -119,48 +121,54 @@ def _without_parts(text: str, key: str) -> str:
 
 
 class Keys:
-    """Where keys are looked up: environment variables, then the files that the user named. It does not print.
+    """Looks keys up in environment variables, then in the `.env` file of the project. Its repr shows none.
 
     Args:
-        environ: a live mapping; a variable that is set later is found.
+        environ: a live mapping: a variable that is set later is found.
     """
 
     __slots__ = ("_files", "_lookup", "_names", "_used")
 
     def __init__(self, environ: Mapping[str, str]) -> None:
-        # Functions, not the mapping: a verbose traceback shows the attributes of a line's names.
+        # Functions and not the mapping: a verbose traceback shows the attributes of every variable of a line.
         self._lookup: Callable[[str], str] = lambda name: environ.get(name, "").strip()
         self._names: Callable[[], tuple[str, ...]] = lambda: tuple(environ)
-        self._files: dict[str, tuple[Key, str]] = {}
-        self._used: set[str] = set()  # variables that held a key
+        self._files: dict[str, tuple[Key, str]] = {}  # variable → its key, and its file and line
+        self._used: set[str] = set()  # the variables from which a key was taken
 
     def __repr__(self) -> str:
         return "<Keys>"
 
     def get(self, name: str) -> str:
-        """The value of a variable; empty where it is not set. A file never overrides the environment."""
+        """Return the value of a variable; empty if it is not set. The environment takes precedence over a file."""
         if value := self._lookup(name):
             return value
         found = self._files.get(name)
         return found[0].reveal() if found else ""
 
     def environment(self, name: str) -> str:
-        """The value of a variable of the process's own environment, for what no file may say: where a key is sent."""
+        """Return the value of a variable of the process's own environment: for settings that no file may change."""
         return self._lookup(name)
 
     def source(self, name: str) -> str:
-        """Where a variable that is set was found: `env NAME`, or `.env:3`."""
-        return f"env {name}" if self._lookup(name) or name not in self._files else self._files[name][1]
+        """Return the source of a variable's value: `env NAME`, or `.env:3`."""
+        if name in self._files and not self._lookup(name):
+            return self._files[name][1]
+        return f"env {name}"
 
     @sealed
     def read(self, text: str, name: str) -> list[str]:
-        """Take the variables of a `.env` file, instead of those of the file before; the names that it sets.
+        """Replace the variables of the `.env` file, and return their names.
 
-        They are used for keys and for `WHISPER_MODEL` alone, and never reach the process's environment: a variable such
-        as OPENAI_API_BASE would send a key elsewhere.
+        They are used only for keys and for `WHISPER_MODEL`, and are not put into the process's environment: there a
+        variable such as OPENAI_API_BASE would send a key to another server.
+
+        Args:
+            text: the content of the file.
+            name: the file, for messages.
 
         Raises:
-            ConfigError: a line that is none of a `.env` file, with its place.
+            ConfigError: a line is not of the form NAME=value; the message has its number.
         """
         if not text:  # most projects have none: importing dotenv would delay `%load_ext`
             self._files = {}
@@ -171,51 +179,62 @@ class Keys:
 
         found: dict[str, tuple[Key, str]] = {}
         for binding in parse_stream(io.StringIO(text)):
-            said = binding.original.string
-            blank = said[: len(said) - len(said.lstrip())].count("\n")  # the parser counts from the blank lines before
-            place = f"{name}:{binding.original.line + blank}"
+            original = binding.original.string
+            blank = original[: len(original) - len(original.lstrip())].count("\n")  # the parser counts these lines too
+            location = f"{name}:{binding.original.line + blank}"
             if binding.error:
-                raise ConfigError(f"{place}: not a line of the form NAME=value")
+                raise ConfigError(f"{location}: not a line of the form NAME=value")
             if binding.key is not None:
-                found[binding.key] = (Key(binding.key, (binding.value or "").strip()), place)
+                found[binding.key] = (Key(binding.key, (binding.value or "").strip()), location)
         self._files = found
         return list(found)
 
     def key(self, provider: str, reference: str | None) -> Key | None:
-        """The key for a provider: what a reference stands for, else the provider's own variable; None where there is none.
+        """Return the key of a reference or, without a reference, that of the provider's own variable; None if unset.
 
         Raises:
-            ConfigError: the key was written out in another process.
+            ConfigError: the reference is one to a literal key of another process.
         """
         if is_literal(reference):
             if key := _vault.get(str(reference)):
                 return key
-            raise ConfigError("a key that was written out stays in its process: name a variable, os.environ/NAME")
-        known = PROVIDERS.get(provider)
-        named = variable_of(reference)
-        for variable in (named,) if named else known.variables if known else ():
+            raise ConfigError(
+                "api_key refers to a literal key of another process: write os.environ/NAME, and set the variable NAME"
+            )
+        for variable in self._variables(provider, reference):
             if value := self.get(variable):
                 self._used.add(variable)
                 return Key(variable, value)
         return None
 
     def missing(self, provider: str, reference: str | None, own_server: bool) -> str:
-        """The variable that would have to hold a key and does not; empty where no key is known to be missing."""
+        """Return the variable that must have a key and is not set; empty if no key is known to be missing."""
         if is_literal(reference) or self.key(provider, reference):
             return ""
         known = PROVIDERS.get(provider)
-        asked = known and known.variables and known.needs_key and not own_server
-        return variable_of(reference) or (known.variables[0] if known and asked else "")
+        if variable_of(reference) or (known and known.needs_key and not own_server):
+            return next(iter(self._variables(provider, reference)), "")
+        return ""
+
+    def _variables(self, provider: str, reference: str | None) -> tuple[str, ...]:
+        """Return the variables that may have the key, the preferred one first."""
+        if named := variable_of(reference):
+            return (named,)
+        return PROVIDERS[provider].variables if provider in PROVIDERS else ()
 
     def redact(self, text: str, sent: Key | None = None) -> str:
-        """The text without any key that is known here, and without what the environment else keeps secret.
+        """Return the text without any known key, and without the other secrets of the environment.
 
-        Of the key that was `sent`, which the environment may no longer have, no part is left either.
+        Args:
+            text: the text.
+            sent: the key of the call that the text is about. Parts of it are removed too, and it is removed even if
+                the environment does not have it any more.
         """
-        text = _without_parts(mask_keys(text), sent.reveal()) if sent else text
-        names = {name for name in (*self._names(), *self._files) if _SECRET_NAME.search(name.upper())}
-        named = [self.get(name) for name in names | self._used]
-        hidden = {value for value in (*_vault, *named) if len(value) >= _SECRET_LENGTH}
-        for secret in sorted(hidden, key=len, reverse=True):
+        if sent:
+            text = _without_parts(mask_keys(text), sent.reveal())
+        variables = {name for name in (*self._names(), *self._files) if _SECRET_NAME.search(name.upper())}
+        values = [self.get(name) for name in variables | self._used]
+        secrets_ = {value for value in (*_vault, *values) if len(value) >= _SECRET_LENGTH}
+        for secret in sorted(secrets_, key=len, reverse=True):
             text = text.replace(secret, "[redacted]")
         return text

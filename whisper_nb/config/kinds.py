@@ -1,4 +1,4 @@
-"""What a value of each kind may be: the one check behind YAML, Python, magics and forms."""
+"""Kinds of values and what each allows: the one check behind YAML, Python, magics and forms."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from ..core.text import mask_keys, short_repr
 from .keys import reference_to
 from .providers import canonical, misspelt
 
-_DEPTH = 16
-_SECRET_NAME = re.compile(r"(^|[_-])key$|api[_-]?key|secret|password|token(?!s)|authorization|credential|cookie", re.I)
-#: What has a field of its own, or whisper_nb itself says in a call.
-_OURS = frozenset(
+_MAX_NESTING = 16
+_SECRET_FIELD = re.compile(r"(^|[_-])key$|api[_-]?key|secret|password|token(?!s)|authorization|credential|cookie", re.I)
+#: Parameters that have a field of their own, or that whisper_nb itself sets in a call.
+_RESERVED = frozenset(
     {
         "api_base", "api_key", "base_url", "custom_llm_provider", "fallbacks", "frequency_penalty", "max_retries",
         "max_tokens", "messages", "model", "num_retries", "presence_penalty", "seed", "stop", "stream",
@@ -30,26 +30,27 @@ _OURS = frozenset(
 
 
 class Kind(Protocol):
-    """One kind of value."""
+    """A kind of value, with its check."""
 
     @property
     def allowed(self) -> str:
-        """What is allowed, as the end of a sentence: `a number from 0 to 2`."""
+        """The allowed values, as the end of a sentence: `a number from 0 to 2`."""
 
     def read(self, value: Any) -> Any:
-        """The value in its one form.
+        """Return the value in its canonical form.
 
         Raises:
-            ValueError: it is not allowed. Where it has a text, that says why, after the field's name.
+            ValueError: the value is not allowed. Its message, if any, is the reason, and follows the field's name.
         """
 
 
 def problem_with(kind: Kind, name: str, value: Any) -> str:
-    """Why a value is not of this kind; empty where it is."""
+    """Return why a value is not of this kind; empty if it is."""
     try:
         kind.read(value)
     except ValueError as error:
-        return f"{name} {error}" if str(error) else f"{name} {short_repr(value)} is not {kind.allowed}"
+        reason = str(error) or f"{short_repr(value)} is not {kind.allowed}"
+        return f"{name} {reason}"
     return ""
 
 
@@ -59,42 +60,51 @@ class Number(Struct, frozen=True):
     low: float = -math.inf
     high: float = math.inf
     whole: bool = False
+    """Whether only integers are allowed."""
     above: bool = False
     """Whether `low` itself is not allowed."""
     unit: str = ""
+    """The unit, for messages: `seconds`."""
 
     @property
     def allowed(self) -> str:
-        """Such as `a number from 0 to 2`."""
-        kind = f"a {'whole ' if self.whole else ''}number{self.unit and f' of {self.unit}'}"
+        """The range, for example `a number from 0 to 2`."""
+        number = "a whole number" if self.whole else "a number"
+        if self.unit:
+            number = f"{number} of {self.unit}"
         if self.high < math.inf:
-            return f"{kind} from {self.low:g} to {self.high:g}"
-        return kind if self.low == -math.inf else f"{kind} {'above' if self.above else 'of at least'} {self.low:g}"
+            return f"{number} from {self.low:g} to {self.high:g}"
+        if self.low == -math.inf:
+            return number
+        return f"{number} above {self.low:g}" if self.above else f"{number} of at least {self.low:g}"
 
     def read(self, value: Any) -> int | float:
-        """Python's int or float; numpy's are understood."""
+        """Return Python's int or float; numbers of numpy are converted."""
         kind = numbers.Integral if self.whole else numbers.Real
         if isinstance(value, bool) or not isinstance(value, kind):
             raise ValueError
         try:
             number = int(value) if isinstance(value, numbers.Integral) else float(value)
-        except OverflowError:  # of a fraction
+        except OverflowError:  # a Fraction too large for a float
             raise ValueError from None
-        finite = isinstance(number, int) or math.isfinite(number)
-        if not finite or not self.low <= number <= self.high or (self.above and number == self.low):
+        if isinstance(number, float) and not math.isfinite(number):
+            raise ValueError
+        if not self.low <= number <= self.high or (self.above and number == self.low):
             raise ValueError
         return number
 
 
 class Text(Struct, frozen=True):
-    """Text of one line, or of many."""
+    """Text."""
 
     lines: bool = False
+    """Whether more than one line is allowed."""
     pattern: str = ""
+    """A regular expression that the whole text must match; empty allows any text."""
     allowed: str = "text"
 
     def read(self, value: Any) -> str:
-        """The text."""
+        """Return the text."""
         if not isinstance(value, str) or (self.pattern and not re.fullmatch(self.pattern, value)):
             raise ValueError
         if not self.lines and len(value.splitlines()) > 1:
@@ -103,51 +113,49 @@ class Text(Struct, frozen=True):
 
 
 class Choice(Struct, frozen=True):
-    """One of a few words."""
+    """One of several words."""
 
     words: tuple[str, ...]
 
     @property
     def allowed(self) -> str:
-        """The words."""
+        """The words, joined by `or`."""
         return " or ".join(self.words)
 
     def read(self, value: Any) -> str:
-        """The word."""
+        """Return the word."""
         if not isinstance(value, str) or value not in self.words:
             raise ValueError
         return str(value)
 
 
 class Flag(Struct, frozen=True):
-    """Yes or no."""
+    """A boolean."""
 
     allowed: str = "true or false"
 
     def read(self, value: Any) -> bool:
-        """True or False."""
+        """Return the boolean."""
         if not isinstance(value, bool):
             raise ValueError
         return value
 
 
 class ModelName(Struct, frozen=True):
-    """`provider/model`."""
+    """The name of a model, `provider/model`."""
 
     allowed: str = "provider/model, such as openai/gpt-4o-mini or offline/echo"
 
     def read(self, value: Any) -> str:
-        """The canonical name; `provider:model` is understood."""
+        """Return the canonical name; `provider:model` is accepted."""
         model = canonical(str(value)) if isinstance(value, str) else ""
-        provider, slash, name = model.partition("/")
-        if not (provider and slash and name and model.isprintable()) or any(
-            character.isspace() for character in model.partition(":")[0]
-        ):
+        provider, _, name = model.partition("/")
+        if not provider or not name or not model.isprintable():
+            raise ValueError
+        if any(character.isspace() for character in model.partition(":")[0]):
             raise ValueError
         if meant := misspelt(provider):
-            raise ValueError(
-                f"{short_repr(model)}: there is no provider {short_repr(provider)}; did you mean {meant!r}?"
-            )
+            raise ValueError(f"{short_repr(model)}: unknown provider {short_repr(provider)}; did you mean {meant!r}?")
         return model
 
 
@@ -157,7 +165,7 @@ class Address(Struct, frozen=True):
     allowed: str = "an address such as http://localhost:8000/v1"
 
     def read(self, value: Any) -> str:
-        """The address."""
+        """Return the address."""
         if not isinstance(value, str):
             raise ValueError
         try:
@@ -165,31 +173,33 @@ class Address(Struct, frozen=True):
         except ValueError:
             parts = urlsplit("")
         if "@" in value or "?" in value:
-            raise ValueError("must not hold a password or a ?query, which would be shown; a key goes into api_key")
+            raise ValueError(
+                "must not contain a password or a ?query, which would be displayed; put a key into api_key"
+            )
         if parts.scheme not in ("http", "https") or not parts.hostname or any(char.isspace() for char in value):
             raise ValueError
         return str(value)
 
 
 class KeyReference(Struct, frozen=True):
-    """Where a key is found; a key that is written out is put away."""
+    """A reference to an API key. A literal key is kept in this process, and replaced by a reference to it."""
 
     allowed: str = "os.environ/NAME"
 
     def read(self, value: Any) -> str:
-        """The reference."""
+        """Return the reference."""
         if not isinstance(value, str):
-            raise ValueError(f"is not text but a {type(value).__name__}; write {self.allowed}")
+            raise ValueError(f"is a {type(value).__name__}, not text; write {self.allowed}")
         return reference_to(value)
 
 
 class Words(Struct, frozen=True):
-    """A few texts."""
+    """A list of texts."""
 
-    allowed: str = "a list of texts, none empty"
+    allowed: str = "a list of non-empty texts"
 
     def read(self, value: Any) -> tuple[str, ...]:
-        """A tuple; one text alone is understood."""
+        """Return a tuple; a single text is accepted."""
         words = [value] if isinstance(value, str) else value
         if not isinstance(words, Sequence) or not words or not all(isinstance(word, str) and word for word in words):
             raise ValueError
@@ -197,7 +207,7 @@ class Words(Struct, frozen=True):
 
 
 class Params(Mapping[str, Any]):
-    """An immutable, hashable mapping of JSON values. What is taken out is a copy."""
+    """An immutable, hashable mapping of JSON values. Values are returned as copies."""
 
     __slots__ = ("_json", "_values")
 
@@ -225,21 +235,20 @@ class Params(Mapping[str, Any]):
 
 
 class Extra(Struct, frozen=True):
-    """Parameters of one provider's own."""
+    """Parameters that only one provider has."""
 
-    allowed: str = "a mapping of parameters that JSON can hold"
+    allowed: str = "a mapping of JSON values"
 
     def read(self, value: Any) -> Params:
-        """The parameters, fixed."""
+        """Return the parameters as an immutable mapping."""
         if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
             raise ValueError
         body = value.get("extra_body")
-        if taken := sorted(_OURS & {*value, *(body if isinstance(body, Mapping) else ())}):
-            raise ValueError(
-                f"must not say {', '.join(taken)}: {'they have fields' if taken[1:] else 'it has a field'} of its own, or is whisper_nb's"
-            )
-        if name := next((name for name in _names_in(value) if _SECRET_NAME.search(name)), ""):
-            raise ValueError(f"must not hold {name}, which would be shown; a key goes into api_key")
+        names = {*value, *body} if isinstance(body, Mapping) else {*value}
+        if taken := ", ".join(sorted(_RESERVED & names)):
+            raise ValueError(f"must not contain {taken}: set the field of AIConfig instead, if it has one")
+        if name := next((name for name in _names_in(value) if _SECRET_FIELD.search(name)), ""):
+            raise ValueError(f"must not contain {name}, which would be displayed; put a key into api_key")
         try:
             return value if isinstance(value, Params) else Params(value)
         except (TypeError, ValueError, RecursionError):
@@ -247,8 +256,9 @@ class Extra(Struct, frozen=True):
 
 
 def _names_in(value: Any, depth: int = 0) -> Iterator[str]:
-    if depth > _DEPTH:
-        raise ValueError(f"is nested deeper than the {_DEPTH} levels of JSON that are sent")
+    """Yield the names of all mappings in a value."""
+    if depth > _MAX_NESTING:
+        raise ValueError(f"is nested deeper than the {_MAX_NESTING} levels of JSON that can be sent")
     if isinstance(value, Mapping):
         for name, item in value.items():
             yield str(name)

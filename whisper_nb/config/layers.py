@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from ..core.errors import ConfigError
 from .aiconfig import CONFIG_FIELDS, AIConfig
-from .formats import over
+from .formats import overlay
 from .keys import Keys
 from .kinds import problem_with
 from .providers import PROVIDERS
@@ -19,47 +19,51 @@ MODEL_VARIABLE = "WHISPER_MODEL"
 
 
 class Layer(Struct, frozen=True):
-    """A config and, beside it, where its values were said."""
+    """A config, with the source of each of its values."""
 
     config: AIConfig
     source: str = ""
-    """Of all values that `places` does not have."""
-    places: Mapping[str, str] = {}
-    """Field → `agents/bob.yaml:7`."""
+    """The source of every value that is not in `sources`."""
+    sources: Mapping[str, str] = {}
+    """Field → the source of its value: `agents/bob.yaml:7`."""
 
     def place(self, name: str) -> str:
-        """Where the value of a field was said."""
-        return self.places.get(name, self.source)
+        """Return the source of a field's value."""
+        return self.sources.get(name, self.source)
 
 
 def layered(*layers: Layer | None) -> Layer:
-    """One config from many, the lowest first: in each field the last layer that says something of it wins.
+    """Merge layers, the lowest first: the value of a field is that of the last layer that sets or clears it.
 
-    A layer that goes to another provider leaves the address, the key and the provider's own parameters of the layers
-    below behind.
+    A layer with the model of another provider drops the address, the key and the provider's parameters of the layers
+    below it.
 
     Returns:
-        The config, with the place of each of its values.
+        The config, with the source of each of its values.
     """
-    said = [layer for layer in layers if layer is not None]
-    config = merged(*(layer.config for layer in said))
-    places = {name: layer.place(name) for layer in said for name in layer.config.values()}
-    return Layer(config, places={name: places[name] for name in config.values()})
+    given = [layer for layer in layers if layer is not None]
+    config = merged(*(layer.config for layer in given))
+    sources = {name: layer.place(name) for layer in given for name in layer.config.values()}
+    return Layer(config, sources={name: sources[name] for name in config.values()})
 
 
-@lru_cache(maxsize=1024)  # run after run has the same layers, and to check what they come to takes its time
+@lru_cache(maxsize=1024)  # most runs have the layers of an earlier one, and validation takes time
 def merged(*configs: AIConfig) -> AIConfig:
-    """The config that `layered` gives, without the places."""
+    """Return the config of `layered`, without the sources."""
     values: dict[str, Any] = {}
     for config in configs:
-        values = over(values, config.values())
+        values = overlay(values, config.values())
     return AIConfig(**{name: value for name, value in values.items() if value is not None})
 
 
 def from_environment(keys: Keys, offline: str) -> Layer:
-    """The model that the environment selects.
+    """Return a layer with the model that the environment selects.
 
-    `WHISPER_MODEL` names it; else the first provider in `PROVIDERS` whose key is set; else `offline`.
+    It is the value of `WHISPER_MODEL`; else the model of the first provider in `PROVIDERS` whose key is set; else
+    `offline`.
+
+    Raises:
+        ConfigError: the value of `WHISPER_MODEL` is not a model.
     """
     if model := keys.get(MODEL_VARIABLE):
         if text := problem_with(CONFIG_FIELDS["model"], MODEL_VARIABLE, model):

@@ -1,4 +1,4 @@
-"""`config/main.yaml`: the config of all agents, and the limits of the team. AIWhisperer's file of that name is understood."""
+"""`config/main.yaml`: the config of all agents, and the settings of the team. AIWhisperer's file of that name is accepted."""
 
 from __future__ import annotations
 
@@ -8,108 +8,124 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ..core.errors import ConfigError, Problem
+from ..core.errors import ConfigError, KeyPath, Problem
 from ..core.text import short_repr, suggestion
-from .aiconfig import CONFIG_FIELDS, from_values, plain
+from .aiconfig import CONFIG_FIELDS, from_values, ignored_text, plain
 from .formats import ALIASES, is_section, read_config
 from .kinds import Kind, Number, Text, problem_with
 from .layers import Layer
-from .yamlfile import parse_yaml
+from .yamlfile import Document, parse_yaml
 
-#: Setting → what it may be.
+#: Setting → its kind.
 SETTINGS: Mapping[str, Kind] = {
     "max_concurrent_calls": Number(1, whole=True),
     "max_queued_runs": Number(1, whole=True),
     "loop": Text(pattern="notebook|thread", allowed="notebook or thread"),
     "env_file": Text(allowed="the path of a file in the project", pattern=r"[^/\\~].*"),
 }
-#: What AIWhisperer calls them, under `async_agents`.
+#: AIWhisperer's names of settings, under `async_agents` → the setting.
 _ASYNC_AGENTS = {"max_concurrent_agents": "max_concurrent_calls", "max_tasks_per_agent": "max_queued_runs"}
-#: Keys of AIWhisperer's that mean nothing here.
-_DEAD = frozenset({"prompts", "workspace_ignore_patterns", "use_refactored_async_agents", "output_dir"})
-_DEAD_ASYNC = frozenset({"default_check_mail_interval", "enabled"})
-#: Nobody else's words: with one of these the file is meant for us, whatever stands beside it.
-_TELLING = {"api_key", "max_reasoning_tokens", "max_tokens", "temperature", "token_timeout_s", "top_p", *SETTINGS} - {
-    "env_file",
-    "loop",
-}
-_KNOWN = (*CONFIG_FIELDS, *ALIASES, "provider", "generation_params", *SETTINGS, "async_agents", *_DEAD)
+#: Keys of AIWhisperer that whisper_nb ignores.
+_IGNORED_SETTINGS = frozenset({"prompts", "workspace_ignore_patterns", "use_refactored_async_agents", "output_dir"})
+_IGNORED_ASYNC = frozenset({"default_check_mail_interval", "enabled"})
+#: Keys that no other program uses: a file with one of them is meant for whisper_nb.
+_OWN_SETTINGS = {
+    "api_key", "max_concurrent_calls", "max_queued_runs", "max_reasoning_tokens", "max_tokens", "temperature",
+    "token_timeout_s", "top_p",
+}  # fmt: skip
+_KNOWN_SETTINGS = (
+    *CONFIG_FIELDS,
+    *ALIASES,
+    "provider",
+    "generation_params",
+    *SETTINGS,
+    "async_agents",
+    *_IGNORED_SETTINGS,
+)
 
 
 class Main(Struct, frozen=True):
-    """What the file says."""
+    """The content of the file."""
 
     layer: Layer | None = None
-    """None where there are problems."""
+    """The config for all agents; None if there are problems."""
     settings: Mapping[str, Any] = {}
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
 
     def document(self) -> dict[str, Any]:
-        """What the file says, in its one form; a key that was written out is left out. Empty where it is wrong."""
-        return (plain(self.layer.config) if self.layer else {}) | dict(self.settings)
+        """Return the content as data for a file, without a literal key; empty if there are problems."""
+        config = plain(self.layer.config) if self.layer else {}
+        return config | dict(self.settings)
 
 
 def read_main(data: bytes, name: str) -> Main | None:
-    """Read the file; None where it is plainly somebody else's.
+    """Parse the file; return None if it belongs to another program.
 
     Args:
-        data: its content.
-        name: the file in messages.
+        data: the content.
+        name: the file, for messages.
     """
     try:
         document = parse_yaml(data, name)
     except ConfigError as error:
         return Main(problems=error.problems)
     source = {} if document.data is None else document.data
-    if not isinstance(source, dict) or not _is_ours(source):
+    if not isinstance(source, dict) or not _is_own(source):
         return None
+    settings, problems, ignored = _read_settings(source)
+    config = {key: value for key, value in source.items() if key not in {*SETTINGS, *_IGNORED_SETTINGS, "async_agents"}}
+    parsed = read_config(config, CONFIG_FIELDS)
+    problems += parsed.problems
+    ignored += parsed.ignored
+    warnings = list(parsed.warnings)
+    if ignored:
+        warnings.insert(0, Problem((ignored[0].partition(".")[0],), ignored_text(ignored)))
+    layer = None
+    if not problems:
+        sources = {field_: document.location(path) for field_, path in parsed.paths.items()}
+        layer = Layer(from_values(parsed.values), name, sources)
+    return Main(layer, {} if problems else settings, _located(document, problems), _located(document, warnings))
+
+
+def _read_settings(source: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem], list[str]]:
+    """Return the settings, the problems with them, and the keys that are ignored."""
+    given: dict[str, tuple[KeyPath, Any]] = {key: ((key,), source[key]) for key in SETTINGS if key in source}
     problems: list[Problem] = []
-    warnings: list[Problem] = []
-    dead = sorted(_DEAD & set(source))
-    settings = {key: (key, value) for key, value in source.items() if key in SETTINGS and value is not None}
+    ignored = sorted(_IGNORED_SETTINGS & set(source))
     team = source.get("async_agents")
-    if isinstance(team, dict):
-        dead += [f"async_agents.{key}" for key in team if key in _DEAD_ASYNC]
-        for key, value in team.items():
-            if key in _ASYNC_AGENTS and value is not None:
-                settings.setdefault(_ASYNC_AGENTS[key], (key, value))
-            elif key not in _DEAD_ASYNC:
-                problems.append(
-                    Problem(("async_agents", key), f"unknown key {key!r}; {suggestion(key, _ASYNC_AGENTS)}")
-                )
-    elif team is not None:
+    if not isinstance(team, dict | None):
         problems.append(Problem(("async_agents",), f"async_agents {short_repr(team)} is not a mapping"))
-    for setting, (key, value) in settings.items():
-        if problem := problem_with(SETTINGS[setting], key, value):
-            at = (key,) if key in source else ("async_agents", key)
-            problems.append(Problem(at, problem))
-    config = {key: value for key, value in source.items() if key not in {*SETTINGS, *_DEAD, "async_agents"}}
-    reading = read_config(config, CONFIG_FIELDS)
-    dead += reading.dead
-    if dead:
-        warnings.append(
-            Problem((dead[0].partition(".")[0],), f"left out, for it has no meaning here: {', '.join(dead)}")
-        )
-    problems += reading.problems
-    warnings += reading.warnings
-    places = {field_: document.place(at) for field_, at in reading.paths.items()}
-    return Main(
-        None if problems else Layer(from_values(reading.values), name, places),
-        {} if problems else {setting: value for setting, (_, value) in settings.items()},
-        tuple(replace(one, place=document.place(one.path)) for one in problems),
-        tuple(replace(one, place=document.place(one.path)) for one in warnings),
-    )
+        team = None
+    for key, value in (team or {}).items():
+        path: KeyPath = ("async_agents", key)
+        if key in _IGNORED_ASYNC:
+            ignored.append(f"async_agents.{key}")
+        elif key not in _ASYNC_AGENTS:
+            problems.append(Problem(path, f"unknown key {key!r}; {suggestion(key, _ASYNC_AGENTS)}"))
+        elif given.get(_ASYNC_AGENTS[key], ((), None))[1] is None:
+            given[_ASYNC_AGENTS[key]] = (path, value)
+    settings: dict[str, Any] = {}
+    for setting, (at, value) in given.items():
+        if value is None:
+            continue
+        if text := problem_with(SETTINGS[setting], str(at[-1]), value):
+            problems.append(Problem(at, text))
+        settings[setting] = value
+    return settings, problems, ignored
 
 
-def _is_ours(source: Mapping[str, Any]) -> bool:
-    """Not where another program's file happens to have this name and a key or two of ours."""
-    unknown = [key for key in source if key not in _KNOWN and not is_section(key, source[key])]
-    if not unknown or any(
-        key in ("async_agents", "generation_params") or is_section(key, source[key]) for key in source
-    ):
+def _located(document: Document, problems: list[Problem]) -> tuple[Problem, ...]:
+    return tuple(replace(problem, location=document.location(problem.path)) for problem in problems)
+
+
+def _is_own(source: Mapping[str, Any]) -> bool:
+    """Whether the file is meant for whisper_nb: another program's may have the same name, and some of the same keys."""
+    unknown = [key for key in source if key not in _KNOWN_SETTINGS and not is_section(key, source[key])]
+    if not unknown or _OWN_SETTINGS & set(source):
         return True
-    if _TELLING & set(source):
+    if any(key in ("async_agents", "generation_params") or is_section(key, source[key]) for key in source):
         return True
-    mistyped = all(suggestion(key, _KNOWN).startswith("did you mean") for key in unknown)
-    return mistyped or (isinstance(source.get("model"), str) and "/" in source["model"])
+    if all(suggestion(key, _KNOWN_SETTINGS).startswith("did you mean") for key in unknown):  # typing errors
+        return True
+    return isinstance(source.get("model"), str) and "/" in source["model"]

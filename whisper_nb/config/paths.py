@@ -1,4 +1,4 @@
-"""Where things are: the project, the files that come with the package, and what is the user's alone."""
+"""Folders: of the project, of the package's own files, and of the user."""
 
 from __future__ import annotations
 
@@ -10,19 +10,22 @@ from pathlib import Path
 from ..core.errors import ConfigError, sealed
 from .files import AGENTS, MAIN
 
-#: Where trust is kept, instead of the user's config folder.
+#: Names the folder for trust, in place of the user's config folder.
 HOME_VARIABLE = "WHISPER_NB_HOME"
 
 
 def packaged() -> Path:
-    """The folder of the `config/` and `agents/` that come with whisper_nb: in the wheel, or the checkout."""
+    """Return the folder with whisper_nb's own `config/` and `agents/`, in the wheel or the checkout."""
     here = Path(__file__).parents[1]
     wheel = here / "data"
     return wheel if wheel.is_dir() else here.parent
 
 
 def project_root(start: Path) -> Path:
-    """The nearest folder at or above `start` that has `agents/` or `config/main.yaml`; else `.git` or `pyproject.toml`; else `start`."""
+    """Return the project's folder: the nearest at or above `start` with `agents/` or `config/main.yaml`.
+
+    If there is none, the nearest with `.git` or `pyproject.toml`; else `start`.
+    """
     folders = [start, *start.parents]
     for marks in ((AGENTS, MAIN), (".git", "pyproject.toml")):
         for folder in folders:
@@ -33,24 +36,31 @@ def project_root(start: Path) -> Path:
 
 @sealed
 def user_folder(environ: Mapping[str, str] | None = None) -> Path:
-    """The folder that is the user's, outside every project; by default as the process's environment says.
+    """Return the user's own folder, outside every project.
+
+    Args:
+        environ: the environment with `WHISPER_NB_HOME`; by default the process's.
 
     Raises:
-        ConfigError: `WHISPER_NB_HOME` names a user who is not there.
+        ConfigError: `WHISPER_NB_HOME` is the home of an unknown user.
     """
-    if said := (os.environ if environ is None else environ).get(HOME_VARIABLE):
+    if environ is None:
+        environ = os.environ
+    if folder := environ.get(HOME_VARIABLE):
         try:
-            return Path(said).expanduser()
+            return Path(folder).expanduser()
         except RuntimeError:
-            raise ConfigError(f"{HOME_VARIABLE} {said!r}: there is no such user's folder") from None
+            raise ConfigError(
+                f"{HOME_VARIABLE} {folder!r} is the home of an unknown user: give an absolute path"
+            ) from None
     import platformdirs
 
     return platformdirs.user_config_path("whisper_nb", appauthor=False)
 
 
 def sockets_folder() -> Path:
-    """The folder of the sockets by which this user's processes reach this user's kernels."""
+    """Return the folder of the sockets by which this user's processes reach this user's kernels."""
     import platformdirs
 
-    with warnings.catch_warnings(action="ignore"):  # of there being no session that says one
+    with warnings.catch_warnings(action="ignore"):  # about a session without a runtime folder
         return platformdirs.user_runtime_path("whisper_nb", appauthor=False)

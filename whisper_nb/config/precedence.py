@@ -59,4 +59,4 @@ def explain(layers: Sequence[Layer], keys: Keys, offline: str) -> Layer:
 
 def _agent_layer(agent: Agent, entry: Entry | None) -> Layer:
     is_from_file = entry is not None and entry.agent is not None and entry.agent.config == agent.config
-    return Layer(agent.config, f"agent {agent.name}", entry.places if entry and is_from_file else {})
+    return Layer(agent.config, f"agent {agent.name}", entry.sources if entry and is_from_file else {})

@@ -1,7 +1,7 @@
-"""The project: what a folder's `config/` and `agents/` say, read once, used only while the user trusts it.
+"""The project: the `config/` and `agents/` of a folder, in force only while the user trusts them.
 
-The user's notebook may lie in somebody else's repository. So nothing that a file says is used before its user has seen
-and trusted just these bytes; and whoever edits a file keeps what was in force until the new bytes are trusted and right.
+A notebook may lie in someone else's repository. So no file is used before the user has reviewed and trusted its exact
+bytes. After an edit, the earlier version stays in force until the new bytes are trusted and have no problems.
 """
 
 from __future__ import annotations
@@ -26,51 +26,49 @@ from .promptfiles import FOLDER as PROMPTS
 from .promptfiles import Prompts
 from .trust import TrustFile
 
-#: How much of a digest a person gives to trust it.
+#: The length of the code, the start of a digest, by which a user trusts it.
 CODE_LENGTH = 8
 
 
 class ProjectConfig(Struct, frozen=True):
-    """What files say, read."""
+    """The config and the agents that files describe."""
 
     files: Files
     main: Main | None = None
     team: Mapping[str, Entry] = {}
     foreign: tuple[str, ...] = ()
-    """Files that are plainly somebody else's."""
+    """Files that belong to another program."""
 
     def __bool__(self) -> bool:
         return self.main is not None or bool(self.team)
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """Everything that is wrong."""
-        return (
-            *(self.main.problems if self.main else ()),
-            *(one for each in self.team.values() for one in each.problems),
-        )
+        """The problems of all files."""
+        return tuple(problem for part in self._parts for problem in part.problems)
 
     @property
     def warnings(self) -> tuple[Problem, ...]:
-        """Everything that works, or is left out, and should be known."""
-        return (
-            *(self.main.warnings if self.main else ()),
-            *(one for each in self.team.values() for one in each.warnings),
-        )
+        """The warnings of all files: values that work or are ignored, but that the user should know of."""
+        return tuple(warning for part in self._parts for warning in part.warnings)
+
+    @property
+    def _parts(self) -> tuple[Main | Entry, ...]:
+        return (*([self.main] if self.main else ()), *self.team.values())
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """What `config/main.yaml` sets beside the config."""
+        """The settings of `config/main.yaml` beside the config."""
         return self.main.settings if self.main else {}
 
     @property
     def env_file(self) -> str:
-        """The file of keys that is named; empty for none."""
+        """The `.env` file that `config/main.yaml` names; empty for none."""
         return str(self.settings.get("env_file", ""))
 
 
 def parse_project(files: Files, *below: Files) -> ProjectConfig:
-    """Read what files say; prompts and fragments that they have not got are looked for in those below."""
+    """Parse the files of a project. Prompts that it does not have are looked up in the files `below`."""
     prompts = Prompts(files, *below)
     foreign: list[str] = []
     team: dict[str, Entry] = {}
@@ -86,18 +84,20 @@ def parse_project(files: Files, *below: Files) -> ProjectConfig:
         name = files.name(path)
         if path == MAIN:
             main = read_main(data, name)
-            foreign += [name] if main is None else []
-        elif path.startswith("agents/") and not path.startswith(f"{PROMPTS}/"):
+            if main is None:
+                foreign.append(name)
+        elif path.startswith(f"{AGENTS}/") and not path.startswith(f"{PROMPTS}/"):
             entries = read_agents(data, path, name, prompts)
-            foreign += [name] if entries is None and not path.endswith(".md") else []
+            if entries is None and not path.endswith(".md"):
+                foreign.append(name)
             for entry in (entries or {}).values():
-                team[entry.name] = entry if entry.name not in team else _twice(entry, team[entry.name])
+                team[entry.name] = _conflicting(team[entry.name], entry) if entry.name in team else entry
     return ProjectConfig(files, main, team, tuple(foreign))
 
 
-def _twice(entry: Entry, first: Entry) -> Entry:
-    problem = Problem((), f"the agent {entry.name} is described here and in {first.place}", entry.place)
-    return replace(first, agent=None, problems=(*first.problems, problem))
+def _conflicting(first: Entry, second: Entry) -> Entry:
+    text = f"the agent {second.name} is described here and in {first.location}: remove one"
+    return replace(first, agent=None, problems=(*first.problems, Problem((), text, second.location)))
 
 
 @functools.cache
@@ -108,31 +108,30 @@ def package_files() -> Files:
 
 @functools.cache
 def package() -> ProjectConfig:
-    """Return the defaults and the agents that come with whisper_nb."""
+    """Return the defaults and the agents that are part of whisper_nb."""
     return parse_project(package_files())
 
 
 @functools.cache
 def defaults() -> Layer:
-    """What holds where nobody says anything.
+    """Return the lowest layer of config.
 
     Raises:
-        ConfigError: the file is not where the package has it, so that calls would have no time limit.
+        ConfigError: the package's own file is missing. Without it, calls would have no timeout.
     """
     files = package_files()  # without parsing the agents beside it, which would delay `%load_ext`
     main = read_main(files.data[MAIN], files.name(MAIN)) if MAIN in files.data else None
     if main is None or main.layer is None:
-        raise ConfigError(f"{packaged()} has no {MAIN} that can be read: install whisper_nb again")
+        raise ConfigError(f"{packaged()} has no valid {MAIN}: install whisper_nb again")
     return Layer(main.layer.config, "default")
 
 
 class Project:
-    """A folder, what it says, and what of that is in force.
+    """A folder with its files, and the version of them that is in force.
 
     Args:
         root: the folder.
-        trust: where the user's trust is kept; None trusts the folder as it is and as it changes, for a script that
-            names its own.
+        trust: the user's trust; None trusts the folder always, for a script that names its own.
     """
 
     def __init__(self, root: Path, trust: TrustFile | None = None) -> None:
@@ -141,69 +140,70 @@ class Project:
         self._seen: Signature | None = None
         self._env_file = ""
         self.found = ProjectConfig(Files(root))
-        """What the folder says now."""
+        """The files as they are now."""
         self.used = self.found
-        """What is in force of it."""
+        """The version that is in force."""
         self._news: list[str] = []
 
     @property
     def held_back(self) -> bool:
-        """Whether the folder says something else than what is in force, because the user does not trust it yet."""
+        """Whether the files are not in force because the user does not trust them."""
         return bool(self.found or self.used) and not self._trusts(self.found.files)
 
     @property
     def code(self) -> str:
-        """What a person says to trust just what the folder says now."""
+        """The code by which the user trusts the files as they are now."""
         return self.found.files.digest[:CODE_LENGTH]
 
     def refresh(self) -> None:
-        """Look whether files have changed, and take up what is trusted and right."""
+        """Read the files if they have changed, and put them in force if they are trusted and have no problems."""
         seen = self._signature()
         if seen == self._seen:
             return
         self._seen = seen
         self.found = self._read()
-        if self._env_file != self.found.env_file:  # its own changes count from now on
+        if self._env_file != self.found.env_file:  # the signature covers it from now on
             self._env_file = self.found.env_file
             self._seen = self._signature()
-        self._take_up()
+        self._put_in_force()
 
     def trust(self, code: str) -> None:
-        """Trust what the folder says now, and put it in force.
+        """Trust the files as they are now, and put them in force.
 
         Args:
-            code: the beginning of its digest, as it was shown: what has changed since is not trusted.
+            code: the code of the files that the user has reviewed. Files that have changed since are not trusted.
 
         Raises:
-            ConfigError: the code is another's, or trust cannot be kept.
+            ConfigError: the code is not that of the files, or the trust cannot be written.
         """
         self.refresh()
         digest = self.found.files.digest
         if len(code) < CODE_LENGTH or not digest.startswith(code.lower()):
             raise ConfigError(
-                f"{code!r} is not the code of what {self.root} says now: look at it (%agent trust), and give the code shown there"
+                f"{code!r} is not the code of the files in {self.root}: "
+                "review them with %agent trust, and give the code that it shows"
             )
-        self._news.clear()  # of what was held back
+        self._news.clear()  # about files that were held back
         self._record(digest)
 
     def distrust(self) -> None:
-        """Take nothing of the folder any more, from the next run on."""
+        """Stop using the files, from the next run on."""
         self._record("")
 
     def news(self) -> list[str]:
-        """What people should be told since they were told last: a line each."""
+        """Return the news for the user since the last call, one per line."""
         news, self._news = self._news, []
         return news
 
     def tell(self, line: str) -> None:
-        """Have people told."""
+        """Add a line to the news."""
         self._news.append(line)
 
     def env(self) -> tuple[str, str]:
-        """The text of the file of keys that is in force, and its name; both empty for none.
+        """Return the text of the `.env` file that is in force, and its name; both empty for none.
 
         Raises:
-            ConfigError: it is named and cannot be read.
+            ConfigError: the file cannot be read.
         """
         name, files = self.used.env_file, self.used.files
         if not name:
@@ -214,28 +214,23 @@ class Project:
 
     @sealed
     def save(self, name: str, text: str, overwrite: bool) -> Path:
-        """Write a file into `agents/`. What was trusted before is so with this file; what was held back stays so.
+        """Write a file into `agents/`. If the project was trusted, it is trusted with this file too.
+
+        Args:
+            name: the name of the file.
+            text: the content.
+            overwrite: whether to replace a file with other content.
 
         Raises:
-            ConfigError: another file is there and `overwrite` is not said; or it cannot be written.
+            ConfigError: the file exists with other content, or cannot be written.
         """
         self.refresh()
         before = self.found.files.data
         trusted = self._trust is not None and not self.held_back
-        path = self.root / AGENTS / name
-        if os.path.realpath(path.parent) != os.path.join(os.path.realpath(self.root), AGENTS):
-            raise ConfigError(f"{AGENTS}/ of {self.root} is a link to another folder: nothing is written through it")
-        described = self.found.team.get(path.stem)
-        if described and described.file != f"{AGENTS}/{name}":
-            raise ConfigError(f"{path.stem} is described by {described.file} already: change it there")
-        there = before.get(f"{AGENTS}/{name}")
-        if not overwrite and (path.exists() or path.is_symlink()) and there != text.encode():
-            raise ConfigError(
-                f"{path} is there already, and says something else: save with overwrite (--force) to replace it"
-            )
+        path = self._checked_path(name, text.encode(), overwrite)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.unlink(missing_ok=True)  # and not through a link
+            path.unlink(missing_ok=True)  # else a link would be followed
             path.write_text(text, encoding="utf-8")
         except OSError as error:
             raise ConfigError(f"cannot write {path}: {error.strerror}") from None
@@ -243,7 +238,20 @@ class Project:
         if trusted and self.found.files.data == {**before, f"{AGENTS}/{name}": text.encode()}:
             self._record(self.found.files.digest)
         else:
-            self._take_up()
+            self._put_in_force()
+        return path
+
+    def _checked_path(self, name: str, content: bytes, overwrite: bool) -> Path:
+        """Return the path of a file in `agents/` that may be written."""
+        path = self.root / AGENTS / name
+        if os.path.realpath(path.parent) != os.path.join(os.path.realpath(self.root), AGENTS):
+            raise ConfigError(f"{AGENTS}/ of {self.root} is a link to another folder: nothing is written through it")
+        entry = self.found.team.get(path.stem)
+        if entry and entry.file != f"{AGENTS}/{name}":
+            raise ConfigError(f"{path.stem} is described by {entry.file}: change it there")
+        is_same = self.found.files.data.get(f"{AGENTS}/{name}") == content
+        if not overwrite and not is_same and (path.exists() or path.is_symlink()):
+            raise ConfigError(f"{path} exists with other content: save with overwrite=True (--force) to replace it")
         return path
 
     def _record(self, digest: str) -> None:
@@ -251,50 +259,71 @@ class Project:
             self._trust.record(self.root, digest)
         if not digest:
             self.used = ProjectConfig(Files(self.root))
-        self._take_up()
+        self._put_in_force()
 
     def _signature(self) -> Signature:
         return signature(self.root, (self._env_file,) if self._env_file else ())
 
     def _read(self) -> ProjectConfig:
-        said = parse_project(read_files(self.root), package_files())
-        return replace(said, files=with_files(said.files, said.env_file)) if said.env_file else said
+        config = parse_project(read_files(self.root), package_files())
+        if not config.env_file:
+            return config
+        return replace(config, files=with_files(config.files, config.env_file))
 
     def _trusts(self, files: Files) -> bool:
         return self._trust is None or self._trust.digest(self.root) == files.digest
 
-    def _take_up(self) -> None:
-        self._news += [f"{name} is another program's: left alone" for name in self.found.foreign]
+    def _put_in_force(self) -> None:
+        self._news += [f"{name} belongs to another program: ignored" for name in self.found.foreign]
         if self.held_back:
-            self._news.append(self._held())
+            self._news.append(self._held_back_text())
             return
         self.used = self._without_bad_edits(self.used)
-        self._news += [str(one) for one in self.found.warnings]
+        self._news += [str(warning) for warning in self.found.warnings]
 
-    def _held(self) -> str:
+    def _held_back_text(self) -> str:
         if self.used:
-            return f"files of {self.root.name}/ have changed: what you trusted holds on; %agent trust shows what is new"
-        parts = ["config/main.yaml"] if self.found.main else []
-        parts += [f"{len(self.found.team)} agent{'s' * (len(self.found.team) != 1)}"] if self.found.team else []
+            return (
+                f"files of {self.root.name}/ have changed: the version that you trusted stays in force; "
+                "%agent trust shows the changes"
+            )
+        parts = []
+        if self.found.main:
+            parts.append(MAIN)
+        if team := len(self.found.team):
+            parts.append("1 agent" if team == 1 else f"{team} agents")
         return f"held back until %agent trust: {' and '.join(parts)} of {self.root.name}/"
 
     def _without_bad_edits(self, before: ProjectConfig) -> ProjectConfig:
-        """What was found, but the config and the agents as they were where they have become wrong."""
-        files, main, team = self.found.files, self.found.main, dict(self.found.team)
-        if main and main.problems:
-            keeps = before.main is not None and not before.main.problems
-            self._news += [f"{one}{' (the config stays as it was)' if keeps else ''}" for one in main.problems]
-            main = before.main if keeps else main
-            if keeps and before.env_file in before.files.data:  # its file of keys stays too
-                kept = {before.env_file: before.files.data[before.env_file]}
-                files = dataclasses.replace(files, data={**files.data, **kept})
-        for name, entry in team.items():
-            old = before.team.get(name)
-            keeps = old is not None and not old.problems
-            self._news += [f"{one}{f' ({name} stays as it was)' if keeps else ''}" for one in entry.problems]
-            if entry.problems and old is not None and keeps:
-                team[name] = old
+        """Return the files as they are now, but with the earlier config and agents in place of those with problems."""
+        files, main = self._config_or_earlier(before)
+        team = dict(self.found.team)
+        for name, entry in self.found.team.items():
+            earlier = before.team.get(name)
+            keeps = earlier is not None and not earlier.problems
+            self._add_problems(entry, f"{name} stays as it was" if keeps else "")
+            if earlier is not None and keeps and entry.problems:
+                team[name] = earlier
+        # A file that cannot be parsed may describe any agent that it described earlier.
         wrong = {entry.file for entry in self.found.team.values() if entry.problems}
-        # Of a file that cannot be read at all, nobody knows whom it describes now.
-        team |= {name: old for name, old in before.team.items() if name not in team and old.file in wrong}
+        for name, earlier in before.team.items():
+            if earlier.file in wrong:
+                team.setdefault(name, earlier)
         return replace(self.found, files=files, main=main, team=team)
+
+    def _config_or_earlier(self, before: ProjectConfig) -> tuple[Files, Main | None]:
+        files, main = self.found.files, self.found.main
+        if main is None or not main.problems:
+            return files, main
+        keeps = before.main is not None and not before.main.problems
+        self._add_problems(main, "the config stays as it was" if keeps else "")
+        if not keeps:
+            return files, main
+        if before.env_file in before.files.data:  # the earlier config needs its .env file
+            kept = {before.env_file: before.files.data[before.env_file]}
+            files = dataclasses.replace(files, data={**files.data, **kept})
+        return files, before.main
+
+    def _add_problems(self, part: Main | Entry, consequence: str) -> None:
+        note = consequence and f" ({consequence})"
+        self._news += [f"{problem}{note}" for problem in part.problems]

@@ -1,4 +1,4 @@
-"""What is known of providers: the variable that holds a key, a model to begin with, where a local server listens."""
+"""Providers: the variables of their keys, a model to begin with, and the addresses of local servers."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from functools import cache
 
 from msgspec import Struct
 
-#: How much a name must be like a known one to be taken for a slip; no other provider of LiteLLM's is so near to one.
-_ALMOST = 0.81
+#: How similar a name must be to a known one to be a typing error. No two providers of LiteLLM are so similar.
+_SIMILAR_NAME = 0.81
 
 
 class Provider(Struct, frozen=True):
-    """One provider, by LiteLLM's own names."""
+    """One provider, under LiteLLM's name of it."""
 
     variables: tuple[str, ...] = ()
-    """The environment variables that may hold its key; the first is the one to tell people. Empty: it needs none."""
+    """The environment variables that may have its key, the preferred one first; empty if it needs none."""
     model: str = ""
-    """The model that a key alone selects."""
+    """The model that is used if only a key is set."""
     address: str = ""
-    """Where a server of this kind listens on one's own machine."""
+    """The address of a local server of this kind."""
     needs_key: bool = True
-    """Whether it cannot be reached without one; some also sign in by role."""
+    """Whether a call needs a key; some providers also authenticate by role."""
     wire: str | None = None
-    """Where it speaks OpenAI's format, empty where only the user knows; None where it does not speak it."""
+    """Its address in OpenAI's format; empty if only the user knows it; None if it has another format."""
     reasoning: str = ""
-    """The field in which it gives what the model thought, and wants it back with the results of tools; empty for none."""
+    """The field of a reply with the model's reasoning, which must be sent back with the results of tools; empty for none."""
 
 
-#: Providers with a model come first, in the order of preference where several keys are set.
+#: Providers with a model come first, in the order of preference if several keys are set.
 PROVIDERS: dict[str, Provider] = {
     "openrouter": Provider(
         ("OPENROUTER_API_KEY",),
@@ -75,19 +75,22 @@ PROVIDERS: dict[str, Provider] = {
 
 @cache
 def misspelt(provider: str) -> str:
-    """The known provider that was meant by a name that is almost its own; empty where it may be any other of LiteLLM's."""
-    return "" if provider in PROVIDERS else next(iter(get_close_matches(provider.lower(), PROVIDERS, 1, _ALMOST)), "")
+    """Return the known provider of which this is a misspelling; empty if it is none."""
+    if provider in PROVIDERS:
+        return ""
+    return next(iter(get_close_matches(provider.lower(), PROVIDERS, 1, _SIMILAR_NAME)), "")
 
 
 def canonical(model: str, provider: str = "") -> str:
-    """LiteLLM's `provider/model` for what people write.
+    """Return LiteLLM's `provider/model` for other ways to write it.
 
-    `openai/gpt-4o` of the provider openrouter is `openrouter/openai/gpt-4o`, and never prefixed twice; OpenRouter's own
-    `openrouter/auto` is `openrouter/openrouter/auto`, since its models always have a vendor. `anthropic:claude-x` is
-    understood where a known provider stands before a colon that no slash precedes, so `ollama/llama3:8b` stays.
+    `openai/gpt-4o` of the provider openrouter becomes `openrouter/openai/gpt-4o`, and is never prefixed twice.
+    OpenRouter's own `openrouter/auto` becomes `openrouter/openrouter/auto`, since each of its models has a vendor.
+    `anthropic:claude-x` is accepted if a known provider stands before the first colon, so `ollama/llama3:8b` stays.
     """
     prefix, colon, rest = model.partition(":")
-    if colon and rest and prefix in ((provider,) if provider else PROVIDERS):
+    known = (provider,) if provider else PROVIDERS
+    if colon and rest and prefix in known:
         return f"{prefix}/{rest}"
     if not provider:
         return model
@@ -97,5 +100,5 @@ def canonical(model: str, provider: str = "") -> str:
 
 
 def known_models() -> list[str]:
-    """Models worth proposing where a model is typed; any of LiteLLM's is allowed."""
+    """Return models to suggest; any of LiteLLM's is allowed."""
     return ["offline/echo", *(provider.model for provider in PROVIDERS.values() if provider.model)]

@@ -1,8 +1,8 @@
-"""The one reader and writer of YAML: the core of YAML 1.2, bounded, every value with its line, in errors of ours.
+"""The one reader and writer of YAML: the core schema of YAML 1.2, bounded, with the line of every value.
 
-PyYAML's own loaders let the last of two equal keys win, read `no` as False and `12:30:45` as 45045; its C loader crashes
-on deep nesting, and aliases grow without bound. So the pure-Python parser makes nodes, and this module makes values of
-them: strings, whole and other numbers, true and false, null, lists, and mappings of strings.
+PyYAML's own loaders keep the last of two equal keys, and read `no` as False and `12:30:45` as 45045. Its C loader crashes
+on deep nesting, and aliases expand without bound. So PyYAML's Python parser makes nodes, and this module converts them
+to values: strings, numbers, booleans, null, lists, and mappings with strings as keys.
 """
 
 from __future__ import annotations
@@ -21,54 +21,56 @@ from ..core.errors import ConfigError, KeyPath, Problem
 if TYPE_CHECKING:
     import yaml
 
-MAX_BYTES = 256 * 1024
+#: The most bytes of a file, and of all YAML files of a project together.
+MAX_FILE_BYTES = 256 * 1024
 MAX_DEPTH = 32
-#: KeyPath, values, lists and mappings: what is read within a second.
+#: The most keys, values, lists and mappings: as many as are read within a second.
 MAX_NODES = 5_000
 _INTEGER = re.compile(r"[-+]?[0-9]{1,100}")
 _NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _WORDS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
-#: Ends a line for YAML and would not come back as it was.
+#: Line breaks of YAML that would be read back as other ones.
 _ODD_BREAK = re.compile("[\r\x85\u2028\u2029]")
 _NULLS = ("", "~", "null", "Null", "NULL")
 
 
 class Document(Struct, frozen=True):
-    """What a file says, and on which line."""
+    """The data of a file, with the line of each value."""
 
     data: Any
     name: str
-    """The file, as people know it: `agents/bob.yaml`."""
+    """The file, for messages: `agents/bob.yaml`."""
     lines: Mapping[KeyPath, int]
     """The keys that lead to a value → its line, from 1."""
 
-    def place(self, path: KeyPath) -> str:
-        """`agents/bob.yaml:7`, of the value that these keys lead to, or of what would hold it."""
+    def location(self, path: KeyPath) -> str:
+        """Return the file and line of the value at `path`, or of the nearest value around it: `agents/bob.yaml:7`."""
         while path and path not in self.lines:
             path = path[:-1]
         return f"{self.name}:{self.lines.get(path, 1)}"
 
 
 def read_plain(path: Path) -> bytes:
-    """A file's content, of which only so much is read that it shows whether it is more than MAX_BYTES.
+    """Return the content of a file; of a file larger than MAX_FILE_BYTES, one byte more than that.
 
     Raises:
-        OSError, ValueError: it cannot be read, or is no plain file but a folder, a pipe or a device.
+        OSError: the file cannot be read.
+        ValueError: it is a folder, a pipe or a device.
     """
     # Without O_NONBLOCK, opening a pipe would wait for its writer.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise ValueError("is not a plain file")
+        raise ValueError("is not a regular file")
     with os.fdopen(descriptor, "rb") as file:
-        return file.read(MAX_BYTES + 1)
+        return file.read(MAX_FILE_BYTES + 1)
 
 
 def load_yaml(path: Path) -> Any:
-    """The data in a YAML file that somebody named.
+    """Return the data of a YAML file.
 
     Raises:
-        ConfigError: the file is missing, or what `parse_yaml` raises.
+        ConfigError: the file cannot be read, or `parse_yaml` fails.
     """
     try:
         data = read_plain(path)
@@ -78,31 +80,34 @@ def load_yaml(path: Path) -> Any:
 
 
 def parse_yaml(data: bytes, name: str, first_line: int = 1) -> Document:
-    """The document in a file's bytes.
+    """Parse a file of one document.
 
     Args:
-        data: the whole file.
-        name: of the file, for messages.
-        first_line: which line of it the data begins with.
+        data: the content.
+        name: the file, for messages.
+        first_line: the line of the file at which the data begins.
 
     Raises:
-        ConfigError: larger than 256 KB, not UTF-8, not YAML, nested deeper than 32, more than 5,000 values; an alias, a
-            tag, two equal keys, or a key that is no string. With file and line.
+        ConfigError: the data is larger than 256 KB, not UTF-8, not YAML, nested deeper than 32 levels or more than 5,000
+            values; it has an alias, a tag, two equal keys or a key that is not a string. The message has file and line.
     """
     reader = _YamlReader(name, first_line)
-    if len(data) > MAX_BYTES:
-        raise reader.error(f"it has more than {MAX_BYTES:,} bytes, which is all that is read")
+    if len(data) > MAX_FILE_BYTES:
+        raise reader.error(f"the file has more than {MAX_FILE_BYTES:,} bytes, which is the limit")
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise reader.error(f"it is not UTF-8 (byte {error.start})", data.count(b"\n", 0, error.start)) from None
+        raise reader.error(
+            f"the file is not UTF-8 (byte {error.start}): save it as UTF-8", data.count(b"\n", 0, error.start)
+        ) from None
     root = reader.compose(text)
-    value = None if root is None else reader.value(root, ())
-    return Document(value, name, reader.lines)
+    if root is None:
+        return Document(None, name, {})
+    return Document(reader.value(root, ()), name, reader.lines)
 
 
 def dump_yaml(data: Any) -> str:
-    """The data as YAML that `parse_yaml` reads back to the same; text of several lines as a block."""
+    """Return the data as YAML, which `parse_yaml` reads back to the same data. Text of several lines becomes a block."""
     import yaml
 
     class Dumper(yaml.SafeDumper):
@@ -110,8 +115,9 @@ def dump_yaml(data: Any) -> str:
             return True
 
     def text(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
-        quoted = _ODD_BREAK.search(value) or _scalar(value) != value
-        style = '"' if quoted else "|" if "\n" in value else None
+        style = "|" if "\n" in value else None
+        if _ODD_BREAK.search(value) or _scalar(value) != value:
+            style = '"'
         return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
     Dumper.add_representer(str, text)
@@ -120,7 +126,7 @@ def dump_yaml(data: Any) -> str:
 
 
 def _scalar(text: str) -> Any:
-    """What a scalar without quotes means."""
+    """Return the value of a scalar without quotes."""
     if text in _NULLS:
         return None
     if text in _WORDS:
@@ -131,11 +137,12 @@ def _scalar(text: str) -> Any:
 
 
 def _value_of(node: Any) -> Any:
-    return node.value if node.style else _scalar(node.value)  # in quotes, or a block, it is text
+    # A scalar with a style is in quotes or a block: text.
+    return node.value if node.style else _scalar(node.value)
 
 
 class _YamlReader:
-    """Makes a value of one file's nodes, within bounds."""
+    """Converts the nodes of one file to values, within bounds."""
 
     def __init__(self, name: str, first_line: int) -> None:
         self._name = name
@@ -143,11 +150,11 @@ class _YamlReader:
         self.lines: dict[KeyPath, int] = {}
 
     def error(self, text: str, line: int = 0) -> ConfigError:
-        """The error at a line, counted from 0 in this text."""
+        """Return an error at a line, counted from 0 in the text."""
         return ConfigError.of([Problem((), text, f"{self._name}:{self._first + line}")])
 
     def compose(self, text: str) -> yaml.Node | None:
-        """The node of the only document in the text; None for none."""
+        """Return the root node of the text; None for an empty text."""
         import yaml
 
         reader = self
@@ -159,9 +166,9 @@ class _YamlReader:
                 event: Any = self.peek_event()  # type: ignore[no-untyped-call]
                 line = event.start_mark.line
                 if isinstance(event, yaml.AliasEvent):
-                    raise reader.error("aliases (*name) are not read: write the value out", line)
+                    raise reader.error("aliases (*name) are not allowed: write the value itself", line)
                 if event.tag is not None:
-                    raise reader.error(f"tags are not read: {event.tag[:40]!r}", line)
+                    raise reader.error(f"tags are not allowed: remove {event.tag[:40]!r}", line)
                 self.nodes += 1
                 self.depth += 1
                 if self.depth > MAX_DEPTH:
@@ -181,12 +188,12 @@ class _YamlReader:
             raise self.error(f"the character U+{ord(text[error.position]):04X} is not allowed in YAML", line) from None
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
-            raise self.error(f"not YAML: {error.problem or error.context}", mark.line if mark else 0) from None
-        except (yaml.YAMLError, ValueError, LookupError, OverflowError) as error:  # what PyYAML itself stumbles over
-            raise self.error(f"not YAML: {error}", loader.line if loader else 0) from None
+            raise self.error(f"not YAML: {error.problem or error.context}", getattr(mark, "line", 0)) from None
+        except (yaml.YAMLError, ValueError, LookupError, OverflowError) as error:  # errors in PyYAML itself
+            raise self.error(f"not YAML: {error}", getattr(loader, "line", 0)) from None
 
     def value(self, node: Any, path: KeyPath) -> Any:
-        """The value of a node; its line is noted."""
+        """Return the value of a node, and record its line."""
         self.lines.setdefault(path, self._first + node.start_mark.line)
         if isinstance(node.value, str):
             return _value_of(node)
@@ -202,7 +209,7 @@ class _YamlReader:
             if not isinstance(key, str):
                 raise self.error(f"the key {repr(key)[:40]} is not text: put it in quotes", line)
             if key in values:
-                raise self.error(f"the key {key[:40]!r} is here twice", line)
+                raise self.error(f"the key {key[:40]!r} appears twice", line)
             self.lines[(*path, key)] = self._first + line
             values[key] = self.value(item, (*path, key))
         return values

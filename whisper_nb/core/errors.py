@@ -1,18 +1,18 @@
-"""Every error of whisper_nb, in one tree.
+"""Every error that whisper_nb raises on purpose, in one tree.
 
     WhisperError
-    ├── ConfigError          bad input, found before anything happened
-    ├── SessionError         the session cannot do this now (full, illegal transition, a wait that would never end)
-    │   └── SessionClosed    it was stopped
-    ├── ModelError           a model call failed, or its reply cannot be trusted
+    ├── ConfigError          invalid input, found before anything happened
+    ├── SessionError         the session cannot do this now (full queue, illegal transition, a wait that would never end)
+    │   └── SessionClosed    the session was stopped
+    ├── ModelError           a model call failed, or its reply is incomplete
     │   ├── LengthExceeded   the reply, or the prompt, is longer than the model allows
     │   └── ContentFiltered  the provider's content filter stopped the reply
     ├── TurnLimitExceeded    a run took more turns than its agent allows
-    ├── RunFailed            raised to whoever awaits a run that failed
-    └── RunCancelled         raised to whoever awaits a run that was cancelled
+    ├── RunFailed            the run that was awaited failed
+    └── RunCancelled         the run that was awaited was cancelled
 
-A message says what failed, the value, what is allowed and the next step. Constructors have no effects.
-A tool that fails raises nothing here: its error goes to the model as the call's result.
+A message names what failed, the value, what is allowed and the next step. Constructors have no side effects.
+The error of a tool is not in this tree: it goes to the model as the result of the call.
 """
 
 from __future__ import annotations
@@ -33,53 +33,53 @@ T = TypeVar("T")
 #: The keys that lead to a value, from the outermost.
 KeyPath = tuple[str | int, ...]
 
-#: Where frames of a run's task are from.
-_OURS = ("whisper_nb.", "asyncio.timeouts", "asyncio.taskgroups")
+#: The modules whose frames a run's task has.
+_OWN_MODULES = ("whisper_nb.", "asyncio.timeouts", "asyncio.taskgroups")
 
 
 class WhisperError(Exception):
-    """The root: catch this to catch everything that whisper_nb raises on purpose."""
+    """The root of the tree: catch it to catch every error that whisper_nb raises on purpose."""
 
 
 class Problem(Struct, frozen=True):
-    """One thing that is wrong with what somebody gave: data, so that a form can put it beside its field."""
+    """One thing that is wrong with an input. It is data, so that a form can show it beside its field."""
 
     path: KeyPath
-    """The keys that lead to it, from the outermost."""
+    """The keys that lead to the wrong value."""
     text: str
-    """What is wrong: the value, and what is allowed."""
-    place: str = ""
-    """`agents/bob.yaml:7`; empty for what is in no file."""
+    """The wrong value and what is allowed."""
+    location: str = ""
+    """The file and line, such as `agents/bob.yaml:7`; empty for input that is not from a file."""
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.text}" if self.place else self.text
+        return f"{self.location}: {self.text}" if self.location else self.text
 
 
 class ConfigError(WhisperError):
-    """Bad input: a config value, an agent's field, a magic's flag, an unknown name. Nothing has happened yet.
+    """Invalid input: a config value, a field of an agent, a flag of a magic, an unknown name. Nothing has happened yet.
 
     Attributes:
-        problems: everything that is wrong, found in one go; the message has a line for each.
+        problems: everything that is wrong with the input; the message has a line for each.
     """
 
     def __init__(self, message: str, problems: Iterable[Problem] = ()) -> None:
         super().__init__(mask_keys(message))
-        told = tuple(problems) or (Problem((), message),)
-        self.problems = tuple(replace(one, text=mask_keys(one.text)) for one in told)
+        found = tuple(problems) or (Problem((), message),)
+        self.problems = tuple(replace(problem, text=mask_keys(problem.text)) for problem in found)
 
     @classmethod
     def of(cls, problems: Iterable[Problem]) -> ConfigError:
-        """The error that tells of all these."""
+        """Return one error for all the problems."""
         problems = tuple(problems)
         return cls("\n".join(map(str, problems)), problems)
 
 
 class SessionError(WhisperError):
-    """The session cannot do this now: its queue is full, the transition is illegal, the wait would never end."""
+    """The session cannot do this now: its queue is full, the transition is illegal or the wait would never end."""
 
 
 class SessionClosed(SessionError):
-    """The session was stopped or removed, or its runtime closed, and takes no work."""
+    """The session takes no work: it was stopped or removed, or its runtime was closed."""
 
 
 class ModelError(WhisperError):
@@ -88,11 +88,11 @@ class ModelError(WhisperError):
     Attributes:
         model: the model string, as `provider/model`.
         retryable: whether the same call may succeed later (a rate limit, a dropped connection).
-        status: the HTTP status by which the provider refused the call; None where it did not.
-        retry_after_s: seconds that the provider asks to wait; None where it does not say.
-        unsent: the provider was never reached, so that nothing can have been billed.
-        what: what failed, without what a person may do: for where it is tried again by itself.
-        finish: how the reply ended, with what it used, where it ended early for a reason; None elsewhere.
+        status: the HTTP status with which the provider refused the call; None if it did not refuse it.
+        retry_after_s: seconds that the provider asks to wait; None if it does not say.
+        unsent: whether the call never reached the provider, so that it cannot have been billed.
+        what: the cause without the next step for a person; it is shown while the call is retried.
+        finish: the reason and the usage of a reply that ended early; None for other errors.
     """
 
     def __init__(
@@ -119,15 +119,14 @@ class ModelError(WhisperError):
     @property
     def free(self) -> bool:
         """Whether the call cost nothing: it did not reach the provider, or was refused before a reply began."""
-        # A gateway that gave up waiting may have had the upstream at work.
-        refused = (
-            self.status is not None and (300 <= self.status < 500 or self.status in (503, 529)) and self.status != 408
-        )
-        return self.unsent or refused
+        if self.unsent or self.status is None:
+            return self.unsent
+        # Not 408 and most of 5xx: a gateway has timed out, and the provider behind it may have worked on the call.
+        return (300 <= self.status < 500 and self.status != 408) or self.status in (503, 529)
 
 
 class LengthExceeded(ModelError):
-    """The reply hit its limit of tokens and is not whole; or the prompt is longer than the model's context."""
+    """The reply reached its limit of tokens and is incomplete; or the prompt is longer than the model's context."""
 
 
 class ContentFiltered(ModelError):
@@ -135,25 +134,28 @@ class ContentFiltered(ModelError):
 
 
 class TurnLimitExceeded(WhisperError):
-    """A run asked for one more turn than its agent's `max_turns` allows."""
+    """The run needed more turns than its agent's `max_turns` allows."""
 
 
 class RunFailed(WhisperError):
-    """The run failed; the cause is `__cause__`, and on the run as `run.error`."""
+    """The run failed. The cause is in `__cause__`, and in `run.error`."""
 
 
 class RunCancelled(WhisperError):
-    """The run was cancelled. This is not asyncio's CancelledError: the task that awaits the run is alive."""
+    """The run was cancelled. This is not asyncio's CancelledError: the task that awaits the run goes on."""
 
 
 def sealed(function: Callable[P, T]) -> Callable[P, T]:
-    """Have our errors leave a function without its frames: among their arguments a key may be, and `%xmode Verbose` shows them."""
+    """Raise the function's WhisperErrors and TypeErrors without its frames, in a decorator.
+
+    An argument in those frames may be an API key, and `%xmode Verbose` shows the arguments of every frame.
+    """
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return function(*args, **kwargs)
-        except (WhisperError, TypeError) as error:  # a word too many in the call is a TypeError
+        except (WhisperError, TypeError) as error:  # an unknown keyword argument is a TypeError
             failure = error.with_traceback(None)
         failure.__context__ = None
         del args, kwargs
@@ -162,16 +164,16 @@ def sealed(function: Callable[P, T]) -> Callable[P, T]:
     return call
 
 
-def let_go_of_frames(error: BaseException | None) -> None:
-    """Empty our own frames of an error that will be kept: they hold tasks and contexts, and so what cells have shown.
+def clear_frames(error: BaseException | None) -> None:
+    """Clear whisper_nb's own frames of an error that is kept: they refer to tasks, contexts and a cell's output.
 
-    Only ours: one of somebody's background task may still be at work.
+    Other frames stay: a background task of a user or a library may still run in one.
     """
     seen: set[BaseException] = set()
     while error is not None and error not in seen:
         seen.add(error)
         for frame, _ in traceback.walk_tb(error.__traceback__):
-            if frame.f_globals.get("__name__", "").startswith(_OURS):
-                with suppress(RuntimeError):  # it is being executed
+            if frame.f_globals.get("__name__", "").startswith(_OWN_MODULES):
+                with suppress(RuntimeError):  # the frame is being executed
                     frame.clear()
         error = error.__cause__ or error.__context__

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from ..config import precedence
-from ..config.agentfiles import Entry, FindTool, file_of, no_tools
+from ..config.agentfiles import Entry, FindTool, agent_file, no_tools
 from ..config.agents import Agent
 from ..config.aiconfig import AIConfig
 from ..config.keys import Keys
@@ -342,7 +342,7 @@ class Runtime:
         if self.project is None:
             raise ConfigError("there is no project here to save in")
         agent = agent if isinstance(agent, Agent) else self[agent].agent
-        path = self.project.save(*file_of(agent), overwrite)
+        path = self.project.save(*agent_file(agent), overwrite)
         self._apply()
         return path
 

@@ -20,7 +20,7 @@ from typing import Any
 from ..config.agents import Agent
 from ..config.aiconfig import UNSET, AIConfig
 from ..core import events
-from ..core.errors import ConfigError, let_go_of_frames, sealed
+from ..core.errors import ConfigError, clear_frames, sealed
 from ..core.events import Event, Priority, Record
 from ..core.messages import Image, Message, Spent, UserMessage, without_reasoning
 from ..core.queues import move, next_to_start, start_order
@@ -345,7 +345,7 @@ class Session:
     def _reap(self, task: asyncio.Task[None]) -> events.RunFinished:
         assert self.current is not None
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
-        let_go_of_frames(error)
+        clear_frames(error)
         return self.current.ended_by(error)
 
     def _apply(self, record: Record, run: Run | None) -> None:

@@ -207,16 +207,16 @@ def _agent_lines(name: str, project: Project, keys: Keys, provider: str) -> Iter
         yield f"{head}: gone"
         return
     if entry.problems:
-        yield f"{head} ({entry.place}){_wrong(before and before.agent)}"
+        yield f"{head} ({entry.location}){_wrong(before and before.agent)}"
         return
     if before and before != entry:
-        yield f"{head} ({entry.place}), changed"
+        yield f"{head} ({entry.location}), changed"
         yield from _edit_lines(before.document(), entry.document())
     else:
         new = "as it is" if before else "in place of whisper_nb's" if name in package().team else "new"
         said = entry.document()
         about = f": {said['description']}" if said.get("description") else ""
-        yield f"{head} ({entry.place}), {new}{about}"
+        yield f"{head} ({entry.location}), {new}{about}"
         if not before:
             yield from _said_lines(said)
     if entry.agent:

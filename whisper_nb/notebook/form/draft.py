@@ -13,7 +13,7 @@ from ...config.agentfiles import FindTool
 from ...config.agents import AGENT_FIELDS, Agent
 from ...config.aiconfig import CONFIG_FIELDS, AIConfig, plain
 from ...config.kinds import Address, KeyReference, Kind, ModelName, Params, Text, Words
-from ...config.yamlfile import MAX_BYTES, dump_yaml, parse_yaml
+from ...config.yamlfile import MAX_FILE_BYTES, dump_yaml, parse_yaml
 from ...core.errors import ConfigError, Problem, sealed
 from ...core.text import mask_keys, short_repr, valid_unicode
 from ...tools.functions import as_tool
@@ -72,8 +72,10 @@ class Draft:
     def _read(self, find_tool: FindTool) -> tuple[dict[Path, Any], list[Problem]]:
         texts = {path: text for path in FIELDS if (text := self._text(path))}
         longest = max(texts, key=lambda path: len(texts[path]), default=NAME)
-        if (size := sum(map(len, texts.values()))) > MAX_BYTES:
-            text = f"{longest[-1]} is too long: all fields have {size:,} characters, and a file at most {MAX_BYTES:,}"
+        if (size := sum(map(len, texts.values()))) > MAX_FILE_BYTES:
+            text = (
+                f"{longest[-1]} is too long: all fields have {size:,} characters, and a file at most {MAX_FILE_BYTES:,}"
+            )
             raise ConfigError.of([Problem(longest, text)])
         problems = [] if NAME in texts else [Problem(NAME, f"the name is missing: {FIELDS[NAME].allowed}")]
         said: dict[Path, Any] = {}
@@ -81,7 +83,7 @@ class Draft:
             try:
                 said[path] = _tools(text, find_tool) if path == TOOLS else _value(path, text)
             except ConfigError as error:
-                problems += [replace(one, path=one.path or path, place="") for one in error.problems]
+                problems += [replace(one, path=one.path or path, location="") for one in error.problems]
         return said, problems
 
     def _text(self, path: Path) -> str:
@@ -118,7 +120,7 @@ def _value(path: Path, text: str) -> Any:
     try:
         return parse_yaml(text.encode(), name).data
     except ConfigError as error:
-        raise ConfigError.of(replace(one, text=f"{name}: {one.text}", place="") for one in error.problems) from None
+        raise ConfigError.of(replace(one, text=f"{name}: {one.text}", location="") for one in error.problems) from None
 
 
 def _tools(text: str, find_tool: FindTool) -> tuple[Tool, ...]:
