@@ -1,6 +1,6 @@
-"""What streams through LiteLLM cost on top of it: the same through whisper_nb, and by `litellm.acompletion(stream=True)`.
+"""Streams through LiteLLM, by whisper_nb and by `litellm.acompletion(stream=True)`.
 
-Bare calls come in two kinds: with LiteLLM's defaults, and with the arguments and settings that whisper_nb calls it with.
+Bare calls come in two kinds: with LiteLLM's defaults, and with the arguments and settings that whisper_nb uses.
 The CPU is that of this process, on one core; the server has the other.
 """
 

@@ -1,4 +1,4 @@
-"""The engine without a notebook and without a network, beside asyncio by hand: agents at rest, and a thousand at work."""
+"""The engine without a notebook or a network, beside asyncio by hand: agents at rest, and a thousand at work."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""An OpenAI-compatible server in a process and on a core of its own, quick enough never to be what is measured.
+"""An OpenAI-compatible server in a process and on a core of its own, much faster than the clients that are measured.
 
-Of a request it looks at three things: the first segment of its path, which is one of WAYS; whether it asks for a stream;
-and, where tools are called, who spoke last. Every reply is made beforehand, but for its number.
+It reads three things of a request: the first segment of the path, which is one of WAYS; whether a stream is requested;
+and, where tools are called, the role of the last message. Every reply is prepared, except for its number.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PACE = 50
 #: Tokens of one reply.
 PLAIN, PACED = 8, 100
 LATENCY_S = 0.05
-#: The tool that is called, and with what.
+#: The tool that is called, and its arguments.
 TOOL, ARGUMENTS = "add", '{"a": 1, "b": 2}'
 
 
@@ -33,10 +33,10 @@ class Way:
 
     after_s: float = 0.0
     pace: int = 0
-    """Tokens a second; 0: all at once. The last is the time at which it is sent (time.monotonic, one for all
-    processes), so that whoever reads it knows how late it comes."""
+    """Tokens a second; 0: all at once. The last token is the time at which it is sent (time.monotonic, the same clock
+    for all processes), so that a client can tell its delay."""
     calls_tool: bool = False
-    """Whether what is not a tool's result is answered by a call of the tool."""
+    """Whether a message that is not a tool's result is answered by a call of the tool."""
 
 
 WAYS = {
@@ -49,7 +49,7 @@ WAYS = {
 
 @contextmanager
 def serving() -> Iterator[str]:
-    """Run the server; its address."""
+    """Run the server, and give its address."""
     spawn = get_context("spawn")
     here, there = spawn.Pipe()
     process = spawn.Process(target=_main, args=(there,), daemon=True)
@@ -113,8 +113,8 @@ class _Answers(asyncio.Protocol):
         start = loop.time()
         token = _WORD.replace(_NUMBER, number)
         self.transport.write(_STREAM)
-        for place in range(PACED - 1):
-            await asyncio.sleep(start + place / pace - loop.time())
+        for sent in range(PACED - 1):
+            await asyncio.sleep(start + sent / pace - loop.time())
             self.transport.write(token)
         await asyncio.sleep(start + (PACED - 1) / pace - loop.time())
         last = _delta({"content": f"{time.monotonic():.6f}"}) + _end("stop", PACED)
@@ -122,7 +122,7 @@ class _Answers(asyncio.Protocol):
 
 
 def _tool_spoke_last(body: bytes) -> bool:
-    """Whether the last message is a tool's: what follows the last `"role"` of the body."""
+    """Whether the last message is a tool's result, by the last `"role"` of the body."""
     return body[body.rfind(b'"role"') + 6 :][:8].lstrip(b": ").startswith(b'"tool"')
 
 
@@ -164,16 +164,17 @@ _STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encod
 _WORD = _delta({"role": "assistant", "content": "word "})
 _CALL = {"id": f"call_{_NUMBER.decode()}", "type": "function", "function": {"name": TOOL, "arguments": ARGUMENTS}}
 _HALVES = [ARGUMENTS[:8], ARGUMENTS[8:]]
+_CALL_STARTS = {"index": 0, **_CALL, "function": {"name": TOOL, "arguments": ""}}
+_TOOL_STREAM = [
+    _STREAM,
+    _delta({"role": "assistant", "tool_calls": [_CALL_STARTS]}),
+    *[_delta({"tool_calls": [{"index": 0, "function": {"arguments": half}}]}) for half in _HALVES],
+    _end("tool_calls", PLAIN),
+]
 #: (whether a tool is called, whether it is streamed) → the reply.
 _REPLIES = {
     (False, False): _whole("stop", content="word " * PLAIN),
     (False, True): _STREAM + _WORD * PLAIN + _end("stop", PLAIN),
     (True, False): _whole("tool_calls", tool_calls=[_CALL]),
-    (True, True): b"".join([
-        _STREAM,
-        _delta({"role": "assistant", "tool_calls": [
-            {"index": 0, **_CALL, "function": {"name": TOOL, "arguments": ""}}]}),
-        *(_delta({"tool_calls": [{"index": 0, "function": {"arguments": half}}]}) for half in _HALVES),
-        _end("tool_calls", PLAIN),
-    ]),
-}  # fmt: skip
+    (True, True): b"".join(_TOOL_STREAM),
+}

@@ -1,4 +1,4 @@
-"""`make soak`: many runs of one agent, and the memory of the process as they go by. Flat, or something is kept for ever.
+"""`make soak`: many runs of one agent, and the memory of the process meanwhile. It is flat unless something leaks.
 
     python -m benchmarks.soak [RUNS]
 

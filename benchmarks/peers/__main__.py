@@ -1,6 +1,6 @@
-"""`make bench-peers`: whisper_nb beside its peers, on the same work, and one table. Reported, never a gate.
+"""`make bench-peers`: whisper_nb and its peers, on the same work. Reported, never a gate.
 
-Each round takes one kind of work after the other, and for each of them every client, each in a fresh process.
+Each round takes one kind of work after the other, and for each of them every client in a fresh process.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from benchmarks.measure import Figure, line, say
+from benchmarks.measure import Figure, number, table
 from benchmarks.server import LATENCY_S, PACE, PLAIN, serving
 
 from . import CLIENTS, OURS, PEERS, Client
@@ -29,20 +29,21 @@ def main() -> None:
     rounds: list[Round] = []
     start = time.monotonic()
     with serving() as url:
-        for number in range(1, ROUNDS + 1):
+        for done in range(1, ROUNDS + 1):
             rounds.append(measure(url))
-            print(f"round {number} of {ROUNDS}, {time.monotonic() - start:.0f} s", file=sys.stderr)
-    print(f"\nPython {platform.python_version()} on {platform.system()}, {os.cpu_count()} cores. Medians of {ROUNDS} "
-          "interleaved rounds, and what lies between the least and the most.\n")  # fmt: skip
+            print(f"round {done} of {ROUNDS}, {time.monotonic() - start:.0f} s", file=sys.stderr)
+    machine = f"Python {platform.python_version()} on {platform.system()}, {os.cpu_count()} cores"
+    print(f"\n{machine}. Medians of {ROUNDS} interleaved rounds, with the least and the greatest.\n")
     print(f"| client | {' | '.join(COLUMNS)} | how |\n|---|{'---|' * len(COLUMNS)}---|")
     for client in CLIENTS:
         print(row(client, [one[client] for one in rounds]))
-    print(f"\nµs of CPU of a first turn of {PLAIN} tokens, and of one with a tool call; turns/s, and µs of CPU of a turn, of "
-          f"{MANY} agents × {TURNS} turns at {LATENCY_S * 1000:.0f} ms; CPU per token, loop lag, and how late the last token came, of {STREAMS} "
-          f"streams × {PACE} tokens/s (up to {LATE_MS} ms: it keeps up). {versions()}\n")  # fmt: skip
-    print("| what | median | min–max | goal | |\n|---|---|---|---|---|")
-    for figures in zip(*(ratios(one) for one in rounds), strict=True):
-        print(line(figures))
+    many, many_streams = f"{MANY} agents × {TURNS} turns", f"{STREAMS} streams × {PACE} tokens/s"
+    print(
+        f"\nCPU of a first turn of {PLAIN} tokens, and of one with a tool call; turns/s, and CPU of a turn, of {many} "
+        f"at {LATENCY_S * 1000:.0f} ms; CPU of a token, loop lag, and delay of the last token, of {many_streams} "
+        f"(up to {LATE_MS} ms: the client keeps up). {versions()}\n"
+    )
+    print(table(zip(*map(ratios, rounds), strict=True)))
 
 
 def measure(url: str) -> Round:
@@ -57,16 +58,18 @@ def measure(url: str) -> Round:
 
 
 def row(client: Client, rounds: Sequence[Figures]) -> str:
-    cells = []
-    for column in COLUMNS:
-        values = [one[column] for one in rounds if column in one]
-        spread = f"{say(statistics.median(values))} ({say(min(values))}–{say(max(values))})" if values else "failed"
-        cells.append(spread)
+    cells = [spread([one[column] for one in rounds if column in one]) for column in COLUMNS]
     return f"| {client.name} | {' | '.join(cells)} | {client.notes} |"
 
 
+def spread(values: Sequence[float]) -> str:
+    if not values:
+        return "failed"
+    return f"{number(statistics.median(values))} ({number(min(values))}–{number(max(values))})"
+
+
 def ratios(one: Round) -> list[Figure]:
-    """whisper_nb against whichever peer was best in that round."""
+    """Compare whisper_nb to the best peer of the round."""
     peers = [one[peer] for peer in PEERS]
 
     def all_of(name: str) -> list[float]:
@@ -83,8 +86,8 @@ def ratios(one: Round) -> list[Figure]:
 
 
 def versions() -> str:
-    """What the peers' environment has of them."""
-    code = "from importlib.metadata import version; import sys; print(*(f'{n} {version(n)}' for n in sys.argv[1:]), sep=', ')"
+    """Return the versions in the peers' environment."""
+    code = "import sys; from importlib.metadata import version; print(*(n + ' ' + version(n) for n in sys.argv[1:]))"
     names = [*(peer.name.replace("pydantic-ai", "pydantic-ai-slim") for peer in PEERS), "openai"]
     return subprocess.run([PEERS_PYTHON, "-c", code, *names], capture_output=True, text=True, check=True).stdout.strip()
 

@@ -12,7 +12,7 @@ from . import MODEL, PROMPT, Tools
 
 @dataclass(frozen=True)
 class Conversation:
-    """Whether it streams is said of an agent: two with one context."""
+    """An agent either streams or not, so there are two with one context."""
 
     whole: Any
     streaming: Any

@@ -23,14 +23,14 @@ class Conversation:
     messages: list[dict[str, Any]] = field(default_factory=lambda: [{"role": "system", "content": PROMPT}])
 
     async def ask(self, text: str) -> str:
-        said = {"role": "user", "content": text}
+        message = {"role": "user", "content": text}
         while True:
-            self.messages.append(said)
+            self.messages.append(message)
             reply = await self._reply()
             self.messages.append(reply)
             if not reply.get("tool_calls"):
                 return str(reply["content"])
-            said = await answer(reply, self.tools)
+            message = await answer(reply, self.tools)
 
     async def stream(self, text: str) -> AsyncGenerator[str, None]:
         self.messages.append({"role": "user", "content": text})

@@ -16,13 +16,13 @@ class Conversation:
     messages: list[Any] = field(default_factory=list)
 
     async def ask(self, text: str) -> str:
-        said = {"role": "user", "content": text}
-        self.messages = (await self.graph.ainvoke({"messages": [*self.messages, said]}))["messages"]
+        message = {"role": "user", "content": text}
+        self.messages = (await self.graph.ainvoke({"messages": [*self.messages, message]}))["messages"]
         return str(self.messages[-1].content)
 
     async def stream(self, text: str) -> AsyncGenerator[str, None]:
-        said = {"role": "user", "content": text}
-        async for chunk, _ in self.graph.astream({"messages": [*self.messages, said]}, stream_mode="messages"):
+        message = {"role": "user", "content": text}
+        async for chunk, _ in self.graph.astream({"messages": [*self.messages, message]}, stream_mode="messages"):
             yield chunk.content
 
 

@@ -1,4 +1,4 @@
-"""openai-agents: one model object for all, an Agent each, the history handed back to it as it says."""
+"""openai-agents: one model object for all, an Agent each, the history passed back as its documentation shows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The client that the models of peers are given: one for a whole team, on the quicker of the SDK's two transports."""
+"""The client of the peers' models: one for a team, on the faster of the SDK's two transports."""
 
 from __future__ import annotations
 

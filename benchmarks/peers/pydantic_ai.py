@@ -1,4 +1,4 @@
-"""pydantic-ai: one model object for all, an Agent each, the history handed back to it as it says."""
+"""pydantic-ai: one model object for all, an Agent each, the history passed back as its documentation shows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""aiohttp by hand: as little as can be done for the same work."""
+"""aiohttp by hand: the least that the same work takes."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class Conversation:
     messages: list[dict[str, Any]] = field(default_factory=lambda: [{"role": "system", "content": PROMPT}])
 
     async def ask(self, text: str) -> str:
-        said = {"role": "user", "content": text}
+        message = {"role": "user", "content": text}
         while True:
-            self.messages.append(said)
+            self.messages.append(message)
             reply = await reply_of(self._deltas())
             self.messages.append(reply)
             if "tool_calls" not in reply:
                 return str(reply["content"])
-            said = await answer(reply, self.tools)
+            message = await answer(reply, self.tools)
 
     async def stream(self, text: str) -> AsyncGenerator[str, None]:
         self.messages.append({"role": "user", "content": text})
@@ -67,7 +67,7 @@ def schemas(tools: Tools) -> dict[str, Any]:
 
 
 async def reply_of(deltas: AsyncGenerator[Any, None]) -> dict[str, Any]:
-    """The whole message: its text, and the one tool call that the server may make."""
+    """Return the complete message: its text, and the tool call that the server may request."""
     pieces, arguments, call = [], [], None
     async for delta in deltas:
         if content := delta.get("content"):
@@ -83,7 +83,7 @@ async def reply_of(deltas: AsyncGenerator[Any, None]) -> dict[str, Any]:
 
 
 async def answer(reply: dict[str, Any], tools: Tools) -> dict[str, Any]:
-    """Call the tool; the message with its result."""
+    """Call the tool. Return the message with its result."""
     (call,) = reply["tool_calls"]
     result = await tools[0](**json.loads(call["function"]["arguments"]))
     return {"role": "tool", "tool_call_id": call["id"], "content": result}

@@ -1,6 +1,7 @@
-"""What is measured of a client, the same for all; `python -m benchmarks.peers.work MODULE FUNCTION WORK URL` says it as JSON.
+"""The measurements of a client, the same for all.
 
-In a process of its own on the first core; the server has the last one. The CPU is that of this process, with all its threads.
+`python -m benchmarks.peers.work MODULE FUNCTION WORK URL` prints them as JSON. The process runs on the first core, the
+server on the last one. The CPU is that of this process, with all its threads.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ from benchmarks.server import PACED, PLAIN
 
 from . import Client, MakeTeam, Member, Tools
 
-#: Agents at once, and turns of each: to see what a turn costs by itself, and what many long conversations come to.
+#: Agents at once, and turns of each: few for the cost of a turn by itself, many for long conversations.
 FEW, MANY, TURNS = 10, 200, 20
 STREAMS = 100
-#: Who has the last token of a stream this much after it was sent, at the most, keeps up.
+#: A client that reads the last token of a stream within this time keeps up.
 LATE_MS = 50
 ROOT = Path(__file__).parents[2]
 #: The interpreter of the environment that `make bench-peers` makes.
 PEERS_PYTHON = ROOT / ".venv-peers/bin/python"
-#: What frameworks would send to somebody, or ask somebody for, while they work.
+#: Turns off what frameworks would send or fetch while they work.
 QUIET = {
     "NO_PROXY": "*",
     "OPENAI_API_KEY": "none",
@@ -47,7 +48,7 @@ async def add(a: int, b: int) -> str:
 
 
 async def cost(make: MakeTeam, url: str) -> Figures:
-    """CPU in µs of a turn, and of a turn with a tool call, each the first of its conversation: few at once, without pause."""
+    """CPU in µs of a turn, and of one with a tool call, each the first of its conversation; a few agents at once."""
     return {
         "µs/turn": await _cost(make, url + "/plain", ()),
         "µs/tool turn": await _cost(make, url + "/tools", (add,)),
@@ -55,7 +56,7 @@ async def cost(make: MakeTeam, url: str) -> Figures:
 
 
 async def busy(make: MakeTeam, url: str) -> Figures:
-    """Turns a second of many agents, each waiting for the server's latency; CPU in µs of one, its history included."""
+    """Turns a second of many agents that wait for the server's latency, and CPU in µs of a turn with its history."""
     async with make(url + "/plain", FEW, ()) as team:
         await _talk(team, 1)
     async with make(url + "/late", MANY, ()) as team:
@@ -67,7 +68,7 @@ async def busy(make: MakeTeam, url: str) -> Figures:
 
 
 async def streams(make: MakeTeam, url: str) -> Figures:
-    """Many slow replies at once: CPU in µs of a token, how long the loop is held up, how late the last token comes."""
+    """Many slow replies at once: CPU in µs of a token, lag of the loop, delay of the last token."""
     async with make(url + "/plain", FEW, ()) as team:
         await asyncio.gather(*(_read(member) for member in team))
     async with make(url + "/paced", STREAMS, ()) as team:
@@ -89,7 +90,7 @@ async def _cost(make: MakeTeam, api_base: str, tools: Tools) -> float:
         gc.collect()
         start = time.process_time()
         await asyncio.gather(*(_in_turn(team[first::FEW][1:]) for first in range(FEW)))
-        await asyncio.sleep(0.1)  # for what is still done behind them
+        await asyncio.sleep(0.1)  # LiteLLM does some of its work after the reply
         return (time.process_time() - start) / FEW / TURNS * 1e6
 
 
@@ -112,7 +113,7 @@ async def _ask(member: Member, text: str) -> None:
 
 
 async def _read(member: Member) -> float:
-    """Read a reply; how late its last token came, where that says when it was sent."""
+    """Read a reply. Return the delay of its last token where that says when it was sent."""
     pieces, came = [], 0.0
     async for piece in member.stream("Go on."):
         if piece:
@@ -123,7 +124,7 @@ async def _read(member: Member) -> float:
 
 
 def run(client: Client, work: str, url: str) -> Figures:
-    """Measure in a new process: by the interpreter of the peers for a peer, else by this one."""
+    """Measure in a new process: with the interpreter of the peers for a peer, else with this one."""
     command = [
         PEERS_PYTHON if client.peer else sys.executable,
         "-m",
