@@ -154,7 +154,7 @@ def test_what_is_left_behind_with_a_provider(model: str | None, before: str | No
         ({"provider": "openai", "model": ""}, "model: model '' is not provider/model"),
         ({"provider": "openai", "model": ["x"]}, "model: model ['x'] is not provider/model"),
         ({"openai": {"model": 5}}, "openai.model: model 5 is not provider/model"),
-        ({"api_key": 5}, "api_key: api_key is a int, not text; write os.environ/NAME"),
+        ({"api_key": 5}, "api_key: api_key must be text, not int; write os.environ/NAME"),
     ],
 )  # fmt: skip
 def test_a_problem_says_where_what_and_what_is_allowed(said: dict[Any, Any], problem: str) -> None:

@@ -164,7 +164,7 @@ def test_what_are_no_words(said: Any) -> None:
 
 def test_a_key_that_is_no_text_is_not_repeated() -> None:
     problem = problem_with(KeyReference(), "api_key", ["sk-0123456789abcdef"])
-    assert problem == "api_key is a list, not text; write os.environ/NAME"
+    assert problem == "api_key must be text, not list; write os.environ/NAME"
 
 
 @given(st.dictionaries(st.text("abcé -#\n", max_size=4), JSON, max_size=4))

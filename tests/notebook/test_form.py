@@ -300,7 +300,7 @@ def test_a_prompt_file_is_loaded_into_the_field(in_project: NotebookRuntime) -> 
         assert form.prompts.value == "", "it can be chosen again"
     assert "You are Bob." in read(form.yaml)
     form.prompts.value = "bad.md"
-    assert message(form, "system_prompt") == "agents/prompts/bad.md is not UTF-8 (byte 0)"
+    assert message(form, "system_prompt") == "agents/prompts/bad.md is not UTF-8 (byte 0): save it as UTF-8"
 
 
 # Models

@@ -165,7 +165,7 @@ async def test_of_a_key_that_stands_elsewhere_nothing_is_told(notebook: Notebook
 
 
 async def test_a_value_that_is_no_key_is_told_as_such(notebook: Notebook) -> None:
-    assert "api_key is not text" in notebook.error("%agent config bob api_key=5")
+    assert "api_key must be text" in notebook.error("%agent config bob api_key=5")
     assert "api_key is the name of a variable" in notebook.error("%agent config bob api_key=MY_KEY")
 
 

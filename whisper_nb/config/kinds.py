@@ -189,7 +189,7 @@ class KeyReference(Struct, frozen=True):
     def read(self, value: Any) -> str:
         """Return the reference."""
         if not isinstance(value, str):
-            raise ValueError(f"is a {type(value).__name__}, not text; write {self.allowed}")
+            raise ValueError(f"must be text, not {type(value).__name__}; write {self.allowed}")
         return reference_to(value)
 
 
