@@ -166,7 +166,7 @@ async def test_no_call_shows_a_key(provider: Provider, tmp_path: Path) -> None:
     async with OnThisMachine(tmp_path) as kernel:
         await kernel.run(f"{START}\n{LOAD}\n{SWEEP}\nthere = {{'model': 'openai/test', 'api_base': {provider.url!r}}}")
         before = (await kernel.run("%agent trust")).text
-        assert "a key that the file holds" in before
+        assert "a literal key in the file" in before
         await kernel.run(before.splitlines()[-1].partition(": ")[2])
 
         for name, cell in WAYS_IN.items():

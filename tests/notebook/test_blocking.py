@@ -167,7 +167,7 @@ asyncio.run(main())
 def test_the_archived_nest_asyncio_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asyncio, "_nest_patched", True, raising=False)
     monkeypatch.delattr(asyncio, "_nest_asyncio2", raising=False)
-    with pytest.warns(RuntimeWarning, match=r"loses the cells queued.*Remove nest_asyncio\.apply\(\).*restart"):
+    with pytest.warns(RuntimeWarning, match=r"loses cells that are queued.*Remove nest_asyncio\.apply\(\).*restart"):
         warn_of_old_nest_asyncio()
 
 

@@ -99,7 +99,7 @@ async def test_each_agent_and_all_together(busy: Notebook) -> None:
         ["bob", "2", "39", "4", "$0"],
         ["amy", "2", "2,400", "90", "$0.000123"],
         ["eve", "2", "unknown", "unknown", "unknown"],
-        ["all together", "6", "at least 2,439", "at least 94", "at least $0.000123, 2 runs unknown"],
+        ["total", "6", "at least 2,439", "at least 94", "at least $0.000123, 2 runs unknown"],
     ]
 
 
@@ -107,7 +107,7 @@ async def test_only_some_of_them(busy: Notebook) -> None:
     assert table(busy, "%agent cost amy bob amy") == [
         ["amy", "2", "2,400", "90", "$0.000123"],
         ["bob", "2", "39", "4", "$0"],
-        ["all together", "4", "2,439", "94", "$0.000123"],
+        ["total", "4", "2,439", "94", "$0.000123"],
     ]
 
 
@@ -117,7 +117,7 @@ async def test_the_last_runs_of_each(busy: Notebook) -> None:
         ["amy#2", "succeeded", "1,200", "45", "$0.0000617"],
         ["eve", "2", "unknown", "unknown", "unknown"],
         ["eve#2", "succeeded", "unknown", "unknown", "unknown"],
-        ["all together", "4", "at least 2,400", "at least 90", "at least $0.000123, 2 runs unknown"],
+        ["total", "4", "at least 2,400", "at least 90", "at least $0.000123, 2 runs unknown"],
     ]
     assert len(table(busy, "%agent cost amy --runs")) == 4
 
@@ -128,7 +128,7 @@ async def test_who_was_removed_is_still_in_the_sum(busy: Notebook) -> None:
         ["bob", "2", "39", "4", "$0"],
         ["amy (removed)", "2", "2,400", "90", "$0.000123"],
         ["eve (removed)", "2", "unknown", "unknown", "unknown"],
-        ["all together", "6", "at least 2,439", "at least 94", "at least $0.000123, 2 runs unknown"],
+        ["total", "6", "at least 2,439", "at least 94", "at least $0.000123, 2 runs unknown"],
     ]
     assert table(busy, "%agent cost amy --runs")[0][0] == "amy (removed)"
 
@@ -140,11 +140,11 @@ async def test_what_is_at_work_is_told_so_far(busy: Notebook) -> None:
     queued = busy.runtime["joe"].submit("later")
     call = await model.arrived()
     assert table(busy, "%agent cost joe amy --runs -n 1") == [
-        ["joe", "0 + 1 at work", "unknown", "unknown", "unknown so far"],
+        ["joe", "0 + 1 running", "unknown", "unknown", "unknown so far"],
         ["joe#1", "running", "unknown", "unknown", "unknown so far"],
         ["amy", "2", "2,400", "90", "$0.000123"],
         ["amy#2", "succeeded", "1,200", "45", "$0.0000617"],
-        ["all together", "2 + 1 at work", "at least 2,400", "at least 90", "at least $0.000123, 1 run unknown so far"],
+        ["total", "2 + 1 running", "at least 2,400", "at least 90", "at least $0.000123, 1 run unknown so far"],
     ]
     queued.cancel()
     call.release()
@@ -153,12 +153,12 @@ async def test_what_is_at_work_is_told_so_far(busy: Notebook) -> None:
 
 
 async def test_a_name_that_nobody_has(busy: Notebook) -> None:
-    assert busy.error("%agent cost bop") == "no agent named 'bop' has been at work here; did you mean 'bob'?"
+    assert busy.error("%agent cost bop") == "no agent named 'bop' has run here; did you mean 'bob'?"
     assert "did you mean --runs?" in busy.error("%agent cost --run")
 
 
 async def test_nobody_has_worked_yet(notebook: Notebook) -> None:
-    assert table(notebook, "%agent cost") == [["bob", "0", "0", "0", "$0"], ["all together", "0", "0", "0", "$0"]]
+    assert table(notebook, "%agent cost") == [["bob", "0", "0", "0", "$0"], ["total", "0", "0", "0", "$0"]]
     notebook.run("%agent remove bob\n%agent cost")
     assert notebook.shown[-1]["data"]["text/plain"] == "no agents yet: %agent new NAME creates one"
 

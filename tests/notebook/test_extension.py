@@ -108,7 +108,7 @@ run("%agent")
 
 def test_the_archived_nest_asyncio_is_warned_of(python: Callable[..., str]) -> None:
     said = python(SHELL + "import asyncio; asyncio._nest_patched = True; run('%load_ext whisper_nb')")
-    assert "RuntimeWarning: this notebook applied nest_asyncio, which loses the cells queued" in said
+    assert "RuntimeWarning: this notebook applied nest_asyncio, which loses cells that are queued" in said
     assert "whisper_nb: agents answer with" in said
 
 

@@ -96,7 +96,7 @@ def test_a_broken_config_is_shown_and_no_code_is_offered(notebook: Notebook, pro
     said = notebook.run("%agent trust").splitlines()
     assert "  config/main.yaml, for all agents: wrong" in said
     assert [line for line in said if line.startswith("  ! config/main.yaml:1: ")]
-    assert said[-1] == "Mend config/main.yaml: until then no agent could run. Then look again: %agent trust"
+    assert said[-1] == "Correct config/main.yaml: no agent could run with it. Then run %agent trust again"
     assert "To use" not in "".join(said)
     (project / "config/main.yaml").write_text(MAIN)
     trust(notebook)
@@ -107,8 +107,8 @@ def test_a_broken_edit_is_shown_and_what_was_trusted_is_not_told_as_gone(noteboo
     (project / "config/main.yaml").write_text("temperature: 9\n")
     (project / "agents/bob.yaml").write_text("ai_config: {seed: x}\n")
     said = notebook.run("%agent trust").splitlines()
-    assert "  config/main.yaml, for all agents: wrong; what you trusted of it holds on" in said
-    assert "  agent bob (agents/bob.yaml:1): wrong; what you trusted of it holds on" in said
+    assert "  config/main.yaml, for all agents: wrong; its trusted version stays in use" in said
+    assert "  agent bob (agents/bob.yaml:1): wrong; its trusted version stays in use" in said
     assert not [line for line in said if line.strip().startswith("- ")]
     assert said[-1].startswith("To use just this: %agent trust ")
 
@@ -118,7 +118,7 @@ def test_of_agents_that_are_all_wrong_no_code_is_offered(notebook: Notebook, pro
     (project / "agents/bob.yaml").write_text("ai_config: {seed: x}\n")
     said = notebook.run("%agent trust").splitlines()
     assert "  agent bob (agents/bob.yaml:1): wrong" in said
-    assert said[-1] == "Mend what is marked !: nothing else is there to use. Then look again: %agent trust"
+    assert said[-1] == "Correct the lines marked !: there is nothing else to use. Then run %agent trust again"
 
 
 async def test_with_its_code_a_project_is_trusted_and_used(notebook: Notebook) -> None:
@@ -264,7 +264,7 @@ async def test_set_sets_config_of_one_run(notebook: Notebook) -> None:
 def test_models_are_those_with_a_key_and_those_of_servers_that_answer(notebook: Notebook) -> None:
     notebook.run("%agent models")
     rows = {row[0]: " ".join(row[1:]) for row in table(notebook)[1:]}
-    assert rows["offline/echo"] == "always here $0"
+    assert rows["offline/echo"] == "always available $0"
     assert rows["openai/gpt-4o-mini"] == "env OPENAI_API_KEY $0.15 in, $0.60 out"
     assert not any(model.startswith(("ollama", "anthropic")) for model in rows)
 

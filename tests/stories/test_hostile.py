@@ -201,7 +201,7 @@ def test_what_a_hostile_repository_says_is_held_back_in_one_line(visit: Visit, n
     assert "held back" not in visit.working, "it is said once"
     # What is wrong altogether has no code.
     codes = re.findall(
-        r"^(?:To use just this: %agent trust (\w+)|Mend .* again: %agent trust)$", visit.working, re.MULTILINE
+        r"^(?:To use just this: %agent trust (\w+)|Correct .* run %agent trust again)$", visit.working, re.MULTILINE
     )
     assert codes in ([[visit["code"]], [""]] if lines else [[]])
 

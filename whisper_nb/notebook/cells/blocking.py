@@ -1,4 +1,4 @@
-"""Waiting inside a cell: the loop goes on underneath, and an interrupt ends the wait and nothing else."""
+"""Wait inside a cell while its event loop goes on. An interrupt ends the wait and nothing else."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from IPython.core.getipython import get_ipython
 
 
 def block(loop: asyncio.AbstractEventLoop, done: Future[None], timeout: float | None) -> None:
-    """Run `loop` from inside a cell until `done`.
+    """Run `loop` from inside a cell until `done` is set.
 
-    nest-asyncio2 is applied here, at the first wait and not at `%load_ext`, because it swaps asyncio's C tasks for
-    slower Python ones in the whole process.
+    nest-asyncio2 is applied at the first wait, not at `%load_ext`: it replaces asyncio's C tasks by slower Python ones in
+    the whole process.
 
     Raises:
-        TimeoutError: after `timeout` seconds.
-        KeyboardInterrupt: the user interrupted. In both cases agents go on.
+        TimeoutError: after `timeout` seconds; agents go on.
+        KeyboardInterrupt: the user interrupted; agents go on.
     """
     import nest_asyncio2
 
@@ -32,13 +32,13 @@ def block(loop: asyncio.AbstractEventLoop, done: Future[None], timeout: float | 
     nest_asyncio2.apply(loop)
     ready: Any = getattr(loop, "_ready", ())
     ahead = len(ready)
-    with _interrupts.watch(loop) as interrupted, _hearing_widgets():
+    with _interrupts.watch(loop) as interrupted, _widgets_served():
         if not interrupted.done():
             ends = {asyncio.wrap_future(done, loop=loop), interrupted}
             try:
                 loop.run_until_complete(asyncio.wait(ends, timeout=timeout, return_when="FIRST_COMPLETED"))
             finally:
-                # Below may be asyncio's own round of the loop, which has counted what was ready, and would die if less is.
+                # An outer iteration of asyncio's loop has counted its ready callbacks, and fails if there are fewer now.
                 while len(ready) < ahead:
                     loop.call_soon(_nothing)
         if interrupted.done():
@@ -52,12 +52,12 @@ def _nothing() -> None:
 
 
 @contextmanager
-def _hearing_widgets() -> Iterator[None]:
-    """Let the kernel hear widgets, the panel for one, while a cell waits in here.
+def _widgets_served() -> Iterator[None]:
+    """Let the kernel handle messages of widgets, such as the panel, while a cell waits.
 
-    ipykernel 7 handles all messages of its main shell in one context. The waiting cell has entered that, so that nothing
-    else of the shell goes on until it ends. Cells shall wait for that, in order; a click need not, and gets a context of
-    its own. Where a kernel is built otherwise, clicks wait, too.
+    ipykernel 7 handles all messages of its main shell in one context. The waiting cell has entered it, so that other
+    messages wait until the cell ends. Cells must wait, in order; clicks need not, and get a context of their own. In a
+    kernel with other internals, clicks wait too.
     """
     kernel: Any = getattr(get_ipython(), "kernel", None)
     try:
@@ -69,7 +69,7 @@ def _hearing_widgets() -> Iterator[None]:
         return
 
     async def hear(message: list[Any]) -> None:
-        # What it finds it restores, also for the cell's threads, whose output belongs to the cell.
+        # The handler saves and restores the parent, so that output of the cell's threads still belongs to the cell.
         kernel.set_parent(ident, parent, channel="shell")
         await kernel.shell_main(None, message)
 
@@ -86,11 +86,11 @@ def _hearing_widgets() -> Iterator[None]:
 
 
 def warn_of_old_nest_asyncio() -> None:
-    """Say so when the archived nest_asyncio is active: it stays so, and loses cells on ipykernel 7."""
+    """Warn if the archived nest_asyncio is active. It cannot be undone, and it loses cells on ipykernel 7."""
     if hasattr(asyncio, "_nest_patched") and not hasattr(asyncio, "_nest_asyncio2"):
         warnings.warn(
-            "this notebook applied nest_asyncio, which loses the cells queued behind a waiting one. "
-            "Remove nest_asyncio.apply() (whisper_nb brings nest-asyncio2) and restart the kernel.",
+            "this notebook applied nest_asyncio, which loses cells that are queued while another one waits. "
+            "Remove nest_asyncio.apply() (whisper_nb uses nest-asyncio2) and restart the kernel.",
             RuntimeWarning,
             stacklevel=2,
         )
@@ -98,12 +98,12 @@ def warn_of_old_nest_asyncio() -> None:
 
 @contextmanager
 def waking(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
-    """Let a signal wake the loop while it idles.
+    """Let a signal wake the loop while it is idle.
 
-    Without it the interrupt of an awaiting cell is heard only when the loop next turns for another reason, which may
-    be never: https://github.com/ipython/ipykernel/issues/881
+    Otherwise an interrupt of an awaiting cell takes effect only when the loop next runs for another reason, which may be
+    never: https://github.com/ipython/ipykernel/issues/881
     """
-    if not _in_main_thread():  # where no signal arrives
+    if not _in_main_thread():  # signals arrive in the main thread only
         yield
         return
     reader, writer = socket.socketpair()
@@ -126,7 +126,7 @@ def _drain(reader: socket.socket) -> None:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let an interrupt reach what runs on the main thread between cells, a tool, and also the cell that waits meanwhile."""
+    """Let an interrupt end a tool that runs on the main thread between cells, and the cell that waits meanwhile."""
     if not _in_main_thread():
         yield
         return
@@ -145,10 +145,10 @@ def interruptible() -> Iterator[None]:
 
 
 class Interrupts:
-    """Our SIGINT handler, there while at least one wait is.
+    """The SIGINT handler while at least one cell waits.
 
-    Python's own raises KeyboardInterrupt in whatever is on the CPU, and that may be an agent. This one only tells the
-    loop, and wakes it.
+    Python's own handler raises KeyboardInterrupt in the code that is running, which may be an agent's. This one only
+    schedules a callback on the loop.
     """
 
     def __init__(self) -> None:
@@ -156,10 +156,10 @@ class Interrupts:
         self._early = False
 
     def note(self, *_: object) -> None:
-        """At the start of a cell: note an interrupt that comes before the cell waits.
+        """At the start of a cell, install a handler that notes an interrupt before the cell waits.
 
-        ipykernel answers that of an async cell by cancelling the cell's task, two turns of the loop later. A cell
-        that blocks by then would not hear of it, and would never be answered.
+        ipykernel handles it by cancelling the task of an async cell, two iterations of the loop later. A cell that
+        blocks by then would not be cancelled, and would never end.
         """
         ipykernels = signal.getsignal(signal.SIGINT)
         if not callable(ipykernels) or ipykernels is signal.default_int_handler or not _in_main_thread():
@@ -175,7 +175,7 @@ class Interrupts:
 
     @contextmanager
     def watch(self, loop: asyncio.AbstractEventLoop) -> Iterator[asyncio.Future[None]]:
-        """A future that an interrupt resolves. Waits nest: one interrupt ends them all, innermost first."""
+        """Yield a future that an interrupt resolves. Waits nest: one interrupt ends them all, innermost first."""
         interrupted = loop.create_future()
         main = _in_main_thread()
         before = signal.getsignal(signal.SIGINT)

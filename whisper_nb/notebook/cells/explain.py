@@ -1,4 +1,4 @@
-"""What `%agent config`, `models`, `cost` and `trust` say: where a value came from, what can be reached, what was spent."""
+"""The rows and lines that `%agent config`, `models`, `cost` and `trust` show."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from ...engine.spending import spent_on
 from .costs import cost_line
 
 _INDENT = "  "
-#: Of a prompt that is new.
+#: How many characters of a new prompt are shown.
 _PROMPT = 120
 
 
 def config_rows(layer: Layer, keys: Keys) -> list[dict[str, str]]:
-    """Each value of a config, and where it came from; the key by its reference alone."""
+    """Return each value of a config with its source. Of an API key, only its reference is shown."""
     config = layer.config
     rows = [
         {"field": name, "value": _value(name, value), "from": layer.place(name)}
@@ -35,37 +35,37 @@ def config_rows(layer: Layer, keys: Keys) -> list[dict[str, str]]:
     if config.api_key is None and config.provider in PROVIDERS and PROVIDERS[config.provider].variables:
         variables = PROVIDERS[config.provider].variables
         found = next((name for name in variables if keys.get(name)), "")
-        said = keys.source(found) if found else f"{variables[0]} is not set"
-        rows.append({"field": "api_key", "value": f"os.environ/{found or variables[0]}", "from": said})
+        variable = found or variables[0]
+        rows.append({"field": "api_key", "value": f"os.environ/{variable}", "from": _key_source(keys, variable)})
     elif variable := variable_of(config.api_key):
         row = next(row for row in rows if row["field"] == "api_key")
-        row["from"] += f"; {keys.source(variable) if keys.get(variable) else f'{variable} is not set'}"
+        row["from"] += f"; {_key_source(keys, variable)}"
     return rows
+
+
+def _key_source(keys: Keys, variable: str) -> str:
+    return keys.source(variable) if keys.get(variable) else f"{variable} is not set"
 
 
 def _value(name: str, value: Any) -> str:
     if value is None:
         return "nothing"
     if name == "api_key" and is_literal(value):
-        return "a key that was written out"
-    return (
-        ", ".join(map(repr, value))
-        if isinstance(value, tuple)
-        else f"{value:g}"
-        if isinstance(value, float)
-        else str(value)
-    )
+        return "a literal key"
+    if isinstance(value, tuple):
+        return ", ".join(map(repr, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def model_rows(keys: Keys, local: Mapping[str, list[str]], price: Mapping[str, str]) -> list[dict[str, str]]:
-    """Models that can be reached now.
+    """Return the models that can be used now.
 
     Args:
-        keys: where keys are looked up.
+        keys: where API keys are looked up.
         local: provider → the models of its server on this machine.
         price: model → its price.
     """
-    found = [("offline/echo", "always here", "$0")]
+    found = [("offline/echo", "always available", "$0")]
     for name, provider in PROVIDERS.items():
         variable = next((one for one in provider.variables if keys.get(one)), "")
         if variable:
@@ -76,38 +76,40 @@ def model_rows(keys: Keys, local: Mapping[str, list[str]], price: Mapping[str, s
 
 
 def cost_rows(runtime: Runtime, names: Sequence[str], last: int) -> list[dict[str, str]]:
-    """What agents have cost, each and all of these together.
+    """Return the tokens and the cost of agents, each and in total.
 
     Args:
-        runtime: whose agents.
-        names: which of them; all, removed ones too, where there are none.
-        last: how many of the last runs of each are told, too.
+        runtime: the runtime of the agents.
+        names: the agents to show; empty for all, including removed ones.
+        last: how many of the last runs of each agent to show too.
 
     Raises:
-        ConfigError: nobody has that name.
+        ConfigError: no agent has one of the names.
     """
     spent = runtime.spent_by_agent()
     for name in names:
         if name not in spent:
-            raise ConfigError(f"no agent named {name!r} has been at work here; {suggestion(name, spent)}")
-    told = {name: spent[name] for name in names or spent}
+            raise ConfigError(f"no agent named {name!r} has run here; {suggestion(name, spent)}")
+    shown = {name: spent[name] for name in names or spent}
     rows: list[dict[str, str]] = []
-    for name, one in told.items():
+    for name, one in shown.items():
         session = runtime.get(name)
         rows.append(_cost_row(name if session else f"{name} (removed)", _runs(one), one))
-        begun = [run for run in (session.runs if session else ()) if run.done or run.started_at is not None]
-        rows += [_cost_row(run.id, run.status, spent_on(run)) for run in begun[max(0, len(begun) - last) :]]
-    total = sum(told.values(), Spent())
-    return [*rows, _cost_row("all together", _runs(total), total)] if rows else []
+        started = [run for run in (session.runs if session else ()) if run.done or run.started_at is not None]
+        rows += [_cost_row(run.id, run.status, spent_on(run)) for run in started[max(0, len(started) - last) :]]
+    total = sum(shown.values(), Spent())
+    return [*rows, _cost_row("total", _runs(total), total)] if rows else []
 
 
-def _cost_row(who: str, runs: str, spent: Spent) -> dict[str, str]:
+def _cost_row(name: str, runs: str, spent: Spent) -> dict[str, str]:
     def tokens(count: int) -> str:
-        return f"{count:,}" if not spent.uncounted else f"at least {count:,}" if count else "unknown"
+        if not spent.uncounted:
+            return f"{count:,}"
+        return f"at least {count:,}" if count else "unknown"
 
     usage = spent.usage
     return {
-        "agent": who,
+        "agent": name,
         "runs": runs,
         "tokens in": tokens(usage.input_tokens),
         "tokens out": tokens(usage.output_tokens),
@@ -116,52 +118,53 @@ def _cost_row(who: str, runs: str, spent: Spent) -> dict[str, str]:
 
 
 def _runs(spent: Spent) -> str:
-    return f"{spent.runs} + {spent.at_work} at work" if spent.at_work else str(spent.runs)
+    return f"{spent.runs} + {spent.at_work} running" if spent.at_work else str(spent.runs)
 
 
 def trust_lines(project: Project, config: AIConfig, keys: Keys, root: str) -> Iterator[str]:
-    """What a project's files would change, and how to trust them.
+    """Yield what a project's files would change, and how to trust them.
 
     Args:
         project: the project.
-        config: what holds now for an agent that says nothing itself.
-        keys: where keys are looked up.
+        config: the current config of an agent without one of its own.
+        keys: where API keys are looked up.
         root: the magic's name.
     """
     found = project.found
     if not found and not project.used:
-        yield f"{project.root} has no config/main.yaml and no agents: there is nothing to trust"
+        yield f"{project.root} has no config/main.yaml and no agents/: nothing to trust"
         return
     if not project.held_back:
-        yield f"{project.root} is trusted as it is (%{root} trust --revoke takes that back)"
+        yield f"{project.root} is trusted as it is (%{root} trust --revoke ends that)"
     else:
-        yield f"{project.root} is not trusted{' as it is now' if project.used else ''}. It says:"
+        now = " as it is now" if project.used else ""
+        yield f"{project.root} is not trusted{now}. Its files contain:"
     main = found.main.layer if found.main else None
     provider = layered(Layer(config), main).config.provider
     yield from _main_lines(project, config, keys)
     for name in dict.fromkeys([*found.team, *project.used.team]):
         yield from _agent_lines(name, project, keys, provider)
-    yield from (f"{_INDENT}{name}: another program's, left alone" for name in found.foreign)
+    yield from (f"{_INDENT}{name}: belongs to another program, ignored" for name in found.foreign)
     for problem in (*found.problems, *found.warnings):
         yield f"{_INDENT}! {problem}"
-    if mend := _to_mend(project):
-        yield f"Mend {mend}. Then look again: %{root} trust"
+    if wrong := _to_correct(project):
+        yield f"Correct {wrong}. Then run %{root} trust again"
     elif project.held_back:
         yield f"To use just this: %{root} trust {project.code}"
 
 
-def _to_mend(project: Project) -> str:
-    """What is wrong so that nothing of the project could be used, and why; empty where something can."""
+def _to_correct(project: Project) -> str:
+    """Return what must be corrected before anything of the project can be used; empty if something can be used now."""
     main, before, team = project.found.main, project.used.main, project.found.team.values()
     if main and main.problems and not (before and before.layer):
-        return "config/main.yaml: until then no agent could run"
+        return "config/main.yaml: no agent could run with it"
     if main is None and team and all(entry.problems for entry in team) and not project.used:
-        return "what is marked !: nothing else is there to use"
+        return "the lines marked !: there is nothing else to use"
     return ""
 
 
 def _wrong(is_kept: object) -> str:
-    return f": wrong{'; what you trusted of it holds on' if is_kept else ''}"
+    return ": wrong; its trusted version stays in use" if is_kept else ": wrong"
 
 
 def _main_lines(project: Project, config: AIConfig, keys: Keys) -> Iterator[str]:
@@ -182,22 +185,28 @@ def _main_lines(project: Project, config: AIConfig, keys: Keys) -> Iterator[str]
 
 
 def _edit_lines(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
-    """What is said no more, and what is said now, line by line."""
+    """Yield the removed and the added lines of a document."""
     lines = unified_diff(dump_yaml(before).splitlines(), dump_yaml(after).splitlines(), lineterm="", n=0)
     for line in islice(lines, 2, None):
         if not line.startswith("@@"):
             yield f"{_INDENT * 2}{line[0]} {line[1:]}"
 
 
-def _destination(said: AIConfig, keys: Keys, provider: str) -> Iterator[str]:
-    """Where prompts go, and with which key, if that is said."""
-    if said.api_base or said.api_key:
-        key = "a key that the file holds" if is_literal(said.api_key) else variable_of(said.api_key)
-        provider = said.provider or provider
-        known = PROVIDERS.get(provider)
-        key = key or next(iter(known.variables if known else ()), "no key")
-        state = "" if is_literal(said.api_key) or key == "no key" else " (set)" if keys.get(key) else " (not set)"
-        yield f"{_INDENT * 2}→ prompts and {key}{state} go to {said.api_base or provider}"
+def _destination(config: AIConfig, keys: Keys, provider: str) -> Iterator[str]:
+    """Yield where prompts are sent, and with which API key, if the config sets one of them."""
+    if config.api_base or config.api_key:
+        provider = config.provider or provider
+        yield f"{_INDENT * 2}→ prompts and {_key(config, keys, provider)} go to {config.api_base or provider}"
+
+
+def _key(config: AIConfig, keys: Keys, provider: str) -> str:
+    if is_literal(config.api_key):
+        return "a literal key in the file"
+    known = PROVIDERS.get(provider)
+    variable = variable_of(config.api_key) or next(iter(known.variables if known else ()), "")
+    if not variable:
+        return "no key"
+    return f"{variable} (set)" if keys.get(variable) else f"{variable} (not set)"
 
 
 def _agent_lines(name: str, project: Project, keys: Keys, provider: str) -> Iterator[str]:
@@ -213,21 +222,26 @@ def _agent_lines(name: str, project: Project, keys: Keys, provider: str) -> Iter
         yield f"{head} ({entry.location}), changed"
         yield from _edit_lines(before.document(), entry.document())
     else:
-        new = "as it is" if before else "in place of whisper_nb's" if name in package().team else "new"
-        said = entry.document()
-        about = f": {said['description']}" if said.get("description") else ""
-        yield f"{head} ({entry.location}), {new}{about}"
+        kind = "new"
+        if before:
+            kind = "unchanged"
+        elif name in package().team:
+            kind = "replaces whisper_nb's"
+        document = entry.document()
+        about = f": {document['description']}" if document.get("description") else ""
+        yield f"{head} ({entry.location}), {kind}{about}"
         if not before:
-            yield from _said_lines(said)
+            yield from _document_lines(document)
     if entry.agent:
         yield from _destination(entry.agent.config, keys, provider)
 
 
-def _said_lines(document: Mapping[str, Any]) -> Iterator[str]:
-    """What an agent's file says beside what it is called."""
+def _document_lines(document: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the config, the prompt and the tools of an agent's file."""
     for key in ("ai_config", "limits"):
         yield from (f"{_INDENT * 2}{name}: {_value(name, value)}" for name, value in document.get(key, {}).items())
     if prompt := document.get("system_prompt", ""):
-        yield f"{_INDENT * 2}prompt, {len(prompt):,} characters: {prompt[:_PROMPT].strip()}{'…' * (len(prompt) > _PROMPT)}"
+        more = "…" if len(prompt) > _PROMPT else ""
+        yield f"{_INDENT * 2}prompt, {len(prompt):,} characters: {prompt[:_PROMPT].strip()}{more}"
     if tools := document.get("tools"):
         yield f"{_INDENT * 2}tools of this notebook: {', '.join(tools)}"

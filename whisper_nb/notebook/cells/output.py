@@ -1,6 +1,6 @@
-"""What a run shows, in the cell that launched it: streaming while it works, its final state whatever front end saves.
+"""Show runs in the cells that launched them: streaming while they run, and their final state in every front end.
 
-All of it happens on the agents' loop, in the context of the cell where the output belongs, whichever thread that is.
+All of it happens on the agents' loop, in the context of the cell that the output belongs to, in whatever thread.
 """
 
 from __future__ import annotations
@@ -22,36 +22,36 @@ from .render import run_bundle, run_text, status_line
 
 _log = logging.getLogger("whisper_nb")
 
-#: Seconds between repaints of one run, and the most runs painted at once: Jupyter drops what is above 1,000 a second.
+#: Seconds between repaints of a run, and how many runs are painted at once: Jupyter drops messages above 1,000 a second.
 TICK_S = 0.1
 PAINTED_AT_ONCE = 20
-#: Seconds that a cell waits for what is to be shown in it, where a tool blocks the agents' loop.
+#: Seconds that a cell waits for its output while a tool blocks the agents' loop.
 SETTLE_S = 1.0
 
 
 @dataclass(slots=True, eq=False)
 class View:
-    """One run's place in one cell."""
+    """The output of one run in one cell."""
 
     run: Run
     display_id: str = field(default_factory=lambda: uuid4().hex)
     context: contextvars.Context = field(default_factory=contextvars.copy_context)
-    """That of the launching cell: what is painted in it lands there."""
+    """The context of the launching cell: Jupyter puts into that cell what is displayed in it."""
 
 
 class Outputs:
-    """The views of all runs that are at work. Repaints those that changed, at most ten times a second each."""
+    """The views of all unfinished runs. Repaints those that changed, at most ten times a second each."""
 
     def __init__(self, home: Home, live: bool) -> None:
         self._home = home
         self._live = live
         self._views: dict[str, list[View]] = {}  # run id → its views
-        self._dirty: dict[View, None] = {}  # to be painted, the longest waiting first
-        self._stale: dict[View, None] = {}  # painted from the background: a headless front end has dropped that
+        self._dirty: dict[View, None] = {}  # to be painted, in order of their first change
+        self._stale: dict[View, None] = {}  # painted between cells: headless front ends dropped that
         self._timer: asyncio.TimerHandle | None = None
 
     def show(self, run: Run) -> None:
-        """Show the run in the current cell, until it is done; in a terminal, which cannot repaint, as it is now."""
+        """Show the run in the current cell until it is finished. A terminal cannot repaint: show its current state."""
         self._home.do_within(SETTLE_S, partial(self._show, run))
 
     def _show(self, run: Run) -> None:
@@ -64,22 +64,22 @@ class Outputs:
             print(printable(run_text(run) if run.done else status_line(run)))  # noqa: T201
 
     def answer(self, run: Run) -> None:
-        """The run is done, and its cell waited for it: a terminal prints it now."""
+        """Print a finished run that its cell waited for, in a terminal."""
         if not self._live:
             self._home.do(self._views.pop, run.id, None)
             self.show(run)
 
     def observe(self, record: Record) -> None:
-        """Take note of what happened to a run; the observer that a runtime calls."""
+        """Mark a run's views as changed. A runtime calls it with each record."""
         for view in self._views.get(record.run or "", ()):
             self._dirty[view] = None
         if self._dirty and self._live and self._timer is None:
             self._timer = self._home.later(TICK_S, self._tick)
 
     def settle(self, *_: object) -> None:
-        """Show again, from the cell that has just run, what changed in the background since the last one.
+        """Show again, from the cell that has just run, what changed since the last cell.
 
-        nbclient, papermill and nbval save only what the running cell sends. In a terminal: say which runs are done.
+        nbclient, papermill and nbval save only what the running cell sends. In a terminal, print which runs finished.
         """
         self._home.do_within(SETTLE_S, self._settle)
 
@@ -111,7 +111,7 @@ def _display(view: View, update: bool = False) -> None:
     show: Callable[..., Any] = display
     try:
         bundle = run_bundle(view.run)
-    except Exception:  # of what a model said: it must not keep the other runs from being shown
+    except Exception:  # a model's text may break rendering: the other runs must still be shown
         _log.exception("%s cannot be shown", view.run.id)
         bundle = {"text/plain": f"{status_line(view.run)}\n(it cannot be shown: see run.text)"}
     show(bundle, raw=True, display_id=view.display_id, update=update)
