@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.conversations import assert_whole, conversations
 from whisper_nb.core.errors import ModelError
 from whisper_nb.core.messages import (
     AssistantMessage,
@@ -22,7 +22,7 @@ from whisper_nb.core.messages import (
     Usage,
     UserMessage,
 )
-from whisper_nb.core.turns import CallModel, CallTools, Done, Reply, close_turn, next_step, trim
+from whisper_nb.core.turns import CallModel, CallTools, Done, Reply, close_turn, next_step
 
 SYSTEM = SystemMessage("you are bob")
 PROMPT = UserMessage("how many rows?")
@@ -182,34 +182,6 @@ def test_a_call_without_a_result_gets_a_cancelled_one_in_the_order_of_the_calls(
     assert result == ToolMessage("c2", "columns", "4")
 
 
-@st.composite
-def conversations(draw: st.DrawFn) -> list[Message]:
-    """What a run's messages are, in the order of their events, when it goes on to its end."""
-    messages: list[Message] = [UserMessage(draw(st.text(max_size=3)))]
-    for turn in range(draw(st.integers(0, 3))):
-        calls = tuple(
-            ToolCall(f"c{index}", f"tool{turn}", "{}") for index in range(draw(st.integers(1, 3)))
-        )  # the same ids in every turn, as some providers do
-        messages.append(AssistantMessage(draw(st.text(max_size=3)), calls))
-        messages += draw(st.permutations([ToolMessage(call.id, call.name, f"{turn}") for call in calls]))
-    messages.append(AssistantMessage("the end"))
-    return messages
-
-
-def assert_whole(messages: Sequence[Message]) -> None:
-    """Right after each message with calls stand their results, each once and in order; no result stands elsewhere."""
-    left = list(messages)
-    while left:
-        match left.pop(0):
-            case AssistantMessage(_, calls):
-                for call in calls:
-                    result = left.pop(0)
-                    assert isinstance(result, ToolMessage)
-                    assert (result.call_id, result.name) == (call.id, call.name)
-            case other:
-                assert isinstance(other, UserMessage)
-
-
 @given(conversations(), st.data())
 def test_whatever_came_until_the_end_history_holds_whole_turns(messages: list[Message], data: st.DataObject) -> None:
     draft = messages[: data.draw(st.integers(0, len(messages)), "cut")]
@@ -234,54 +206,3 @@ def test_a_run_replayed_takes_the_same_steps(messages: list[Message]) -> None:
             assert isinstance(step, CallTools)
             assert messages[end].call_id in [call.id for call in step.pending]  # type: ignore[union-attr]
     assert next_step(messages) == Done("the end")
-
-
-# Trimming
-
-
-def words(messages: Sequence[Message]) -> int:
-    return sum(len(message.text.split()) for message in messages)
-
-
-HISTORY: list[Message] = [
-    SystemMessage("you are bob"),
-    UserMessage("first question"),
-    AssistantMessage("", (ONE,)),
-    ToolMessage("c1", "rows", "3"),
-    AssistantMessage("first answer"),
-    UserMessage("second question"),
-    AssistantMessage("second answer"),
-    UserMessage("third question"),
-]
-
-
-def test_what_fits_stays() -> None:
-    assert trim(HISTORY, words(HISTORY), words) == HISTORY
-
-
-def test_the_oldest_exchange_goes_first_and_whole() -> None:
-    assert trim(HISTORY, words(HISTORY) - 1, words) == [HISTORY[0], *HISTORY[5:]]
-    assert trim(HISTORY, 8, words) == [HISTORY[0], HISTORY[7]]
-
-
-def test_the_system_prompt_and_the_last_prompt_stay_even_over_the_limit() -> None:
-    assert trim(HISTORY, 0, words) == [HISTORY[0], HISTORY[7]]
-    assert trim([PROMPT], 0, words) == [PROMPT]
-    assert trim([], 0, words) == []
-
-
-def test_a_history_without_a_system_prompt() -> None:
-    assert trim(HISTORY[1:], 2, words) == [HISTORY[7]]
-
-
-@given(st.lists(conversations(), min_size=1, max_size=4), st.integers(0, 30), st.booleans())
-def test_trimming_never_parts_a_call_from_its_result(runs: list[list[Message]], limit: int, system: bool) -> None:
-    history = [message for run in runs for message in close_turn(run)]
-    prompt = UserMessage("and now?")
-    messages = [*([SYSTEM] if system else []), *history, prompt]
-    kept = trim(messages, limit, words)
-    body = kept[1:] if system else kept
-    assert_whole(body)
-    assert kept[-1] == prompt
-    assert messages[len(messages) - len(body) :] == body
-    assert words(kept) <= limit or body == [prompt]

@@ -227,7 +227,7 @@ async def test_the_arguments_of_calls_take_room_too(runtime: Runtime) -> None:
 
     bob = hire(runtime, FunctionModel(write, context_tokens=500), system_prompt="be brief", tools=(now,))
     run = bob.submit("write")
-    with pytest.raises(RunFailed, match=r"the run, with what it called.*only 500 fit.*have its tools return less"):
+    with pytest.raises(RunFailed, match=r"the run, with its tool calls.*only 500 fit.*have its tools return less"):
         await run
 
 
@@ -537,7 +537,7 @@ class Wordless(Exception):
         raise ValueError("no words")
 
 
-@pytest.mark.parametrize("error", [SystemExit(), KeyboardInterrupt(), GeneratorExit(), Wordless(), OSError("\ud83d")])
+@pytest.mark.parametrize("error", [SystemExit(), GeneratorExit(), Wordless(), OSError("\ud83d")])
 async def test_whatever_a_model_raises_fails_its_run_and_nothing_else(runtime: Runtime, error: BaseException) -> None:
     bob = hire(runtime, RaisingModel(error))
     runs = [bob.submit("one"), bob.submit("two")]
@@ -546,6 +546,19 @@ async def test_whatever_a_model_raises_fails_its_run_and_nothing_else(runtime: R
             await run
         str(caught.value).encode()
         assert run.text == "so far"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, pytest.fail.Exception])
+async def test_an_interrupt_and_an_outcome_of_a_test_runner_reach_whoever_awaits_the_run(
+    runtime: Runtime, error: type[BaseException]
+) -> None:
+    bob = hire(runtime, RaisingModel(error("enough")))
+    run, after = bob.submit("one"), bob.submit("two")
+    for one in (run, after):
+        with pytest.raises(error, match="enough"):
+            await one
+        assert (one.status, one.text) == ("cancelled", "so far")
+    assert bob.state.label == "idle"
 
 
 async def test_halves_of_a_character_become_it_and_lone_ones_do_not_stay(runtime: Runtime) -> None:

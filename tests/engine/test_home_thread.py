@@ -437,7 +437,7 @@ async def test_a_coroutine_on_the_main_loop_is_cancelled_with_its_run() -> None:
                     break
             await asyncio.sleep(0.02)
             end(run)
-            if run.cancelling:
+            if run._cancelling:
                 with pytest.raises(RunCancelled):
                     await run
     assert seen == ["cancelled"] * 2

@@ -300,10 +300,10 @@ async def test_text_and_images_of_every_kind_make_a_prompt(runtime: Runtime, tmp
     message = UserMessage(run.prompt, run.images)
     assert model.requests[0].messages[-1] == message
     assert bob.history[0] == message
-    assert [one.event for one in heard if isinstance(one.event, RunQueued | RunStarted)] == [
-        RunQueued(run.prompt, "normal"),
-        RunStarted(run.prompt, "offline/bob", run.images),
-    ]
+    queued, started = (one.event for one in heard if isinstance(one.event, RunQueued | RunStarted))
+    parts = ("Compare", image, "with ", photo, IMAGE, ".")
+    assert queued == RunQueued(run.prompt, "normal", 1, parts, submitted_at=run.submitted_at)
+    assert started == RunStarted(run.prompt, "offline/bob", run.images)
     assert DATA not in f"{heard} {run!r} {run.parts} {bob.history} {model.requests}"
 
 

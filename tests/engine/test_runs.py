@@ -663,7 +663,7 @@ async def test_only_what_waits_can_be_moved(runtime: Runtime) -> None:
     with pytest.raises(SessionError, match="amy#1 is not in the queue of bob"):
         queued.move(before=strange)
     for wrong in ({}, {"priority": "high", "before": queued}, {"before": queued}):
-        with pytest.raises(ConfigError, match="bob#2: say either its priority, or which other run"):
+        with pytest.raises(ConfigError, match="bob#2: give either its priority, or another run"):
             queued.move(**wrong)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="unknown priority 'first'"):
         queued.move(priority="first")  # type: ignore[arg-type]

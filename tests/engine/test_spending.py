@@ -127,11 +127,10 @@ async def test_the_last_runs_of_a_removed_agent_are_counted_when_they_end_and_on
     assert runtime.spent == bob.spent
 
 
-def test_what_was_lost_is_not_forgotten_by_what_is_paid_after_it() -> None:
+def test_an_unknown_cost_makes_the_sum_unknown() -> None:
     bill = Bill()
-    bill.open()
-    bill.open()  # the first broke off
-    bill.pay(USAGE, 0.25)
+    bill.add(None, None)  # it broke off
+    bill.add(USAGE, 0.25)
     assert (bill.usage, bill.cost) == (None, None)
 
 

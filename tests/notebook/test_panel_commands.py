@@ -87,7 +87,7 @@ async def test_runs_are_moved_and_cancelled(runtime: NotebookRuntime, seen: Watc
     assert seen.say("move", run="bob#4", before="bob#2") == "bob#4 comes before bob#2"
     order = [("bob#5", "urgent"), ("bob#4", "normal"), ("bob#2", "normal"), ("bob#3", "normal")]
     await row_when(runtime["bob"], runtime, queue=[[run, priority, f"job {run[-1]}"] for run, priority in order])
-    assert "only what waits is moved" in seen.fail("prioritize", run="bob#1", priority="low")
+    assert "only queued runs are moved" in seen.fail("prioritize", run="bob#1", priority="low")
     assert "not in the queue" in seen.fail("move", run="bob#4", before="bob#1")
     assert seen.say("clear", agent="bob") == "bob: 4 queued runs cancelled"
     assert seen.say("cancel", run="bob#1") == "bob#1 cancelled"

@@ -82,12 +82,12 @@ async def test_text_and_html_say_the_same(runtime: Runtime) -> None:
 
 async def test_what_is_unknown_is_not_zero(runtime: Runtime) -> None:
     bob = hire(runtime, HeldModel())
-    bob.spent = bob.spent.plus(None, None)
+    bob._journal.projection.spent = bob.spent.plus(None, None)
     text = snapshot(runtime, Board(runtime))["text/plain"]
     assert "tokens unknown · cost unknown ·" in text
     assert "$0" not in text
     assert "0 + 0" not in text
-    bob.spent = bob.spent.plus(Usage(1200, 4), 0.25)
+    bob._journal.projection.spent = bob.spent.plus(Usage(1200, 4), 0.25)
     head, _, row = snapshot(runtime, Board(runtime))["text/plain"].splitlines()
     assert "tokens at least 1,200 + 4 · cost at least $0.2500, 1 run unknown ·" in head
     assert re.search(r"  at least 1,200 \+ 4  at least \$0.2500, 1 run unknown  ", row)
@@ -95,7 +95,7 @@ async def test_what_is_unknown_is_not_zero(runtime: Runtime) -> None:
 
 async def test_who_was_removed_is_still_in_the_sum(runtime: Runtime) -> None:
     bob = hire(runtime, HeldModel())
-    bob.spent = bob.spent.plus(Usage(3, 4), 0.25)
+    bob._journal.projection.spent = bob.spent.plus(Usage(3, 4), 0.25)
     runtime.remove("bob")
     assert "tokens 3 + 4 · cost $0.2500 ·" in snapshot(runtime, Board(runtime))["text/plain"]
 

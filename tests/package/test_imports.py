@@ -104,7 +104,6 @@ def test_imports_only_go_down(path: Path) -> None:
     assert {name.split(".")[1] for name in own_imports_of(path)} <= allowed
 
 
-@pytest.mark.xfail(strict=True, reason="the run knows its session, and the form its runtime")
 def test_imports_have_no_circle() -> None:
     """Those inside functions and for types alone included: who is in a circle cannot be read, moved or tested alone."""
     graph = {module_of(path): own_imports_of(path) - {module_of(path)} for path in SOURCES}

@@ -1,4 +1,4 @@
-"""Bill: what one run's model calls cost, never understated. Pure."""
+"""Bill: the usage and cost of one run's model calls, never understated. Pure."""
 
 from __future__ import annotations
 
@@ -10,45 +10,31 @@ T = TypeVar("T", Usage, float)
 
 
 class Bill:
-    """Adds up the calls of a run, as each goes out and comes back."""
+    """Adds up the model calls of a run. A sum with one unknown part is unknown."""
 
-    __slots__ = ("_lost", "_out", "_paid", "cost", "usage")
+    __slots__ = ("_calls", "cost", "usage")
 
     def __init__(self) -> None:
         self.usage: Usage | None = None
-        """Tokens; None while, or where, nobody said."""
+        """Tokens. None: unknown."""
         self.cost: float | None = None
-        """US dollars; None is unknown, never zero."""
-        self._paid = 0  # calls that were answered
-        self._out = False  # a call is out, and nobody has told its cost yet
-        self._lost = False  # of a call before, nobody ever will
+        """US dollars. None: unknown, never zero."""
+        self._calls = 0
 
-    def open(self) -> None:
-        """A call goes out."""
-        self._lost = self._lost or self._out
-        self._out = True
-
-    def spare(self) -> None:
-        """The call that is out was refused, or reached nobody: it cost nothing."""
-        self._out = False
-
-    def pay(self, usage: Usage | None, cost: float | None) -> None:
-        """A call was answered; None for what nobody told."""
-        self._out = False
-        self._paid += 1
-        self.usage = None if self._lost else _total(self.usage, usage, self._paid == 1)
-        self.cost = None if self._lost else _total(self.cost, cost, self._paid == 1)
+    def add(self, usage: Usage | None, cost: float | None) -> None:
+        """Add a call; None for what the provider did not report."""
+        first = not self._calls
+        self._calls += 1
+        self.usage = _total(self.usage, usage, first)
+        self.cost = _total(self.cost, cost, first)
 
     def close(self) -> None:
-        """The run is over: what was begun the provider may bill, and nobody will say how much."""
-        if self._lost or self._out:
-            self.usage = self.cost = None
-        elif not self._paid:
+        """The run is over. Without a call, its cost is known to be zero."""
+        if not self._calls:
             self.usage, self.cost = Usage(), 0.0
 
 
-def _total(so_far: T | None, more: T | None, first: bool) -> T | None:
-    # One unknown part makes the sum unknown.
+def _total(sum_so_far: T | None, more: T | None, first: bool) -> T | None:
     if first:
         return more
-    return None if so_far is None or more is None else so_far + more
+    return None if sum_so_far is None or more is None else sum_so_far + more

@@ -2,31 +2,48 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
-from .messages import AssistantMessage, Data, Image, ToolCall, ToolMessage, Usage
+from .messages import AssistantMessage, Data, Image, Message, ToolCall, ToolMessage, Usage
 from .states import Outcome, State
 
 Priority = Literal["low", "normal", "high", "urgent"]
 
 
+class RunReference(Data, frozen=True, tag=True):
+    """A run whose text stands in the prompt of another, by its id."""
+
+    id: str
+
+
 class RunQueued(Data, frozen=True, tag=True):
-    """The store has accepted the run."""
+    """The store has accepted the run. Holds all that is needed to run it after a restart."""
 
     prompt: str
+    """The prompt as text: images by number, unfinished runs by id."""
     priority: Priority
+    number: int = 0
+    """Grows with each submission to the agent, from 1."""
+    parts: tuple[str | Image | RunReference, ...] = ()
+    """The pieces of a prompt with images or runs; empty for text alone."""
+    config: Mapping[str, Any] = {}
+    """The fields of AIConfig that this run sets; without keys that were written out."""
+    timeout_s: float | None = None
+    submitted_at: float = 0.0
+    """Seconds since the epoch."""
 
 
 class RunMoved(Data, frozen=True, tag=True):
-    """A run that waits has another place in the queue; without effect where it has started meanwhile."""
+    """A queued run got another position. Without effect if it has started meanwhile."""
 
     priority: Priority
     before: str | None
-    """The id of the run that it comes before; None: it comes behind all others of its priority."""
+    """The id of the run that it now precedes; None: last of its priority."""
 
 
 class RunStarted(Data, frozen=True, tag=True):
-    """The run was claimed; `prompt` has the outcomes of the runs it depends on filled in."""
+    """The run was claimed: it left the queue. In `prompt`, the texts of the runs that it depends on are filled in."""
 
     prompt: str
     model: str
@@ -48,12 +65,23 @@ class ModelReplied(Data, frozen=True, tag=True):
     cost_usd: float | None
 
 
+class Charge(Data, frozen=True):
+    """The cost of a model call that failed, as far as it is known."""
+
+    usage: Usage | None = None
+    """None: unknown."""
+    cost_usd: float | None = None
+    """US dollars. None: unknown."""
+
+
 class CallRetried(Data, frozen=True, tag=True):
-    """A model call failed for a passing reason, before a token came, and will be made again."""
+    """A model call failed for a transient reason, before its first token, and will be retried."""
 
     reason: str
     after_s: float
-    """Seconds until then."""
+    """Seconds until the retry."""
+    charge: Charge | None = None
+    """The cost of the failed call. None: it was free."""
 
 
 class CallHeld(Data, frozen=True, tag=True):
@@ -77,10 +105,12 @@ class ToolFinished(Data, frozen=True, tag=True):
 
 
 class RunFinished(Data, frozen=True, tag=True):
-    """The run's fate. Final; published once."""
+    """The run's outcome. Final; published once."""
 
     outcome: Outcome
     error: str | None = None
+    charge: Charge | None = None
+    """The cost of a model call that the end of the run interrupted. None: there was none, or it was free."""
 
 
 class StateChanged(Data, frozen=True, tag=True):
@@ -100,6 +130,12 @@ class HistoryTrimmed(Data, frozen=True, tag=True):
 
     dropped: int
     """Messages left out; the history itself keeps them."""
+
+
+class HistoryCopied(Data, frozen=True, tag=True):
+    """The session begins with a copy of another session's history."""
+
+    messages: tuple[Message, ...]
 
 
 class HistoryReset(Data, frozen=True, tag=True):
@@ -126,6 +162,7 @@ Event = (
     | StateChanged
     | Noticed
     | HistoryTrimmed
+    | HistoryCopied
     | HistoryReset
     | AgentRevised
 )

@@ -13,7 +13,7 @@ class Data(Struct, frozen=True, gc=False):
     """An immutable value. Its instances refer to no mutable objects, so the garbage collector need not visit them."""
 
 
-class Image(Data, frozen=True):
+class Image(Data, frozen=True, tag=True):
     """A picture as a model is given it; `images.as_image` makes one. Its data is in no repr, so that no log holds it."""
 
     media_type: str

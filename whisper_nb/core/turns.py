@@ -7,8 +7,7 @@ and the tests compare lists.
 from __future__ import annotations
 
 import itertools
-from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import assert_never
 
 from msgspec import Struct
@@ -203,21 +202,3 @@ def in_call_order(messages: Sequence[Message]) -> list[Message]:
             calls = message.tool_calls if isinstance(message, AssistantMessage) else ()
             ranks = {call.id: rank for rank, call in enumerate(calls, 1)}
     return [messages[i] for i in sorted(range(len(messages)), key=keys.__getitem__)]
-
-
-def trim(messages: Sequence[Message], limit: int, count: Callable[[Sequence[Message]], int]) -> list[Message]:
-    """The messages that fit into `limit` tokens: the oldest exchanges go first, each whole.
-
-    The system prompt and everything from the last prompt on stay, so no tool call loses its result.
-    The outcome may still be over the limit: then nothing more can be left out, and the caller must refuse.
-    """
-    head = [message for message in messages[:1] if isinstance(message, SystemMessage)]
-    starts = [i for i, message in enumerate(messages) if isinstance(message, UserMessage)]
-
-    def kept(cut: int) -> list[Message]:
-        return [*head, *messages[cut:]] if cut else list(messages)
-
-    cuts = [0, *starts[1:]]
-    # The further the cut, the fewer tokens: bisected, since counting is slow.
-    at = bisect_left(cuts, True, key=lambda cut: count(kept(cut)) <= limit)
-    return kept(cuts[min(at, len(cuts) - 1)])

@@ -1,4 +1,4 @@
-"""One run, from its prompt to its outcome: the loop of turns around `next_step`, in the run's own task."""
+"""Execution: one run, from its claim to its outcome: the loop of turns around `next_step`, in the run's own task."""
 
 from __future__ import annotations
 
@@ -8,239 +8,257 @@ import math
 import random
 from collections.abc import Sequence
 from contextlib import aclosing
-from typing import TYPE_CHECKING, assert_never
+from functools import lru_cache
+from typing import assert_never
 
-from ..config.agents import Agent
-from ..config.aiconfig import AIConfig
 from ..core.errors import ConfigError, LengthExceeded, ModelError, RunFailed, TurnLimitExceeded
 from ..core.events import (
     CallHeld,
     CallRetried,
+    Charge,
     HistoryTrimmed,
     ModelReplied,
-    Noticed,
-    RunStarted,
     TextStreamed,
     ToolFinished,
     ToolStarted,
 )
-from ..core.messages import AssistantMessage, Finish, Message, SystemMessage, ToolCall, ToolSchema
-from ..core.text import error_text
+from ..core.messages import AssistantMessage, Finish, SystemMessage, ToolCall
 from ..core.threads import in_thread, loaded
-from ..core.turns import CallModel, CallTools, Done, Reply, next_step, trim
+from ..core.turns import CallModel, CallTools, Done, Reply, next_step
 from ..models.model import Model, Request
-from ..models.tokens import most_tokens
+from ..models.transcript import Transcript
 from ..tools.calls import call_tool
-from ..tools.tool import Tool
 from .deadlines import Deadline
+from .fitting import trim
+from .journal import Journal
 from .permits import PAUSE_MOST_S, lane_of
+from .ports import Ports, Start
 from .runs import Run, current_run
 
-if TYPE_CHECKING:
-    from .session import Session
-
-
-#: Before a failed call is made again the first time; twice as long each time after.
+#: Seconds before the first retry of a failed call; doubled for each further one.
 RETRY_S = 0.5
 
 
-async def execute(session: Session, run: Run) -> None:
-    """Take turns until the run is done. Returns when it succeeded and raises what made it fail.
+class Execution:
+    """One run in progress.
 
-    Cancelling it closes the model's stream and the tools that run; what came until then is on the run.
-
-    Raises:
-        WhisperError: a model call failed, a run that this one needs did, it took too many turns or too long.
+    Args:
+        journal: of the run's session; publishes what happens.
+        ports: the session's collaborators.
+        run: claimed, and not done.
+        start: the spec and config that the run started with.
     """
-    current_run.set(run)
-    for notice in session.ports.renew(session):
-        await session.publish(Noticed(notice), run)
-    agent = session.agent
-    config = session.resolved(run.config)
-    for need in run.needs:
-        if need.status != "succeeded":
-            raise RunFailed(
-                f"it needs {need.id}, which {'failed: ' + error_text(need.error) if need.error else 'was cancelled'}"
-            )
-    await session.publish(RunStarted(run.prompt, config.model or "", run.images), run)
-    deadline = Deadline(run.timeout_s or agent.timeout_s)
-    try:
-        async with deadline:
-            return await _take_turns(session, run, agent, config)
-    except TimeoutError:
-        if deadline.expired is None:
-            raise
-        reason = f"{run.id} took too long: {deadline.expired}; its text so far is in run.text"
-    except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
-            raise
-        # Nobody cancelled this run, so it must not say that it was.
-        reason = f"{run.id}: something that it awaited was cancelled from within; submit it again"
-    except (KeyboardInterrupt, SystemExit, GeneratorExit) as error:  # of the model: it would end the loop
-        reason = f"{run.id}: the model raised {type(error).__name__}"
-    # Raised out here, so that it does not carry along the error that it replaces, and all that its frames hold.
-    raise RunFailed(reason)
 
+    __slots__ = ("_agent", "_config", "_journal", "_ports", "_run", "_schemas", "_system", "_tools")
 
-async def _take_turns(session: Session, run: Run, agent: Agent, config: AIConfig) -> None:
-    tools = {tool.name: tool for tool in agent.as_tools}
-    if tools:
-        await loaded("pydantic", "pydantic.type_adapter")
-    schemas = [tool.schema for tool in tools.values()]
-    turns = 0
-    while True:
-        match next_step(session.messages):
-            case Done():
-                return
-            case CallModel():
-                if turns == agent.max_turns:
-                    raise TurnLimitExceeded(
-                        f"{run.id} wants more than {turns} turns; raise max_turns of {agent.name} to allow it"
-                    )
-                turns += 1
-                await session.hold(run)
-                await _call_model(session, run, agent, config, schemas)
-            case CallTools(pending):
-                await _call_tools(session, run, tools, pending)
-            case step:
-                assert_never(step)
+    def __init__(self, journal: Journal, ports: Ports, run: Run, start: Start) -> None:
+        self._journal = journal
+        self._ports = ports
+        self._run = run
+        self._agent = start.agent
+        self._config = start.config
+        self._tools = {tool.name: tool for tool in start.agent.as_tools}
+        self._system = _system_prompt(start.agent.instructions)
 
+    async def perform(self) -> None:
+        """Take turns until the run is done. Returns when it succeeded, and raises the error that made it fail.
 
-async def _call_model(session: Session, run: Run, agent: Agent, config: AIConfig, tools: Sequence[ToolSchema]) -> None:
-    model = session.ports.open_model(config)
-    await model.prepare()
-    everything: list[Message] = [SystemMessage(agent.instructions), *session.messages]
-    messages = await _fitting(model, everything, tools, config)
-    if len(messages) < len(everything):
-        await session.publish(HistoryTrimmed(len(everything) - len(messages)), run)
-    request = Request(messages, tools, config)
-    for attempt in itertools.count():
+        Cancelling it closes the model's stream and cancels the tools; the text so far stays on the run.
+
+        Raises:
+            WhisperError: a model call failed, or the run took too many turns or too long.
+        """
+        run = self._run
+        current_run.set(run)
+        deadline = Deadline(run.timeout_s or self._agent.timeout_s)
         try:
-            message, finish = await _reply_to(session, run, model, request)
-            break
-        except ModelError as error:
-            after_s = _pause(error, attempt)
-            left_s = (run.timeout_s or agent.timeout_s or math.inf) - (run.seconds or 0.0)
-            too_late = after_s >= left_s or (error.retry_after_s or 0.0) > PAUSE_MOST_S
-            if not error.retryable or run.text or attempt >= (config.retries or 0) or too_late:
+            async with deadline:
+                return await self._take_turns()
+        except TimeoutError:
+            if deadline.expired is None:
                 raise
-            reason = error.what
-        await session.shift("wait", run)
-        await session.publish(CallRetried(reason, after_s), run)
-        await asyncio.sleep(after_s)
-        await session.shift("proceed", run)
-    await session.publish(ModelReplied(message, finish.usage, finish.cost_usd), run)
+            reason = f"{run.id} took too long: {deadline.expired}; its text so far is in run.text"
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Nobody cancelled this run, so it must not say that it was.
+            reason = f"{run.id}: something that it awaited was cancelled from within; submit it again"
+        except (SystemExit, GeneratorExit) as error:  # raised by the model: it would end the event loop
+            reason = f"{run.id}: the model raised {type(error).__name__}"
+        except BaseException as error:
+            if isinstance(error, Exception):
+                raise
+            # KeyboardInterrupt, or an outcome of a test runner: no failure of the model. Whoever awaits the run gets it.
+            run.error = error.with_traceback(None)
+            raise asyncio.CancelledError from None
+        # Raised here, so that it does not hold the error that it replaces, and all that its frames refer to.
+        raise RunFailed(reason)
+
+    async def _take_turns(self) -> None:
+        if self._tools:
+            await loaded("pydantic", "pydantic.type_adapter")
+        self._schemas = [tool.schema for tool in self._tools.values()]
+        turns = 0
+        while True:
+            match next_step(self._journal.projection.turn):
+                case Done():
+                    return
+                case CallModel():
+                    if turns == self._agent.max_turns:
+                        raise TurnLimitExceeded(
+                            f"{self._run.id} wants more than {turns} turns; "
+                            f"raise max_turns of {self._agent.name} to allow it"
+                        )
+                    turns += 1
+                    await self._journal.wait_open(self._run)
+                    await self._call_model()
+                case CallTools(pending):
+                    await self._call_tools(pending)
+                case step:
+                    assert_never(step)
+
+    # A model call
+
+    async def _call_model(self) -> None:
+        run, config = self._run, self._config
+        model = self._ports.open_model(config)
+        await model.prepare()
+        everything = Transcript.joined(self._system, self._journal.history, self._journal.projection.draft)
+        messages = await self._fitting(model, everything)
+        if len(messages) < len(everything):
+            await self._journal.publish(HistoryTrimmed(len(everything) - len(messages)), run)
+        request = Request(messages, self._schemas, config)
+        for attempt in itertools.count():
+            try:
+                message, finish = await self._reply_to(model, request)
+                break
+            except ModelError as error:
+                after_s = _pause(error, attempt)
+                left_s = (run.timeout_s or self._agent.timeout_s or math.inf) - (run.seconds or 0.0)
+                too_late = after_s >= left_s or (error.retry_after_s or 0.0) > PAUSE_MOST_S
+                if not error.retryable or run.text or attempt >= (config.retries or 0) or too_late:
+                    raise
+                reason = error.what
+            await self._journal.shift("wait", run)
+            await self._journal.publish(CallRetried(reason, after_s, run._charge), run)
+            run._charge = None
+            await asyncio.sleep(after_s)
+            await self._journal.shift("proceed", run)
+        await self._journal.publish(ModelReplied(message, finish.usage, finish.cost_usd), run)
+        run._charge = None
+
+    async def _reply_to(self, model: Model, request: Request) -> tuple[AssistantMessage, Finish]:
+        """Make one model call, under a permit."""
+        run, journal = self._run, self._journal
+        lane, permits = lane_of(request.config), self._ports.permits
+        waits = not permits.free(lane)
+        if waits:
+            await journal.shift("wait", run)
+        async with permits.hold(lane, lambda reason, after_s: journal.post(CallHeld(reason, after_s), run)):
+            if waits:
+                await journal.shift("proceed", run)
+            run._begin_call()
+            try:
+                return await self._stream(model, request)
+            except (ConfigError, ModelError) as error:
+                if isinstance(error, ConfigError) or error.free:
+                    run._charge = None
+                elif error.finish is not None and run._charge is not None:
+                    run._charge = Charge(error.finish.usage, error.finish.cost_usd)
+                raise
+
+    async def _stream(self, model: Model, request: Request) -> tuple[AssistantMessage, Finish]:
+        config = request.config
+        # A reply that is requested whole sends nothing before its end.
+        deadline = Deadline(config.timeout_s, None if config.stream is False else config.token_timeout_s)
+        reply, timed_out = Reply(config.model or ""), False
+        try:
+            async with deadline, aclosing(model.stream(request)) as deltas:
+                async for delta in deltas:
+                    deadline.touch()
+                    if text := reply.add(delta):
+                        await self._journal.publish(TextStreamed(text), self._run)
+                    _obey_cancellation()
+        except TimeoutError:
+            if deadline.expired is None:
+                raise
+            timed_out = True
+        if timed_out:
+            # Raised here, so that it does not hold the error that it replaces.
+            what = f"{config.model}: {deadline.expired}; the call was closed"
+            limit = "token_timeout_s" if deadline.idle else "timeout_s"
+            raise ModelError(
+                f"{what}. Submit again, or raise {limit}", what=what, model=config.model or "", retryable=True
+            )
+        return reply.complete()
+
+    async def _fitting(self, model: Model, messages: Transcript) -> Transcript:
+        """Return the messages that fit into the model's context.
+
+        Raises:
+            LengthExceeded: the messages that cannot be left out are too long alone. Nothing was sent.
+        """
+        if model.context_tokens is None:
+            return messages
+        limit = model.context_tokens - (self._config.max_tokens or 0)
+        # Most requests need no counting, which is slow.
+        if messages.size + sum(len(repr(tool)) for tool in self._schemas) < limit:
+            return messages
+        kept, size = await in_thread(self._trimmed, model, messages, limit)
+        if size > limit:
+            what, remedy = "the prompt has", "shorten the prompt"
+            if len(self._journal.projection.draft) > 1:  # all other messages are left out
+                what = "the run, with its tool calls, reasoning and results, has"
+                remedy = "ask for less in one run, have its tools return less"
+            raise LengthExceeded(
+                f"{self._config.model}: {what} {size:,} tokens and only {limit:,} fit, even without the history. "
+                f"Nothing was sent: {remedy}, or choose a model with a larger context.",
+                model=self._config.model or "",
+                unsent=True,
+            )
+        return kept
+
+    def _trimmed(self, model: Model, messages: Transcript, limit: int) -> tuple[Transcript, int]:
+        def count(some: Transcript) -> int:
+            return model.count_tokens(some, self._schemas)
+
+        kept = trim(messages, limit, count, self._journal.left_out)
+        self._journal.left_out = len(messages) - len(kept)
+        return kept, count(kept)
+
+    # Tool calls
+
+    async def _call_tools(self, pending: Sequence[ToolCall]) -> None:
+        """Run the calls concurrently; each result is published as it comes."""
+        home = self._ports.home
+        main = home if home.visits_main else None
+
+        async def one(call: ToolCall) -> None:
+            await self._journal.publish(ToolStarted(call), self._run)
+            await self._journal.publish(ToolFinished(await call_tool(self._tools, call, main)), self._run)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(one(call)) for call in pending]
+        except BaseExceptionGroup as failures:  # of the store, or of a test runner; those of tools are results
+            raise failures.exceptions[0] from None
+        if any(task.cancelled() for task in tasks):  # by its own tool: without a result it would be called for ever
+            raise asyncio.CancelledError
+
+
+@lru_cache(maxsize=256)
+def _system_prompt(text: str) -> Transcript:
+    return Transcript([SystemMessage(text)])
 
 
 def _pause(error: ModelError, attempt: int) -> float:
-    """Seconds before the next attempt: twice as long each time, not all at the same moment, and not before the provider allows."""
+    """Return the seconds before the next attempt: doubled each time, with jitter, and not before the provider allows."""
     backoff = RETRY_S * 2**attempt * random.uniform(0.5, 1.0)  # noqa: S311
     return backoff if error.retry_after_s is None else error.retry_after_s + random.uniform(0.0, backoff / 4)  # noqa: S311
 
 
-async def _reply_to(session: Session, run: Run, model: Model, request: Request) -> tuple[AssistantMessage, Finish]:
-    """One model call, under a permit."""
-    config = request.config
-    lane, permits = lane_of(config), session.ports.permits
-    waits = not permits.free(lane)
-    if waits:
-        await session.shift("wait", run)
-    async with permits.hold(lane, lambda *why: session.post(CallHeld(*why), run)):
-        if waits:
-            await session.shift("proceed", run)
-        run.begin_turn()
-        try:
-            return await _stream(session, run, model, request)
-        except (ConfigError, ModelError) as error:
-            if isinstance(error, ConfigError) or error.free:
-                run.call_was_free()
-            elif error.finish is not None:
-                run.call_was_paid(error.finish)
-            raise
-
-
-async def _stream(session: Session, run: Run, model: Model, request: Request) -> tuple[AssistantMessage, Finish]:
-    config = request.config
-    # A reply that is asked for whole says nothing before its end.
-    deadline = Deadline(config.timeout_s, None if config.stream is False else config.token_timeout_s)
-    reply, timed_out = Reply(config.model or ""), False
-    try:
-        async with deadline, aclosing(model.stream(request)) as deltas:
-            async for delta in deltas:
-                deadline.touch()
-                if text := reply.add(delta):
-                    await session.publish(TextStreamed(text), run)
-                _obey_cancellation()
-    except TimeoutError:
-        if deadline.expired is None:
-            raise
-        timed_out = True
-    if timed_out:
-        bound = "token_timeout_s" if deadline.idle else "timeout_s"
-        # Out here, so that the error does not carry along the one that it replaces
-        what = f"{config.model}: {deadline.expired}; the call was closed"
-        raise ModelError(
-            f"{what}. Submit again, or raise {bound}",
-            what=what,
-            model=config.model or "",
-            retryable=True,
-        )
-    return reply.complete()
-
-
 def _obey_cancellation() -> None:
-    # Also where a stream has caught the CancelledError and goes on.
+    # Also where a stream catches the CancelledError and goes on.
     if (task := asyncio.current_task()) is not None and task.cancelling():
-        raise asyncio.CancelledError
-
-
-async def _fitting(
-    model: Model, messages: list[Message], tools: Sequence[ToolSchema], config: AIConfig
-) -> list[Message]:
-    """The messages that fit into the model's context.
-
-    Raises:
-        LengthExceeded: what cannot be left out is too long alone. Nothing was sent.
-    """
-    if model.context_tokens is None:
-        return messages
-    limit = model.context_tokens - (config.max_tokens or 0)
-    # Most requests need no counting, which is slow.
-    if sum(map(most_tokens, messages)) + sum(len(repr(tool)) for tool in tools) < limit:
-        return messages
-
-    def fit() -> tuple[list[Message], int]:
-        kept = trim(messages, limit, lambda some: model.count_tokens(some, tools))
-        return kept, model.count_tokens(kept, tools)
-
-    kept, size = await in_thread(fit)
-    if size > limit:
-        what, remedy = "the prompt has", "shorten the prompt"
-        if any(isinstance(message, AssistantMessage) for message in kept):  # the run's own: all others are left out
-            what = "the run, with what it called, thought and was told, has"
-            remedy = "ask for less in one run, have its tools return less"
-        raise LengthExceeded(
-            f"{config.model}: {what} {size:,} tokens and only {limit:,} fit, even without the history. "
-            f"Nothing was sent: {remedy}, or choose a model with a larger context.",
-            model=config.model or "",
-            unsent=True,
-        )
-    return kept
-
-
-async def _call_tools(session: Session, run: Run, tools: dict[str, Tool], pending: Sequence[ToolCall]) -> None:
-    """Run the calls at once; each result is published as it comes."""
-    main = session.home if session.home.visits_main else None
-
-    async def one(call: ToolCall) -> None:
-        await session.publish(ToolStarted(call), run)
-        await session.publish(ToolFinished(await call_tool(tools, call, main)), run)
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(call)) for call in pending]
-    except BaseExceptionGroup as failures:  # of the store, or the outcome of a test runner; those of tools are results
-        raise failures.exceptions[0] from None
-    if any(task.cancelled() for task in tasks):  # by its own tool: without a result it would be called for ever
         raise asyncio.CancelledError

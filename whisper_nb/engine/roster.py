@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from weakref import WeakSet
 
 from ..core.errors import SessionError
-from ..core.states import transition
 from ..store.observers import Observers
 from .session import Session
 
@@ -47,8 +46,7 @@ class Roster:
 
     def remove(self, session: Session) -> None:
         """End a session's work, and forget it."""
-        session.state = transition(session.state, "remove")  # untold: another of this name may be at work by then
-        session.cancel()
+        session.remove()
         self._removed = WeakSet(
             [*self._removed, self._sessions.pop(session.name)]
         )  # another thread may look at the old

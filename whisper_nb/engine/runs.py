@@ -8,145 +8,175 @@ import time
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from ..config.aiconfig import AIConfig
-from ..core.bills import Bill
+from ..config.aiconfig import UNSET, AIConfig, plain
 from ..core.errors import ConfigError, RunCancelled, RunFailed, SessionError
-from ..core.events import ModelReplied, Priority, Record, RunFinished, RunStarted, TextStreamed
-from ..core.messages import Finish, Image, Usage
+from ..core.events import Charge, Priority, Record, RunFinished, RunQueued, RunReference
+from ..core.messages import Image
 from ..core.queues import checked_priority, held_back_by, leads_to
-from ..core.states import Outcome
+from ..core.states import State
 from ..core.text import error_text
 from ..store.observers import Observers
+from .home import Home
+from .projection import RunState
+from .prompts import prompt_text
 
-if TYPE_CHECKING:
-    from .session import Session
-
-#: The run whose task is executing, so that a blocking wait inside an agent can be told from one in a cell.
+#: The run whose task is executing: tells a blocking wait inside an agent's task from one in a cell.
 current_run: contextvars.ContextVar[Run | None] = contextvars.ContextVar("whisper_nb_current_run", default=None)
 
 _FINISHED: Future[None] = Future()
 _FINISHED.set_result(None)
 
 
-class Run:
-    """One prompt on its way through an agent. Made by `Session.submit`.
+class Owner(Protocol):
+    """What a run needs of the session that it belongs to."""
 
-    `await run` and `run.result()` give its output and never own it: interrupting or cancelling them leaves the
-    agent at work. `str(run)` is its text, or its status while there is none.
+    @property
+    def name(self) -> str:
+        """The agent's name."""
+
+    @property
+    def home(self) -> Home:
+        """The event loop that the session lives on."""
+
+    @property
+    def state(self) -> State:
+        """Activity and gate."""
+
+    @property
+    def current(self) -> Run | None:
+        """The run in progress."""
+
+    @property
+    def queue(self) -> tuple[Run, ...]:
+        """The runs that wait, in the order in which they will start."""
+
+    def cancel_run(self, run: Run) -> None:
+        """Cancel one of its runs."""
+
+    def move_run(self, run: Run, priority: Priority, before: str | None) -> None:
+        """Give one of its queued runs another position."""
+
+
+class Run(RunState):
+    """One prompt on its way through an agent. Created by `Session.submit`.
+
+    `await run` and `run.result()` return its output and never own it: interrupting or cancelling them leaves the
+    agent at work. `str(run)` is its text, or its status while it has none.
     """
 
     __slots__ = (
-        "__weakref__", "_bill", "_chunks", "_done", "_observers", "_outcome", "_session", "accepted",
-        "awaiting", "cancelling", "config", "context", "error", "events", "finished_at", "id", "model",
-        "number", "parts", "place", "priority", "started_at", "submitted_at", "timeout_s", "turn",
+        "__weakref__", "_awaiting", "_cancelling", "_charge", "_config", "_context", "_done", "_observers", "_parts", "_session",
+        "_turns", "error", "submitted_at", "timeout_s",
     )  # fmt: skip
 
     def __init__(
-        self, session: Session, number: int, parts: Sequence[str | Image | Run], *,
-        priority: Priority, timeout_s: float | None, config: AIConfig,
-    ) -> None:  # fmt: skip
+        self,
+        session: Owner,
+        number: int,
+        parts: Sequence[str | Image | RunState],
+        *,
+        priority: Priority,
+        timeout_s: float | None,
+        config: AIConfig,
+    ) -> None:
+        super().__init__(f"{session.name}#{number}")
         self._session = session
-        self.id = f"{session.name}#{number}"
-        """`agent#number`, unique within a runtime."""
-        self.number = number
-        """Grows with every submission to the session, from 1."""
-        self.place = number
-        """Among the queued runs of its priority; see `move`."""
-        self.parts = tuple(parts)
-        """The prompt: text, images, and runs whose text will stand in their place."""
+        self.number = self.place = number
         self.priority = priority
         self.timeout_s = timeout_s
-        self.config = config
-        """What this one call sets of its config."""
-        self.context: contextvars.Context | None = contextvars.copy_context()
-        """Where output belongs: the cell that submitted. Let go of at the end."""
-        self.accepted = self.cancelling = False  # whether its end was asked for
-        self.model: str | None = None
-        """The model that answers; known once the run has started."""
-        self.turn = 0
-        """Model calls that were begun; `text` is what the last of them said."""
-        self.error: BaseException | None = None
-        """Why it failed."""
-        self.events: list[Record] = []
-        """Everything that was stored of it, in order."""
+        """Seconds for the whole run. None: as its agent says."""
         self.submitted_at = time.time()
-        self.started_at: float | None = None
-        self.finished_at: float | None = None
-        self.awaiting: list[Run] = []
-        """The runs that this one's task and tools await, for finding deadlocks."""
-        self._chunks: list[str] = []
-        self._bill = Bill()
-        self._outcome: Outcome | None = None
+        """Seconds since the epoch."""
+        self.error: BaseException | None = None
+        """The exception that made it fail."""
+        self._parts = tuple(parts)
+        self._config = config
+        # The submitting cell's context: output belongs there. Dropped at the end.
+        self._context: contextvars.Context | None = contextvars.copy_context()
+        self._cancelling = False  # its cancellation was requested
+        self._turns = 0  # model calls that were begun
+        self._charge: Charge | None = None  # of a call that is in flight or failed, and that no record has yet
+        self._awaiting: list[Run] = []  # runs that its task and tools await, to find deadlocks
         self._observers: Observers[Record] | None = None
         self._done: Future[None] = Future()
-        # A running future cannot be cancelled by whoever waits for it: waiting never owns the work.
+        # A running future cannot be cancelled by a waiter: waiting never owns the work.
         self._done.set_running_or_notify_cancel()
 
-    # What it is
+    # Its state
 
     @property
-    def session(self) -> Session:
+    def session(self) -> Owner:
         """The session that it belongs to."""
         return self._session
 
     @property
-    def prompt(self) -> str:
-        """The prompt, with the text of each run that it depends on, or that run's name while it has none.
+    def parts(self) -> tuple[str | Image | RunState, ...]:
+        """The prompt: text, images, and runs whose text will stand in their place."""
+        return self._parts
 
-        An image is there by its number, `⟨image 1⟩`; see `images`.
-        """
-        return prompt_of(self.parts)
+    @property
+    def config(self) -> AIConfig:
+        """The fields of the config that this run sets."""
+        return self._config
+
+    @property
+    def context(self) -> contextvars.Context | None:
+        """The submitting cell's context. None once the run is done."""
+        return self._context
+
+    @property
+    def prompt(self) -> str:
+        """The prompt as text: images as `⟨image 1⟩`, runs by their text, or by their id while they are unfinished."""
+        return prompt_text(self._parts)
 
     @property
     def images(self) -> tuple[Image, ...]:
         """The images of the prompt."""
-        return tuple(part for part in self.parts if isinstance(part, Image))
+        return tuple(part for part in self._parts if isinstance(part, Image))
 
     @property
     def needs(self) -> tuple[Run, ...]:
         """The runs that it depends on."""
-        return tuple(part for part in self.parts if isinstance(part, Run))
+        return tuple(part for part in self._parts if isinstance(part, Run))
 
     @property
     def ready(self) -> bool:
         """Whether every run that it depends on is done."""
-        return all(part.done for part in self.needs)
+        return all(part.done for part in self._parts if isinstance(part, Run))
 
     @property
-    def status(self) -> str:  # not a Literal: jedi, which completes `ans.` in a notebook, breaks down over one
-        """Where it stands: submitted → queued → running ⇄ waiting → succeeded | failed | cancelled."""
+    def turn(self) -> int:
+        """The number of model calls that were begun; `text` belongs to the last of them."""
+        return self._turns
+
+    @property
+    def status(self) -> str:  # not a Literal: jedi, which completes `ans.` in a notebook, fails on one
+        """Submitted → queued → running ⇄ waiting → succeeded | failed | cancelled."""
         if self._outcome is not None:
             return self._outcome
         if self.started_at is not None:
             return "waiting" if self._session.state.activity == "waiting" else "running"
-        return "queued" if self.accepted else "submitted"
-
-    @property
-    def done(self) -> bool:
-        """Whether its fate is final."""
-        return self._outcome is not None
-
-    @property
-    def text(self) -> str:
-        """The text of its last turn, as far as it has come; kept when the run fails or is cancelled."""
-        return "".join(self._chunks)
-
-    @property
-    def usage(self) -> Usage | None:
-        """Tokens of all its model calls; None while, or where, nobody said."""
-        return self._bill.usage
-
-    @property
-    def cost(self) -> float | None:
-        """US dollars; None is unknown, never zero."""
-        return self._bill.cost
+        return "submitted" if self.queued is None else "queued"
 
     @property
     def seconds(self) -> float | None:
-        """From its start until its end, or until now; None before it starts."""
+        """From its start until its end, or until now. None before the start."""
         return None if self.started_at is None else (self.finished_at or time.time()) - self.started_at
+
+    @property
+    def blocked(self) -> str | None:
+        """The reason why it can continue only by a person's action; None while it can end by itself."""
+        if self.done:
+            return None
+        for need in self.needs:
+            if reason := need.blocked:
+                return f"it needs {need.id}, and {reason}"
+        gate = self._session.state.gate
+        if gate in ("paused", "sleeping"):
+            return f"{self._session.name} is {gate} (%agent resume {self._session.name})"
+        return None
 
     def __str__(self) -> str:
         return self.text if self._outcome == "succeeded" else self.status
@@ -156,7 +186,7 @@ class Run:
         first = first if len(first) <= 48 else first[:47] + "…"
         return f"<Run {self.id} {self.status}: {first}>"
 
-    # What you do with it
+    # For its user
 
     def __await__(self) -> Generator[Any, None, str]:
         return self._wait().__await__()
@@ -168,19 +198,19 @@ class Run:
         return self._output()
 
     async def _end(self) -> None:
-        """Wait until it is done, however: on its own loop without the way that threads have to take."""
+        """Wait until it is done, with any outcome. On its own event loop this needs no call between threads."""
         loop = asyncio.get_running_loop()
         if loop is not self._session.home.loop:
             await asyncio.wrap_future(self._done)
             return
         end = asyncio.Event()
         home = self._session.home
-        # Agents may move meanwhile, one that is paused, say.
+        # Its agent may move to another loop meanwhile, for example while it is paused.
         self.on_done(lambda: end.set() if home.loop is loop else loop.call_soon_threadsafe(end.set))
         await end.wait()
 
     def result(self, timeout: float | None = None) -> str:
-        """The output, from sync code: blocks the calling thread or cell, while agents go on.
+        """Return the output, from synchronous code: blocks the calling thread or cell, while agents go on.
 
         Raises:
             RunFailed, RunCancelled: as `await run` does.
@@ -190,13 +220,13 @@ class Run:
         return self._output()
 
     def wait(self, timeout: float | None = None) -> None:
-        """Block the calling thread or cell until it is done, in any way. Never owns the work: the run goes on.
+        """Block the calling thread or cell until it is done, with any outcome. The run goes on if the wait ends early.
 
         Raises:
             TimeoutError: after `timeout` seconds.
             KeyboardInterrupt: the user interrupted the cell.
-            SessionError: called inside an agent's own task (write `await run` there), or the wait would never
-                end: its agent is paused, say.
+            SessionError: called inside an agent's own task (write `await run` there), or the wait would never end,
+                for example because its agent is paused.
         """
         if self.done:
             return
@@ -205,35 +235,35 @@ class Run:
             raise SessionError(
                 f"waiting inside an agent's task would block every agent: write `await run` for {self.id}"
             )
-        if (home.here or home.on_main) and (reason := self.blocked):  # whoever could help may be held up just here
+        if (home.here or home.on_main) and (reason := self.blocked):  # this thread may be the one that could help
             raise SessionError(f"waiting for {self.id} would never end: {reason}")
         with self._awaited(home.waiters if home.on_main else None):
             home.wait(self._done, timeout)
 
     def cancel(self) -> None:
-        """End it, queued or running. Thread-safe; no effect once it is done. Its partial text stays in `text`."""
+        """Cancel it, queued or running. Thread-safe; no effect once it is done. Its partial text stays in `text`."""
         if not self.done:
             self._session.home.call(self._session.cancel_run, self)
 
     def move(self, *, priority: Priority | None = None, before: Run | None = None) -> None:
-        """Give it another priority, behind all others of it, or the place before another run of its agent.
+        """Give it another priority, behind all others of it, or the position before another run of its agent.
 
         Raises:
-            ConfigError: an unknown priority; or both are said, or neither.
-            SessionError: one of the two is not queued (any more).
+            ConfigError: an unknown priority; or both arguments, or neither.
+            SessionError: one of the two runs is not in the queue.
         """
         for run in (self, before or self):
             if run not in self._session.queue:
-                raise SessionError(f"{run.id} is not in the queue of {self._session.name}: only what waits is moved")
+                raise SessionError(f"{run.id} is not in the queue of {self._session.name}: only queued runs are moved")
         if (priority is None) == (before is None) or before is self:
-            raise ConfigError(f"{self.id}: say either its priority, or which other run it comes before")
+            raise ConfigError(f"{self.id}: give either its priority, or another run that it comes before")
         priority = checked_priority(before.priority if before else priority)
         self._session.home.call(self._session.move_run, self, priority, before.id if before else None)
 
     async def stream(self) -> AsyncGenerator[Record, None]:
-        """Its records as they come, what is already stored first, TextStreamed included; ends after RunFinished.
+        """Yield its records: the stored ones first, then new ones, TextStreamed included, until RunFinished.
 
-        Leaving the loop early leaves the run alone. From any loop.
+        Leaving the iteration early leaves the run alone. Works on any event loop.
         """
         queue: asyncio.Queue[Record] = asyncio.Queue()
         loop = asyncio.get_running_loop()
@@ -241,7 +271,7 @@ class Run:
         def listen(record: Record) -> None:
             loop.call_soon_threadsafe(queue.put_nowait, record)
 
-        past, drop = self._session.home.do(self._heard_by, listen)
+        past, drop = self._session.home.do(self._subscribe, listen)
         try:
             for record in past:
                 yield record
@@ -255,80 +285,12 @@ class Run:
         finally:
             drop()
 
-    @property
-    def blocked(self) -> str | None:
-        """Why only a person can make it go on; None while it can end by itself."""
-        if self.done:
-            return None
-        for need in self.needs:
-            if reason := need.blocked:
-                return f"it needs {need.id}, and {reason}"
-        gate = self._session.state.gate
-        if gate in ("paused", "sleeping"):
-            return f"{self._session.name} is {gate} (%agent resume {self._session.name})"
-        return None
-
-    # What its session does to it
-
-    def observe(self, record: Record) -> None:
-        """Take in a record of this run, in order, on the loop's thread."""
-        if type(record.event) is not TextStreamed:
-            self.events.append(record)
-        match record.event:
-            case TextStreamed(text):
-                self._chunks.append(text)
-            case RunStarted(_, model):
-                self.model = model
-                self.started_at = record.time
-                if model.startswith("offline/"):
-                    self._bill.cost = 0.0
-            case ModelReplied(message, usage, cost):
-                self._chunks = [message.text]
-                self._bill.pay(usage, cost)
-            case RunFinished(outcome):
-                self._bill.close()
-                self._outcome, self.finished_at, self.context = outcome, time.time(), None
-            case _:
-                self.accepted = True
-        if self._observers is not None:
-            self._observers.notify(record)
-
-    def ended_by(self, error: BaseException | None) -> RunFinished:
-        """Its fate when its task ends like this."""
-        if error is None:
-            return RunFinished("succeeded")
-        if self.cancelling or not isinstance(error, Exception):  # what breaks while it is being closed is no failure
-            return RunFinished("cancelled")
-        self.error = error
-        return RunFinished("failed", error_text(error))
-
-    def seal(self) -> None:
-        """Wake whoever waits for its fate: the last that happens of it, everybody has heard of it before."""
-        # A future is a third of what a run costs in memory and garbage collection; the finished ones can share theirs.
-        done, self._done = self._done, _FINISHED
-        done.set_result(None)
-
-    def begin_turn(self) -> None:
-        """The text of the turn before gives way to that of the next."""
-        self.turn += 1
-        self._chunks = []
-        if not (self.model or "").startswith("offline/"):
-            self._bill.open()
-
-    def call_was_free(self) -> None:
-        """The model call that is out was refused, or reached nobody."""
-        self._bill.spare()
-
-    def call_was_paid(self, finish: Finish) -> None:
-        """The model call that is out was answered, though its reply is not whole."""
-        self._bill.pay(finish.usage, finish.cost_usd)
-
     def on_done(self, call: Callable[[], object]) -> None:
-        """Call when its fate is final, on the thread that sealed it; at once if it is."""
+        """Call when the outcome is final, on the thread that sets it; at once if it is final already."""
         self._done.add_done_callback(lambda _: call())
 
-    def _heard_by(self, listen: Callable[[Record], None]) -> tuple[tuple[Record, ...], Callable[[], None]]:
-        """What is stored of it so far, and what takes `listen`, which hears the rest, off again."""
+    def _subscribe(self, listen: Callable[[Record], None]) -> tuple[tuple[Record, ...], Callable[[], None]]:
+        """Return the stored records so far, and a function that ends the subscription of `listen` to further ones."""
         self._observers = self._observers or Observers()
         return tuple(self.events), self._observers.add(listen)
 
@@ -336,15 +298,62 @@ class Run:
         if self._outcome == "failed":
             raise RunFailed(f"{self.id} failed: {error_text(self.error)}") from self.error
         if self._outcome == "cancelled":
+            if self.error is not None and not isinstance(self.error, Exception | asyncio.CancelledError):
+                raise self.error
             raise RunCancelled(f"{self.id} was cancelled")
         return self.text
 
+    # For its session
+
+    def _as_queued(self) -> RunQueued:
+        """Return the event of its acceptance."""
+        plain_text = len(self._parts) == 1 and isinstance(self._parts[0], str)
+        references = (RunReference(part.id) if isinstance(part, RunState) else part for part in self._parts)
+        return RunQueued(
+            self.prompt,
+            self.priority,
+            self.number,
+            () if plain_text else tuple(references),
+            {} if self._config is UNSET else plain(self._config),
+            self.timeout_s,
+            self.submitted_at,
+        )
+
+    def _ended_by(self, error: BaseException | None) -> RunFinished:
+        """Return the event of its end, if its task ends with this error."""
+        charge = self._charge
+        if error is None:
+            return RunFinished("succeeded", charge=charge)
+        if self._cancelling or not isinstance(error, Exception):  # an error during cancellation is not a failure
+            return RunFinished("cancelled", charge=charge)
+        self.error = error
+        return RunFinished("failed", error_text(error), charge)
+
+    def _begin_call(self) -> None:
+        """A model call goes out. Until it is answered or refused, its cost is unknown."""
+        self._turns += 1
+        self._chunks = []
+        if not (self.model or "").startswith("offline/"):
+            self._charge = Charge()
+
+    def _notify(self, record: Record) -> None:
+        """Notify the observers of this run."""
+        if self._observers is not None:
+            self._observers.notify(record)
+
+    def _seal(self) -> None:
+        """Wake all waiters. The last step of a run: all observers have been notified."""
+        # A future is a third of a run's memory and garbage collection; all finished runs share one.
+        done, self._done = self._done, _FINISHED
+        self._context = None
+        done.set_result(None)
+
     @contextmanager
     def _awaited(self, beneath: list[Run] | None = None) -> Iterator[None]:
-        """Have the run in whose task we are, if any, stand as waiting for this one.
+        """Mark the run whose task is executing, if any, as waiting for this one.
 
         Args:
-            beneath: the runs that wait on this thread already, and cannot go on before this wait ends.
+            beneath: runs that wait on this thread already, and cannot go on before this wait ends.
 
         Raises:
             SessionError: this run cannot be done before one of those is.
@@ -355,7 +364,7 @@ class Run:
             return
         waiting = [waiter, *(beneath or ())]
         for one in waiting:
-            one.awaiting.append(self)
+            one._awaiting.append(self)
         if beneath is not None:
             beneath.append(waiter)
         try:
@@ -367,32 +376,18 @@ class Run:
             if beneath is not None:
                 beneath.pop()
             for one in waiting:
-                one.awaiting.remove(self)
+                one._awaiting.remove(self)
 
     def _waits_for(self) -> tuple[Run, ...]:
-        """What must be done before it can be, as far as anybody knows."""
+        """Return the runs that must be done before it can be, as far as it is known."""
         if self.done:
             return ()
         if (current := self._session.current) is self:
-            return tuple(self.awaiting)
+            return tuple(self._awaiting)
         return (*self.needs, *((current,) if current else ()), *held_back_by(self._session.queue, self))
 
 
-def prompt_of(parts: Sequence[str | Image | Run]) -> str:
-    """The text of a prompt, as `Run.prompt`."""
-    text, images = "", 0
-    for part in parts:
-        if isinstance(part, str):
-            text += part
-        elif isinstance(part, Image):
-            images += 1
-            text += f"{'' if text[-1:].isspace() or not text else ' '}⟨image {images}⟩"
-        else:
-            text += part.text if part.done else f"⟨{part.id}⟩"
-    return text
-
-
 def _waiter() -> Run | None:
-    # What a tool leaves running in the background goes on in the run's context when that has long been done.
+    # A task that a tool leaves in the background keeps the run's context after the run is done.
     run = current_run.get()
     return None if run is None or run.done else run

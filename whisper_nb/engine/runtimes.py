@@ -24,9 +24,10 @@ from ..models.pool import Models
 from ..store.memory import MemoryStore
 from ..store.observers import Observer, Observers
 from ..store.store import Store
+from .admission import Admission
 from .home import Home, Where, at_home, checked_where, running_loop
 from .permits import Permits
-from .ports import Admission, Ports
+from .ports import Ports, Start
 from .roster import Roster
 from .session import Session
 from .spending import Ledger
@@ -92,7 +93,7 @@ class Runtime:
             observers=self._observers,
             permits=Permits(max_concurrent_calls or DEFAULT_CALLS),
             open_model=self.models.open,
-            renew=self._renew,
+            prepare=self._prepare,
             resolve=self.resolve,
             fork=self._fork,
             seq=itertools.count(1),
@@ -360,17 +361,20 @@ class Runtime:
         for session in self.sessions:
             self._follow(session)
 
-    def _renew(self, session: Session) -> list[str]:
-        """Before a run of this session: it follows its file, where it came from one.
+    def _prepare(self, name: str, call: AIConfig | None) -> Start:
+        """Return the start of a run. A session that came from a file follows its file first.
 
         Raises:
-            ConfigError: the trust in what described it was taken back.
+            ConfigError: the files that describe the agent are not trusted any more, or the config is wrong.
         """
-        news = self.refresh()
-        if self._follows(session) and session.name not in self.team and self.project and not self.project.used:
-            raise ConfigError(f"{session.name} is described by files that are not trusted any more (`%agent trust`)")
+        session = self[name]
+        notices = self.refresh()
+        if self._follows(session) and name not in self.team and self.project and not self.project.used:
+            raise ConfigError(f"{name} is described by files that are not trusted any more (`%agent trust`)")
         self._follow(session)
-        return [*news, *(self.project.news() if self.project else ())]
+        if self.project:
+            notices += self.project.news()
+        return Start(session.agent, self.resolve(session.agent, call, session.configured), notices)
 
     def _follows(self, session: Session) -> bool:
         return self._from_files.get(session.name) == session.agent
@@ -388,7 +392,8 @@ class Runtime:
         session.revise(agent)
 
     @at_home
-    def _fork(self, session: Session, name: str) -> Session:
+    def _fork(self, source: str, name: str) -> Session:
+        session = self[source]
         if name in self._roster:
             raise ConfigError(f"an agent named {name!r} exists already; fork under another name")
         fork = Session(replace(session.agent, name=name), self._ports, session.history)

@@ -13,7 +13,8 @@ from ..config.aiconfig import AIConfig
 from ..core.errors import ConfigError
 from ..core.events import Priority
 from ..core.messages import Image, without_images
-from ..engine.runs import Run, prompt_of
+from ..engine.prompts import prompt_text
+from ..engine.runs import Run
 from ..engine.session import Session
 from ..models.openai_format import to_openai
 from .cells.interpolate import image, interpolate
@@ -83,7 +84,7 @@ def preview(session: Session, parts: Parts, config: AIConfig) -> str:
         entry = to_openai(message)
         content = entry["content"] or [call["function"]["name"] for call in entry["tool_calls"]]
         lines.append(f"[{entry['role']}] {content}")
-    lines.append(f"[user] {prompt_of(parts)}")
+    lines.append(f"[user] {prompt_text(parts)}")
     images = [part for part in parts if isinstance(part, Image)]
     lines += [f"⟨image {number}⟩ {one}" for number, one in enumerate(images, 1)]
     return "\n".join([*lines, "Nothing was sent."])

@@ -16,6 +16,7 @@ from ...core.events import (
     AgentRevised,
     CallHeld,
     CallRetried,
+    HistoryCopied,
     HistoryReset,
     HistoryTrimmed,
     ModelReplied,
@@ -174,7 +175,9 @@ def _clock(when: float) -> str:
     return time.strftime("%H:%M:%S", time.localtime(when))
 
 
-def _other_text(event: RunMoved | Noticed | StateChanged | HistoryTrimmed | HistoryReset | AgentRevised) -> str:
+def _other_text(
+    event: RunMoved | Noticed | StateChanged | HistoryTrimmed | HistoryCopied | HistoryReset | AgentRevised,
+) -> str:
     """Return an event that is not part of a run's work in words."""
     match event:
         case RunMoved(priority, before):
@@ -185,6 +188,8 @@ def _other_text(event: RunMoved | Noticed | StateChanged | HistoryTrimmed | Hist
             return state.label
         case HistoryTrimmed(dropped):
             return f"the context is full: left out the {dropped} oldest messages"
+        case HistoryCopied(messages):
+            return f"begins with a copy of {len(messages)} messages"
         case HistoryReset():
             return "history cleared"
         case AgentRevised(revision):

@@ -59,6 +59,8 @@ class Timeline:
                     self.error = printable(f"{record.run}: {clip(error or '', RESULT)}")
                 elif outcome == "succeeded":
                     self.error = ""
+            case StateChanged(state) if state.gate == "removed":
+                pass  # of the session that had this name before
             case StateChanged(state):
                 if state.activity != "waiting":
                     self.waits = ""

@@ -1,0 +1,270 @@
+"""Projection: the state of one session, folded from its records.
+
+The fold is pure: the same records give the same state, in a live session, after a restart and in a second kernel.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Iterable
+from typing import Generic, TypeVar
+
+from ..core.bills import Bill
+from ..core.events import (
+    CallRetried,
+    Charge,
+    Event,
+    HistoryCopied,
+    HistoryReset,
+    ModelReplied,
+    Priority,
+    Record,
+    RunFinished,
+    RunMoved,
+    RunQueued,
+    RunStarted,
+    StateChanged,
+    TextStreamed,
+    ToolFinished,
+)
+from ..core.messages import AssistantMessage, Message, Spent, Usage, UserMessage, without_reasoning
+from ..core.queues import move, start_order
+from ..core.states import Outcome, State, transition
+from ..core.turns import close_turn, in_call_order
+from ..models.transcript import Transcript
+
+#: Finished runs that a session keeps; the oldest are dropped first.
+RUNS_KEPT = 1000
+#: Messages that a session's history keeps. When there are more, the oldest exchanges are dropped, a tenth at a time.
+HISTORY_KEPT = 10_000
+
+
+class RunState:
+    """One run, as its records describe it."""
+
+    __slots__ = (
+        "_bill", "_chunks", "_outcome", "events", "failure", "finished_at", "id", "model", "number", "place", "priority",
+        "queued", "started_at",
+    )  # fmt: skip
+
+    def __init__(self, id_: str) -> None:
+        self.id = id_
+        """`agent#number`, unique within a runtime."""
+        self.queued: RunQueued | None = None
+        """The record of its acceptance. None until the store has it."""
+        self.number = 0
+        """Grows with each submission to the session, from 1."""
+        self.place = 0
+        """The position among queued runs of its priority; see `Run.move`."""
+        self.priority: Priority = "normal"
+        self.model: str | None = None
+        """The model that answers. Known once the run has started."""
+        self.started_at: float | None = None
+        self.finished_at: float | None = None
+        self.failure: str | None = None
+        """The error message of a failed run."""
+        self.events: list[Record] = []
+        """All stored records of this run, in order."""
+        self._chunks: list[str] = []
+        self._bill = Bill()
+        self._outcome: Outcome | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether every run that this one depends on is done. Known for live runs alone."""
+        return True
+
+    @property
+    def done(self) -> bool:
+        """Whether the run has an outcome."""
+        return self._outcome is not None
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """succeeded, failed or cancelled; None while the run is not done."""
+        return self._outcome
+
+    @property
+    def text(self) -> str:
+        """The text of the last turn, as far as it has arrived. Kept when the run fails or is cancelled."""
+        return "".join(self._chunks)
+
+    @property
+    def usage(self) -> Usage | None:
+        """Tokens of all its model calls. None: unknown."""
+        return self._bill.usage
+
+    @property
+    def cost(self) -> float | None:
+        """US dollars. None: unknown, never zero."""
+        return self._bill.cost
+
+    def apply(self, record: Record) -> None:
+        """Fold one record of this run."""
+        event = record.event
+        if type(event) is TextStreamed:
+            self._chunks.append(event.text)
+            return
+        self.events.append(record)
+        match event:
+            case RunQueued(_, priority, number):
+                self.queued, self.priority, self.number, self.place = event, priority, number, number
+            case RunStarted(_, model):
+                self.model, self.started_at = model, record.time
+                if model.startswith("offline/"):
+                    self._bill.cost = 0.0
+            case ModelReplied(message, usage, cost):
+                self._chunks = [message.text]
+                self._bill.add(usage, cost)
+            case CallRetried(charge=Charge(usage, cost)):
+                self._bill.add(usage, cost)
+            case RunFinished(outcome, failure, charge):
+                if charge is not None:
+                    self._bill.add(charge.usage, charge.cost_usd)
+                self._bill.close()
+                self._outcome, self.failure, self.finished_at = outcome, failure, record.time
+
+
+R = TypeVar("R", bound=RunState)
+
+#: Shared by all sessions that have no history. Never changed.
+_EMPTY = Transcript()
+
+
+class Projection(Generic[R]):
+    """A session's state: its activity and gate, queue, runs, history and cost. Changed by `apply` alone."""
+
+    __slots__ = ("_reasoned", "_turn", "current", "draft", "dropped", "history", "queue", "runs", "spent", "state")
+
+    def __init__(self) -> None:
+        self.state = State()
+        self.queue: list[R] = []
+        """The runs that wait, in the order in which they will start."""
+        self.current: R | None = None
+        """The run that is in progress."""
+        self.runs: dict[str, R] = {}
+        """The unfinished runs and the newest finished ones, by id, in the order of acceptance."""
+        self.history = _EMPTY
+        """Whole turns of finished runs, without the system prompt."""
+        self.dropped = 0
+        """Messages that left the history because it was full."""
+        self.draft = _EMPTY
+        """Whole turns of the current run, its prompt first."""
+        self.spent = Spent()
+        """The cost of all finished runs."""
+        self._turn: list[Message] = []  # of the draft: a prompt; or a reply and the results of its calls so far
+        self._reasoned = False  # whether a reply of the draft holds reasoning
+
+    @property
+    def turn(self) -> list[Message]:
+        """The current turn: the prompt; or a reply and, as they came, the results of its tool calls."""
+        return self._turn
+
+    @property
+    def draft_messages(self) -> list[Message]:
+        """The current run's messages so far, those of an incomplete turn included."""
+        results = [] if self._turn_is_whole else in_call_order(self._turn)[1:]
+        return [*self.draft, *results]
+
+    def apply(self, record: Record, run: R | None) -> None:
+        """Fold one record. `run` is the run that the record names; None if it names none."""
+        event = record.event
+        if run is not None:
+            if type(event) is RunStarted:
+                self._claim(run, event)
+            run.apply(record)
+        match event:
+            case TextStreamed():
+                pass  # first, because it is the most frequent
+            case ModelReplied(message):
+                self._turn = [message]
+                self._reasoned = self._reasoned or message.reasoning is not None
+                self.draft.append(message)
+            case ToolFinished(message):
+                self._turn.append(message)
+                if self._turn_is_whole:
+                    self.draft.extend(in_call_order(self._turn)[1:])
+            case StateChanged(state):
+                self.state = state
+            case HistoryReset():
+                self.history = _EMPTY
+            case HistoryCopied(messages):
+                self.history = Transcript(messages)
+            case _ if run is not None:
+                self._apply_to_queue(event, run)
+
+    def _apply_to_queue(self, event: Event, run: R) -> None:
+        match event:
+            case RunQueued():
+                self._enqueue(run)
+            case RunMoved(priority, before) if run in self.queue:  # it may have started meanwhile
+                move(self.queue, run, priority, before)
+            case RunFinished():
+                self._finish(run)
+
+    def _enqueue(self, run: R) -> None:
+        insort(self.queue, run, key=start_order)
+        self.runs[run.id] = run
+        if len(self.runs) > RUNS_KEPT and (oldest := next((one for one in self.runs.values() if one.done), None)):
+            del self.runs[oldest.id]
+
+    def _claim(self, run: R, event: RunStarted) -> None:
+        self.queue.remove(run)
+        self.current = run
+        self.state = transition(self.state, "start")
+        self._turn = [UserMessage(event.prompt, event.images)]
+        self._reasoned = False
+        self.draft = Transcript(self._turn)
+
+    def _finish(self, run: R) -> None:
+        if run is self.current:
+            self._keep_draft()
+            self.state = transition(self.state, "finish")
+            self.current = None
+        elif run in self.queue:
+            self.queue.remove(run)
+        # A run that never started cost nothing.
+        self.spent = self.spent.plus(run.usage, 0.0 if run.started_at is None else run.cost)
+
+    @property
+    def _turn_is_whole(self) -> bool:
+        first = self._turn[0] if self._turn else None
+        return not isinstance(first, AssistantMessage) or len(self._turn) == 1 + len(first.tool_calls)
+
+    def _keep_draft(self) -> None:
+        """Move the draft's whole turns into the history. A draft without a reply is dropped."""
+        whole, turn = self._turn_is_whole, self._turn
+        draft, self.draft, self._turn = self.draft, _EMPTY, []
+        if len(draft) < 2:
+            return
+        if not whole:
+            draft.extend(close_turn(turn)[1:])
+        if self._reasoned:
+            draft = Transcript(map(without_reasoning, draft))
+        if self.history is _EMPTY:
+            self.history = draft
+        else:
+            self.history.extend(draft)
+        if len(self.history) > HISTORY_KEPT:
+            least = len(self.history) - HISTORY_KEPT * 9 // 10
+            cut = next((start for start in self.history.starts if start >= least), least)
+            self.history = self.history[cut:]
+            self.dropped += cut
+
+
+def fold(records: Iterable[Record]) -> Projection[RunState]:
+    """Return the state that the records of one session give.
+
+    Args:
+        records: of one session, in order, from its first.
+    """
+    projection = Projection[RunState]()
+    runs: dict[str, RunState] = {}
+    for record in records:
+        run = None
+        if record.run is not None:
+            run = runs.setdefault(record.run, RunState(record.run))
+        projection.apply(record, run)
+        if run is not None and run.done:
+            del runs[run.id]
+    return projection
