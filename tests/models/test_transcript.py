@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import tracemalloc
 from typing import Any
 
@@ -41,6 +42,7 @@ def test_the_same_messages_come_out(some: list[Message]) -> None:
     assert [transcript[index] for index in range(-len(some), len(some))] == some + some
     assert list(reversed(transcript)) == some[::-1]
     assert transcript.pieces == [encode(message) for message in some]
+    assert transcript.to_openai() == [json.loads(encode(message)) for message in some]
     assert all(type(one) is type(other) for one, other in zip(transcript, some, strict=True))
 
 
@@ -106,6 +108,12 @@ def test_no_token_is_smaller_than_a_byte_and_an_image_has_its_own_size() -> None
     assert plain.size == len(plain.pieces[0])
     seen = Transcript([UserMessage("how many?", (Image("image/png", "A" * 100_000),))])
     assert IMAGE_TOKENS < seen.size < IMAGE_TOKENS + 200
+
+
+def test_what_only_json_reads_is_decoded() -> None:
+    thoughts = AssistantMessage("", CALL.tool_calls, {"score": float("inf")})
+    (sent,) = Transcript([thoughts]).to_openai()
+    assert sent["score"] == float("inf")
 
 
 # Measures

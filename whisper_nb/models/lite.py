@@ -30,6 +30,7 @@ from .parameters import PARAMETERS, THINKING, parameters, tools_of
 from .prices import Listed, listed, told_cost
 from .reading import Distrusted
 from .tokens import count_tokens
+from .transcript import Transcript
 
 #: Not asked for a key: servers of one's own, and clouds that sign in by role, profile or device.
 _KEYLESS = frozenset(
@@ -181,7 +182,7 @@ class LiteLLMModel:
         optional = {"api_base": self._place.api_base, "tools": tools_of(request.tools) or None}
         return {
             "model": self._model,
-            "messages": [to_openai(message) for message in request.messages],
+            "messages": _openai_messages(request.messages),
             **({"stream": True, "stream_options": {"include_usage": True}} if config.stream is not False else {}),
             **({"client": _client[0]} if self._place.provider in _GIVEN_CLIENT else {}),
             "timeout": max(_TIMEOUT_S, config.timeout_s or 0.0),
@@ -241,6 +242,10 @@ class LiteLLMModel:
         if not begun and isinstance(status, int) and 400 <= status < 500:
             return failures.refused(status, text)  # by litellm itself
         return failures.broken(text or type(error).__name__)
+
+
+def _openai_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    return messages.to_openai() if isinstance(messages, Transcript) else [to_openai(message) for message in messages]
 
 
 def _spare_accounts() -> None:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from concurrent.futures import CancelledError
 from contextlib import aclosing, suppress
 from typing import Any, TypeVar
 from weakref import WeakSet
 
-from ..core.messages import Delta, Message, ToolSchema
+from ..core.messages import Delta, Finish, Message, ToolSchema
 from ..core.threads import OwnLoop, in_thread
 from .model import Model, Request
 
@@ -60,8 +60,8 @@ class Offloaded:
     async def stream(self, request: Request) -> AsyncGenerator[Delta, None]:
         """As the model does. Closing the generator, or cancelling the task that reads it, ends the call."""
         arriving = _Arriving()
-        call = asyncio.run_coroutine_threadsafe(self._send(request, arriving.put), self._own().loop)
-        call.add_done_callback(lambda _: arriving.put(None))
+        call = asyncio.run_coroutine_threadsafe(self._send(request, arriving), self._own().loop)
+        call.add_done_callback(lambda _: arriving.put(None, wake=True))
         over = False
         try:
             while not over:
@@ -88,10 +88,12 @@ class Offloaded:
             own.end()
             await in_thread(own.join, CLOSING_S)
 
-    async def _send(self, request: Request, put: Callable[[Delta], None]) -> None:
+    async def _send(self, request: Request, arriving: _Arriving) -> None:
+        streams = request.config.stream is not False
         async with aclosing(self._model.stream(request)) as deltas:
             async for delta in deltas:
-                put(delta)
+                # The end of the call wakes the reader, too: once is enough for a whole reply.
+                arriving.put(delta, wake=streams and not isinstance(delta, Finish))
 
     async def _there(self, work: Coroutine[Any, Any, T]) -> T:
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._own().loop))
@@ -115,10 +117,15 @@ class _Arriving:
         self._items: deque[Delta | None] = deque()
         self._rung = False
 
-    def put(self, item: Delta | None) -> None:
-        """From the other thread."""
+    def put(self, item: Delta | None, *, wake: bool) -> None:
+        """Add an item, from the other thread.
+
+        Args:
+            item: None at the end.
+            wake: whether the reader is to take it now, and not with the next item.
+        """
         self._items.append(item)
-        if not self._rung:
+        if wake and not self._rung:
             self._rung = True
             with suppress(RuntimeError):  # the loop is closed: nobody reads any more
                 self._loop.call_soon_threadsafe(self._ring)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import compress
-from typing import overload
+from typing import Any, overload
+
+import msgspec
 
 from ..core.messages import AssistantMessage, Message, SystemMessage, ToolMessage, UserMessage, replace
 from .openai_format import decode, encode
@@ -92,6 +95,15 @@ class Transcript(Sequence[Message]):
     def measured(self, measure: Measure) -> int:
         """Return the sum of a measure over all messages. Each message is measured once, also in joined transcripts."""
         return self._measured(measure, len(self))
+
+    def to_openai(self) -> list[dict[str, Any]]:
+        """Return all messages as objects in OpenAI's chat format. They are new: the caller may change them."""
+        encoded = b"".join((b"[", b",".join(self._pieces), b"]"))
+        try:
+            messages: list[dict[str, Any]] = msgspec.json.decode(encoded)
+        except msgspec.DecodeError:  # of NaN, for example, in reasoning
+            messages = json.loads(encoded)
+        return messages
 
     def __len__(self) -> int:
         return len(self._pieces)
