@@ -236,8 +236,7 @@ class _AgentReader:
         if not self._problems:
             agent = Agent(name=name, config=from_values(config.values), **values)
         if self._ignored:
-            first = self._ignored[0]
-            self._warn(ignored_text(self._ignored), *([first] if first in source else []))
+            self._warn(ignored_text(self._ignored), *(key for key in self._ignored[:1] if key in source))
         return Entry(
             name,
             self._document.location(self._path),
@@ -282,7 +281,9 @@ class _AgentReader:
             self._add_problem(f"{problem}; an agent is named by its file, or by its key under agents")
         if given is not None and (problem := problem_with(AGENT_FIELDS["title"], "name", given)):
             self._add_problem(problem, "name")
-        return id_, given if isinstance(given, str) and given != id_ else ""
+        if isinstance(given, str) and given != id_:
+            return id_, given
+        return id_, ""
 
     def _limits(self, source: Mapping[str, Any]) -> dict[str, Any]:
         values: dict[str, Any] = {}
@@ -326,8 +327,8 @@ class _AgentReader:
         except ConfigError as error:
             self._add_problem(str(error), "prompt_file" if file else "fragments")
             return ""
-        own = written if isinstance(written, str) else ""  # else it is a problem already
-        return "\n\n".join(filter(None, (own, body, text)))
+        parts = (written, body, text)  # one that is not text is a problem already
+        return "\n\n".join(part for part in parts if isinstance(part, str) and part)
 
     def _config(self, source: Mapping[str, Any], is_markdown: bool) -> ParsedConfig:
         keys = [key for key in _CONFIG_KEYS if source.get(key) is not None]

@@ -51,7 +51,7 @@ class Agent:
     system_prompt: str = _field(Text(lines=True))
     """The system prompt; if it is empty, a short default is sent."""
     config: AIConfig = UNSET
-    """The agent's layer of config; the runtime and the environment set the rest. A dict or a model string is accepted."""
+    """The agent's layer of config; the other layers set the rest. A dict or a model string is accepted."""
     tools: tuple[Tool | Callable[..., Any], ...] = ()
     """Tools, or named functions, which become tools."""
     max_turns: int = _field(Number(1, whole=True), 20)
@@ -106,7 +106,7 @@ class Agent:
         return cast(tuple[Tool, ...], self.tools)
 
     def document(self) -> dict[str, Any]:
-        """Return the agent as data for a file: the fields that differ from the default, tools by name, no literal key."""
+        """Return the agent as data for a file: fields that differ from the default, tools by name, no literal key."""
         values = {name: value for name in AGENT_FIELDS if (value := getattr(self, name)) != _DEFAULTS[name]}
         limits = {name: values.pop(name) for name in ("max_turns", "timeout_s") if name in values}
         prompt = values.pop("system_prompt", "")

@@ -20,7 +20,9 @@ def _field(kind: Kind) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AIConfig:
-    """How to reach a model, and its parameters. A field that is None is unset: another layer may set it; else it is not sent.
+    """How to reach a model, and its parameters.
+
+    A field that is None is unset: another layer may set it; else it is not sent.
 
     Raises:
         ConfigError: one or more values are not allowed. One error has all of them, each with what is allowed.
@@ -58,8 +60,8 @@ class AIConfig:
     stream: bool | None = _field(Flag())
     """Whether a reply is streamed token by token; false for a server that cannot stream."""
     transport: str | None = _field(Choice(("wire", "litellm")))
-    """How the provider is reached: `wire`, in OpenAI's format without LiteLLM, or `litellm`; unset: `wire` for providers
-    with that format, else `litellm`."""
+    """How the provider is reached: `wire`, in OpenAI's format and without LiteLLM, or `litellm`. If it is unset, `wire`
+    for providers with that format, else `litellm`."""
     extra: Params | None = _field(Extra())  # noqa: RUF009
     """Parameters that only this provider has, sent as they are. A mapping becomes an immutable one."""
     cleared: tuple[str, ...] = ()

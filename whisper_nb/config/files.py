@@ -1,7 +1,7 @@
 """The files of a project that whisper_nb reads: all at once, within bounds, before any is parsed.
 
-So the bytes that are hashed for trust are the bytes that are used. No file outside its folder is read, also not through a
-link; and only regular files, so that reading cannot hang.
+So the bytes that are hashed for trust are the bytes that are used. No file outside its folder is read, also not through
+a link; and only regular files, so that reading cannot hang.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ def with_files(files: Files, *paths: str) -> Files:
         if len(data) + len(refused) == MAX_FILES:
             refused[path] = f"is one file too many: at most {MAX_FILES} are allowed"
             break
-        folder = base / path.partition("/")[0] if "/" in path else base
-        content = _read(files.root / path, folder)
+        first, slash, _ = path.partition("/")
+        content = _read(files.root / path, base / (slash and first))
         if isinstance(content, bytes) and path.endswith(_YAML):
             yaml_bytes += len(content)
         if yaml_bytes > MAX_FILE_BYTES:
@@ -127,11 +127,15 @@ def _read(path: Path, folder: Path) -> bytes | str:
     except NotADirectoryError:  # there is a file in place of the folder
         return ""
     except FileNotFoundError:
-        return "is a link to nothing" if os.path.islink(path) else ""
+        if os.path.islink(path):
+            return "is a link to nothing"
+        return ""
     except OSError as error:
         return f"cannot be read: {error.strerror}"
     except ValueError as error:  # not a regular file, or a NUL in its name
-        return str(error) if str(error).startswith("is ") else f"cannot be read: {error}"
+        if str(error).startswith("is "):
+            return str(error)
+        return f"cannot be read: {error}"
     if len(content) > MAX_FILE_BYTES:
         return f"has more than {MAX_FILE_BYTES:,} bytes, which is the limit"
     return content

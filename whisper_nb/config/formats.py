@@ -34,7 +34,7 @@ ALIASES = {
     "api_key_env": "api_key", "api_key_name": "api_key", "base_url": "api_base", "timeout": "timeout_s",
     "timeout_seconds": "timeout_s",
 }  # fmt: skip
-#: Fields that belong to one provider: with another provider's model they are dropped, so that no key goes to its server.
+#: Fields that belong to one provider. With another provider's model they are dropped, so that it gets no foreign key.
 OF_A_PROVIDER = ("api_base", "api_key", "extra")
 #: Mappings whose entries are fields.
 _NESTED = ("generation_params", "params")
@@ -133,8 +133,9 @@ def _parse_flat(
             parsed.problems.append(Problem(at, f"unknown config field {key!r}; {suggestion(key, kinds)}"))
     if headers:
         extra = dict(parsed.values.get("extra") or {})
-        given = extra.get("extra_headers")
-        extra["extra_headers"] = headers | given if isinstance(given, dict) else headers
+        if isinstance(given := extra.get("extra_headers"), dict):
+            headers |= given
+        extra["extra_headers"] = headers
         _set(parsed, "extra", extra, kinds["extra"], parsed.paths.get("extra", path))
     if provider and "model" not in source and not is_section:
         text = f"provider {provider!r} without a model: write model beside it"

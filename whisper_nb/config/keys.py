@@ -1,7 +1,7 @@
 """API keys: references to them, where they are looked up, and how they are kept out of texts.
 
-A config has a *reference*, `os.environ/NAME`, never a key. A literal key is kept in this process alone, and replaced by a
-reference too, `literal/…`, so that no repr, pickle, log, traceback or saved file of a config contains it.
+A config has a *reference*, `os.environ/NAME`, never a key. A literal key is kept in this process alone, and replaced by
+a reference too, `literal/…`, so that no repr, pickle, log, traceback or saved file of a config contains it.
 """
 
 from __future__ import annotations
@@ -143,8 +143,9 @@ class Keys:
         """Return the value of a variable; empty if it is not set. The environment takes precedence over a file."""
         if value := self._lookup(name):
             return value
-        found = self._files.get(name)
-        return found[0].reveal() if found else ""
+        if name in self._files:
+            return self._files[name][0].reveal()
+        return ""
 
     def environment(self, name: str) -> str:
         """Return the value of a variable of the process's own environment: for settings that no file may change."""
@@ -220,7 +221,8 @@ class Keys:
         """Return the variables that may have the key, the preferred one first."""
         if named := variable_of(reference):
             return (named,)
-        return PROVIDERS[provider].variables if provider in PROVIDERS else ()
+        known = PROVIDERS.get(provider)
+        return known.variables if known else ()
 
     def redact(self, text: str, sent: Key | None = None) -> str:
         """Return the text without any known key, and without the other secrets of the environment.

@@ -76,7 +76,9 @@ class Number(Struct, frozen=True):
             return f"{number} from {self.low:g} to {self.high:g}"
         if self.low == -math.inf:
             return number
-        return f"{number} above {self.low:g}" if self.above else f"{number} of at least {self.low:g}"
+        if self.above:
+            return f"{number} above {self.low:g}"
+        return f"{number} of at least {self.low:g}"
 
     def read(self, value: Any) -> int | float:
         """Return Python's int or float; numbers of numpy are converted."""
@@ -148,7 +150,9 @@ class ModelName(Struct, frozen=True):
 
     def read(self, value: Any) -> str:
         """Return the canonical name; `provider:model` is accepted."""
-        model = canonical(str(value)) if isinstance(value, str) else ""
+        if not isinstance(value, str):
+            raise ValueError
+        model = canonical(str(value))
         provider, _, name = model.partition("/")
         if not provider or not name or not model.isprintable():
             raise ValueError
@@ -244,13 +248,17 @@ class Extra(Struct, frozen=True):
         if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
             raise ValueError
         body = value.get("extra_body")
-        names = {*value, *body} if isinstance(body, Mapping) else {*value}
+        names = set(value)
+        if isinstance(body, Mapping):
+            names |= set(body)
         if taken := ", ".join(sorted(_RESERVED & names)):
             raise ValueError(f"must not contain {taken}: set the field of AIConfig instead, if it has one")
         if name := next((name for name in _names_in(value) if _SECRET_FIELD.search(name)), ""):
             raise ValueError(f"must not contain {name}, which would be displayed; put a key into api_key")
+        if isinstance(value, Params):
+            return value
         try:
-            return value if isinstance(value, Params) else Params(value)
+            return Params(value)
         except (TypeError, ValueError, RecursionError):
             raise ValueError from None
 

@@ -1,4 +1,4 @@
-"""`config/main.yaml`: the config of all agents, and the settings of the team. AIWhisperer's file of that name is accepted."""
+"""`config/main.yaml`: the config of all agents, and settings. AIWhisperer's file of that name is accepted."""
 
 from __future__ import annotations
 
@@ -70,7 +70,9 @@ def read_main(data: bytes, name: str) -> Main | None:
         document = parse_yaml(data, name)
     except ConfigError as error:
         return Main(problems=error.problems)
-    source = {} if document.data is None else document.data
+    source: Any = {}
+    if document.data is not None:
+        source = document.data
     if not isinstance(source, dict) or not _is_own(source):
         return None
     settings, problems, ignored = _read_settings(source)
@@ -81,11 +83,11 @@ def read_main(data: bytes, name: str) -> Main | None:
     warnings = list(parsed.warnings)
     if ignored:
         warnings.insert(0, Problem((ignored[0].partition(".")[0],), ignored_text(ignored)))
-    layer = None
-    if not problems:
-        sources = {field_: document.location(path) for field_, path in parsed.paths.items()}
-        layer = Layer(from_values(parsed.values), name, sources)
-    return Main(layer, {} if problems else settings, _located(document, problems), _located(document, warnings))
+    located = _located(document, warnings)
+    if problems:
+        return Main(problems=_located(document, problems), warnings=located)
+    sources = {field_: document.location(path) for field_, path in parsed.paths.items()}
+    return Main(Layer(from_values(parsed.values), name, sources), settings, warnings=located)
 
 
 def _read_settings(source: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem], list[str]]:

@@ -1,8 +1,13 @@
-"""The config of a run, from all layers: call > session > `configure` > agent > `config/main.yaml` > environment > default."""
+"""The config of a run, from all its layers.
+
+call > session > `configure` > agent > `config/main.yaml` > environment > default
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+
+from msgspec.structs import replace
 
 from ..core.errors import ConfigError
 from .agentfiles import Entry
@@ -45,7 +50,9 @@ def config_layers(
 def resolve(layers: Sequence[Layer], keys: Keys, offline: str) -> AIConfig:
     """Return the config of these layers, with the environment's model if they set none; see `from_environment`."""
     config = merged(*(layer.config for layer in layers))
-    return config if config.model else explain(layers, keys, offline).config
+    if config.model:
+        return config
+    return explain(layers, keys, offline).config
 
 
 def explain(layers: Sequence[Layer], keys: Keys, offline: str) -> Layer:
@@ -58,5 +65,7 @@ def explain(layers: Sequence[Layer], keys: Keys, offline: str) -> Layer:
 
 
 def _agent_layer(agent: Agent, entry: Entry | None) -> Layer:
-    is_from_file = entry is not None and entry.agent is not None and entry.agent.config == agent.config
-    return Layer(agent.config, f"agent {agent.name}", entry.sources if entry and is_from_file else {})
+    layer = Layer(agent.config, f"agent {agent.name}")
+    if entry and entry.agent and entry.agent.config == agent.config:
+        return replace(layer, sources=entry.sources)
+    return layer

@@ -54,7 +54,8 @@ class ProjectConfig(Struct, frozen=True):
 
     @property
     def _parts(self) -> tuple[Main | Entry, ...]:
-        return (*([self.main] if self.main else ()), *self.team.values())
+        main = (self.main,) if self.main else ()
+        return (*main, *self.team.values())
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -91,7 +92,9 @@ def parse_project(files: Files, *below: Files) -> ProjectConfig:
             if entries is None and not path.endswith(".md"):
                 foreign.append(name)
             for entry in (entries or {}).values():
-                team[entry.name] = _conflicting(team[entry.name], entry) if entry.name in team else entry
+                first = team.setdefault(entry.name, entry)
+                if first is not entry:
+                    team[entry.name] = _conflicting(first, entry)
     return ProjectConfig(files, main, team, tuple(foreign))
 
 
@@ -262,7 +265,7 @@ class Project:
         self._put_in_force()
 
     def _signature(self) -> Signature:
-        return signature(self.root, (self._env_file,) if self._env_file else ())
+        return signature(self.root, tuple(filter(None, (self._env_file,))))
 
     def _read(self) -> ProjectConfig:
         config = parse_project(read_files(self.root), package_files())

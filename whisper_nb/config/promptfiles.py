@@ -47,7 +47,7 @@ class Prompts:
             texts.append(self._read(path))
             if sum(map(len, texts)) > MAX_FILE_BYTES:
                 raise ConfigError(
-                    f"prompt file {short_repr(path)} makes the prompt longer than {MAX_FILE_BYTES:,} characters, the limit"
+                    f"prompt file {short_repr(path)}: the prompt is longer than {MAX_FILE_BYTES:,} characters"
                 )
         return "\n\n".join(texts)
 

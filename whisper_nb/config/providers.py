@@ -25,7 +25,7 @@ class Provider(Struct, frozen=True):
     wire: str | None = None
     """Its address in OpenAI's format; empty if only the user knows it; None if it has another format."""
     reasoning: str = ""
-    """The field of a reply with the model's reasoning, which must be sent back with the results of tools; empty for none."""
+    """The field of a reply with the model's reasoning, which is sent back with the results of tools; empty for none."""
 
 
 #: Providers with a model come first, in the order of preference if several keys are set.

@@ -1,8 +1,8 @@
 """The one reader and writer of YAML: the core schema of YAML 1.2, bounded, with the line of every value.
 
-PyYAML's own loaders keep the last of two equal keys, and read `no` as False and `12:30:45` as 45045. Its C loader crashes
-on deep nesting, and aliases expand without bound. So PyYAML's Python parser makes nodes, and this module converts them
-to values: strings, numbers, booleans, null, lists, and mappings with strings as keys.
+PyYAML's own loaders keep the last of two equal keys, and read `no` as False and `12:30:45` as 45045. Its C loader
+crashes on deep nesting, and aliases expand without bound. So PyYAML's Python parser makes nodes, and this module
+converts them to values: strings, numbers, booleans, null, lists, and mappings with strings as keys.
 """
 
 from __future__ import annotations
@@ -88,8 +88,9 @@ def parse_yaml(data: bytes, name: str, first_line: int = 1) -> Document:
         first_line: the line of the file at which the data begins.
 
     Raises:
-        ConfigError: the data is larger than 256 KB, not UTF-8, not YAML, nested deeper than 32 levels or more than 5,000
-            values; it has an alias, a tag, two equal keys or a key that is not a string. The message has file and line.
+        ConfigError: the data is larger than 256 KB, not UTF-8, not YAML, nested deeper than 32 levels or has more than
+            5,000 values; or it has an alias, a tag, two equal keys or a key that is not a string. The message has the
+            file and the line.
     """
     reader = _YamlReader(name, first_line)
     if len(data) > MAX_FILE_BYTES:
@@ -107,7 +108,7 @@ def parse_yaml(data: bytes, name: str, first_line: int = 1) -> Document:
 
 
 def dump_yaml(data: Any) -> str:
-    """Return the data as YAML, which `parse_yaml` reads back to the same data. Text of several lines becomes a block."""
+    """Return the data as YAML, which `parse_yaml` reads back to the same data. Several lines of text become a block."""
     import yaml
 
     class Dumper(yaml.SafeDumper):
@@ -115,9 +116,11 @@ def dump_yaml(data: Any) -> str:
             return True
 
     def text(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
-        style = "|" if "\n" in value else None
+        style = None
         if _ODD_BREAK.search(value) or _scalar(value) != value:
             style = '"'
+        elif "\n" in value:
+            style = "|"
         return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
     Dumper.add_representer(str, text)
@@ -133,12 +136,15 @@ def _scalar(text: str) -> Any:
         return _WORDS[text]
     if _INTEGER.fullmatch(text):
         return int(text)
-    return float(text) if _NUMBER.fullmatch(text) else text
+    if _NUMBER.fullmatch(text):
+        return float(text)
+    return text
 
 
 def _value_of(node: Any) -> Any:
-    # A scalar with a style is in quotes or a block: text.
-    return node.value if node.style else _scalar(node.value)
+    if node.style:  # in quotes, or a block: text
+        return node.value
+    return _scalar(node.value)
 
 
 class _YamlReader:

@@ -2,7 +2,7 @@
 
     WhisperError
     ├── ConfigError          invalid input, found before anything happened
-    ├── SessionError         the session cannot do this now (full queue, illegal transition, a wait that would never end)
+    ├── SessionError         the session cannot do this now: full queue, illegal transition, a wait without end
     │   └── SessionClosed    the session was stopped
     ├── ModelError           a model call failed, or its reply is incomplete
     │   ├── LengthExceeded   the reply, or the prompt, is longer than the model allows

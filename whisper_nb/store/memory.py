@@ -8,9 +8,10 @@ from ..core.events import Record
 
 
 class MemoryStore:
-    """A Store that lives as long as its process. It is bounded: it keeps the newest `capacity` records, 100,000 by default.
+    """A Store that lives as long as its process.
 
-    Records of one agent or one run are found by an index, without a walk over all others.
+    It is bounded: it keeps the newest `capacity` records, 100,000 by default. An index finds the records of one agent
+    or one run without a walk over all others.
     """
 
     def __init__(self, capacity: int = 100_000) -> None:
@@ -34,7 +35,9 @@ class MemoryStore:
         if run is not None:
             of_run = list(self._by_run.get(run, ()))
             return [record for record in of_run if agent is None or record.agent == agent]
-        return list(self._records if agent is None else self._by_agent.get(agent, ()))
+        if agent is not None:
+            return list(self._by_agent.get(agent, ()))
+        return list(self._records)
 
     async def aclose(self) -> None:
         """Do nothing: there is nothing to release."""

@@ -42,12 +42,13 @@ class Observers(Generic[T]):
 
         Args:
             what: the argument of each call.
-            in_cell: whether this is called from a cell's own code and not from an agent's task. Then a KeyboardInterrupt
-                is the user's, who interrupted the cell, and is raised after the other observers were called. In an
-                agent's task it would end the event loop, and is a failure like others.
+            in_cell: whether this is called from a cell's own code and not from an agent's task. In a cell, a
+                KeyboardInterrupt is the user's, and is raised after the other observers were called. In a task it
+                would end the event loop, and is a failure like others.
 
         Raises:
-            BaseException: the outcome of a test runner, such as pytest's `Failed`, after the other observers were called.
+            BaseException: the outcome of a test runner, such as pytest's `Failed`; after the other observers were
+                called.
         """
         raised: BaseException | None = None
         for key, observer in self._observers.items():

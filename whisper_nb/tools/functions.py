@@ -91,7 +91,9 @@ class FunctionTool:
             result = await in_thread(check, value)
         if inspect.isawaitable(result):
             work = result if inspect.iscoroutine(result) else _awaited(result)
-            result = await (main.await_main(work) if main else work)
+            if main:
+                work = main.await_main(work)
+            result = await work
         return _as_text(result)
 
     def _checked_arguments(self) -> Any:
