@@ -52,6 +52,12 @@ async def loaded(*modules: str) -> None:
         await in_thread(load, *modules)
 
 
+def preload(*modules: str) -> None:
+    """Begin to import modules that a call will need soon, in a thread. `load` waits for it."""
+    if not _loaded.issuperset(modules):
+        threading.Thread(target=load, args=modules, name="whisper_nb import", daemon=True).start()
+
+
 def load(*modules: str) -> None:
     """Import modules that other threads may want, too: one thread at a time, or each would see what the other has half made."""
     if not _loaded.issuperset(modules):

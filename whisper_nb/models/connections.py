@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..core.threads import in_thread, load
+from ..core.threads import in_thread, load, loaded
 from .request_body import Body
 
 if TYPE_CHECKING:
@@ -25,24 +25,27 @@ class Connections:
         kept_s: how long a connection that nobody uses stays open.
     """
 
-    __slots__ = ("_kept_s", "_opening", "_session")
+    __slots__ = ("_kept_s", "_opening", "_secure", "_session")
 
     def __init__(self, kept_s: float = KEPT_S) -> None:
         self._kept_s = kept_s
         self._session: aiohttp.ClientSession | None = None
+        self._secure: ssl.SSLContext | None = None
         self._opening: asyncio.Lock | None = None
 
-    async def open(self) -> None:
-        """Get ready: aiohttp and the certificates are loaded in a thread, at the first call."""
-        if self._session is not None:
+    async def open(self, *, secure: bool) -> None:
+        """Load aiohttp, and for an https address the certificates, in a thread, at the first call that needs them."""
+        if self._session is not None and (self._secure or not secure):
             return
         self._opening = self._opening or asyncio.Lock()
         async with self._opening:
+            if secure and self._secure is None:
+                self._secure = await in_thread(_context)
             if self._session is None:
-                context = await in_thread(_load)
+                await loaded("aiohttp")
                 import aiohttp
 
-                connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=self._kept_s, ssl=context)
+                connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=self._kept_s)
                 self._session = aiohttp.ClientSession(
                     connector=connector, timeout=aiohttp.ClientTimeout(total=None), cookie_jar=aiohttp.DummyCookieJar()
                 )
@@ -56,7 +59,10 @@ class Connections:
             aiohttp.ClientError, OSError: there was no connection, or it broke.
         """
         assert self._session is not None
-        return await self._session.post(url, data=body, headers=headers, proxy=proxy, allow_redirects=False)
+        # Without a context of our own: for http, or a proxy before it, aiohttp's own context.
+        return await self._session.post(
+            url, data=body, headers=headers, proxy=proxy, allow_redirects=False, ssl=self._secure or True
+        )
 
     async def aclose(self) -> None:
         """Close all."""
@@ -65,8 +71,8 @@ class Connections:
             await session.close()
 
 
-def _load() -> ssl.SSLContext:
-    load("aiohttp", "certifi")
+def _context() -> ssl.SSLContext:
+    load("certifi")
     import certifi
 
     context = ssl.create_default_context()

@@ -6,6 +6,7 @@ from ..config.aiconfig import AIConfig
 from ..config.keys import Keys
 from ..config.providers import PROVIDERS
 from ..core.errors import ConfigError
+from ..core.threads import preload
 from .connections import Connections
 from .model import Model
 
@@ -77,6 +78,7 @@ class Models:
         if transport == "wire":
             from .wire import OpenAIWireModel
 
+            preload("aiohttp")  # an agent was created: its first call need not wait for all of the import
             return OpenAIWireModel(place, self._keys, self._connections)
         from .lite import LiteLLMModel
         from .offload import Offloaded

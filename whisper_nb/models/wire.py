@@ -79,7 +79,7 @@ class OpenAIWireModel:
             return
         self._key()
         address = self._address()
-        await self._connections.open()
+        await self._connections.open(secure=address[:6].lower() == "https:")
         from yarl import URL
 
         try:
@@ -88,6 +88,8 @@ class OpenAIWireModel:
         except ValueError as error:  # UnicodeError is one
             raise ConfigError(f"{self._place.model}: api_base {address!r} is no address: {error}") from None
         self._listed, self._proxy = await in_thread(lambda: (entry(self._place.model or ""), _proxy(url)))
+        if self._proxy and self._proxy[:6].lower() == "https:":
+            await self._connections.open(secure=True)
         self._url = url
 
     async def stream(self, request: Request) -> AsyncGenerator[Delta, None]:
