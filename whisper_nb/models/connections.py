@@ -1,4 +1,4 @@
-"""The connections of a pool's models, shared by all of them (aiohttp)."""
+"""HTTP connections, shared by all models of a pool (aiohttp)."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from .request_body import Body
 if TYPE_CHECKING:
     import aiohttp
 
+#: Seconds that an unused connection stays open.
 KEPT_S = 30.0
 
 
 class Connections:
-    """Connections to providers, opened as calls need them, used again, and closed when nobody has for half a minute.
+    """Connections to providers: opened as calls need them, reused, and closed after 30 s without use.
 
-    How many there are is for permits to say; how long a call takes, for deadlines.
+    The engine limits how many calls there are at once, and how long each may take.
 
     Args:
-        kept_s: how long a connection that nobody uses stays open.
+        kept_s: seconds that an unused connection stays open.
     """
 
     __slots__ = ("_kept_s", "_opening", "_secure", "_session")
@@ -51,12 +52,12 @@ class Connections:
                 )
 
     async def post(self, url: Any, body: Body, headers: Mapping[str, str], proxy: str | None) -> aiohttp.ClientResponse:
-        """Send, and give the response once its headers are here; whoever asked closes it.
+        """Send a request. Return the response once its headers have arrived; the caller closes it.
 
-        A redirect is not followed: it would carry the key elsewhere.
+        Redirects are not followed: the key would be sent to another server.
 
         Raises:
-            aiohttp.ClientError, OSError: there was no connection, or it broke.
+            aiohttp.ClientError, OSError: the connection failed or broke off.
         """
         assert self._session is not None
         # Without a context of our own: for http, or a proxy before it, aiohttp's own context.
@@ -65,7 +66,7 @@ class Connections:
         )
 
     async def aclose(self) -> None:
-        """Close all."""
+        """Close all connections."""
         session, self._session, self._opening = self._session, None, None
         if session is not None:
             await session.close()
@@ -76,5 +77,5 @@ def _context() -> ssl.SSLContext:
     import certifi
 
     context = ssl.create_default_context()
-    context.load_verify_locations(certifi.where())  # the system may have none, as Python on a Mac has
+    context.load_verify_locations(certifi.where())  # the system may have none: Python on a Mac, for example
     return context

@@ -1,4 +1,4 @@
-"""Servers of models on one's own machine: which of them answer, and what they offer."""
+"""Find model servers on this machine, and list their models."""
 
 from __future__ import annotations
 
@@ -11,27 +11,28 @@ from ..config.keys import Keys
 from ..config.providers import PROVIDERS
 
 TIMEOUT_S = 0.5
+#: The most bytes that are read of a server's reply.
 _MOST = 1_000_000
 
 
 def local_models(keys: Keys) -> dict[str, list[str]]:
-    """Provider → the models of its server, as `provider/model`, for each server that answers. Blocks, half a second at most."""
-    asked = {name: one.address for name, one in PROVIDERS.items() if one.address and name != "ollama_chat"}
-    asked["ollama"] = keys.get("OLLAMA_API_BASE") or asked["ollama"]
-    with ThreadPoolExecutor(len(asked)) as pool:
-        found = pool.map(_models_at, asked, asked.values())
-        return {name: models for name, models in zip(asked, found, strict=True) if models is not None}
+    """Return provider → models, as `provider/model`, for each server that answers. Blocks for half a second at most."""
+    addresses = {name: one.address for name, one in PROVIDERS.items() if one.address and name != "ollama_chat"}
+    addresses["ollama"] = keys.get("OLLAMA_API_BASE") or addresses["ollama"]
+    with ThreadPoolExecutor(len(addresses)) as pool:
+        found = pool.map(_models_at, addresses, addresses.values())
+        return {name: models for name, models in zip(addresses, found, strict=True) if models is not None}
 
 
 def _models_at(provider: str, address: str) -> list[str] | None:
-    """What the server at an address offers; None where none answers as such a server does."""
+    """Return the models of the server at an address; None if there is no such server."""
     url = f"{address.rstrip('/')}/{'api/tags' if provider == 'ollama' else 'models'}"
-    # Without the proxies of the environment: the machine is this one.
+    # Proxies of the environment do not apply to this machine.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(url, timeout=TIMEOUT_S) as response:
-            said: Any = json.loads(response.read(_MOST))
-        entries, key = (said["models"], "name") if provider == "ollama" else (said["data"], "id")
+            reply: Any = json.loads(response.read(_MOST))
+        entries, key = (reply["models"], "name") if provider == "ollama" else (reply["data"], "id")
         return [f"{provider}/{entry[key]}" for entry in entries]
-    except (OSError, ValueError, LookupError, TypeError):  # no server, or another one
+    except (OSError, ValueError, LookupError, TypeError):  # no server, or one of another kind
         return None

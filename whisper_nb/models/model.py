@@ -1,4 +1,4 @@
-"""The models that agents talk to: the protocol, and one call of one."""
+"""The protocol of models, and the request that one call makes."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ class Request(Struct, frozen=True):
 
 
 class Model(Protocol):
-    """Answers one call at a time per session, and many at once over all."""
+    """A model that agents call: one call at a time per session, many at once over all sessions."""
 
     @property
     def context_tokens(self) -> int | None:
-        """The most tokens that a request may hold; None where nobody knows."""
+        """The size of the context in tokens; None where it is unknown."""
 
     def count_tokens(self, messages: Sequence[Message], tools: Sequence[ToolSchema] = ()) -> int:
-        """The tokens of messages and tools, as exactly as can be told without asking the provider.
+        """Return the tokens of messages and tools, as exactly as possible without asking the provider.
 
         Called in a thread: it may take long.
         """
 
     async def prepare(self) -> None:
-        """Get ready for a call: look up, import and load what it needs. Called before each, quick when all is there.
+        """Import and look up what a call needs. Called before each call; only the first takes time.
 
         Raises:
-            ConfigError: the call cannot be made, for example without a key.
+            ConfigError: the call cannot be made, for example because the key is missing.
         """
 
     def stream(self, request: Request) -> AsyncGenerator[Delta, None]:
-        """The reply, delta by delta, closed by one Finish.
+        """Yield the deltas of the reply, and one Finish at its end.
 
-        Closing the generator, or cancelling the task that reads it, ends the call and lets go of its connection.
+        Closing the generator, or cancelling the task that reads it, ends the call and releases its connection.
 
         Raises:
-            ModelError: the call failed. No key is ever part of the message.
-            ConfigError: the call cannot be made, for example without a key.
+            ModelError: the call failed. The message never contains a key.
+            ConfigError: the call cannot be made, for example because the key is missing.
         """
 
     async def aclose(self) -> None:
-        """Let go of connections."""
+        """Release all connections."""

@@ -1,7 +1,6 @@
-"""Calls that would hold up the loop they are made from, on a loop in a thread of their own.
+"""Run calls that use much CPU on an event loop in a thread of its own.
 
-LiteLLM needs so much of the CPU for each token that a hundred streams held up a notebook's loop for 190 ms (p99); from a
-thread it is 10.
+With LiteLLM, a hundred streams delayed a notebook's event loop by 190 ms (p99). From a thread it is 10 ms.
 """
 
 from __future__ import annotations
@@ -21,19 +20,20 @@ from .model import Model, Request
 
 T = TypeVar("T")
 
-#: Seconds that the thread has to end.
+#: Seconds that closing waits for the thread to end.
 CLOSING_S = 1.0
-#: The thread's loop is the process's, since litellm keeps clients per process: the first call begins it, whoever closes last ends it.
+#: The process has one such thread, since LiteLLM keeps its clients per process. The first call starts it, and closing
+#: the last model ends it.
 _loop: list[OwnLoop] = []
 _in_use: WeakSet[Offloaded] = WeakSet()
 _lock = threading.Lock()
 
 
 class Offloaded:
-    """A model whose calls are made in a thread. What it says arrives on the caller's loop.
+    """A model whose calls are made in the thread. The deltas arrive on the caller's event loop.
 
     Args:
-        model: lives on the loop of the thread.
+        model: used only on the thread's event loop.
     """
 
     __slots__ = ("__weakref__", "_model", "_ready")
@@ -44,21 +44,21 @@ class Offloaded:
 
     @property
     def context_tokens(self) -> int | None:
-        """As the model says."""
+        """The size of the model's context in tokens; None where it is unknown."""
         return self._model.context_tokens
 
     def count_tokens(self, messages: Sequence[Message], tools: Sequence[ToolSchema] = ()) -> int:
-        """As the model counts: for a thread."""
+        """Return the model's count of tokens. It may take long: call it in a thread."""
         return self._model.count_tokens(messages, tools)
 
     async def prepare(self) -> None:
-        """As the model does, the first time: each of its calls does it, too."""
+        """Prepare the model, the first time. Later each of its calls does so."""
         if not self._ready:
             await self._there(self._model.prepare())
             self._ready = True
 
     async def stream(self, request: Request) -> AsyncGenerator[Delta, None]:
-        """As the model does. Closing the generator, or cancelling the task that reads it, ends the call."""
+        """Yield the model's deltas. Closing the generator, or cancelling the task that reads it, ends the call."""
         arriving = _Arriving()
         call = asyncio.run_coroutine_threadsafe(self._send(request, arriving), self._own().loop)
         call.add_done_callback(lambda _: arriving.put(None, wake=True))
@@ -71,13 +71,13 @@ class Offloaded:
                     else:
                         yield delta
             call.result()
-        except CancelledError:  # concurrent.futures': the loop was ended under the call
+        except CancelledError:  # of concurrent.futures: the thread's loop was ended during the call
             raise asyncio.CancelledError from None
         finally:
             call.cancel()
 
     async def aclose(self) -> None:
-        """As the model does; the last one ends the thread."""
+        """Close the model. Closing the last one ends the thread."""
         if self not in _in_use:
             return
         await self._there(self._model.aclose())
@@ -107,7 +107,7 @@ class Offloaded:
 
 
 class _Arriving:
-    """What one loop has put for another, woken once for all that has come since it was woken before."""
+    """A queue from one event loop to another, which is woken once for all items since it was last woken."""
 
     __slots__ = ("_bell", "_items", "_loop", "_rung")
 
@@ -127,11 +127,11 @@ class _Arriving:
         self._items.append(item)
         if wake and not self._rung:
             self._rung = True
-            with suppress(RuntimeError):  # the loop is closed: nobody reads any more
+            with suppress(RuntimeError):  # the reader's loop is closed
                 self._loop.call_soon_threadsafe(self._ring)
 
     async def take(self) -> list[Delta | None]:
-        """All that is there, and at least one."""
+        """Wait for an item. Return all items."""
         await self._bell.wait()
         self._bell.clear()
         return [self._items.popleft() for _ in range(len(self._items))]

@@ -1,4 +1,4 @@
-"""What is sent besides the messages, in OpenAI's words, which LiteLLM takes as well."""
+"""The parameters of a call besides its messages, in OpenAI's format, which LiteLLM accepts as well."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from ..config.aiconfig import AIConfig
 from ..core.errors import ConfigError
 from ..core.messages import ToolSchema
 
-#: Fields of AIConfig that are sent by their own names.
+#: Fields of AIConfig that are sent under their own names.
 PARAMETERS = ("temperature", "top_p", "max_tokens", "frequency_penalty", "presence_penalty", "seed")
-#: Providers that take a budget of tokens for thinking, as litellm says it for all of them.
+#: Providers that accept a token budget for reasoning, in LiteLLM's common format.
 THINKING = frozenset({"anthropic", "bedrock", "gemini", "vertex_ai", "deepseek"})
 
 
 def parameters(config: AIConfig) -> dict[str, Any]:
-    """Those that are set.
+    """Return the parameters that are set.
 
     Raises:
-        ConfigError: the provider has no word for one of them. Nothing was sent.
+        ConfigError: the provider does not support one of them. Nothing was sent.
     """
     given = {name: value for name in PARAMETERS if (value := getattr(config, name)) is not None}
     if config.stop is not None:
@@ -28,7 +28,7 @@ def parameters(config: AIConfig) -> dict[str, Any]:
 
 
 def tools_of(schemas: Sequence[ToolSchema]) -> list[dict[str, Any]]:
-    """Tools as a model is told them."""
+    """Return the tools in OpenAI's format."""
     return [
         {
             "type": "function",
@@ -39,7 +39,7 @@ def tools_of(schemas: Sequence[ToolSchema]) -> list[dict[str, Any]]:
 
 
 def _thinking(config: AIConfig, limit: int) -> dict[str, Any]:
-    """`max_reasoning_tokens` in the words of the provider."""
+    """Return `max_reasoning_tokens` as the provider's own parameter."""
     if config.provider == "openrouter":
         return {"reasoning": {"max_tokens": limit} if limit else {"enabled": False}}
     if config.provider in THINKING:

@@ -12,9 +12,9 @@ from .model import Model
 
 
 class Models:
-    """The pool: one model per config, shared by all sessions.
+    """The pool: one model per endpoint, shared by all sessions.
 
-    `models["offline/mine"] = ScriptedModel(...)` puts a model of your own behind a name.
+    `models["offline/mine"] = ScriptedModel(...)` registers a model of your own under a name.
     """
 
     def __init__(self, keys: Keys) -> None:
@@ -24,12 +24,12 @@ class Models:
         self._opened: dict[tuple[str | None, ...], Model] = {}
 
     def __setitem__(self, name: str, model: Model) -> None:
-        """Answer every config whose `model` is `name` with this one."""
+        """Use this model for every config whose `model` is `name`."""
         AIConfig(model=name)
         self._named[name] = model
 
     def open(self, config: AIConfig) -> Model:
-        """The model for a config.
+        """Return the model for a config.
 
         Raises:
             ConfigError: the config names no model, or an offline one that does not exist.
@@ -37,50 +37,50 @@ class Models:
         assert config.model is not None
         if named := self._named.get(config.model):
             return named
-        # Parameters travel with each request; what makes a model is where it is.
-        place = (config.model, config.api_base, config.api_key, config.transport)
-        if place not in self._opened:
-            model, api_base, api_key, transport = place
-            self._opened[place] = self._make(
+        # Parameters are part of each request: models differ by their endpoint alone.
+        endpoint = (config.model, config.api_base, config.api_key, config.transport)
+        if endpoint not in self._opened:
+            model, api_base, api_key, transport = endpoint
+            self._opened[endpoint] = self._make(
                 AIConfig(model=model, api_base=api_base, api_key=api_key, transport=transport)
             )
-        return self._opened[place]
+        return self._opened[endpoint]
 
     @property
     def opened(self) -> bool:
-        """Whether any is open."""
+        """Whether any model is open."""
         return bool(self._opened)
 
     async def aclose(self) -> None:
-        """Close every model that the pool opened, and all connections. Afterwards it opens them anew."""
+        """Close every model that the pool opened, and all connections. The pool can be used again afterwards."""
         while self._opened:
             _, model = self._opened.popitem()
             await model.aclose()
         await self._connections.aclose()
 
-    def _make(self, place: AIConfig) -> Model:
-        if place.provider != "offline":
-            return self._reach(place)
+    def _make(self, endpoint: AIConfig) -> Model:
+        if endpoint.provider != "offline":
+            return self._reach(endpoint)
         from .offline import EchoModel, ScriptedModel
 
-        kind, _, path = (place.model or "").removeprefix("offline/").partition(":")
+        kind, _, path = (endpoint.model or "").removeprefix("offline/").partition(":")
         if kind == "echo":
             return EchoModel()
         if kind == "script" and path:
             return ScriptedModel.load(path)
         known = ", ".join(["offline/echo", "offline/script:RULES.yaml", *self._named])
-        raise ConfigError(f"no offline model {place.model!r}; there are {known}")
+        raise ConfigError(f"no offline model {endpoint.model!r}; there are {known}")
 
-    def _reach(self, place: AIConfig) -> Model:
-        """The model of a real provider: over the wire where it speaks OpenAI's format, else through LiteLLM."""
-        known = PROVIDERS.get(place.provider)
-        transport = place.transport or ("wire" if known and known.wire is not None else "litellm")
+    def _reach(self, endpoint: AIConfig) -> Model:
+        """Return the model of a real provider: over the wire where it speaks OpenAI's format, else through LiteLLM."""
+        known = PROVIDERS.get(endpoint.provider)
+        transport = endpoint.transport or ("wire" if known and known.wire is not None else "litellm")
         if transport == "wire":
             from .wire import OpenAIWireModel
 
             preload("aiohttp")  # an agent was created: its first call need not wait for all of the import
-            return OpenAIWireModel(place, self._keys, self._connections)
+            return OpenAIWireModel(endpoint, self._keys, self._connections)
         from .lite import LiteLLMModel
         from .offload import Offloaded
 
-        return Offloaded(LiteLLMModel(place, self._keys))
+        return Offloaded(LiteLLMModel(endpoint, self._keys))
