@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from whisper_nb.core.messages import CallDelta, Delta, Finish, TextDelta, Usage
-from whisper_nb.models.chunks import LiteReading, provider_chunks
+from whisper_nb.models.chunks import LiteLLMReader, provider_chunks
 
 
 def generic(text: str = "", finished: bool = False, **more: Any) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def openai(text: str = "", reason: str | None = None) -> Any:
 
 
 def read(chunks: Iterable[Any]) -> tuple[list[Delta], Finish | None]:
-    reading = LiteReading()
+    reading = LiteLLMReader()
     return [delta for chunk in chunks for delta in reading.read(chunk)], reading.finish()
 
 
@@ -46,26 +46,26 @@ def test_the_end_of_a_stream_is_no_reason() -> None:
 
 
 def test_tokens_may_be_told_in_parts() -> None:
-    reading = LiteReading()
+    reading = LiteLLMReader()
     for used in ({"prompt_tokens": 7, "completion_tokens": 0}, {"prompt_tokens": 0, "completion_tokens": 2, "cost": 0}):
         assert list(reading.read(generic(usage=used))) == []
-    assert reading.spent == {"prompt_tokens": 7, "completion_tokens": 2, "cost": 0}
+    assert reading.usage == {"prompt_tokens": 7, "completion_tokens": 2, "cost": 0}
 
 
 def test_what_was_spent_is_never_told_less_afterwards() -> None:
-    reading = LiteReading()
+    reading = LiteLLMReader()
     for used in (
         {"cost": 0.5, "prompt_tokens": 9},
         {"cost": 0.25, "prompt_tokens": 7},
         {"cost": 0, "prompt_tokens": 0},
     ):
         assert list(reading.read(generic(usage=used))) == []
-    assert reading.spent == {"cost": 0.5, "prompt_tokens": 9}
+    assert reading.usage == {"cost": 0.5, "prompt_tokens": 9}
 
 
 def thought(*pieces: dict[str, Any]) -> Any:
     """What a reply that was said to be thought in these pieces gives back."""
-    reading = LiteReading()
+    reading = LiteLLMReader()
     for piece in pieces:
         delta = SimpleNamespace(content="", tool_calls=None, thinking_blocks=[piece])
         assert list(reading.read(SimpleNamespace(choices=[SimpleNamespace(delta=delta, finish_reason="stop")]))) == []

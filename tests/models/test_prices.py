@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from whisper_nb.config.providers import PROVIDERS
-from whisper_nb.models.prices import entry, listed, listed_cost, price_list, told_cost
+from whisper_nb.models.prices import entry, listed, listed_cost, price_list, reported_cost
 
 SPENT: list[dict[str, Any]] = [
     {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100},
@@ -65,12 +65,12 @@ def test_an_entry_read_alone_is_that_of_the_whole_list(model: str) -> None:
 
 @pytest.mark.parametrize("told", [True, "0.5", -1, float("nan"), float("inf"), None, {}, {"total_cost": "1"}])
 def test_a_figure_that_is_none_is_not_believed(told: Any) -> None:
-    assert told_cost({"cost": told}) is None
+    assert reported_cost({"cost": told}) is None
 
 
 def test_the_providers_own_figure() -> None:
-    assert told_cost({"cost": 0}) == 0.0
-    assert told_cost({"cost": {"total_cost": 0.25}}) == 0.25
+    assert reported_cost({"cost": 0}) == 0.0
+    assert reported_cost({"cost": {"total_cost": 0.25}}) == 0.25
 
 
 @pytest.mark.parametrize(

@@ -312,7 +312,7 @@ async def test_an_address_that_is_none_is_told_each_time(rt: Runtime, address: s
     bob = rt.create(Agent(name="bob", config=AIConfig(model="openai/x", api_base=address)))
     for _ in range(2):
         run = bob.submit("Hi")
-        with pytest.raises(RunFailed, match="is no address"):
+        with pytest.raises(RunFailed, match="is not an address"):
             await run
         assert (type(run.error), run.cost) == (ConfigError, 0.0)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from whisper_nb.config.providers import PROVIDERS
 from whisper_nb.core.messages import CallDelta, Delta, Finish, ReasoningDelta, TextDelta, Usage
 from whisper_nb.models import wire_format
-from whisper_nb.models.reading import REPLY_LIMIT, Distrusted
+from whisper_nb.models.reading import REPLY_LIMIT, InvalidReply
 from whisper_nb.models.wire_format import ProviderError, ReplyStream, WholeReply, WireReader
 
 _value: st.SearchStrategy[Any] = st.recursive(
@@ -41,8 +41,8 @@ def outcome(data: str) -> Any:
     reader, deltas = WireReader("reasoning_details"), list[Delta]()
     try:
         reader.add(data, deltas)
-        return deltas, reader.finish(), reader.spent
-    except (Distrusted, ProviderError) as error:
+        return deltas, reader.finish(), reader.usage
+    except (InvalidReply, ProviderError) as error:
         return type(error)
 
 
@@ -111,7 +111,7 @@ def test_a_reply_has_a_limit(kind: type[ReplyStream | WholeReply]) -> None:
     reply = kind(WireReader())
     while not reply.done:
         assert reply.feed(b": \n" * 2**20) == []
-    assert isinstance(reply.failure, Distrusted)
+    assert isinstance(reply.failure, InvalidReply)
     assert reply._size <= REPLY_LIMIT + 2**22
 
 

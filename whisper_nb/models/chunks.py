@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Iterator, Mapping
 from typing import Any, Self
 
 from ..core.messages import Delta, ReasoningDelta, TextDelta
-from .reading import Distrusted, Reading, text_of
+from .reading import InvalidReply, ReplyReader, text_of
 
 
 async def provider_chunks(stream: Any) -> AsyncGenerator[Any, None]:
@@ -50,7 +50,7 @@ async def _opened(stream: Any) -> _Source | None:
     return source
 
 
-class LiteReading(Reading):
+class LiteLLMReader(ReplyReader):
     """One reply, from litellm's chunks."""
 
     __slots__ = ("_over", "_speaks")
@@ -71,7 +71,9 @@ class LiteReading(Reading):
             if isinstance(index, int) and index:
                 continue  # another reply to the same prompt
             if self._over:
-                raise Distrusted("LiteLLM took a piece of text with [DONE] in it for the end of the reply, and lost it")
+                raise InvalidReply(
+                    "LiteLLM took a piece of text with [DONE] in it for the end of the reply, and lost it"
+                )
             self._end(choice.finish_reason)
             delta = getattr(choice, "delta", None) or choice.message
             if thought := getattr(delta, "reasoning_content", None) or getattr(delta, "reasoning", None):

@@ -1,4 +1,4 @@
-"""The one place where what goes wrong in a call becomes an error of ours: what failed, and what helps. No key is ever in it."""
+"""The one endpoint where what goes wrong in a call becomes an error of ours: what failed, and what helps. No key is ever in it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _PAGE = re.compile(r"\s*<(?:!doctype|html)", re.I)
 class Failures:
     """The errors of the calls of one model, with one key."""
 
-    place: AIConfig
+    endpoint: AIConfig
     keys: Keys
     key: Key
 
@@ -81,11 +81,11 @@ class Failures:
             text: what is known of it.
             sent: whether the provider may have the call, and bill it.
         """
-        where = self.place.api_base or "the provider"
+        where = self.endpoint.api_base or "the provider"
         what, check = f"the connection to {where} failed or broke off.", "Check the network"
         if not sent:
             what = f"nothing answers at {where}: the connection failed."
-            check = "Check api_base, and that its server runs" if self.place.api_base else check
+            check = "Check api_base, and that its server runs" if self.endpoint.api_base else check
         return self._error(what, f"{check}, then submit again.", self.shown(text), retryable=True, unsent=not sent)
 
     def broken(self, text: str) -> ModelError:
@@ -120,7 +120,7 @@ class Failures:
         self, what: str, remedy: str = "", said: str = "", kind: type[ModelError] = ModelError, *, retryable: bool,
         status: int | None = None, retry_after_s: float | None = None, unsent: bool = False,
     ) -> ModelError:  # fmt: skip
-        model = self.place.model or ""
+        model = self.endpoint.model or ""
         reason = said and f"Reason: {said}"
         return kind(
             " ".join(filter(None, (f"{model}: {what}", remedy, reason))), model=model, retryable=retryable,
@@ -129,12 +129,12 @@ class Failures:
         )  # fmt: skip
 
 
-def no_key(place: AIConfig, *variables: str) -> ConfigError:
+def no_key(endpoint: AIConfig, *variables: str) -> ConfigError:
     """A call cannot be made without these variables."""
     return ConfigError(
-        f"{place.model} needs a key: set {' and '.join(variables)}, in a cell by "
+        f"{endpoint.model} needs a key: set {' and '.join(variables)}, in a cell by "
         f'os.environ["{variables[-1]}"] = getpass.getpass(); or write api_key: os.environ/NAME into config/main.yaml, '
-        f"under {place.provider}: beside its model, with the variable that holds it. Nothing was sent."
+        f"under {endpoint.provider}: beside its model, with the variable that holds it. Nothing was sent."
     )
 
 

@@ -18,7 +18,7 @@ import httpx
 from litellm.litellm_core_utils.core_helpers import map_finish_reason
 from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
 
-from .reading import EVENT_LIMIT, REASONS, REFUSAL_LIMIT, REPLY_LIMIT, TOO_LARGE, Distrusted
+from .reading import EVENT_LIMIT, REASONS, REFUSAL_LIMIT, REPLY_LIMIT, TOO_LARGE, InvalidReply
 from .sse import Events
 
 #: So many bytes may be read in a row before the loop has its turn: what arrives all the time never makes a reader wait.
@@ -109,7 +109,7 @@ class _Guarded(httpx.AsyncByteStream):
             if size > self._limit:
                 if self._check is None:
                     return
-                raise Distrusted(TOO_LARGE)
+                raise InvalidReply(TOO_LARGE)
             if bite > _BITE:
                 bite = 0
                 await asyncio.sleep(0)
@@ -124,12 +124,12 @@ class _Guarded(httpx.AsyncByteStream):
             yield received
             return
         good: list[bytes] = []
-        failure: Distrusted | None = None
+        failure: InvalidReply | None = None
         try:
             good.extend(self._check(received))
         except UnicodeDecodeError:
-            failure = Distrusted("it is not UTF-8")
-        except Distrusted as error:
+            failure = InvalidReply("it is not UTF-8")
+        except InvalidReply as error:
             failure = error
         if good:
             yield b"".join(good)
@@ -149,7 +149,7 @@ class _Frames:
     def __call__(self, received: bytes) -> Iterator[bytes]:
         # The first bytes are the length of a frame, which is below 16 MB.
         if received and not self._begun and received[0]:
-            raise Distrusted(f"it is not {_FRAMES}")
+            raise InvalidReply(f"it is not {_FRAMES}")
         self._begun = True
         yield received
 
@@ -175,11 +175,11 @@ class _Stream:
             said = _object(data)
             self._ending.take(said)
             if any(choice.get("message") and "delta" not in choice for choice in _list(said, "choices")):
-                raise Distrusted(_IN_ONE)
+                raise InvalidReply(_IN_ONE)
             plain = data.replace("\n", " ") if data.isascii() else json.dumps(said)
             yield f"{plain}\n".encode() if self._events.bare else f"data: {plain}\n\n".encode()
         if not received and self._ending.lacks(whole=False):
-            raise Distrusted(_CUT)
+            raise InvalidReply(_CUT)
 
 
 class _Whole:
@@ -196,13 +196,13 @@ class _Whole:
         body = b"".join(self._pieces).removeprefix(codecs.BOM_UTF8)
         said = _object(body.decode())
         if error := said.get("error"):
-            raise Distrusted(_words(error))
+            raise InvalidReply(_words(error))
         if self._asked_to_stream and said.keys() & {"choices", "candidates", "content", "message"}:
-            raise Distrusted(_IN_ONE)
+            raise InvalidReply(_IN_ONE)
         ending = _Ending()
         ending.take(said)
         if ending.lacks(whole=True):
-            raise Distrusted(_CUT)
+            raise InvalidReply(_CUT)
         yield body
 
 
@@ -210,9 +210,9 @@ def _object(data: str) -> dict[str, Any]:
     try:
         said = json.loads(data)
     except (ValueError, RecursionError):
-        raise Distrusted("a piece of it is no JSON") from None
+        raise InvalidReply("a piece of it is no JSON") from None
     if not isinstance(said, dict):
-        raise Distrusted("a piece of it is not a JSON object")
+        raise InvalidReply("a piece of it is not a JSON object")
     return said
 
 
@@ -228,23 +228,23 @@ class _Ending:
         """One piece of a stream, or a whole reply.
 
         Raises:
-            Distrusted: it says that it failed, or ends for a reason for which litellm would take it for whole.
+            InvalidReply: it says that it failed, or ends for a reason for which litellm would take it for whole.
         """
         if said.get("error"):  # which litellm sees, and raises
             return
         if said.get("object") == "error":
-            raise Distrusted(_words(said))
+            raise InvalidReply(_words(said))
         delta = said["delta"] if isinstance(said.get("delta"), dict) else {}
         for choice in _list(said, "choices"):
             if error := choice.get("error"):
-                raise Distrusted(_words(error))
+                raise InvalidReply(_words(error))
             self._end("finish_reason", choice.get("finish_reason"))
         for candidate in _list(said, "candidates"):
             self._end("finishReason", candidate.get("finishReason"))
         if said.get("type") in ("message", "message_delta", "message_stop"):
             self._end("stop_reason", said.get("stop_reason") or delta.get("stop_reason"))
             if said["type"] == "message_stop" and not self._reason:
-                raise Distrusted(_CUT)
+                raise InvalidReply(_CUT)
         if reason := said.get("finish_reason") or delta.get("finish_reason"):  # Cohere's
             self._end("finish_reason", reason, _GOOD)
         if "done" in said:  # Ollama's
@@ -264,7 +264,7 @@ class _Ending:
         if kind not in _GOOD:  # of what ends early, too, litellm knows names of its own
             kind = map_finish_reason(str(reason))
             if kind not in _EARLY or kind not in told:
-                raise Distrusted(f"it did not end well ({name}={str(reason)[:60]})")
+                raise InvalidReply(f"it did not end well ({name}={str(reason)[:60]})")
         self._reason = str(reason)
 
 

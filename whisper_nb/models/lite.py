@@ -1,7 +1,7 @@
-"""Every real provider, through LiteLLM: the one home of litellm.
+"""Models of every provider, through LiteLLM.
 
-litellm takes seconds and 150 MB to import, so it is imported at the first call, in a thread. What it raises can carry
-the key, in its text, its causes and the frames of its traceback: none of that leaves this module.
+Its exceptions may contain the key: in their text, in their causes, and in the frames of their tracebacks. None of that
+leaves this module.
 """
 
 from __future__ import annotations
@@ -21,32 +21,31 @@ from ..config.providers import PROVIDERS
 from ..core.errors import ConfigError, ModelError
 from ..core.messages import Delta, Message, ToolSchema, replace
 from ..core.threads import in_thread
-from .chunks import LiteReading, provider_chunks
+from .chunks import LiteLLMReader, provider_chunks
 from .failures import Failures, no_key, retry_after
 from .litellm_loader import import_litellm
 from .model import Request
-from .openai_format import to_openai
-from .parameters import PARAMETERS, THINKING, parameters, tools_of
-from .prices import Listed, listed, told_cost
-from .reading import Distrusted
+from .openai_format import PARAMETERS, THINKING, parameters, to_openai, tools_of
+from .prices import Listed, listed, reported_cost
+from .reading import InvalidReply
 from .tokens import count_tokens
 from .transcript import Transcript
 
-#: Not asked for a key: servers of one's own, and clouds that sign in by role, profile or device.
+#: Providers that need no key: servers of your own, and clouds that sign in by role, profile or device.
 _KEYLESS = frozenset(
     {"azure", "bedrock", "chatgpt", "github_copilot", "ollama", "ollama_chat", "sagemaker", "vertex_ai"}
 )
-#: Time limits are the caller's. The same for all calls, because litellm keeps one client per timeout.
+#: The engine limits the time of calls. This one is the same for all, because LiteLLM keeps one client per timeout.
 _TIMEOUT_S = 86_400.0
 _PREFIX = re.compile(r"^(?:(?:litellm\.)?\w* ?(?:Error|Exception|Timeout)(?:: | - ))+")
-#: What helps nobody in what litellm and aiohttp say.
+#: Details in messages of LiteLLM and aiohttp that do not help a user.
 _NOISE = re.compile(r" ssl:<[^>]*>| ssl:default| ?\.? Handle with `litellm\.\w+`\.?")
-#: Providers whose calls litellm makes with one client for all, unless it is given one.
+#: Providers for which LiteLLM shares one client with everybody else, unless it is given one.
 _GIVEN_CLIENT = frozenset({"amazon_nova", "anthropic", "gemini", "maritalk", "vertex_ai", "watsonx"})
-#: litellm keeps its connections per process: whoever closes last closes them, and the client that was given to it.
+#: LiteLLM keeps its connections per process: closing the last model closes them, and the client that it was given.
 _in_use: WeakSet[LiteLLMModel] = WeakSet()
 _client: list[Any] = []
-#: Whether a call of this context is one of ours, and not of a notebook that uses litellm, too.
+#: Whether the current call is made here, and not by a notebook that uses LiteLLM itself.
 _is_ours: ContextVar[bool] = ContextVar("is_ours", default=False)
 
 
@@ -54,34 +53,34 @@ class LiteLLMModel:
     """One model of one provider, for any number of sessions at once.
 
     Args:
-        place: where the model is: `model`, `api_base` and `api_key` are read, nothing else.
-        keys: where the key is looked up, at each call, so that it may be set later; it is kept nowhere.
+        endpoint: the fields `model`, `api_base` and `api_key` say where the model is. Others are not read.
+        keys: the key is looked up here at each call, so that it may be set later. It is not kept.
     """
 
-    __slots__ = ("__weakref__", "_keys", "_litellm", "_model", "_place", "_preparing")
+    __slots__ = ("__weakref__", "_endpoint", "_keys", "_litellm", "_model", "_preparing")
 
-    def __init__(self, place: AIConfig, keys: Keys) -> None:
-        self._place = place
+    def __init__(self, endpoint: AIConfig, keys: Keys) -> None:
+        self._endpoint = endpoint
         self._keys = keys
-        self._model = place.model or ""
+        self._model = endpoint.model or ""
         self._litellm: Any = None
         self._preparing = asyncio.Lock()
 
     @property
     def context_tokens(self) -> int | None:
-        """What litellm's price map says; None for a model that it does not list, and before `prepare`."""
+        """The size by LiteLLM's price list; None for a model that is not listed, and before `prepare`."""
         limit = self._listed().get("max_input_tokens")
         return limit if isinstance(limit, int) else None
 
     def count_tokens(self, messages: Sequence[Message], tools: Sequence[ToolSchema] = ()) -> int:
-        """As litellm counts for this model; may take long: for a thread."""
+        """Return the count of LiteLLM's tokenizer. It may take long: call it in a thread."""
         return count_tokens(self._model, messages, tools)
 
     async def prepare(self) -> None:
-        """Look up the key and, the first time, import litellm in a thread.
+        """Look up the key and, the first time, import LiteLLM in a thread.
 
         Raises:
-            ConfigError: no key, or a provider that litellm does not know.
+            ConfigError: no key, or a provider that LiteLLM does not know.
         """
         self._key()
         async with self._preparing:
@@ -92,19 +91,19 @@ class LiteLLMModel:
             _client.append(await in_thread(_make_client, self._litellm))
 
     async def stream(self, request: Request) -> AsyncGenerator[Delta, None]:
-        """The reply, delta by delta, and a Finish if and only if the provider gave a finish reason.
+        """Yield the reply's deltas, and a Finish if and only if the provider gave a finish reason.
 
         Closing the generator, or cancelling the task that reads it, closes the HTTP response. Nothing is retried.
 
         Raises:
-            ConfigError: no key, or a provider that litellm does not know. Nothing was sent.
-            ModelError: whatever else went wrong. It holds neither the key nor an exception that does.
+            ConfigError: no key, or a provider that LiteLLM does not know. Nothing was sent.
+            ModelError: anything else. It holds neither the key nor an exception that does.
         """
         await self.prepare()
         key = self._key()
         arguments = self._arguments(request)
-        known = PROVIDERS.get(self._place.provider)
-        reading = LiteReading(known.reasoning if known else "")
+        known = PROVIDERS.get(self._endpoint.provider)
+        reader = LiteLLMReader(known.reasoning if known else "")
         begun = False
         failure: ModelError | None = None
         try:
@@ -114,21 +113,21 @@ class LiteLLMModel:
             begun = True
             async with aclosing(provider_chunks(reply)) as chunks:
                 async for chunk in chunks:
-                    for delta in reading.read(chunk):
+                    for delta in reader.read(chunk):
                         yield delta
         except asyncio.CancelledError as error:
-            # The frames that it came through hold the key, and a timeout keeps it as its cause.
+            # Its frames hold the key, and a timeout keeps it as its cause.
             error.__traceback__ = error.__context__ = None
             raise
-        except Exception as error:  # litellm lets errors of the SDKs, of httpx and of Python through
+        except Exception as error:  # of any class: of the SDKs, of httpx and of Python
             failure = self._failure(error, key, begun)
         if failure is not None:
             raise failure  # not above, where the error that holds the key would become its context
-        if finish := reading.finish():
-            yield replace(finish, cost_usd=self._cost(reading.spent))
+        if finish := reader.finish():
+            yield replace(finish, cost_usd=self._cost(reader.usage))
 
     async def aclose(self) -> None:
-        """Close litellm's connections, once no other model in this process uses them."""
+        """Close LiteLLM's connections, once no other model in this process uses them."""
         _in_use.discard(self)
         if self._litellm is not None and not _in_use:
             while _client:
@@ -138,99 +137,101 @@ class LiteLLMModel:
             await self._litellm.close_litellm_async_clients()
             # A closed client that stayed in the cache would fail the next call.
             self._litellm.in_memory_llm_clients_cache.flush_cache()
-            await asyncio.sleep(0)  # lets litellm's finalizers end the tasks that they have just begun
+            await asyncio.sleep(0)  # lets LiteLLM's finalizers end the tasks that they have just started
 
     # Before the call
 
     def _key(self) -> Key:
-        """The key to send.
+        """Return the key to send.
 
         Raises:
-            ConfigError: what should hold it does not.
+            ConfigError: its variable is not set.
         """
-        place = self._place
-        if missing := missing_key(place, self._keys):
-            raise no_key(place, missing)
-        if key := self._keys.key(place.provider, place.api_key):
+        endpoint = self._endpoint
+        if missing := missing_key(endpoint, self._keys):
+            raise no_key(endpoint, missing)
+        if key := self._keys.key(endpoint.provider, endpoint.api_key):
             return key
-        # A server of one's own may want no key, but the SDK does; and without one litellm would send some other
-        # provider's that it finds in the environment.
-        return Key("", "none" if place.api_base else "")
+        # A server of your own may need no key, but the SDK does, and without one LiteLLM would send the key of another
+        # provider that it finds in the environment.
+        return Key("", "none" if endpoint.api_base else "")
 
     def _load(self) -> Any:
-        """Import litellm and check what only litellm can tell; in a thread, because either may block.
+        """Import LiteLLM and check what only it knows. Both may block: call it in a thread.
 
         Raises:
-            ConfigError: an unknown provider, or one whose key is missing.
+            ConfigError: the provider is unknown, or its key is missing.
         """
         litellm = import_litellm()
-        place = self._place
-        if place.provider not in litellm.provider_list:
+        endpoint = self._endpoint
+        if endpoint.provider not in litellm.provider_list:
             raise ConfigError(
-                f"model {self._model!r}: LiteLLM knows no provider {place.provider!r}; "
+                f"model {self._model!r}: LiteLLM knows no provider {endpoint.provider!r}; "
                 "the known ones are at https://docs.litellm.ai/docs/providers"
             )
-        asked = not (place.api_key or place.api_base or place.provider in _KEYLESS or place.provider in PROVIDERS)
+        asked = not (
+            endpoint.api_key or endpoint.api_base or endpoint.provider in _KEYLESS or endpoint.provider in PROVIDERS
+        )
         if asked and (missing := litellm.validate_environment(self._model)["missing_keys"]):
-            raise no_key(place, *missing)
+            raise no_key(endpoint, *missing)
         _rehearse(litellm, self._model)
         return litellm
 
     def _arguments(self, request: Request) -> dict[str, Any]:
-        """What acompletion is given besides the key. A parameter that is not set is not sent."""
+        """Return the arguments of `acompletion` without the key. A parameter that is not set is not sent."""
         config = request.config
-        optional = {"api_base": self._place.api_base, "tools": tools_of(request.tools) or None}
+        optional = {"api_base": self._endpoint.api_base, "tools": tools_of(request.tools) or None}
         return {
             "model": self._model,
             "messages": _openai_messages(request.messages),
             **({"stream": True, "stream_options": {"include_usage": True}} if config.stream is not False else {}),
-            **({"client": _client[0]} if self._place.provider in _GIVEN_CLIENT else {}),
+            **({"client": _client[0]} if self._endpoint.provider in _GIVEN_CLIENT else {}),
             "timeout": max(_TIMEOUT_S, config.timeout_s or 0.0),
-            "num_retries": 0,  # litellm's own
-            "max_retries": 0,  # those of the SDK under it
-            "no-log": True,  # spares the work for logging callbacks
-            "_skip_mcp_handler": True,  # else tools make it import mcp, a package that it does not depend on
+            "num_retries": 0,  # of LiteLLM
+            "max_retries": 0,  # of the SDK that it calls
+            "no-log": True,  # do nothing for logging callbacks
+            "_skip_mcp_handler": True,  # else it imports mcp for tools, which it does not depend on
             **{name: value for name, value in optional.items() if value is not None},
             **parameters(config),
             **(config.extra or {}),
-            # What it does not expect of a model, such as `user`, litellm would leave out without a word.
+            # LiteLLM silently drops parameters that it does not expect for a model, such as `user`.
             "allowed_openai_params": list(config.extra or ()),
         }
 
     # After the call
 
     def _listed(self) -> Listed:
-        """The model's entry in litellm's price map; empty where there is none."""
+        """Return the model's entry in LiteLLM's price list; empty if there is none."""
         return {} if self._litellm is None else listed(self._model, self._litellm.model_cost)
 
-    def _cost(self, spent: Mapping[str, Any]) -> float | None:
-        """US dollars: the provider's own figure, else by litellm's price map, else unknown."""
-        if (cost := told_cost(spent)) is not None:
+    def _cost(self, usage: Mapping[str, Any]) -> float | None:
+        """Return the cost in US dollars: as the provider reported it, else by LiteLLM's price list; None if unknown."""
+        if (cost := reported_cost(usage)) is not None:
             return cost
         listed = self._listed()
-        told = spent.get("prompt_tokens") or spent.get("completion_tokens")
-        if not told or not (listed.get("input_cost_per_token") or listed.get("output_cost_per_token")):
+        counted = usage.get("prompt_tokens") or usage.get("completion_tokens")
+        if not counted or not (listed.get("input_cost_per_token") or listed.get("output_cost_per_token")):
             return None
         try:
-            usage = self._litellm.Usage(**spent)
-            return float(sum(self._litellm.cost_per_token(model=self._model, usage_object=usage)))
-        except Exception:  # of any kind, for an entry that litellm cannot use: unknown, and no reason to lose the reply
+            costs = self._litellm.cost_per_token(model=self._model, usage_object=self._litellm.Usage(**usage))
+            return float(sum(costs))
+        except Exception:  # of any class, for an entry that LiteLLM cannot use: the reply must not be lost for it
             return None
 
     def _failure(self, error: Exception, key: Key, begun: bool) -> ModelError:
-        failures = Failures(self._place, self._keys, key)
+        failures = Failures(self._endpoint, self._keys, key)
         text = _NOISE.sub("", _PREFIX.sub("", str(error).partition("Traceback (most")[0]))
         status, causes = getattr(error, "status_code", None), [*_causes(error)]
         answer: Any = next((getattr(cause, "response", None) for cause in causes if _is_answered(cause)), None)
         for cause in causes:
-            if isinstance(cause, Distrusted):
+            if isinstance(cause, InvalidReply):
                 return failures.broken(str(cause))
         if answer is not None and answer.status_code >= 300:
             return failures.refused(answer.status_code, text, retry_after(answer.headers))
         if any(isinstance(one, ImportError) for one in causes):
             return failures.unfit(text)
         unreached = any(isinstance(one, OSError) or "ConnectError" in type(one).__name__ for one in causes)
-        # litellm says 500 too where nobody answered at all.
+        # LiteLLM reports status 500 also where no server answered.
         if (
             unreached
             or isinstance(error, self._litellm.APIConnectionError | self._litellm.Timeout)
@@ -240,7 +241,7 @@ class LiteLLMModel:
         if begun and isinstance(status, int):
             return failures.told(text, status)
         if not begun and isinstance(status, int) and 400 <= status < 500:
-            return failures.refused(status, text)  # by litellm itself
+            return failures.refused(status, text)  # by LiteLLM itself
         return failures.broken(text or type(error).__name__)
 
 
@@ -249,16 +250,16 @@ def _openai_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
 
 
 def _spare_accounts() -> None:
-    """Have litellm not work out, for the logs of nobody, what the calls of this context cost: a seventh of a call."""
-    with suppress(ImportError):  # it is litellm's own
+    """Keep LiteLLM from computing the costs of calls for its logs, which takes a seventh of a call."""
+    with suppress(ImportError):  # a private module
         from litellm._internal_context import is_internal_call
 
         is_internal_call.set(True)
 
 
 def _rehearse(litellm: Any, model: str) -> None:
-    """A call that goes nowhere: the first one imports hundreds of modules, which shall not hold up the loop."""
-    with suppress(Exception):  # whatever it is, the real call will say it
+    """Make a call that is not sent: the first call imports hundreds of modules, which would block the event loop."""
+    with suppress(Exception):  # the real call reports it
         litellm.completion(
             model=model,
             messages=[{"role": "user", "content": "-"}],
@@ -272,14 +273,14 @@ def _rehearse(litellm: Any, model: str) -> None:
 
 
 def _make_client(litellm: Any) -> Any:
-    """The client that litellm makes our calls with; that of SDKs is said for all. Takes its time: for a thread."""
+    """Return the client for our calls, and have LiteLLM use it. It takes long: call it in a thread."""
     from .guard import GuardedClient
 
     handler, clients = GuardedClient(_TIMEOUT_S), litellm.in_memory_llm_clients_cache
     kept = clients.get_cache
 
     def get_cache(key: str, **options: Any) -> Any:
-        """What litellm asks for a client, whoever the provider is."""
+        """Return the client for a provider: LiteLLM calls this."""
         return handler if _is_ours.get() and key.startswith("async_httpx_client") else kept(key, **options)
 
     litellm.aclient_session = handler.client
@@ -288,14 +289,14 @@ def _make_client(litellm: Any) -> Any:
 
 
 def _is_answered(cause: BaseException) -> bool:
-    """Whether an HTTP response is behind an error, and not one that litellm made up."""
+    """Whether a server answered. LiteLLM also makes up responses."""
     return type(cause).__name__.endswith("StatusError") or (
         type(cause).__module__.startswith("openai") and getattr(cause, "response", None) is not None
     )
 
 
 def _is_network(causes: Sequence[BaseException]) -> bool:
-    """Whether the connection was at fault, as httpx or aiohttp say it."""
+    """Whether the connection failed, by an error of httpx or aiohttp."""
     import aiohttp
     import httpx
 
@@ -303,7 +304,7 @@ def _is_network(causes: Sequence[BaseException]) -> bool:
 
 
 def fields_taken(model: str) -> frozenset[str] | None:
-    """The fields of AIConfig that LiteLLM sends on to a model; None where it does not know the model.
+    """Return the fields of AIConfig that LiteLLM passes on to a model; None if it does not know the model.
 
     Imports LiteLLM, which takes seconds: call it in a thread.
     """
@@ -311,7 +312,7 @@ def fields_taken(model: str) -> frozenset[str] | None:
     provider, _, name = model.partition("/")
     try:
         taken = litellm.get_supported_openai_params(model=name, custom_llm_provider=provider)
-    except Exception:  # of any kind, for a name that it cannot place
+    except Exception:  # of any kind, for a name that it cannot endpoint
         taken = None
     if not taken:
         return None
@@ -322,7 +323,7 @@ def fields_taken(model: str) -> frozenset[str] | None:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and what led to it."""
+    """Yield the error and its causes."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__

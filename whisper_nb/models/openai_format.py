@@ -1,10 +1,13 @@
-"""Messages in OpenAI's chat format, as objects and as bytes: https://platform.openai.com/docs/api-reference/chat."""
+"""Messages, tools and parameters in OpenAI's chat format: https://platform.openai.com/docs/api-reference/chat."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any, assert_never
 
+from ..config.aiconfig import AIConfig
+from ..core.errors import ConfigError
 from ..core.messages import (
     AssistantMessage,
     Image,
@@ -12,10 +15,15 @@ from ..core.messages import (
     SystemMessage,
     ToolCall,
     ToolMessage,
+    ToolSchema,
     UserMessage,
 )
 from ..core.text import valid_unicode
 
+#: Fields of AIConfig that are sent under their own names.
+PARAMETERS = ("temperature", "top_p", "max_tokens", "frequency_penalty", "presence_penalty", "seed")
+#: Providers that accept a token budget for reasoning, in LiteLLM's common format.
+THINKING = frozenset({"anthropic", "bedrock", "gemini", "vertex_ai", "deepseek"})
 _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
@@ -112,3 +120,38 @@ def _json_object(arguments: str) -> str:
     if "\\u" not in arguments:
         return arguments or "{}"
     return valid_unicode(json.dumps(read, ensure_ascii=False))
+
+
+def parameters(config: AIConfig) -> dict[str, Any]:
+    """Return the parameters that are set.
+
+    Raises:
+        ConfigError: the provider does not support one of them. Nothing was sent.
+    """
+    given = {name: value for name in PARAMETERS if (value := getattr(config, name)) is not None}
+    if config.stop is not None:
+        given["stop"] = list(config.stop)
+    return given if config.max_reasoning_tokens is None else given | _thinking(config, config.max_reasoning_tokens)
+
+
+def tools_of(schemas: Sequence[ToolSchema]) -> list[dict[str, Any]]:
+    """Return the tools in OpenAI's format."""
+    return [
+        {
+            "type": "function",
+            "function": {"name": tool.name, "description": tool.description, "parameters": dict(tool.parameters)},
+        }
+        for tool in schemas
+    ]
+
+
+def _thinking(config: AIConfig, limit: int) -> dict[str, Any]:
+    """Return `max_reasoning_tokens` as the provider's own parameter."""
+    if config.provider == "openrouter":
+        return {"reasoning": {"max_tokens": limit} if limit else {"enabled": False}}
+    if config.provider in THINKING:
+        return {"thinking": {"type": "enabled", "budget_tokens": limit} if limit else {"type": "disabled"}}
+    raise ConfigError(
+        f"max_reasoning_tokens: {config.provider} has no limit in tokens; set what it has under extra, such as "
+        "extra: {reasoning_effort: low}. Nothing was sent."
+    )

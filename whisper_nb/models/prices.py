@@ -1,4 +1,4 @@
-"""What models cost and hold, by the list that comes with litellm, which need not be imported for it."""
+"""Prices and context sizes of models, by the list that comes with LiteLLM, without importing it."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import Any
 
 _FILE = "model_prices_and_context_window_backup.json"
-#: No prompt of fewer tokens has another price.
+#: Prices never depend on the length of a prompt with fewer tokens.
 _LONG = 100_000
 _ABOVE = re.compile(r"input_cost_per_token_above_(\d+)k_tokens")
-#: What a provider calls the service that the list's plain prices are for.
+#: The service tiers that the listed prices are for.
 _PLAIN_TIERS = (None, "auto", "default", "on_demand", "standard")
 
 Listed = Mapping[str, Any]
 
 
 def price_list() -> Mapping[str, Listed]:
-    """Model → what litellm lists of it: litellm's own list where it is imported, else its file, read anew."""
+    """Return model → entry: LiteLLM's own list if it is imported, else the list in its file."""
     if "litellm" in sys.modules:
         prices: Mapping[str, Listed] = sys.modules["litellm"].model_cost
         return prices
@@ -33,18 +33,18 @@ def price_list() -> Mapping[str, Listed]:
 
 @cache
 def entry(model: str) -> Listed:
-    """A model's entry, read from the file without taking all of it in, which costs 20 MB; blocks for some milliseconds."""
+    """Return a model's entry, found in the text of the file: all of it as data takes 20 MB. Blocks for some milliseconds."""
     text = _path().read_text(encoding="utf-8")
     found: dict[str, Listed] = {}
     for name in {model, model.partition("/")[2]}:
-        start = text.find(f"\n    {json.dumps(name)}: {{")  # just so far in: a model, not a part of one
+        start = text.find(f"\n    {json.dumps(name)}: {{")  # with this indent it is a model, not a field of one
         if start >= 0:
             found[name], _ = json.JSONDecoder().raw_decode(text, text.index("{", start))
     return listed(model, found)
 
 
 def listed(model: str, prices: Mapping[str, Listed]) -> Listed:
-    """A model's entry; empty where there is none.
+    """Return a model's entry; empty if there is none.
 
     Args:
         model: `provider/model`.
@@ -57,66 +57,82 @@ def listed(model: str, prices: Mapping[str, Listed]) -> Listed:
 
 
 def price(entry: Listed) -> str:
-    """`$0.15 in, $0.60 out` for a million tokens; `unknown` where nobody says."""
+    """Return the price of a million tokens, such as `$0.15 in, $0.60 out`, or `unknown`."""
     costs = [entry.get(f"{way}put_cost_per_token") for way in ("in", "out")]
-    told = [cost * 1e6 for cost in costs if isinstance(cost, int | float)]
-    return f"${told[0]:,.2f} in, ${told[1]:,.2f} out" if len(told) == 2 and any(told) else "unknown"
+    known = [cost * 1e6 for cost in costs if isinstance(cost, int | float)]
+    if len(known) == 2 and any(known):
+        return f"${known[0]:,.2f} in, ${known[1]:,.2f} out"
+    return "unknown"
 
 
-def told_cost(spent: Mapping[str, Any]) -> float | None:
-    """US dollars by the provider's own figure; None where it gave none that can be one."""
-    told = spent.get("cost")
-    told = told.get("total_cost") if isinstance(told, Mapping) else told
-    details = spent.get("cost_details")
-    if spent.get("is_byok") and isinstance(
-        details, Mapping
-    ):  # OpenRouter with a key of one's own: told is its fee alone
-        fee, upstream = _dollars(told), _dollars(details.get("upstream_inference_cost"))
+def reported_cost(usage: Mapping[str, Any]) -> float | None:
+    """Return the cost in US dollars that the provider reported; None without a valid one."""
+    cost = usage.get("cost")
+    if isinstance(cost, Mapping):
+        cost = cost.get("total_cost")
+    details = usage.get("cost_details")
+    # With a key of your own, OpenRouter reports its fee alone.
+    if usage.get("is_byok") and isinstance(details, Mapping):
+        fee, upstream = _dollars(cost), _dollars(details.get("upstream_inference_cost"))
         return None if fee is None or upstream is None else fee + upstream
-    return _dollars(told)
+    return _dollars(cost)
 
 
-def _dollars(told: Any) -> float | None:
+def _dollars(value: Any) -> float | None:
     try:
-        good = not isinstance(told, bool) and isinstance(told, int | float) and math.isfinite(told) and told >= 0
-        return float(told) if good else None
+        valid = not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value) and value >= 0
+        return float(value) if valid else None
     except OverflowError:
         return None
 
 
-def listed_cost(spent: Mapping[str, Any], entry: Listed) -> float | None:
-    """US dollars by a model's entry; None where that, or what was spent, does not say enough.
+def listed_cost(usage: Mapping[str, Any], entry: Listed) -> float | None:
+    """Return the cost in US dollars by a model's entry; None where the entry or the usage is incomplete.
 
     Args:
-        spent: `usage` as OpenAI's format has it; what was read from a cache is a part of `prompt_tokens`.
+        usage: in OpenAI's format; tokens that were read from a cache are part of `prompt_tokens`.
         entry: the model's.
     """
-    sent, received = (_tokens(spent.get(f"{what}_tokens")) for what in ("prompt", "completion"))
-    if not (sent or received) or sent is None or received is None or spent.get("service_tier") not in _PLAIN_TIERS:
+    sent, received = _tokens(usage.get("prompt_tokens")), _tokens(usage.get("completion_tokens"))
+    if not (sent or received) or sent is None or received is None or usage.get("service_tier") not in _PLAIN_TIERS:
         return None
-    if entry.get("litellm_provider") == "xai":  # counts what the model thinks beside the reply, not in it
-        details = spent.get("completion_tokens_details")
-        thought = details.get("reasoning_tokens") if isinstance(details, Mapping) else 0
-        received += _tokens(thought) or 0
-    above = sent > _LONG and [
-        int(found[1]) for name in entry if (found := _ABOVE.fullmatch(name)) and sent > int(found[1]) * 1000
-    ]
-    suffix = f"_above_{max(above)}k_tokens" if above else ""
+    if entry.get("litellm_provider") == "xai":  # reports reasoning tokens beside those of the reply
+        received += _tokens(_detail(usage, "completion_tokens_details", "reasoning_tokens")) or 0
+    suffix = _suffix(entry, sent)
     per_sent, per_received, per_cached = (
         entry.get(name + suffix, entry.get(name))
         for name in ("input_cost_per_token", "output_cost_per_token", "cache_read_input_token_cost")
     )
     if not (per_sent or per_received) or per_sent is None or per_received is None:
-        return None  # a price of 0 is litellm's word for one that it does not know
-    details = spent.get("prompt_tokens_details")
-    cached = details.get("cached_tokens") if isinstance(details, Mapping) else spent.get("prompt_cache_hit_tokens")
-    cached = min(_tokens(cached) or 0, sent) if per_cached is not None else 0
+        return None  # LiteLLM lists an unknown price as 0
+    cached = 0
+    if per_cached is not None:
+        cached = min(_tokens(_cached(usage)) or 0, sent)
     return float((sent - cached) * per_sent + cached * (per_cached or 0.0) + received * per_received)
 
 
-def _tokens(told: Any) -> int | None:
-    """A count that makes sense; None for any other."""
-    return told if isinstance(told, int) and not isinstance(told, bool) and 0 <= told < 10**12 else None
+def _suffix(entry: Listed, sent: int) -> str:
+    """Return the ending of the names of the prices that apply to a prompt of so many tokens."""
+    if sent <= _LONG:
+        return ""
+    limits = [int(found[1]) for name in entry if (found := _ABOVE.fullmatch(name)) and sent > int(found[1]) * 1000]
+    return f"_above_{max(limits)}k_tokens" if limits else ""
+
+
+def _cached(usage: Mapping[str, Any]) -> Any:
+    if isinstance(usage.get("prompt_tokens_details"), Mapping):
+        return _detail(usage, "prompt_tokens_details", "cached_tokens")
+    return usage.get("prompt_cache_hit_tokens")
+
+
+def _detail(usage: Mapping[str, Any], group: str, name: str) -> Any:
+    details = usage.get(group)
+    return details.get(name) if isinstance(details, Mapping) else None
+
+
+def _tokens(count: Any) -> int | None:
+    """Return a plausible count; None for any other value."""
+    return count if isinstance(count, int) and not isinstance(count, bool) and 0 <= count < 10**12 else None
 
 
 def _path() -> Path:

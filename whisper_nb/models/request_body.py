@@ -11,8 +11,7 @@ from ..config.aiconfig import AIConfig
 from ..core.errors import ConfigError
 from ..core.messages import Message, ToolSchema
 from .model import Request
-from .openai_format import encode
-from .parameters import parameters, tools_of
+from .openai_format import encode, parameters, tools_of
 from .transcript import Transcript
 
 #: Models for which OpenAI has renamed `max_tokens`.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from .reading import Distrusted
+from .reading import InvalidReply
 
 #: Fields besides `data` and `event`. A comment has an empty name.
 _FIELDS = (b"", b"id", b"retry")
@@ -38,7 +38,7 @@ class Events:
 
         Raises:
             UnicodeDecodeError: an event is not UTF-8. The specification replaces it by �, which would hide the damage.
-            Distrusted: the limit is exceeded; there is JSON outside of events, which would be lost; or the event is an
+            InvalidReply: the limit is exceeded; there is JSON outside of events, which would be lost; or the event is an
                 error.
         """
         text = self._text_of_plain_events(received)
@@ -74,7 +74,7 @@ class Events:
             received = received.removeprefix(_BOM)
         self._size += len(received)
         if self._size > self._limit:
-            raise Distrusted(f"{self._limit:,} bytes came and no event was complete")
+            raise InvalidReply(f"{self._limit:,} bytes came and no event was complete")
         if b"\n" not in received and b"\r" not in received and not self._ends_in_cr:
             self._pieces.append(received)  # joined once: a line may arrive in thousands of pieces
             return
@@ -100,12 +100,12 @@ class Events:
             if name == b"event":
                 self._failed = value.strip() == b"error"
             elif self.bare or (name not in _FIELDS and b'"' in line):
-                raise Distrusted("a line of it is damaged")
+                raise InvalidReply("a line of it is damaged")
             return None
         if self.bare is None:
             self.bare = bare
         if self.bare is not bare:
-            raise Distrusted("a piece of it is in another form than the rest")
+            raise InvalidReply("a piece of it is in another form than the rest")
         if bare:
             self._size = sum(map(len, self._pieces))
             return line.decode()
@@ -119,5 +119,5 @@ class Events:
         self._size = sum(map(len, self._pieces))
         failed, self._failed = self._failed, False
         if failed and '"error"' not in data:  # otherwise the reader of the format reports it
-            raise Distrusted(f"the provider broke it off: {data}")
+            raise InvalidReply(f"the provider broke it off: {data}")
         return data or None  # an event without data is ignored, by the specification

@@ -8,8 +8,7 @@ from typing import Any
 
 from ..core.messages import AssistantMessage, Message, ToolSchema, UserMessage, without_images
 from .litellm_loader import import_litellm
-from .openai_format import to_openai
-from .parameters import tools_of
+from .openai_format import to_openai, tools_of
 
 #: The most tokens that providers usually charge for one image. Only they know the exact number.
 IMAGE_TOKENS = 1_600

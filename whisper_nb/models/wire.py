@@ -1,7 +1,7 @@
-"""OpenAI's wire format, which most providers speak, over aiohttp: a small part of what LiteLLM costs.
+"""Models of providers with OpenAI's format, over aiohttp: a fraction of what a call through LiteLLM costs.
 
-The format: https://platform.openai.com/docs/api-reference/chat-streaming. Nothing is believed that was not said: a reply
-without a reason for its end was cut off, whatever the connection looks like.
+The format: https://platform.openai.com/docs/api-reference/chat-streaming. A reply without a finish reason was cut off,
+however its connection ended.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from ..core.threads import in_thread
 from .connections import Connections
 from .failures import Failures, no_key, retry_after
 from .model import Request
-from .prices import Listed, entry, listed_cost, told_cost
-from .reading import REFUSAL_LIMIT, TOO_LARGE, Distrusted
+from .prices import Listed, entry, listed_cost, reported_cost
+from .reading import REFUSAL_LIMIT, TOO_LARGE, InvalidReply
 from .request_body import RequestBodies
 from .tokens import count_tokens
 from .wire_format import ProviderError, ReplyStream, WholeReply, WireReader
@@ -31,9 +31,9 @@ from .wire_format import ProviderError, ReplyStream, WholeReply, WireReader
 if TYPE_CHECKING:
     import aiohttp
 
-#: How long a refusal's body may take; its status says enough.
+#: Seconds that the body of an HTTP error may take. Without it there is the status.
 _REFUSAL_S = 1.0
-#: How long the end of a body may take after `[DONE]`, so that its connection can be used again.
+#: Seconds that the end of a body may take after `[DONE]`, so that its connection can be used again.
 _END_S = 0.1
 
 
@@ -41,36 +41,36 @@ class OpenAIWireModel:
     """One model of a provider that speaks OpenAI's format, for any number of sessions at once.
 
     Args:
-        place: where the model is: `model`, `api_base` and `api_key` are read, nothing else.
-        keys: where the key is looked up, at each call, so that it may be set later; it is kept nowhere.
-        connections: shared with other models, and closed by whoever made them.
+        endpoint: the fields `model`, `api_base` and `api_key` say where the model is. Others are not read.
+        keys: the key is looked up here at each call, so that it may be set later. It is not kept.
+        connections: shared with other models, and closed by their owner.
     """
 
-    __slots__ = ("_bodies", "_connections", "_keys", "_listed", "_place", "_proxy", "_reasoning_field", "_url")
+    __slots__ = ("_bodies", "_connections", "_endpoint", "_keys", "_listed", "_proxy", "_reasoning_field", "_url")
 
-    def __init__(self, place: AIConfig, keys: Keys, connections: Connections) -> None:
-        self._place = place
+    def __init__(self, endpoint: AIConfig, keys: Keys, connections: Connections) -> None:
+        self._endpoint = endpoint
         self._keys = keys
         self._connections = connections
         self._url: Any = None
         self._proxy: str | None = None
         self._listed: Listed | None = None
-        self._bodies = RequestBodies(place)
-        known = PROVIDERS.get(place.provider)
+        self._bodies = RequestBodies(endpoint)
+        known = PROVIDERS.get(endpoint.provider)
         self._reasoning_field = known.reasoning if known else ""
 
     @property
     def context_tokens(self) -> int | None:
-        """What litellm's price list says; None for a model that it does not list, and before `prepare`."""
+        """The size by LiteLLM's price list; None for a model that is not listed, and before `prepare`."""
         limit = (self._listed or {}).get("max_input_tokens")
         return limit if isinstance(limit, int) else None
 
     def count_tokens(self, messages: Sequence[Message], tools: Sequence[ToolSchema] = ()) -> int:
-        """As litellm counts for this model, which is imported for it: for a thread."""
-        return count_tokens(self._place.model or "", messages, tools)
+        """Return the count of LiteLLM's tokenizer. It imports LiteLLM, which takes seconds: call it in a thread."""
+        return count_tokens(self._endpoint.model or "", messages, tools)
 
     async def prepare(self) -> None:
-        """Look up the key and the model's prices, and load aiohttp, the first time in a thread.
+        """Look up the key and the model's prices, and import aiohttp. The first time takes a thread.
 
         Raises:
             ConfigError: no key, or no address.
@@ -84,10 +84,10 @@ class OpenAIWireModel:
 
         try:
             url = URL(address)
-            _ = url.host  # is decoded only now
+            _ = url.host  # decoded only now
         except ValueError as error:  # UnicodeError is one
-            raise ConfigError(f"{self._place.model}: api_base {address!r} is no address: {error}") from None
-        self._listed, self._proxy = await in_thread(lambda: (entry(self._place.model or ""), _proxy(url)))
+            raise ConfigError(f"{self._endpoint.model}: api_base {address!r} is not an address: {error}") from None
+        self._listed, self._proxy = await in_thread(lambda: (entry(self._endpoint.model or ""), _proxy(url)))
         if self._proxy and self._proxy[:6].lower() == "https:":
             await self._connections.open(secure=True)
         self._url = url
@@ -124,42 +124,45 @@ class OpenAIWireModel:
             error.__traceback__ = error.__context__ = None
             raise
         except Exception as error:  # of aiohttp, the network and parsing: `_failure` tells them apart
-            failure = _failure(error, Failures(self._place, self._keys, key))
+            failure = _failure(error, Failures(self._endpoint, self._keys, key))
         finally:
             if response is not None:
                 response.close()  # no effect where it was read to its end
         if failure is not None:
             raise failure  # not above, where the error that holds the key would become its context
         if finish := reader.finish():
-            yield replace(finish, cost_usd=self._cost(reader.spent))
+            yield replace(finish, cost_usd=self._cost(reader.usage))
 
     async def aclose(self) -> None:
-        """Nothing of its own to let go of."""
+        """Do nothing: the connections are shared."""
 
     def _key(self) -> Key:
-        place = self._place
-        key = self._keys.key(place.provider, place.api_key) or Key("", "")
-        if not key.reveal() and (missing := missing_key(place, self._keys)):
-            raise no_key(place, missing)
+        endpoint = self._endpoint
+        key = self._keys.key(endpoint.provider, endpoint.api_key) or Key("", "")
+        if not key.reveal() and (missing := missing_key(endpoint, self._keys)):
+            raise no_key(endpoint, missing)
         if not (key.reveal().isascii() and key.reveal().isprintable()):
             raise ConfigError(
-                f"{place.model}: the key{f' from {key.variable}' if key.variable else ''} has a character that cannot be sent: copy it anew"
+                f"{endpoint.model}: the key{f' from {key.variable}' if key.variable else ''} has a character that cannot be sent: copy it anew"
             )
         return key
 
     def _address(self) -> str:
-        place, known = self._place, PROVIDERS.get(self._place.provider)
-        variables = [f"{place.provider.upper()}_API_BASE", *(["OPENAI_BASE_URL"] if place.provider == "openai" else [])]
-        own = place.api_base or next(filter(None, map(self._keys.environment, variables)), "")
+        endpoint, known = self._endpoint, PROVIDERS.get(self._endpoint.provider)
+        variables = [
+            f"{endpoint.provider.upper()}_API_BASE",
+            *(["OPENAI_BASE_URL"] if endpoint.provider == "openai" else []),
+        ]
+        own = endpoint.api_base or next(filter(None, map(self._keys.environment, variables)), "")
         base = own or (known and known.wire) or ""
         if not base.lower().startswith(("http://", "https://")):
             raise ConfigError(
-                f"{place.model} needs the address of its server: set api_base, such as http://localhost:8000/v1, "
+                f"{endpoint.model} needs the address of its server: set api_base, such as http://localhost:8000/v1, "
                 f"or {variables[0]}. Nothing was sent."
             )
         base = base.rstrip("/").removesuffix("/chat/completions")
-        if place.provider.startswith("ollama") and not base.endswith("/v1"):
-            base += "/v1"  # beside its own format
+        if endpoint.provider.startswith("ollama") and not base.endswith("/v1"):
+            base += "/v1"  # OpenAI's format is at a path of its own
         return f"{base}/chat/completions"
 
     async def _begin(self, response: aiohttp.ClientResponse, reader: WireReader, key: Key) -> ReplyStream | WholeReply:
@@ -170,20 +173,20 @@ class OpenAIWireModel:
         """
         kind = response.content_type
         if response.status >= 300:
-            raise await _refusal(response, Failures(self._place, self._keys, key))
+            raise await _refusal(response, Failures(self._endpoint, self._keys, key))
         if kind == "application/json":
             return WholeReply(reader)
         if response.status != 200 or kind not in _STREAMS:
             what = f"it is {kind} ({response.status}), not a stream of events"
-            raise Failures(self._place, self._keys, key).broken(what)
+            raise Failures(self._endpoint, self._keys, key).broken(what)
         return ReplyStream(reader)
 
-    def _cost(self, spent: Mapping[str, Any]) -> float | None:
-        told = told_cost(spent)
-        return listed_cost(spent, self._listed or {}) if told is None else told
+    def _cost(self, usage: Mapping[str, Any]) -> float | None:
+        reported = reported_cost(usage)
+        return listed_cost(usage, self._listed or {}) if reported is None else reported
 
 
-#: What a stream of events is labelled as; some servers have no word for it.
+#: The content types of event streams. Some servers have no proper one.
 _STREAMS = ("text/event-stream", "text/plain", "application/octet-stream")
 
 
@@ -192,7 +195,7 @@ def _authorization(key: Key) -> dict[str, str]:
 
 
 def _proxy(url: Any) -> str | None:
-    """The proxy that the environment names for an address."""
+    """Return the proxy for an address by the environment."""
     if not url.host or urllib.request.proxy_bypass(url.host):
         return None
     return urllib.request.getproxies().get(url.scheme)
@@ -214,20 +217,26 @@ async def _body(response: aiohttp.ClientResponse, limit: int) -> bytes:
         pieces.append(received)
         size += len(received)
         if size > limit:
-            raise Distrusted(TOO_LARGE)
+            raise InvalidReply(TOO_LARGE)
     return b"".join(pieces)
 
 
 async def _refusal(response: aiohttp.ClientResponse, failures: Failures) -> ModelError:
-    """The error that an HTTP error is."""
+    """Return the error for an HTTP error."""
     text = ""
-    with suppress(Exception):  # of a body that breaks off, drips or has no end: the status says enough
+    with suppress(Exception):  # the body may break off, arrive slowly or never end: there is still the status
         async with asyncio.timeout(_REFUSAL_S):
             text = (await _body(response, REFUSAL_LIMIT)).decode(errors="replace")
-            said = json.loads(text)
-            error = said.get("error", said) if isinstance(said, dict) else said
-            text = str(error.get("message") or error) if isinstance(error, dict) else str(error)
+            text = _words(json.loads(text))
     return failures.refused(response.status, text or response.reason or "", retry_after(response.headers))
+
+
+def _words(body: Any) -> str:
+    """Return the message in the body of an HTTP error."""
+    error = body.get("error", body) if isinstance(body, dict) else body
+    if isinstance(error, dict):
+        return str(error.get("message") or error)
+    return str(error)
 
 
 def _failure(error: Exception, failures: Failures) -> ModelError:
@@ -240,7 +249,7 @@ def _failure(error: Exception, failures: Failures) -> ModelError:
             return failures.told(error.text, error.code)
         case aiohttp.ClientConnectorError():
             return failures.unreached(str(error.os_error) or str(error), sent=False)
-        case aiohttp.InvalidURL():  # the proxy's
+        case aiohttp.InvalidURL():  # of the proxy
             return failures.unfit(f"no address of a server or proxy: {error}")
         case aiohttp.ClientPayloadError():
             return failures.unreached("the reply broke off before its end; what came is in run.text", sent=True)

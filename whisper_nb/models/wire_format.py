@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from ..core.messages import Delta, ReasoningDelta, TextDelta
-from .reading import EVENT_LIMIT, REPLY_LIMIT, TOO_LARGE, Distrusted, Reading, text_of
+from .reading import EVENT_LIMIT, REPLY_LIMIT, TOO_LARGE, InvalidReply, ReplyReader, text_of
 from .sse import Events
 
 
@@ -57,7 +57,7 @@ class _Chunk(Struct, gc=False):
 _decode_chunk = msgspec.json.Decoder(_Chunk).decode
 
 
-class WireReader(Reading):
+class WireReader(ReplyReader):
     """One reply, from its chunks."""
 
     __slots__ = ()
@@ -66,7 +66,7 @@ class WireReader(Reading):
         """Return the deltas of one chunk, or of a complete reply. Many chunks have none.
 
         Raises:
-            Distrusted: it is not in OpenAI's format.
+            InvalidReply: it is not in OpenAI's format.
             ProviderError: it is an error.
         """
         deltas: list[Delta] = []
@@ -81,14 +81,14 @@ class WireReader(Reading):
             if chunk.usage is not None or chunk.x_groq is not None:
                 self._count(chunk.usage or (chunk.x_groq or {}).get("usage"))
             if chunk.service_tier:
-                self.spent["service_tier"] = chunk.service_tier
+                self.usage["service_tier"] = chunk.service_tier
             for choice in chunk.choices or ():
                 if not choice.index:
                     self._add_choice(choice, deltas)
         except (AttributeError, TypeError, KeyError):
-            raise Distrusted(f"{subject} is not in OpenAI's format") from None
+            raise InvalidReply(f"{subject} is not in OpenAI's format") from None
         except (json.JSONDecodeError, RecursionError):
-            raise Distrusted(f"{subject} is no JSON") from None
+            raise InvalidReply(f"{subject} is no JSON") from None
 
     def _add_choice(self, choice: _Choice, deltas: list[Delta]) -> None:
         if choice.usage is not None:
@@ -135,7 +135,7 @@ class WholeReply:
         self.done = not received or self._size > REPLY_LIMIT
         try:
             if self._size > REPLY_LIMIT:
-                raise Distrusted(TOO_LARGE)
+                raise InvalidReply(TOO_LARGE)
             return self._reader.read(b"".join(self._pieces).decode(), whole=True) if self.done else []
         except (ValueError, ProviderError) as error:
             self.failure = error
@@ -166,7 +166,7 @@ class ReplyStream:
         deltas: list[Delta] = []
         try:
             if self._size > REPLY_LIMIT:
-                raise Distrusted(TOO_LARGE)
+                raise InvalidReply(TOO_LARGE)
             for data in self._events.feed(received):
                 if data.strip() == "[DONE]":
                     self.done = True
