@@ -12,7 +12,8 @@ UV = UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/python -
 	$(BIN)/uv pip install -q --python $(BIN)/python
 
 .PHONY: help demo test quick check faults kernel notebooks-test package browser chromium notebooks screenshots lab bench soak bench-peers lock clean
-UNIT := not kernel and not browser and not package and not faults
+PYTEST := $(BIN)/python -m pytest -q -n logical
+IN_PROCESS := tests --ignore=tests/kernel --ignore=tests/browser
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -29,36 +30,36 @@ $(STAMP): requirements.lock pyproject.toml
 demo: $(STAMP)  ## run the quickstart headless on the offline model, and say who did what
 	@$(BIN)/python notebooks/demo.py
 
-test: check faults kernel notebooks-test package browser  ## everything: lint, types, unit, kernel, notebook, wheel and browser tests
+test: check kernel notebooks-test browser  ## everything: lint, types, unit, kernel, notebook, wheel and browser tests
 
 quick: $(STAMP)  ## format, lint, types and unit tests: for every save
 	$(BIN)/ruff format -q .
 	$(BIN)/ruff check -q .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -n auto -m "$(UNIT)"
+	$(PYTEST) $(IN_PROCESS) -m "not faults and not package"
 
-check: $(STAMP)  # the same, changing nothing, with coverage
+check: $(STAMP)  # the same, changing nothing, with the faults of providers and with coverage
 	$(BIN)/ruff format -q --check .
 	$(BIN)/ruff check -q .
 	$(BIN)/mypy
-	$(BIN)/coverage run -m pytest -q -m "$(UNIT)"
+	$(PYTEST) --cov --cov-report= $(IN_PROCESS) -m "not package"
 	$(BIN)/coverage report --fail-under=95
 	$(BIN)/coverage report --fail-under=100 --include='*/turns.py,*/session.py,*/store/*.py' > /dev/null
 
 faults: $(STAMP)  # what providers do wrong, over every way to a model
-	$(BIN)/python -m pytest -q -n 2 -m faults
+	$(PYTEST) tests/models -m faults
 
-kernel: $(STAMP)
-	$(BIN)/python -m pytest -q -m kernel
+kernel: $(STAMP)  # real kernels, and the wheel
+	$(PYTEST) tests/kernel tests/package -m "kernel or package"
 
 notebooks-test: $(STAMP)
-	PYTHONPATH=tests/support/offline $(BIN)/python -m pytest -q -p nbval.plugin --nbval --nbval-current-env --nbval-cell-timeout 300 notebooks
+	PYTHONPATH=tests/support/offline $(PYTEST) --dist loadfile -p nbval.plugin --nbval --nbval-current-env --nbval-cell-timeout 300 notebooks
 
 package: $(STAMP)
-	$(BIN)/python -m pytest -q -m package
+	$(PYTEST) tests/package
 
 browser: $(STAMP) chromium
-	$(BIN)/python -m pytest -q -m browser
+	$(PYTEST) tests/browser
 
 chromium:  # installs it where it can; without it the browser tests fail in CI, and say elsewhere that they did not run
 	@command -v chromium chromium-browser google-chrome > /dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null \
