@@ -68,10 +68,9 @@ async def first_token(run: Run) -> None:
             return
 
 
-def block(holds: Callable[[], bool], seconds: float = 10.0) -> None:
+def block(holds: Callable[[], bool]) -> None:
     """Block this thread, as a cell does, until this holds."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end and not holds():
+    while not holds():
         time.sleep(0.001)
 
 
@@ -92,18 +91,15 @@ async def test_agents_and_observers_are_on_a_thread_of_their_own(runtime: Runtim
 
 
 async def test_chunks_arrive_while_the_main_thread_blocks(runtime: Runtime, bob: Session) -> None:
-    chunks: list[float] = []
-    runtime.observe(lambda r: chunks.append(time.monotonic()) if isinstance(r.event, TextStreamed) else None)
+    chunks: list[Record] = []
+    runtime.observe(lambda record: chunks.append(record) if isinstance(record.event, TextStreamed) else None)
     run = bob.submit("long")
-    start = time.monotonic()
-    block(lambda: False, 1.0)
-    during = [at for at in chunks if start < at < start + 1]
-    assert len(during) >= 80
+    block(lambda: len(chunks) >= 80)
     run.cancel()
 
 
 async def test_a_plain_wait_on_the_main_thread(bob: Session) -> None:
-    assert bob.submit("hello").result(timeout=5) == "heard: hello"
+    assert bob.submit("hello").result() == "heard: hello"
     run = bob.submit("forever")
     with pytest.raises(TimeoutError):
         run.wait(0.01)
@@ -210,7 +206,7 @@ async def test_specs_forks_and_removal(runtime: Runtime, bob: Session) -> None:
 
 async def test_four_threads_may_submit_at_once(runtime: Runtime, bob: Session) -> None:
     def work(number: int) -> str:
-        return bob.submit(f"number {number}").result(timeout=20)
+        return bob.submit(f"number {number}").result()
 
     with ThreadPoolExecutor(4) as pool:  # which blocks this thread
         assert list(pool.map(work, range(40))) == [f"heard: number {number}" for number in range(40)]
@@ -223,7 +219,7 @@ async def test_a_lost_store_fails_its_runs_and_nobody_waits_in_vain(complaints: 
         assert await bob.submit("hello") == "heard: hello"
         run = bob.submit("hello")
         with pytest.raises(RunFailed):
-            run.result(5)
+            run.result()
         assert isinstance(run.error, DiskFull)
 
 
@@ -511,7 +507,7 @@ async def test_what_other_threads_submit_during_moves_arrives(complaints: list[s
         def work(session: Session) -> int:
             count = 0
             while not over.is_set():
-                assert session.submit("hello").result(timeout=10) == "heard: hello"
+                assert session.submit("hello").result() == "heard: hello"
                 count += 1
                 time.sleep(0.001)
             return count
@@ -558,7 +554,7 @@ async def test_what_is_listened_to_is_heard_on_the_new_loop() -> None:
         home.listen(ours, hear)
         home.move("thread")
         theirs.send(b"x")
-        assert heard.result(5) == "whisper_nb agents"
+        assert heard.result() == "whisper_nb agents"
         home.unlisten(ours)
         home.move("notebook")
 
@@ -604,14 +600,13 @@ async def test_a_loop_that_something_blocks_is_left_alone(caplog: pytest.LogCapt
     home, go_on = Home(asyncio.get_running_loop()), threading.Event()
     home.move("thread")
     home.call(go_on.wait)
-    start = time.monotonic()
     closed: list[bool] = []
 
     async def last() -> None:
         closed.append(True)
 
     await home.close(last(), 0.05)
-    assert (closed, time.monotonic() - start < 2) == ([], True)
+    assert closed == []
     go_on.set()
     await asyncio.to_thread(home.end)
     assert home.loop.is_closed()
@@ -630,7 +625,7 @@ async def test_a_task_that_is_left_over_ends_with_the_thread() -> None:
     home.finish(hang())
     home.do(lambda: None)
     home.end()
-    assert ended.wait(5)
+    assert ended.wait()
 
 
 async def test_a_model_may_stream_for_many(runtime: Runtime) -> None:

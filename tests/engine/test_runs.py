@@ -201,7 +201,7 @@ async def test_cancelling_who_awaits_leaves_the_run_alone(runtime: Runtime) -> N
 async def test_the_result_from_another_thread(runtime: Runtime) -> None:
     model = HeldModel()
     run = hire(runtime, model).submit("hello")
-    result = asyncio.ensure_future(asyncio.to_thread(run.result, 10))
+    result = asyncio.ensure_future(asyncio.to_thread(run.result))
     (await model.arrived()).release()
     assert await result == "partial and done"
 
@@ -263,7 +263,7 @@ async def test_a_plain_tool_in_its_thread_may_block(runtime: Runtime) -> None:
     eve = hire(runtime, SAY, "eve")
 
     def ask() -> str:
-        return eve.submit("hello").result(timeout=10)
+        return eve.submit("hello").result()
 
     assert await hire(runtime, TOOLS, tools=(ask,)).submit("use ask") == "hello!"
 
@@ -278,7 +278,7 @@ async def test_any_number_of_plain_tools_may_block_at_once(runtime: Runtime) -> 
 
         return hire(runtime, TOOLS, f"boss{number}", tools=(ask,)).submit("use ask")
 
-    assert await asyncio.wait_for(asyncio.gather(*map(boss, range(40))), 10) == ["noon"] * 40
+    assert await asyncio.gather(*map(boss, range(40))) == ["noon"] * 40
 
 
 def noon() -> str:
@@ -299,7 +299,7 @@ async def test_a_plain_tool_that_goes_on_keeps_nobody(complaints: list[str]) -> 
         run = hire(runtime, TOOLS, tools=(slow,)).submit("use slow")
         await started.wait()
         run.cancel()
-        await asyncio.wait_for(settled(run), 5)
+        await settled(run)
     (thread,) = (thread for thread in threading.enumerate() if thread.name == "whisper_nb tool")
     assert thread.daemon
     go.set()
@@ -346,7 +346,7 @@ async def test_a_tool_that_awaits_a_run_of_its_own_session(runtime: Runtime) -> 
         return await bob.submit("hello")
 
     bob = hire(runtime, TOOLS, tools=(again,))
-    text = await asyncio.wait_for(bob.submit("use again"), 5)
+    text = await bob.submit("use again")
     assert "bob#1 would wait for itself: bob#2 cannot start or end before it does" in text
     await settled(*bob.unfinished)
 
@@ -356,7 +356,7 @@ async def test_a_tool_that_awaits_its_own_run(runtime: Runtime) -> None:
         return await run
 
     run = hire(runtime, TOOLS, tools=(me,)).submit("use me")
-    assert "bob#1 would wait for itself" in await asyncio.wait_for(run, 5)
+    assert "bob#1 would wait for itself" in await run
 
 
 async def test_two_agents_that_ask_each_other(runtime: Runtime) -> None:
@@ -367,7 +367,7 @@ async def test_two_agents_that_ask_each_other(runtime: Runtime) -> None:
         return await bob.submit("hello")
 
     bob, eve = hire(runtime, TOOLS, tools=(ask_eve,)), hire(runtime, TOOLS, "eve", tools=(ask_bob,))
-    text = await asyncio.wait_for(bob.submit("use ask_eve"), 5)
+    text = await bob.submit("use ask_eve")
     assert "eve#1 would wait for itself: bob#2" in text
     await settled(*bob.unfinished)
 
@@ -380,7 +380,7 @@ async def test_two_agents_whose_plain_tools_ask_each_other(runtime: Runtime) -> 
         return bob.submit("hello").result()
 
     bob, eve = hire(runtime, TOOLS, tools=(ask_eve,)), hire(runtime, TOOLS, "eve", tools=(ask_bob,))
-    text = await asyncio.wait_for(bob.submit("use ask_eve"), 5)
+    text = await bob.submit("use ask_eve")
     assert "eve#1 would wait for itself: bob#2" in text
     await settled(*bob.unfinished)
 
@@ -401,7 +401,7 @@ async def test_one_of_several_that_are_awaited_at_once(runtime: Runtime) -> None
 
     ann = hire(runtime, SAY, "ann")
     bob, eve = hire(runtime, TOOLS, tools=(ask_both,)), hire(runtime, TOOLS, "eve", tools=(ask_bob,))
-    assert "eve#1 would wait for itself: bob#2" in await asyncio.wait_for(bob.submit("use ask_both"), 5)
+    assert "eve#1 would wait for itself: bob#2" in await bob.submit("use ask_both")
     await settled(*bob.unfinished)
 
 
@@ -412,7 +412,7 @@ async def test_a_wait_that_leads_back_over_what_a_run_needs(runtime: Runtime) ->
         return await eve.submit(["see: ", bob.submit("later")])
 
     bob, eve = hire(runtime, TOOLS, tools=(ask,)), hire(runtime, SAY, "eve")
-    assert "bob#1 would wait for itself: eve#1" in await asyncio.wait_for(bob.submit("use ask"), 5)
+    assert "bob#1 would wait for itself: eve#1" in await bob.submit("use ask")
     await settled(*bob.unfinished, *eve.unfinished)
 
 
@@ -425,7 +425,7 @@ async def test_a_wait_that_leads_back_over_what_holds_a_run_back(runtime: Runtim
         return await eve.submit("hello")
 
     bob, eve = hire(runtime, TOOLS, tools=(ask,)), hire(runtime, SAY, "eve")
-    assert "bob#1 would wait for itself: eve#2" in await asyncio.wait_for(bob.submit("use ask"), 5)
+    assert "bob#1 would wait for itself: eve#2" in await bob.submit("use ask")
     await settled(*bob.unfinished, *eve.unfinished)
 
 
@@ -438,7 +438,7 @@ async def test_agents_may_ask_each_other_in_turn(runtime: Runtime) -> None:
 
     ann, eve = hire(runtime, SAY, "ann"), hire(runtime, SAY, "eve")
     bob, joe = hire(runtime, TOOLS, tools=(ask,)), hire(runtime, TOOLS, "joe", tools=(ask,))
-    texts = await asyncio.wait_for(asyncio.gather(bob.submit("use ask"), joe.submit("use ask")), 2)
+    texts = await asyncio.gather(bob.submit("use ask"), joe.submit("use ask"))
     assert [*texts] == ["hello! hello! hello!hello!!"] * 2
 
 
@@ -550,7 +550,7 @@ CELL: contextvars.ContextVar[Output | None] = contextvars.ContextVar("cell", def
 
 
 async def test_a_finished_run_keeps_nothing_of_the_context_it_came_from(runtime: Runtime) -> None:
-    """A thousand runs are kept; the cells that they came from are not, however the runs ended."""
+    """Runs are kept; the cells that they came from are not, however the runs ended."""
     rules = [Rule(match="bad", error="no luck"), Rule(match="lag", delay_s=60), Rule(match="hello", reply="ok")]
     bob = hire(runtime, ScriptedModel([*rules, *TOOLS.rules]), tools=(noop,), max_turns=2)
     gone: dict[str, list[weakref.ref[Output]]] = {}
@@ -570,7 +570,7 @@ async def test_a_finished_run_keeps_nothing_of_the_context_it_came_from(runtime:
         ("lag", {"config": {"timeout_s": 0.01}}),
         ("lag", {"config": {"token_timeout_s": 0.01}}),
         ("hello", {"config": "offline/nobody"}),
-        *(("hello", {}), ("use noop", {}), ("use nothing", {}), ("bad", {}), ("cancel", {})) * 199,
+        *(("hello", {}), ("use noop", {}), ("use nothing", {}), ("bad", {}), ("cancel", {})) * 9,
     ]
     runs: list[Run] = []
     for prompt, options in every:
@@ -621,7 +621,7 @@ async def test_text_read_in_a_thread_loses_nothing(runtime: Runtime) -> None:
         while len(run.text) < len("".join(pieces)):
             pass
 
-    await asyncio.wait_for(asyncio.to_thread(reader), 10)
+    await asyncio.to_thread(reader)
     read.set()
     await settled(run)
     assert run.text == "".join(pieces)

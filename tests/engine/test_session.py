@@ -361,7 +361,7 @@ async def test_cancelling_the_running_one_closes_its_stream_and_keeps_its_text(r
     run, following = bob.submit("one"), bob.submit("two")
     call = await model.arrived()
     run.cancel()
-    await asyncio.wait_for(call.closed.wait(), 5)
+    await call.closed.wait()
     with pytest.raises(RunCancelled, match="bob#1 was cancelled"):
         await run
     assert run.text == "partial"
@@ -470,7 +470,7 @@ async def test_what_is_just_being_accepted_is_cancelled_too(end: str) -> None:
         await store.arrived.wait()
         getattr(bob, end)()
         store.released.set()
-        await asyncio.wait_for(settled(run), 5)
+        await settled(run)
         assert run.status == "cancelled"
 
 
@@ -558,7 +558,7 @@ async def test_pausing_lets_the_current_turn_end_and_a_run_of_one_turn_with_it(r
     bob.pause()
     assert bob.state.label == "paused (running)"
     call.release()
-    assert await asyncio.wait_for(first, 5) == "partial and done"
+    assert await first == "partial and done"
     await quiet()
     assert (bob.state.label, second.status) == ("paused", "queued")
     assert second.blocked == "bob is paused (%agent resume bob)"
@@ -578,7 +578,7 @@ async def test_a_paused_run_finishes_its_turn_tools_included_and_holds_before_th
 
     drop = runtime.observe(pause_at_reply)
     run = bob.submit("use now")
-    await asyncio.wait_for(waits, 5)
+    await waits
     assert kinds_of(run.events)[-3:] == ["ToolStarted", "ToolFinished", "StateChanged"]
     assert (run.status, len(model.requests)) == ("waiting", 1)
     bob.pause()  # to be sure
@@ -825,7 +825,7 @@ async def test_an_urgent_run_that_needs_a_normal_one_of_its_own_session(runtime:
     normal = bob.submit("one")
     low = bob.submit("low", priority="low")
     urgent = bob.submit([normal, "?"], priority="urgent")
-    assert await asyncio.wait_for(urgent, 5) == "one!?!"
+    assert await urgent == "one!?!"
     await low
 
 
@@ -835,7 +835,7 @@ async def test_needs_across_sessions_in_both_directions(runtime: Runtime) -> Non
     two = eve.submit([one], priority="urgent")
     three = bob.submit([two], priority="urgent")
     four = eve.submit([three, one], priority="high")
-    assert await asyncio.wait_for(four, 5) == "a!!!a!!"
+    assert await four == "a!!!a!!"
 
 
 async def test_a_finished_run_in_a_prompt_is_its_text(runtime: Runtime) -> None:
@@ -926,7 +926,7 @@ async def test_a_store_that_fails_fails_the_runs_and_the_session_lives_on(
             bob.pause()
             bob.resume()
         with pytest.raises(RunFailed, match="no space left") as caught:
-            await asyncio.wait_for(run, 5)
+            await run
         assert isinstance(caught.value.__cause__, DiskFull)
         assert (bob.state.label, bob.current, bob.queue) == ("idle", None, ())
         # Whoever follows the run hears of its end, although it is stored nowhere.
@@ -949,7 +949,7 @@ async def test_a_store_that_fails_for_good_fails_everything_that_waits(
         runs.append(bob.submit("three"))
         await settled(*runs)
         assert [run.status for run in runs] == ["failed"] * 3
-        await asyncio.wait_for(call.closed.wait(), 5)
+        await call.closed.wait()
         assert "bob lost its store; its runs have failed" in caplog.text
         broken[0] = False
         following = bob.submit("four")
@@ -1169,7 +1169,7 @@ async def live(numbers: random.Random, failures: float) -> None:
             shadow.compare()
         for session in team:
             session.resume()
-        await asyncio.wait_for(settled(*runs), 5)
+        await settled(*runs)
         await quiet()
         shadow.compare()
         assert shadow.differences == []

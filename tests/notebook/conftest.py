@@ -66,7 +66,7 @@ def python(tmp_path: Path) -> Callable[..., str]:
             **environ,
         }
         done = subprocess.run(
-            [sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=25, check=False
+            [sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr
         return done.stdout + done.stderr

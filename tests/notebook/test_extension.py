@@ -199,7 +199,7 @@ class Prompt:
         ]
         command = ["-m", "IPython", *options]
         self.terminal = pexpect.spawn(
-            sys.executable, command, env=env, cwd=str(folder), encoding="utf-8", timeout=15, dimensions=(40, 200)
+            sys.executable, command, env=env, cwd=str(folder), encoding="utf-8", timeout=300, dimensions=(40, 200)
         )
         self.says("In [1]:")
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from support.timing import seconds_of
+from support.timing import grows_evenly
 from whisper_nb import ConfigError, Runtime
 from whisper_nb.notebook.cells.interpolate import interpolate, words
 
@@ -142,23 +142,23 @@ async def test_a_run_stays_a_run(runtime: Runtime) -> None:
     ["{", "{{ ", "{{ x ", "{{ a b }} ", "{{ '", '{{ """', "{{ (", "{{ [] ", "{{{{}} ", "{{ 1 + }} "],
 )
 def test_a_long_text_full_of_braces_is_quick(unit: str) -> None:
-    text = unit * (50_000 // len(unit))
 
-    def said() -> None:
-        for whole in (text, text + "}" * 1_000):
+    def interpolate(length: int) -> None:
+        text = unit * (length // len(unit))
+        for whole in (text, text + "}" * (length // 50)):
             with suppress(ConfigError):
                 says(whole)
 
-    assert seconds_of(said) < 2, "the old way took from 5 to 18 s for some of these"
+    grows_evenly(interpolate)
 
 
 def test_many_closing_braces_are_quick() -> None:
-    def said() -> None:
+    def interpolate(length: int) -> None:
         with pytest.raises(ConfigError):
-            says("{" * 25_000 + "}" * 25_000)
-        says(("{{" * 30 + "a b }} " * 30) * 200)
+            says("{" * (length // 2) + "}" * (length // 2))
+        says(("{{" * 30 + "a b }} " * 30) * (length // 250))
 
-    assert seconds_of(said) < 2
+    grows_evenly(interpolate)
 
 
 # The words of a magic's line

@@ -8,6 +8,13 @@ import time
 from collections.abc import Callable
 
 
+def grows_evenly(work: Callable[[int], object], size: int = 1_000) -> None:
+    """Assert that sixteen times the size takes about sixteen times as long, and not its square."""
+    work(size)
+    small = min(seconds_of(lambda: work(size)) for _ in range(3))
+    assert seconds_of(lambda: work(16 * size)) < 80 * small
+
+
 def seconds_of(call: Callable[[], object]) -> float:
     """This thread's seconds, without what other tests have left to collect, and without what coverage adds."""
     gc.collect()
