@@ -123,7 +123,8 @@ def test_the_name_is_the_files(path: str) -> None:
         ("prompt: Hi\ntitel: x\n", ":2: unknown key 'titel' of an agent; did you mean 'title'?"),
         ("prompt: Hi\nai_config:\n  temperature: 9\n", ":3: temperature 9 is not a number from 0 to 2"),
         ("prompt: Hi\nai_config:\n  modle: openai/x\n", ":3: unknown config field 'modle'; did you mean 'model'?"),
-        ("ai_config:\n  provider: openai\n  generation_params:\n    seed: x\n  model: x\n", ":4: seed 'x' is not a whole number"),
+        ("ai_config:\n  provider: openai\n  generation_params:\n    seed: x\n  model: x\n",
+         ":4: seed 'x' is not a whole number"),
         ("prompt: Hi\nai_config: 5\n", ":2: ai_config 5 is not a mapping or a model"),
         ("prompt: Hi\nai_config: gpt-4o\n", ":2: model 'gpt-4o' is not provider/model"),
         ("ai_config: {}\nconfig: {}\n", ": the config is given twice"),
@@ -133,7 +134,8 @@ def test_the_name_is_the_files(path: str) -> None:
         ("limits: 5\n", ":1: limits 5 is not a mapping"),
         ("continuation_config:\n  timeout: x\n", ":2: timeout 'x' is not a number of seconds above 0"),
         ("tools: 5\n", ":1: tools 5 is not a list of names"),
-        ("tools: [os.system]\n", ":1: tools: 'os.system' is not the name of a function of the notebook; a file cannot load code"),
+        ("tools: [os.system]\n",
+         ":1: tools: 'os.system' is not the name of a function of the notebook; a file cannot load code"),
         ("tools: [tools/x.py]\n", ":1: tools: 'tools/x.py' is not the name of a function"),
         ("prompt: Hi\nprompt_file: bob.prompt.md\n", ":2: the prompt is given twice"),
         ("prompt: Hi\nsystem_prompt: Hi\n", ":2: system_prompt and another key both set system_prompt"),
@@ -356,7 +358,8 @@ def test_a_markdown_file_of_another_tool_is_an_agent() -> None:
         system_prompt="You review code.\n\n---\n\nBe brief.",
     )
     assert list(map(str, found.warnings)) == [
-        "agents/reviewer.md:5: ignored, since it is another program's name of a model: 'sonnet'; the default model answers",
+        "agents/reviewer.md:5: ignored, since it is another program's name of a model: 'sonnet'; the default model "
+        + "answers",
         "agents/reviewer.md:4: ignored, since they are another program's tools: Read, Grep",
     ]
 
@@ -462,7 +465,8 @@ def test_any_agents_are_the_same_in_one_file(spec: Agent) -> None:
 
 async def test_an_agent_that_is_saved_loads_as_it_was(tmp_path: Path) -> None:
     spec = Agent(
-        name="bob", title="Bob", system_prompt="Many\n\n  lines\u2028 {{ x }}\n", config=AIConfig.of({"seed": 1, "stop": None}),
+        name="bob", title="Bob", system_prompt="Many\n\n  lines\u2028 {{ x }}\n",
+        config=AIConfig.of({"seed": 1, "stop": None}),
         tools=(rows,), max_turns=3, timeout_s=0.5,
     )  # fmt: skip
     async with Runtime(environ={}, project=tmp_path, find_tool=find_tool) as rt:
@@ -474,11 +478,12 @@ async def test_an_agent_that_is_saved_loads_as_it_was(tmp_path: Path) -> None:
 
 # Any text
 
-KEYS = ["name", "title", "prompt", "system_prompt", "prompt_file", "fragments", "ai_config", "config", "model", "provider", "tools",
-        "generation_params", "limits", "continuation_config", "color", "icon", "tool_sets", "agents", "foo", "sytem_prompt", "1", "max_turns",
-        "temperature", "description"]  # fmt: skip
-SCALARS = ["x", "openai/x", "5", "0.5", "-1", "true", "~", "''", "[a, 1]", "{}", "{model: openai/x, seed: 1}", "{max_turns: 2}",
-           "bob.prompt.md", "../x", "end", "rows", "inherit", "*a", "|\n  a\n   b", "!!int 5", "[", "\"", "\u2028", "a: b"]  # fmt: skip
+KEYS = ["name", "title", "prompt", "system_prompt", "prompt_file", "fragments", "ai_config", "config", "model",
+        "provider", "tools", "generation_params", "limits", "continuation_config", "color", "icon", "tool_sets",
+        "agents", "foo", "sytem_prompt", "1", "max_turns", "temperature", "description"]  # fmt: skip
+SCALARS = ["x", "openai/x", "5", "0.5", "-1", "true", "~", "''", "[a, 1]", "{}", "{model: openai/x, seed: 1}",
+           "{max_turns: 2}", "bob.prompt.md", "../x", "end", "rows", "inherit", "*a", "|\n  a\n   b", "!!int 5", "[",
+           "\"", "\u2028", "a: b"]  # fmt: skip
 LINES = st.builds(
     lambda indent, key, value: f"{indent}{key}: {value}",
     st.sampled_from(["", "", "", "  ", "    "]),

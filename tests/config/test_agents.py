@@ -166,7 +166,8 @@ def test_a_document_says_what_differs_from_the_default() -> None:
     assert Agent(name="bob").document() == {"name": "bob"}
     config = AIConfig.of({"model": "openai/x", "stop": ["a"], "extra": {"b": {"c": 1}}, "seed": None})
     agent = Agent(
-        name="bob", title="Bob", color="teal", system_prompt="Hi", config=config, tools=(rows,), max_turns=3, timeout_s=5
+        name="bob", title="Bob", color="teal", system_prompt="Hi", config=config, tools=(rows,), max_turns=3,
+        timeout_s=5
     )  # fmt: skip
     assert agent.document() == {
         "name": "bob",

@@ -29,12 +29,13 @@ from whisper_nb.config.providers import PROVIDERS
 
 #: Keys that mean something in one of the formats, and some that do not.
 WORDS = [
-    *CONFIG_FIELDS, *ALIASES, "provider", "generation_params", "params", "openrouter", "openai", "azure", "cache", "site_url",
-    "app_name", "cleared", "temprature", "",
+    *CONFIG_FIELDS, *ALIASES, "provider", "generation_params", "params", "openrouter", "openai", "azure", "cache",
+    "site_url", "app_name", "cleared", "temprature", "",
 ]  # fmt: skip
 #: What those keys may well be given, and what they may not.
 SAID: st.SearchStrategy[Any] = JSON | st.sampled_from(
-    ["openai/gpt-4o", "anthropic:claude-x", "openrouter/auto", "openrouter", "os.environ/A_KEY", "MY_KEY", "http://h", CANARY,
+    ["openai/gpt-4o", "anthropic:claude-x", "openrouter/auto", "openrouter", "os.environ/A_KEY", "MY_KEY", "http://h",
+    CANARY,
      0.7, 1, 8000, math.nan, math.inf, b"", object(), int]
 )  # fmt: skip
 SOME = st.dictionaries(st.sampled_from(WORDS) | st.text(max_size=3) | st.integers() | st.none(), SAID, max_size=2)
@@ -135,7 +136,7 @@ OPENAIS = {
 
 @pytest.mark.parametrize("source", [OPENAIS, AIConfig.of(OPENAIS)], ids=["dict", "AIConfig"])
 def test_an_override_that_goes_to_another_provider_leaves_key_address_and_extra_behind(source: Any) -> None:
-    """As a layer does: no key may be sent to somebody else. `configure(model=…)` and `Session.configure` are overrides."""
+    """As a layer does: no key is sent to another server. `configure(model=…)` and `Session.configure` are overrides."""
     assert AIConfig.of(source, model="anthropic/y").values() == {"model": "anthropic/y", "seed": 1}
     assert AIConfig.of(source, model="openai/y").api_key == "os.environ/A_KEY"
     assert AIConfig.of(source, model="anthropic/y", api_key="os.environ/B_KEY").api_key == "os.environ/B_KEY"
@@ -504,7 +505,8 @@ async def test_an_agent_made_in_python_says_so() -> None:
         ({}, {"GOOGLE_API_KEY": "k", "WHISPER_MODEL": "groq/x"}, "groq/x", "env WHISPER_MODEL"),
         ({"main": "model: xai/x\n"}, {"WHISPER_MODEL": "groq/x"}, "xai/x", "config/main.yaml:1"),
         ({"main": "env_file: .env\n", "env": "\nWHISPER_MODEL=xai/x\n"}, {}, "xai/x", ".env:2"),
-        ({"main": "env_file: .env\n", "env": "WHISPER_MODEL=xai/x\n"}, {"WHISPER_MODEL": "groq/x"}, "groq/x", "env WHISPER_MODEL"),
+        ({"main": "env_file: .env\n", "env": "WHISPER_MODEL=xai/x\n"}, {"WHISPER_MODEL": "groq/x"}, "groq/x",
+         "env WHISPER_MODEL"),
     ],
 )  # fmt: skip
 async def test_where_the_model_comes_from(

@@ -139,8 +139,10 @@ def test_what_is_left_behind_with_a_provider(model: str | None, before: str | No
     ("said", "problem"),
     [
         ({"temprature": 0}, "temprature: unknown config field 'temprature'; did you mean 'temperature'?"),
-        ({"generation_params": {"tempature": 0}}, "generation_params.tempature: unknown config field 'tempature'; did you mean"),
-        ({"openai": {"model": "x", "params": {"top_q": 1}}}, "openai.params.top_q: unknown config field 'top_q'; did you mean"),
+        ({"generation_params": {"tempature": 0}},
+         "generation_params.tempature: unknown config field 'tempature'; did you mean"),
+        ({"openai": {"model": "x", "params": {"top_q": 1}}},
+         "openai.params.top_q: unknown config field 'top_q'; did you mean"),
         ({"zzz": 0}, "zzz: unknown config field 'zzz'; known are model, api_base"),
         ({1: 2}, "1: unknown config field '1'"),
         ({"temperature": 9}, "temperature: temperature 9 is not a number from 0 to 2"),

@@ -132,7 +132,8 @@ def test_an_address(said: str) -> None:
 
 @pytest.mark.parametrize(
     "said",
-    ["localhost:8000", "ftp://host", "file:///etc/passwd", "http://", "http:///v1", "http://a b", "http://a\nb", "http://[", "", 5]
+    ["localhost:8000", "ftp://host", "file:///etc/passwd", "http://", "http:///v1", "http://a b", "http://a\nb",
+    "http://[", "", 5]
 )  # fmt: skip
 def test_what_is_no_address(said: Any) -> None:
     assert "is not an address such as http://localhost:8000/v1" in problem_with(Address(), "api_base", said)

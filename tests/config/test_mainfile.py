@@ -96,8 +96,10 @@ def test_what_has_no_meaning_here_gives_one_warning(text: str) -> None:
         ("{}", {}),
         ("model: openai/x\ntemperature: 0.5\n", {"model": "openai/x", "temperature": 0.5}),
         ("model: anthropic:claude-x\n", {"model": "anthropic/claude-x"}),
-        ("provider: openrouter\nmodel: openai/x\ngeneration_params: {seed: 1}\n", {"model": "openrouter/openai/x", "seed": 1}),
-        ("anthropic:\n  model: claude-x\n  api_key: ${MY_KEY}\n", {"model": "anthropic/claude-x", "api_key": "os.environ/MY_KEY"}),
+        ("provider: openrouter\nmodel: openai/x\ngeneration_params: {seed: 1}\n",
+         {"model": "openrouter/openai/x", "seed": 1}),
+        ("anthropic:\n  model: claude-x\n  api_key: ${MY_KEY}\n",
+         {"model": "anthropic/claude-x", "api_key": "os.environ/MY_KEY"}),
         ("openrouter: {model: a/b}\nseed: 1\n", {"model": "openrouter/a/b", "seed": 1}),
         ("temperature: null\nstop: [END]\n", {"temperature": None, "stop": ("END",)}),
         ("max_queued_runs: 5\n", {}),
@@ -127,7 +129,8 @@ def test_the_settings_of_the_team() -> None:
         ("seed: 1\ntemperature: 9\n", ":2: temperature 9 is not a number from 0 to 2"),
         ("temperature: no\n", ":1: temperature 'no' is not a number"),
         ("openai:\n  model: x\n  params:\n    top_p: 2\n", ":4: top_p 2 is not a number from 0 to 1"),
-        ("openai:\n  model: x\n  tempreature: 1\n", ":3: unknown config field 'tempreature'; did you mean 'temperature'?"),
+        ("openai:\n  model: x\n  tempreature: 1\n",
+         ":3: unknown config field 'tempreature'; did you mean 'temperature'?"),
         ("openai: {model: x}\n\nazure: {model: y}\n", ":3: two providers, openai and azure"),
         ("seed: 1\nmax_concurrent_calls: 0\n", ":2: max_concurrent_calls 0 is not a whole number of at least 1"),
         ("max_queued_runs: true\n", ":1: max_queued_runs True is not a whole number"),
@@ -135,9 +138,11 @@ def test_the_settings_of_the_team() -> None:
         ("env_file: ~/.env\n", ":1: env_file '~/.env' is not the path of a file in the project"),
         ("seed: 1\nloop: mars\n", ":2: loop 'mars' is not notebook or thread"),
         ("async_agents: 5\n", ":1: async_agents 5 is not a mapping"),
-        ("async_agents:\n  max_concurrent_agent: 5\n", ":2: unknown key 'max_concurrent_agent'; did you mean 'max_concurrent_agents'?"),
+        ("async_agents:\n  max_concurrent_agent: 5\n",
+         ":2: unknown key 'max_concurrent_agent'; did you mean 'max_concurrent_agents'?"),
         ("async_agents:\n  max_tasks_per_agent: 0\n", ":2: max_tasks_per_agent 0 is not a whole number of at least 1"),
-        ("openrouter:\n  model: a/b\n  api_key: MY_KEY\n", ":3: api_key is the name of a variable, not a key; write os.environ/MY_KEY"),
+        ("openrouter:\n  model: a/b\n  api_key: MY_KEY\n",
+         ":3: api_key is the name of a variable, not a key; write os.environ/MY_KEY"),
         ("model: a/b\nmodel: a/c\n", ":2: the key 'model' appears twice"),
         ("model: a/b\n  - x: [\n", ":2: not YAML"),
         ("model: &a a/b\nseed: *a\n", ":2: aliases"),
@@ -208,20 +213,21 @@ def test_all_formats_of_one_config_are_the_same_as_yaml(name: str, fields: dict[
 
 
 SCALARS = st.sampled_from(
-    ["openai/x", "gpt", "0.5", "9", "-1", "true", "null", "~", "''", "'a b'", "[a, b]", "[]", "{}", "{model: x}", "{params: 1}",
-     "os.environ/A", "${A}", "MY_KEY", "http://h", "1e999", "0x1f", "*a", "&a b", "!!int 5", "|\n  a", ">", "'", "{", "]", "é\u2028",
-     "99999999999999999999999"]
+    ["openai/x", "gpt", "0.5", "9", "-1", "true", "null", "~", "''", "'a b'", "[a, b]", "[]", "{}", "{model: x}",
+    "{params: 1}", "os.environ/A", "${A}", "MY_KEY", "http://h", "1e999", "0x1f", "*a", "&a b", "!!int 5", "|\n  a",
+    ">", "'", "{", "]", "é\u2028", "99999999999999999999999"]
 )  # fmt: skip
 KEYS = st.sampled_from(
-    [*CONFIG_FIELDS, *SETTINGS, "openrouter", "openai", "provider", "generation_params", "params", "async_agents", "prompts", "cache",
-     "max_concurrent_agents", "modle", "foo", "1", "~", "agents", "? x", "- y"]
+    [*CONFIG_FIELDS, *SETTINGS, "openrouter", "openai", "provider", "generation_params", "params", "async_agents",
+    "prompts", "cache", "max_concurrent_agents", "modle", "foo", "1", "~", "agents", "? x", "- y"]
 )  # fmt: skip
 LINES = st.builds(
     lambda indent, key, value: f"{indent}{key}: {value}", st.sampled_from(["", "", "  ", "    "]), KEYS, SCALARS
 )
 RIGHT = st.sampled_from(
-    ["model: openai/x", "seed: 1", "temperature: null", "openrouter:\n  model: a/b", "  params:\n    top_p: 0.5", "cache: true",
-     "async_agents:\n  max_tasks_per_agent: 5", "env_file: .env", "# a comment", "stop: [a]", "extra: {a: {b: [1, ~]}}"]
+    ["model: openai/x", "seed: 1", "temperature: null", "openrouter:\n  model: a/b", "  params:\n    top_p: 0.5",
+    "cache: true", "async_agents:\n  max_tasks_per_agent: 5", "env_file: .env", "# a comment", "stop: [a]",
+    "extra: {a: {b: [1, ~]}}"]
 )  # fmt: skip
 TEXTS = st.one_of(st.lists(RIGHT, max_size=4), st.lists(RIGHT | LINES, max_size=6)).map("\n".join)
 

@@ -292,9 +292,11 @@ def test_one_name_in_two_files_is_an_error_that_names_both(root: Path) -> None:
 
 
 KEYS = [
-    "name", "title", "icon", "color", "prompt", "system_prompt", "prompt_file", "fragments", "ai_config", "config", "model",
-    "provider", "generation_params", "params", "tools", "limits", "max_turns", "timeout_s", "continuation_config", "agents",
-    "openrouter", "api_base", "api_key", "temperature", "stop", "extra", "async_agents", "env_file", "max_queued_runs",
+    "name", "title", "icon", "color", "prompt", "system_prompt", "prompt_file", "fragments", "ai_config", "config",
+    "model", "provider", "generation_params", "params", "tools", "limits", "max_turns", "timeout_s",
+    "continuation_config", "agents", "openrouter", "api_base", "api_key",
+    "temperature", "stop", "extra", "async_agents", "env_file",
+    "max_queued_runs",
     "hooks", "site_url", "cleared", "<<", "modle",
 ]  # fmt: skip
 VALUES = (

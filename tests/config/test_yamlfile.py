@@ -200,7 +200,8 @@ TEXTS = (
     | st.text("a1:-#'\"\\ \n\t\r\x85\u2028|>&*!%@[]{},~é", max_size=30)
 )
 SCALARS = (
-    st.none() | st.booleans() | st.integers(-(10**99), 10**99) | st.floats(allow_nan=False, allow_infinity=False) | TEXTS
+    st.none() | st.booleans() | st.integers(-(10**99), 10**99) | st.floats(allow_nan=False, allow_infinity=False)
+    | TEXTS
 )  # fmt: skip
 DATA = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4))
 

@@ -1,4 +1,4 @@
-"""Notebooks opened in hostile repositories: nothing of them is used before they are trusted, and never what may not be."""
+"""Notebooks in hostile repositories: no file is used before it is trusted, and none outside of the repository ever."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A canary key is nowhere: not in what prints, is kept, saved or raised. tests/kernel/test_kernel_secrets.py goes on."""
+"""Keys leak nowhere: not into reprs, files, records or errors. tests/kernel/test_kernel_secrets.py continues this."""
 
 from __future__ import annotations
 
@@ -215,7 +215,7 @@ def test_what_holds_keys_does_not_print(key: str) -> None:
 
 @pytest.fixture
 async def rt(key: str, tmp_path: Path) -> AsyncIterator[Runtime]:
-    """A runtime whose project holds the key in a literal for all, one for bob, and a file that `ann` names a variable of."""
+    """Return a runtime of a project with literal keys, for all agents and for bob, and a `.env` file for `ann`."""
     for name, text in {
         "config/main.yaml": f"env_file: keys.env\nopenai:\n  model: x\n  api_key: {key}\n",
         "agents/bob.yaml": f"system_prompt: You are Bob.\nai_config:\n  model: groq/x\n  api_key: {key}\n",
