@@ -358,9 +358,8 @@ def test_a_markdown_file_of_another_tool_is_an_agent() -> None:
         system_prompt="You review code.\n\n---\n\nBe brief.",
     )
     assert list(map(str, found.warnings)) == [
-        "agents/reviewer.md:5: ignored, since it is another program's name of a model: 'sonnet'; the default model "
-        + "answers",
-        "agents/reviewer.md:4: ignored, since they are another program's tools: Read, Grep",
+        "agents/reviewer.md:5: ignored another program's name of a model, 'sonnet': the default model answers",
+        "agents/reviewer.md:4: ignored another program's tools: Read, Grep",
     ]
 
 

@@ -334,11 +334,8 @@ class _AgentReader:
         keys = [key for key in _CONFIG_KEYS if source.get(key) is not None]
         short = {key: source[key] for key in _SHORT_CONFIG if source.get(key) is not None}
         if is_markdown and short.get("model") in _NICKNAMES:
-            self._warn(
-                f"ignored, since it is another program's name of a model: {short.pop('model')!r}; "
-                "the default model answers",
-                "model",
-            )
+            model = short.pop("model")
+            self._warn(f"ignored another program's name of a model, {model!r}: the default model answers", "model")
         if len(keys) + bool(short) > 1:
             self._add_problem("the config is given twice: write all of it under ai_config", *keys[:1])
         path: tuple[str, ...] = tuple(keys[:1])
@@ -365,7 +362,7 @@ class _AgentReader:
             self._add_problem(f"tools {short_repr(given)} is not a list of names", "tools")
             return ()
         if is_markdown and (foreign := [name for name in names if not name.isidentifier() or name[0].isupper()]):
-            self._warn(f"ignored, since they are another program's tools: {', '.join(foreign)}", "tools")
+            self._warn(f"ignored another program's tools: {', '.join(foreign)}", "tools")
             names = [name for name in names if name not in foreign]
         for name in names:
             if not name.isidentifier():
