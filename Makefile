@@ -12,7 +12,7 @@ UV = UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/python -
 	$(BIN)/uv pip install -q --python $(BIN)/python
 
 .PHONY: help demo test quick check faults kernel notebooks-test package browser chromium notebooks screenshots lab bench soak bench-peers lock clean
-PYTEST := $(BIN)/python -m pytest -q -n logical
+PYTEST := $(BIN)/python -m pytest -q -n logical --dist loadgroup
 IN_PROCESS := tests --ignore=tests/kernel --ignore=tests/browser
 
 help:  ## list the targets

@@ -45,6 +45,8 @@ HOMES = {
     "mdit_py_plugins": "notebook",
     "nh3": "notebook",
 }
+TABLES = (ast.Dict, ast.List, ast.Tuple, ast.Set)
+TESTS = ROOT.parent / "tests"
 FACE = {"__init__", "__main__", "events"}
 SOURCES = sorted(ROOT.rglob("*.py"))
 TREES = {path: ast.parse(path.read_text()) for path in SOURCES}
@@ -190,3 +192,46 @@ def test_a_module_and_its_functions_can_be_read_in_one_sitting(path: Path) -> No
     for node in ast.walk(TREES[path]):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert (node.end_lineno or 0) - node.lineno < 60, node.name
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_conditional_expression_is_inside_another(path: Path) -> None:
+    nested = [
+        outer.lineno
+        for outer in ast.walk(TREES[path])
+        if isinstance(outer, ast.IfExp)
+        for inner in ast.walk(outer)
+        if inner is not outer and isinstance(inner, ast.IfExp)
+    ]
+    assert nested == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_only_tables_are_kept_from_the_formatter(path: Path) -> None:
+    """A table is a statement with a display of many values."""
+    tables = {
+        node.end_lineno
+        for node in ast.walk(TREES[path])
+        if isinstance(node, ast.stmt)
+        if any(len(list(ast.iter_child_nodes(one))) > 4 for one in ast.walk(node) if isinstance(one, TABLES))
+    }
+    skipped = {number for number, line in enumerate(path.read_text().splitlines(), 1) if "fmt: skip" in line}
+    assert skipped - tables == set()
+
+
+def test_no_test_imports_a_test() -> None:
+    found = {
+        f"{path.name}: {name}"
+        for path in TESTS.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        for name in names_of(node)
+        if any(part == "tests" or part.startswith("test_") for part in name.split("."))
+    }
+    assert found == set()
+
+
+def names_of(node: ast.AST) -> list[str]:
+    """The modules that an import statement names."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    return [node.module or ""] if isinstance(node, ast.ImportFrom) else []

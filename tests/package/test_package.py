@@ -13,7 +13,7 @@ import pytest
 import whisper_nb
 from whisper_nb.config.project import package
 
-pytestmark = pytest.mark.package
+pytestmark = [pytest.mark.package, pytest.mark.xdist_group("wheel")]
 PROJECT = Path(__file__).parents[2]
 IMPORT = "import whisper_nb as w; print(w.__file__, w.__version__, [getattr(w, name).__name__ for name in w.__all__])"
 #: What comes as files: the team, and the time limits that hold by default.

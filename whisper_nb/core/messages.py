@@ -27,9 +27,12 @@ class Image(Data, frozen=True, tag=True):
         return len(self.data) * 3 // 4 - self.data[-2:].count("=")
 
     def __str__(self) -> str:
-        size = self.size
-        said = f"{size} B" if size < 1_000 else f"{size / 1e3:.0f} kB" if size < 1e6 else f"{size / 1e6:.1f} MB"
-        return f"{self.media_type} {said}"
+        size = f"{self.size} B"
+        if self.size >= 1e6:
+            size = f"{self.size / 1e6:.1f} MB"
+        elif self.size >= 1_000:
+            size = f"{self.size / 1e3:.0f} kB"
+        return f"{self.media_type} {size}"
 
     def __repr__(self) -> str:
         return f"<Image {self}>"

@@ -298,8 +298,10 @@ class Runtime:
             ConfigError: as `resolve`; or there is no agent of that name.
         """
         session = self[agent] if isinstance(agent, str) else None
-        spec = session.agent if session else agent if isinstance(agent, Agent) else None
-        layers = self._layers(spec, call, session.configured if session else None)
+        if session:
+            layers = self._layers(session.agent, call, session.configured)
+        else:
+            layers = self._layers(agent if isinstance(agent, Agent) else None, call, None)
         return precedence.explain(layers, self.keys, self._offline)
 
     def _layers(self, agent: Agent | None, call: AIConfig | None, session: AIConfig | None) -> list[Layer]:

@@ -94,8 +94,10 @@ class AgentForm(ipywidgets.VBox):  # type: ignore[misc]
         self._shown: tuple[Path, ...] = _PARAMS
         self.prompts = ipywidgets.Dropdown(
             options=[("choose a file to load it", ""), *((name, name) for name in _prompt_files(runtime))],
-            description="prompt file", layout=looks.input, style={"description_width": looks.label.description_width},
-        )  # fmt: skip
+            description="prompt file",
+            layout=looks.input,
+            style={"description_width": looks.label.description_width},
+        )
         self.create = _button("Create", "Make the agent in this kernel", "primary")
         self.save = _button("Save", "Write the agent to agents/NAME.yaml of the project")
         self.overwrite = _button("Overwrite", "Replace what the file says", "warning")
