@@ -444,7 +444,7 @@ def test_what_is_plainly_another_programs_is_left_alone(path: str, text: str) ->
 @given(AGENTS, st.sampled_from(["bob", "other name"]))
 @example(Agent(name="bob"), "bob")
 @example(Agent(name="bob", system_prompt=" \n  a\n\tb \n\n\n"), "bob")
-@settings(max_examples=150)
+@settings(max_examples=40)
 def test_any_agent_is_the_same_after_it_was_written_and_read(spec: Agent, stem: str) -> None:
     text = dump_yaml(spec.document())
     path = f"agents/{stem}.yaml"
@@ -495,7 +495,7 @@ TEXTS = st.lists(LINES | st.sampled_from(["agents:", "  bob:", "prompt: Hi", "--
 
 
 @given(TEXTS | st.text("abx: -[]{}!&*?|>'\"#%@`\n\t019._~<=,\x00\x85", max_size=30), st.booleans())
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_any_text_is_read_or_told_what_is_wrong_with_file_and_line(text: str, markdown: bool) -> None:
     path = "agents/bob.md" if markdown else BOB
     data = (f"---\n{text}\n---\nThe body." if markdown else text).encode()

@@ -233,7 +233,7 @@ TEXTS = st.one_of(st.lists(RIGHT, max_size=4), st.lists(RIGHT | LINES, max_size=
 
 
 @given(TEXTS | st.text("abx: -[]{}!&*?|>'\"#%@`\n\t019._~<=,\x00\x85", max_size=30))
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_any_text_is_read_or_told_what_is_wrong_with_file_and_line(text: str) -> None:
     main = read_main(text.encode(), NAME)
     if main is None:

@@ -313,7 +313,7 @@ PATHS = st.sampled_from(["agents/x.yaml", "agents/x.md", "config/main.yaml"])
     PATHS,
     st.dictionaries(st.sampled_from(KEYS), SAID, max_size=8).map(dump_yaml) | st.text(st.characters(), max_size=40),
 )
-@settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 def test_whatever_a_file_says_is_understood_or_refused_with_its_place(path: str, text: str) -> None:
     text = f"---\n{text}\n---\nYou are x.\n" if path.endswith(".md") else text
     data = text.encode("utf-8", "surrogatepass")
@@ -658,7 +658,7 @@ AGENTS = st.builds(
 
 
 @given(AGENTS)
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 async def test_a_saved_agent_loads_to_the_identical_one(tmp_path_factory: pytest.TempPathFactory, agent: Agent) -> None:
     root = tmp_path_factory.mktemp("project")
     async with Runtime(environ={}, project=root, find_tool={"rows": rows}.__getitem__) as rt:

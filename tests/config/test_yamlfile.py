@@ -177,7 +177,7 @@ def test_a_pipe_that_nobody_writes_to_is_not_waited_for(tmp_path: Path) -> None:
 @example("!!int 0b")
 @example('"\\UFFFFFFFF"')
 @example('"\\U00110000"')
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_any_text_gives_a_value_or_our_error_with_its_line(text: str) -> None:
     try:
         read(text)
@@ -211,7 +211,7 @@ DATA = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dict
 @example("a " * 200)
 @example(["\x85", "\u2028", "\ufeff", "\x7f", "\ud800", "\r\n", "\t", "a\t\nb", "#", "a: b", "- a", "---", "..."])
 @example({"x" * 2_000: {"y\nz": 1}})
-@settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow])
 def test_data_of_any_text_comes_back_as_it_was(data: Any) -> None:
     found = read(dump_yaml(data))
     assert found == data

@@ -79,7 +79,7 @@ def typed(agent: Agent) -> Draft:
 
 
 @given(AGENTS)
-@settings(max_examples=150)
+@settings(max_examples=50)
 def test_what_is_typed_its_yaml_and_its_python_are_the_identical_agent(agent: Agent) -> None:
     made = typed(agent).build(find_tool)
     lines = {name: valid_unicode(getattr(agent, name)).strip() for name in LINES}
@@ -95,7 +95,7 @@ TEXTS = st.lists(ODD, max_size=6).map("".join) | st.text(max_size=8) | st.sample
 
 
 @given(st.dictionaries(st.sampled_from([*FIELDS]), TEXTS, max_size=5), st.booleans())
-@settings(max_examples=300)
+@settings(max_examples=120)
 def test_whatever_is_typed_is_an_agent_or_what_is_wrong_with_which_field(texts: dict[Path, str], named: bool) -> None:
     try:
         made = Draft({**texts, **({("name",): "bob"} if named else {})}).build(find_tool)

@@ -119,7 +119,7 @@ def newest(row: Facts, count: int) -> list[Span]:
 
 
 @given(st.randoms(use_true_random=True))
-@settings(max_examples=100)
+@settings(max_examples=50)
 def test_whole_and_changes_are_the_whole_and_a_late_board_knows_as_much(chance: random.Random) -> None:
     end = asyncio.run(play(chance, ACTIONS))
     assert end.whole == end.late.rows
