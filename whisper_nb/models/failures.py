@@ -117,16 +117,28 @@ class Failures:
         return text if len(text) <= _MESSAGE_LIMIT else text[: _MESSAGE_LIMIT - 1] + "…"
 
     def _error(
-        self, what: str, remedy: str = "", said: str = "", kind: type[ModelError] = ModelError, *, retryable: bool,
-        status: int | None = None, retry_after_s: float | None = None, unsent: bool = False,
-    ) -> ModelError:  # fmt: skip
+        self,
+        what: str,
+        remedy: str = "",
+        said: str = "",
+        kind: type[ModelError] = ModelError,
+        *,
+        retryable: bool,
+        status: int | None = None,
+        retry_after_s: float | None = None,
+        unsent: bool = False,
+    ) -> ModelError:
         model = self.endpoint.model or ""
         reason = said and f"Reason: {said}"
         return kind(
-            " ".join(filter(None, (f"{model}: {what}", remedy, reason))), model=model, retryable=retryable,
-            status=status, retry_after_s=retry_after_s, unsent=unsent,
+            " ".join(filter(None, (f"{model}: {what}", remedy, reason))),
+            model=model,
+            retryable=retryable,
+            status=status,
+            retry_after_s=retry_after_s,
+            unsent=unsent,
             what=" ".join(filter(None, (f"{model}: {what}", reason))),
-        )  # fmt: skip
+        )
 
 
 def no_key(endpoint: AIConfig, *variables: str) -> ConfigError:
