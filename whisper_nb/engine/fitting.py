@@ -26,12 +26,26 @@ def trim(messages: Transcript, limit: int, count: Callable[[Transcript], int], g
     def kept(cut: int) -> Transcript:
         return Transcript.joined(messages[:has_system], messages[cut:]) if cut else messages
 
-    def fits(cut: int) -> bool:
-        return count(kept(cut)) <= limit
+    def fits(index: int) -> bool:
+        return count(kept(cuts[index])) <= limit
 
     cuts = [0, *messages.starts[1:]]
+    low, high = 0, len(cuts) - 1  # the answer is between them; the more is left out, the fewer tokens remain
     at = bisect_left(cuts, guess + has_system) if guess else 0
-    if not (0 < at < len(cuts) and fits(cuts[at]) and not fits(cuts[at - 1])):
-        # The more is left out, the fewer tokens remain: bisected.
-        at = min(bisect_left(cuts, True, key=fits), len(cuts) - 1)
-    return kept(cuts[at])
+    if 0 < at < high:
+        if not fits(at):
+            low, high = _next_after(at, high, fits)
+        elif fits(at - 1):
+            high = at - 1
+        else:
+            low = high = at
+    return kept(cuts[low + bisect_left(range(low, high), True, key=fits)])
+
+
+def _next_after(at: int, last: int, fits: Callable[[int], bool]) -> tuple[int, int]:
+    """Return bounds of the first index after `at` that fits, in steps that double: it is usually the next one."""
+    step, below, above = 1, at, at + 1
+    while above < last and not fits(above):
+        step *= 2
+        below, above = above, min(above + step, last)
+    return below + 1, above

@@ -248,7 +248,7 @@ class Projection(Generic[R]):
         if len(self.history) > HISTORY_KEPT:
             least = len(self.history) - HISTORY_KEPT * 9 // 10
             cut = next((start for start in self.history.starts if start >= least), least)
-            self.history = self.history[cut:]
+            self.history = Transcript(self.history[cut:])  # a copy: a slice refers to the whole
             self.dropped += cut
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import compress
@@ -32,10 +33,10 @@ class Transcript(Sequence[Message]):
         self._sizes = array("L")
         self._size = 0
         self._is_user = bytearray()
-        self._parts: tuple[tuple[Transcript, int], ...] = ()
-        """The transcripts that this one was joined from, with their lengths then; empty once it was appended to."""
-        self._sums: dict[Measure, tuple[int, int]] = {}
-        """Measure → the number of messages measured, and their sum."""
+        self._parts: tuple[tuple[Transcript, int, int], ...] = ()
+        """The ranges of other transcripts that this one consists of; empty if it was built by appending."""
+        self._sums: dict[Measure, array[int]] = {}
+        """Measure → its sums over the first n messages, from n = 0."""
         if isinstance(messages, Transcript):
             self.extend(messages)
         else:
@@ -48,7 +49,7 @@ class Transcript(Sequence[Message]):
         transcript = cls()
         for part in parts:
             transcript._concatenate(part)
-        transcript._parts = tuple((part, len(part)) for part in parts)
+        transcript._parts = tuple(span for part in parts for span in part._spans(0, len(part)))
         return transcript
 
     @property
@@ -94,7 +95,7 @@ class Transcript(Sequence[Message]):
 
     def measured(self, measure: Measure) -> int:
         """Return the sum of a measure over all messages. Each message is measured once, also in joined transcripts."""
-        return self._measured(measure, len(self))
+        return sum(part._measured(measure, start, stop) for part, start, stop in self._spans(0, len(self)))
 
     def to_openai(self) -> list[dict[str, Any]]:
         """Return all messages as objects in OpenAI's chat format. They are new: the caller may change them."""
@@ -120,6 +121,9 @@ class Transcript(Sequence[Message]):
         part._sizes = self._sizes[index]
         part._size = sum(part._sizes)
         part._is_user = self._is_user[index]
+        start, stop, step = index.indices(len(self))
+        if step == 1:
+            part._parts = tuple(self._spans(start, stop))
         return part
 
     def __iter__(self) -> Iterator[Message]:
@@ -148,17 +152,30 @@ class Transcript(Sequence[Message]):
         self._size += other._size
         self._is_user += other._is_user
 
-    def _measured(self, measure: Measure, count: int) -> int:
-        """Return the sum over the first `count` messages."""
-        if self._parts:
-            return sum(part._measured(measure, length) for part, length in self._parts)
-        start, total = self._sums.get(measure, (0, 0))
-        if start > count:  # this transcript grew after it was joined into another one
-            return sum(map(measure, self[:count]))
-        for piece in self._pieces[start:count]:
-            total += measure(_message_of(piece))
-        self._sums[measure] = count, total
-        return total
+    def _spans(self, start: int, stop: int) -> Iterator[tuple[Transcript, int, int]]:
+        """Yield the ranges of transcripts that the messages from `start` to `stop` are."""
+        if not self._parts:
+            if start < stop:
+                yield self, start, stop
+            return
+        for part, first, last in self._parts:
+            length = last - first
+            if start < length and stop > 0:
+                yield part, first + max(0, start), first + min(stop, length)
+            start, stop = start - length, stop - length
+
+    def _measured(self, measure: Measure, start: int, stop: int) -> int:
+        """Return the sum over a range of this transcript's own messages."""
+        sums = self._sums.get(measure)
+        if sums is None or len(sums) <= stop:
+            with _measuring:  # threads measure transcripts that sessions share
+                sums = self._sums.setdefault(measure, array("Q", [0]))
+                for piece in self._pieces[len(sums) - 1 : stop]:
+                    sums.append(sums[-1] + measure(_message_of(piece)))
+        return sums[stop] - sums[start]
+
+
+_measuring = threading.Lock()
 
 
 class _ErrorPiece(bytes):
