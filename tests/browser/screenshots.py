@@ -158,7 +158,7 @@ def panels(lab: Lab, browser: Browser) -> None:
     picture(panel.root, "panel-error")
     panel.button("Close details").click()
     notebook.kernel("[rt.remove(one.name) for one in rt.sessions]")
-    expect(panel.root).to_contain_text("Nobody is at work")
+    expect(panel.root).to_contain_text("There are no agents yet")
     picture(panel.root, "panel-empty")
     notebook.shut_down()
 

@@ -239,7 +239,7 @@ def test_bars_of_the_timeline(js: Evaluate, spans: list[Any], found: list[tuple[
     ],
 )
 def test_what_a_timeline_says(js: Evaluate, spans: list[Any], said: str) -> None:
-    assert js("panel.told(spans, now)", spans=[[NOW + when, state] for when, state in spans], now=NOW) == said
+    assert js("panel.timelineLabel(spans, now)", spans=[[NOW + when, state] for when, state in spans], now=NOW) == said
 
 
 # Rows: which, in what order, and together
@@ -278,7 +278,7 @@ def test_rows_in_the_order_of_a_column(js: Evaluate, sort: Any, names: str) -> N
     [("", "a b", "a b"), ("b a", "a b", "b a"), ("c b a", "a c", "c a"), ("b a", "a b d c", "b a d c"), ("a", "", "")],
 )
 def test_an_order_is_kept_while_rows_come_and_go(js: Evaluate, order: str, rows: str, after: str) -> None:
-    kept = js("panel.kept(order, mapOf(rows))", order=order.split(), rows=dict.fromkeys(rows.split(), ""))
+    kept = js("panel.keptOrder(order, mapOf(rows))", order=order.split(), rows=dict.fromkeys(rows.split(), ""))
     assert kept == after.split()
 
 
@@ -306,11 +306,11 @@ def test_which_rows_are_wanted(js: Evaluate, words: str, state: str, is_wanted: 
         name="bob", title="The Builder", about="houses", now="a roof", model="openai/gpt-4o", error="bob#1: boom",
         state="running (paused)",
     )  # fmt: skip
-    assert js("panel.wanted(row, words, state)", row=bob, words=words, state=state) is is_wanted
+    assert js("panel.matches(row, words, state)", row=bob, words=words, state=state) is is_wanted
 
 
 def test_a_row_without_an_error_has_not_failed(js: Evaluate) -> None:
-    assert js("panel.wanted(row, '', 'failed')", row=row(name="bob")) is False
+    assert js("panel.matches(row, '', 'failed')", row=row(name="bob")) is False
 
 
 def test_all_rows_together(js: Evaluate) -> None:
@@ -361,8 +361,8 @@ def test_tokens_are_never_understated(js: Evaluate, input: int, uncounted: int, 
     ],
 )
 def test_the_panel_tells_of_spending_in_the_words_of_the_static_form(js: Evaluate, spent: Spent) -> None:
-    assert js("panel.toldCost(spent)", spent=spent_facts(spent)) == cost_line(spent)
-    assert js("panel.toldTokens(spent)", spent=spent_facts(spent)) == tokens_line(spent)
+    assert js("panel.costInWords(spent)", spent=spent_facts(spent)) == cost_line(spent)
+    assert js("panel.tokensInWords(spent)", spent=spent_facts(spent)) == tokens_line(spent)
 
 
 @pytest.mark.parametrize(

@@ -172,7 +172,7 @@ def test_agents_are_paused_and_stopped_one_by_one_and_all_at_once(desk: Desk) ->
     for agent in (ann, bob):
         expect(panel.row(agent)).to_contain_text("stopped")
     panel.ask("*", "anybody?")
-    expect(panel.notice).to_contain_text("nobody to ask")
+    expect(panel.notice).to_contain_text("every agent is stopped")
 
 
 #: Do something to an element, and measure in the page how long it takes until another one shows it.

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 PROJECT = Path(__file__).parents[2]
 FLAGS = ["--headless=new", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 FLAGS += ["--disable-component-update", "--disable-sync"]
+#: Seconds to wait for a page, a server or a kernel: enough on the slowest machine, for nothing is judged by it.
+PATIENCE_S = 100
+expect.set_options(timeout=PATIENCE_S * 1000)
 #: JupyterLab without news and update checks, which would reach for the network.
 QUIET = {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
@@ -271,7 +274,7 @@ def serious(element: Locator) -> list[str]:
 def open_notebook(browser: Browser, url: str, **looks: Any) -> Notebook:
     """Open a page of its own, of a browser that knows nothing of the others, and wait until it shows the notebook."""
     page = browser.new_context(**{"viewport": {"width": 1280, "height": 1600}, **looks}).new_page()
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(PATIENCE_S * 1000)
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -342,7 +345,7 @@ def free_port() -> int:
 
 def wait_until_up(url: str, log: Path) -> None:
     """A server has no other way to say that it is ready than to answer."""
-    end = time.monotonic() + 30
+    end = time.monotonic() + PATIENCE_S
     while time.monotonic() < end:
         try:
             urllib.request.urlopen(url, timeout=1).close()

@@ -1,13 +1,14 @@
-// The panel of whisper_nb: what whisper_nb/notebook/panel/panel.py tells it, drawn; what the user does, sent there as requests.
-// The first part is pure and has tests of its own; the second draws. Everything that the kernel says is text, never markup.
+// The panel of whisper_nb. It draws the messages of whisper_nb/notebook/panel/panel.py, and sends what the user does as
+// requests. The first part is pure and has tests of its own; the second draws. Texts of the kernel become text nodes,
+// never markup.
 
 // ── Pure ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Seconds of the timeline. */
+/** Seconds that a timeline covers. */
 export const TIMELINE_S = 300;
-/** Characters of a streaming text that are kept. */
+/** Characters that are kept of a streamed text. */
 const TEXT_KEPT = 20_000;
-/** Changes of state that a timeline holds, as in the kernel. */
+/** Changes of state that a timeline keeps, as in the kernel. */
 const SPANS = 120;
 export const PRIORITIES = ["urgent", "high", "normal", "low"];
 const LEVEL = { running: 1, waiting: 0.6, paused: 0.35, sleeping: 0.35, stopped: 0.2 };
@@ -16,7 +17,8 @@ const LEVEL = { running: 1, waiting: 0.6, paused: 0.35, sleeping: 0.35, stopped:
 export const nothing = () => ({ rows: new Map(), details: new Map(), team: [], gone: {}, number: 0, known: false });
 
 /**
- * Apply a message to the state; the state is changed in place where it can be, so that a thousand rows cost nothing.
+ * Apply a message to the state. Maps are changed in place, so that a thousand rows cost nothing; a row that changes is
+ * a new object, so that it is drawn again.
  * @returns {{state: object, missed: boolean}} `missed`: updates were lost, and the view must request all rows again.
  */
 export function take(state, message) {
@@ -42,35 +44,39 @@ export function take(state, message) {
 
 /** Apply the rows of a message: agents that are `removed` and `added`, and `tables` of columns beside their names. */
 function takeRows(state, { removed = [], added = [], tables = [] }, now) {
+  const fresh = new Set(added); // rows that are objects of this message already
   for (const name of removed) state.rows.delete(name);
   for (const name of added) state.rows.set(name, { name, spans: [] }); // nothing of a removed agent of this name
   for (const { name: names, spans, ...columns } of tables) {
     const facts = Object.entries(columns);
     names.forEach((name, at) => {
-      const row = state.rows.get(name);
-      if (!row) return; // its `added` was lost: all rows will come
+      const before = state.rows.get(name);
+      if (!before) return; // the update that added it was lost: all rows will come
+      const row = fresh.has(name) ? before : { ...before };
       for (const [fact, values] of facts) row[fact] = values[at];
       if (spans) row.spans = recent([...row.spans, ...spans[at]], now).slice(-SPANS);
+      fresh.add(name);
+      state.rows.set(name, row);
     });
   }
 }
 
-/** A text with the piece that has come: `at` and `to` are places in the whole text of a turn, as the kernel counts. */
+/** Append a piece to a text. `at` and `to` are offsets in the text of a turn, in characters as the kernel counts them. */
 export function joined(text, piece) {
   if (!piece) return text;
   const follows = text && text.run === piece.run && text.turn === piece.turn && text.to === piece.at;
-  const whole = follows ? { ...text, to: piece.to, text: text.text + piece.text } : { ...piece };
-  const over = whole.text.length - TEXT_KEPT;
-  return over > 0 ? { ...whole, at: whole.at + over, text: whole.text.slice(over) } : whole;
+  const all = follows ? { ...text, to: piece.to, text: text.text + piece.text } : { ...piece };
+  const over = all.text.length - TEXT_KEPT;
+  return over > 0 ? { ...all, at: all.at + over, text: all.text.slice(over) } : all;
 }
 
-/** The spans that the timeline still reaches, and the one before them. */
+/** Drop the spans that ended before the timeline begins. */
 function recent(spans, now) {
   const first = spans.findIndex(([when]) => when > now - TIMELINE_S);
   return first > 1 ? spans.slice(first - 1) : spans;
 }
 
-/** The bars of a timeline: `{state, x, width, level}`, x from 0 (TIMELINE_S ago) to 1 (now). What was idle has none. */
+/** The bars of a timeline: `{state, x, width, level}`, x from 0 (TIMELINE_S ago) to 1 (now). Idle time has no bar. */
 export function bars(spans, now) {
   const found = [];
   spans.forEach(([when, state], index) => {
@@ -83,46 +89,58 @@ export function bars(spans, now) {
   return found;
 }
 
-/** What a timeline says to who cannot see it. */
-export function told(spans, now) {
+/** The label of a timeline for a screen reader. */
+export function timelineLabel(spans, now) {
   const seconds = {};
   for (const { state, width } of bars(spans, now)) seconds[state] = (seconds[state] ?? 0) + width * TIMELINE_S;
   const parts = Object.entries(seconds).map(([state, s]) => `${state} ${ago(s)}`);
   return `last 5 minutes: ${parts.join(", ") || "idle"}`;
 }
 
-/** The states in the order in which people want to see them. */
-const rank = (state) => ["running", "waiting", "paused", "sleeping", "idle", "stopped"].findIndex((one) => state.startsWith(one));
+const STATES = ["running", "waiting", "paused", "sleeping", "idle", "stopped"];
+/** The rank of a state, for sorting. */
+const rank = (state) => STATES.findIndex((one) => state.startsWith(one));
 
-const KEYS = {
+/** Failed runs first, then current ones. */
+function workRank(row) {
+  if (row.error) return 0;
+  return row.now ? 1 : 2;
+}
+
+const SORT_KEYS = {
   agent: (row) => row.name.toLowerCase(),
   state: (row) => rank(row.state),
-  now: (row) => row.error ? 0 : row.now ? 1 : 2,
+  now: workRank,
   queue: (row) => -row.queued,
   tokens: (row) => (row.uncounted ? -Infinity : -(row.input + row.output)),
   cost: (row) => (row.unpriced ? -Infinity : -row.cost),
   model: (row) => row.model,
 };
 
-/** The names of all rows in the order of a column; without one, in the order of their making. */
+/** The names of all rows, sorted by a column; without one, in the order of their creation. */
 export function ordered(rows, sort) {
   const names = [...rows.keys()];
-  const key = KEYS[sort?.by];
+  const key = SORT_KEYS[sort?.by];
   if (!key) return names;
   const keys = new Map(names.map((name) => [name, key(rows.get(name))]));
   const sign = sort.down ? -1 : 1;
-  return names.sort((a, b) => sign * (keys.get(a) < keys.get(b) ? -1 : keys.get(a) > keys.get(b) ? 1 : 0));
+  return names.sort((a, b) => {
+    const [first, second] = [keys.get(a), keys.get(b)];
+    if (first < second) return -sign;
+    return first > second ? sign : 0;
+  });
 }
 
-/** An order that was taken earlier, without who has gone, and with who has come at its end: rows stay put. */
-export function kept(order, rows) {
+/** An earlier order without removed rows, and with new rows at its end: the others stay where they are. */
+export function keptOrder(order, rows) {
   const known = new Set(order);
   return [...order.filter((name) => rows.has(name)), ...[...rows.keys()].filter((name) => !known.has(name))];
 }
 
-/** Whether a row is wanted: it has every word of the filter somewhere, and is in the state. */
-export function wanted(row, words, state) {
-  if (state === "failed" ? !row.error : state && !row.state.startsWith(state)) return false;
+/** Whether a row contains every word of the filter, and is in the state. */
+export function matches(row, words, state) {
+  if (state === "failed" && !row.error) return false;
+  if (state && state !== "failed" && !row.state.startsWith(state)) return false;
   if (!words) return true;
   const text = [row.name, row.title, row.about, row.now, row.model, row.error, row.state].join(" ").toLowerCase();
   return words.toLowerCase().split(/\s+/).every((word) => text.includes(word));
@@ -130,7 +148,7 @@ export function wanted(row, words, state) {
 
 const SPENT = ["runs", "input", "output", "cost", "unpriced", "uncounted", "at_work"];
 
-/** All rows together, and what was spent on agents that have gone. */
+/** The sums of all rows, with what was spent on removed agents. */
 export function total(rows, gone) {
   const sum = { states: {}, queued: 0, failed: 0 };
   for (const fact of SPENT) sum[fact] = gone[fact] ?? 0;
@@ -143,7 +161,7 @@ export function total(rows, gone) {
   return sum;
 }
 
-/** The rows that a scrolled list shows, and a few beside: [first, end). */
+/** The rows that a scrolled list shows, and a few more on each side: [first, end). */
 export function inView(top, height, rowHeight, count) {
   const first = Math.max(0, Math.floor(top / rowHeight) - 3);
   return [Math.min(first, count), Math.min(count, Math.ceil((top + height) / rowHeight) + 3)];
@@ -158,87 +176,109 @@ export function ago(seconds) {
 
 export function count(number) {
   if (number < 10_000) return String(number);
-  return number < 1e6 ? `${(number / 1000).toFixed(number < 1e5 ? 1 : 0)}k` : `${(number / 1e6).toFixed(1)}M`;
+  if (number < 1e5) return `${(number / 1000).toFixed(1)}k`;
+  return number < 1e6 ? `${(number / 1000).toFixed(0)}k` : `${(number / 1e6).toFixed(1)}M`;
 }
 
-/** What is known of a cost, and of tokens in and out, where that of some runs is not: in short, and in the static form's words. */
+// A cost, and tokens in and out, of which those of some runs may be unknown: never understated. First in short, then in
+// the words of the static form.
+
 export function knownCost({ cost, unpriced }) {
   if (!unpriced) return dollars(cost);
   return cost ? `≥ ${dollars(cost)}` : "unknown";
 }
-export function knownTokens({ input, output, uncounted }, said = count) {
+
+export function knownTokens({ input, output, uncounted }, format = count) {
   if (uncounted && !input && !output) return "unknown";
-  return `${uncounted ? "≥ " : ""}${said(input)} + ${said(output)}`;
+  return `${uncounted ? "≥ " : ""}${format(input)} + ${format(output)}`;
 }
-export function toldCost(spent) {
+
+export function costInWords(spent) {
   const rest = spent.unpriced && spent.cost ? `, ${spent.unpriced} run${spent.unpriced > 1 ? "s" : ""} unknown` : "";
   return knownCost(spent).replace("≥", "at least") + rest + (spent.at_work ? " so far" : "");
 }
-export const toldTokens = (spent) => knownTokens(spent, (number) => number.toLocaleString("en")).replace("≥", "at least");
+
+export function tokensInWords(spent) {
+  return knownTokens(spent, (number) => number.toLocaleString("en")).replace("≥", "at least");
+}
 
 export function dollars(cost) {
   if (cost === null || cost === undefined) return "unknown";
   if (cost === 0) return "$0";
-  const decimals = Math.max(4, 2 - Math.floor(Math.log10(Math.abs(cost)))); // so that a small amount has three digits
+  const decimals = Math.max(4, 2 - Math.floor(Math.log10(Math.abs(cost)))); // three digits of a small amount
   return `$${cost.toFixed(Math.min(decimals, 100)).replace(/(\.\d{4}\d*?)0+$/, "$1")}`;
 }
 
-/** A color that only the agent's own file or a person can have written, and only of CSS's plain words. */
+/** The color if it is a name or a hexadecimal number of CSS, or else nothing: no `url()` gets through. */
 export const color = (text) =>
   /^(#[0-9a-f]{3}|#[0-9a-f]{6}|[a-z]{3,20})$/i.test(text) && CSS.supports("color", text) ? text : "";
 
 // ── Drawing ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 const SVG = "http://www.w3.org/2000/svg";
-/** Seconds without a word from a busy kernel after which it counts as held up; updates between two acknowledgements. */
+/** Seconds without an answer after which the kernel counts as busy, and updates between two acknowledgements. */
 const SILENCE_S = 0.5, ACKNOWLEDGED = 20;
+/** Rows that the list shows at once, and row elements that are kept for reuse while it scrolls. */
+const VISIBLE_ROWS = 12, SPARE_ROWS = 24;
 const COLUMNS = [
   ["agent", "Agent"], ["state", "State"], ["now", "Doing now"], ["queue", "Queue"], ["timeline", "Last 5 min"],
   ["tokens", "Tokens"], ["cost", "Cost"], ["model", "Model"],
 ];
+const GONE = "No kernel answers. If it was restarted, run %agents again.";
+const BUSY = "The kernel is busy with a cell: agents wait until it ends or awaits, and so do your requests.";
+const BUSY_THREADED = "The kernel is busy with a cell. Agents go on; your requests wait until it ends or awaits. "
+  + "To stop agents now: python -m whisper_nb stop --all, in a terminal.";
 let views = 0;
 
-/** An element: `h("button.wnb-x", {onclick, "aria-label": …}, "text", child)`. Strings become text nodes, nothing else. */
+/** Create an element: `h("button.wnb-x", {onclick, "aria-label": …}, "text", child)`. Strings become text nodes. */
 function h(what, attributes = {}, ...children) {
   const [tag, ...classes] = what.split(".");
   const element = document.createElement(tag);
-  // JupyterLab's keys act on cells wherever the focus is, but in an element that says so itself.
-  if (["button", "input", "select", "textarea"].includes(tag) || "tabindex" in attributes) element.dataset.lmSuppressShortcuts = "true";
+  // JupyterLab's keys act on cells wherever the focus is, except in an element with this mark.
+  const takesKeys = ["button", "input", "select", "textarea"].includes(tag) || "tabindex" in attributes;
+  if (takesKeys) element.dataset.lmSuppressShortcuts = "true";
   if (classes.length) element.className = classes.join(" ");
   for (const [name, value] of Object.entries(attributes)) {
-    if (name === "onclick") element.addEventListener("click", (event) => { if (element.ariaDisabled !== "true") value(event); });
-    else if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    if (name === "onclick") {
+      element.addEventListener("click", (event) => { if (element.ariaDisabled !== "true") value(event); });
+    } else if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else if (value !== undefined && value !== false) element.setAttribute(name, value === true ? "" : value);
   }
   element.append(...children);
   return element;
 }
 
-/** Set only what differs: a screen reader and the layout notice nothing else. */
-function say(element, text) {
+const hidden = (what) => h(what, { "aria-hidden": "true" });
+const options = (names) => names.map((name) => h("option", { value: name }, name));
+
+/** Set a text only if it differs: a screen reader and the layout notice nothing else. */
+function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
-function mark(element, name, value) {
+
+/** Set an attribute only if it differs; null and false remove it. */
+function setAttribute(element, name, value) {
   if (value === null || value === undefined || value === false) element.removeAttribute(name);
   else if (element.getAttribute(name) !== String(value)) element.setAttribute(name, String(value));
 }
 
-/** Whether a button can be used. One that cannot keeps the focus, which `disabled` would lose. */
-const able = (button, yes) => mark(button, "aria-disabled", yes ? null : "true");
+/** Enable a button. A disabled one keeps the focus, which the attribute `disabled` would lose. */
+const setEnabled = (button, yes) => setAttribute(button, "aria-disabled", yes ? null : "true");
 
-/** Children by key, each element kept as long as its key is there, the focus in it, too. */
+/** Update children by key: an element stays, with the focus in it, as long as its key is there. */
 function keyed(parent, items, keyOf, make, update) {
-  const focused = parent.getRootNode().activeElement;
   const before = (parent.wnbItems ??= new Map());
+  if (!items.length && !before.size) return;
+  const focused = parent.getRootNode().activeElement;
   const after = new Map();
-  let place = parent.firstChild;
+  let next = parent.firstChild;
   for (const item of items) {
     const key = keyOf(item);
     const element = before.get(key) ?? make(item);
     before.delete(key);
     after.set(key, element);
-    if (element === place) place = place.nextSibling;
-    else parent.insertBefore(element, place);
+    if (element === next) next = next.nextSibling;
+    else parent.insertBefore(element, next);
     update(element, item);
   }
   const gone = [...before.values()];
@@ -249,76 +289,95 @@ function keyed(parent, items, keyOf, make, update) {
   else if (focused && parent.contains(focused) && focused !== parent.getRootNode().activeElement) focused.focus();
 }
 
-/** The wire of one view: what it asks for, and whether anybody answers. */
-function wire(model, hear) {
-  const view = `v${(++views).toString(36)}${crypto.getRandomValues(new Uint32Array(2)).join("")}`.slice(0, 32);
-  const asked = new Map(), cells = new Set(); // questions that are open; cells that run
-  const over = new AbortController();
-  const kernel = model.widget_manager?.kernel;
-  let id = 0, heard = performance.now(), watch = 0;
+/** The connection of one view to the kernel: it sends requests, and finds out whether the kernel answers. */
+class Connection {
+  waiting = new Map(); // the id of a request → what to do with its answer
+  cells = new Set(); // the ids of the cells that run
+  id = 0;
+  heardAt = performance.now();
+  watch = 0;
 
-  const send = (content) => {
+  constructor(model, hear) {
+    [this.model, this.hear, this.kernel] = [model, hear, model.widget_manager?.kernel];
+    this.view = `v${(++views).toString(36)}${crypto.getRandomValues(new Uint32Array(2)).join("")}`.slice(0, 32);
+    model.on("msg:custom", this.onMessage);
+    this.kernel?.statusChanged?.connect(this.onStatus);
+    this.kernel?.iopubMessage?.connect(this.onKernelMessage);
+  }
+
+  /** Send a request. Returns its id, 0 if it cannot be sent. */
+  send(content) {
     try {
-      model.send({ view, id: ++id, ...content });
-      return id;
+      this.model.send({ view: this.view, id: ++this.id, ...content });
+      return this.id;
     } catch {
-      hear({ kind: "silent", gone: true });
+      this.hear({ kind: "silent", gone: true });
       return 0;
     }
-  };
-  const ask = (content, done) => {
-    const number = send(content);
-    if (!number) return;
-    asked.set(number, { done, timer: setTimeout(() => hear({ kind: "silent", gone: false }), SILENCE_S * 1000) });
-  };
-  const onMessage = (message) => {
-    heard = performance.now();
-    if (message.kind !== "done") return hear(message);
-    if (message.view !== view) return hear({ kind: "alive" });
-    const request = asked.get(message.id);
+  }
+
+  /** Send a request, and call `done` with its answer. */
+  ask(content, done) {
+    const id = this.send(content);
+    if (!id) return;
+    const timer = setTimeout(() => this.hear({ kind: "silent", gone: false }), SILENCE_S * 1000);
+    this.waiting.set(id, { done, timer });
+  }
+
+  onMessage = (message) => {
+    this.heardAt = performance.now();
+    if (message.kind !== "done") return this.hear(message);
+    if (message.view !== this.view) return this.hear({ kind: "alive" });
+    const request = this.waiting.get(message.id);
     clearTimeout(request?.timer);
-    asked.delete(message.id);
-    hear({ kind: "alive" });
-    request?.done?.(message);
-    return undefined;
+    this.waiting.delete(message.id);
+    this.hear({ kind: "alive" });
+    return request?.done?.(message);
   };
-  // While a cell runs and the panel hears nothing, a question finds out whether that cell holds the kernel up.
-  const listen = (wait) => {
-    clearTimeout(watch);
-    if (!cells.size) return;
-    watch = setTimeout(() => {
-      if (!asked.size && performance.now() - heard > SILENCE_S * 1000) ask({ do: "ping" });
-      listen(Math.min(wait * 2, 6));
+
+  /** While a cell runs and no message comes, a ping finds out whether that cell blocks the kernel. */
+  listen(wait) {
+    clearTimeout(this.watch);
+    if (!this.cells.size) return;
+    this.watch = setTimeout(() => {
+      if (!this.waiting.size && performance.now() - this.heardAt > SILENCE_S * 1000) this.ask({ do: "ping" });
+      this.listen(Math.min(wait * 2, 6));
     }, wait * 1000);
-  };
-  const onAnything = (_, { header, parent_header: parent, content }) => {
-    // What the panel itself sends makes a kernel busy, too, in every front end for a moment.
+  }
+
+  onKernelMessage = (_, { header, parent_header: parent, content }) => {
+    // The panel's own requests make the kernel busy, too: only cells count.
     if (header.msg_type !== "status" || parent.msg_type !== "execute_request") return;
-    if (content.execution_state === "busy") cells.add(parent.msg_id);
-    else if (cells.delete(parent.msg_id)) hear({ kind: "turn" });
-    listen(SILENCE_S);
+    if (content.execution_state === "busy") this.cells.add(parent.msg_id);
+    else if (this.cells.delete(parent.msg_id)) this.hear({ kind: "turn" });
+    this.listen(SILENCE_S);
   };
-  const onStatus = () => {
-    if (!["restarting", "autorestarting", "dead", "terminating"].includes(kernel.status)) return;
-    cells.clear();
-    hear({ kind: "silent", gone: true });
+
+  onStatus = () => {
+    if (!["restarting", "autorestarting", "dead", "terminating"].includes(this.kernel.status)) return;
+    this.cells.clear();
+    this.hear({ kind: "silent", gone: true });
   };
-  model.on("msg:custom", onMessage);
-  kernel?.statusChanged?.connect(onStatus);
-  kernel?.iopubMessage?.connect(onAnything);
-  over.signal.addEventListener("abort", () => {
-    model.off("msg:custom", onMessage);
-    kernel?.statusChanged?.disconnect(onStatus);
-    kernel?.iopubMessage?.disconnect(onAnything);
-    clearTimeout(watch);
-    for (const { timer } of asked.values()) clearTimeout(timer);
-  });
-  return { tell: send, ask, busy: () => cells.size > 0 || kernel?.status === "busy", close: () => over.abort() };
+
+  get busy() {
+    return this.cells.size > 0 || this.kernel?.status === "busy";
+  }
+
+  close() {
+    this.model.off("msg:custom", this.onMessage);
+    this.kernel?.statusChanged?.disconnect(this.onStatus);
+    this.kernel?.iopubMessage?.disconnect(this.onKernelMessage);
+    clearTimeout(this.watch);
+    for (const { timer } of this.waiting.values()) clearTimeout(timer);
+  }
 }
 
-function timeline() {
+// A row
+
+function makeTimeline() {
   const svg = document.createElementNS(SVG, "svg");
-  for (const [name, value] of [["viewBox", "0 0 300 20"], ["preserveAspectRatio", "none"], ["role", "img"]]) svg.setAttribute(name, value);
+  const attributes = { viewBox: "0 0 300 20", preserveAspectRatio: "none", role: "img" };
+  for (const [name, value] of Object.entries(attributes)) svg.setAttribute(name, value);
   svg.classList.add("wnb-line");
   return svg;
 }
@@ -328,174 +387,366 @@ function drawTimeline(svg, spans, now) {
   while (svg.childNodes.length > found.length) svg.lastChild.remove();
   found.forEach(({ state, x, width, level }, index) => {
     const bar = svg.childNodes[index] ?? svg.appendChild(document.createElementNS(SVG, "rect"));
-    mark(bar, "class", `wnb-bar-${state}`);
-    mark(bar, "x", (x * 300).toFixed(1));
-    mark(bar, "width", (width * 300).toFixed(1));
-    mark(bar, "height", (level * 16).toFixed(1));
-    mark(bar, "y", (18 - level * 16).toFixed(1));
+    setAttribute(bar, "class", `wnb-bar-${state}`);
+    setAttribute(bar, "x", (x * 300).toFixed(1));
+    setAttribute(bar, "width", (width * 300).toFixed(1));
+    setAttribute(bar, "height", (level * 16).toFixed(1));
+    setAttribute(bar, "y", (18 - level * 16).toFixed(1));
   });
-  mark(svg, "aria-label", told(spans, now));
+  setAttribute(svg, "aria-label", timelineLabel(spans, now));
 }
 
 function makeRow() {
   const cell = (name, ...children) => h(`div.wnb-cell.wnb-${name}`, { role: "gridcell" }, ...children);
-  const row = h("div.wnb-row", { role: "row", tabindex: "-1" });
   const parts = {
-    icon: h("span.wnb-icon", { "aria-hidden": "true" }), name: h("span.wnb-name"), mark: h("span.wnb-mark", { role: "img" }), title: h("span.wnb-quiet"), dot: h("span.wnb-dot", { "aria-hidden": "true" }),
-    state: h("span.wnb-word"), since: h("span.wnb-since"), now: h("span"), chips: h("span.wnb-chips"), line: timeline(),
+    icon: hidden("span.wnb-icon"), name: h("span.wnb-name"), title: h("span.wnb-quiet"),
+    dot: hidden("span.wnb-dot"), state: h("span.wnb-word"), mark: h("span.wnb-mark", { role: "img" }),
+    since: h("span.wnb-since"), now: h("span"), chips: h("span.wnb-chips"), line: makeTimeline(),
     tokens: h("span"), cost: h("span"), model: h("span"),
   };
-  row.append(
-    cell("agent", parts.icon, parts.name, parts.title), cell("state", parts.dot, parts.state, parts.mark, parts.since), cell("now", parts.now),
-    cell("queue", parts.chips), cell("timeline", parts.line), cell("tokens", parts.tokens), cell("cost", parts.cost), cell("model", parts.model),
+  const row = h(
+    "div.wnb-row", { role: "row", tabindex: "-1" },
+    cell("agent", parts.icon, parts.name, parts.title), cell("state", parts.dot, parts.state, parts.mark, parts.since),
+    cell("now", parts.now), cell("queue", parts.chips), cell("timeline", parts.line),
+    cell("tokens", parts.tokens), cell("cost", parts.cost), cell("model", parts.model),
   );
   row.parts = parts;
   return row;
 }
 
 function drawIcon(element, row) {
-  say(element, row.icon || (row.title || row.name).slice(0, 1).toUpperCase());
-  element.style.setProperty("--wnb-agent", color(row.color) || "var(--wnb-dim)");
+  setText(element, row.icon || (row.title || row.name).slice(0, 1).toUpperCase());
+  const shade = color(row.color) || "var(--wnb-dim)";
+  if (element.wnbShade !== shade) element.style.setProperty("--wnb-agent", (element.wnbShade = shade));
 }
 
+/** Draw a row, unless its element shows it already: what depends on time changes once a second. */
 function drawRow(element, row, clock) {
+  const second = Math.floor(clock);
+  if (element.wnbRow === row && element.wnbSecond === second) return;
+  [element.wnbRow, element.wnbSecond] = [row, second];
   const { parts } = element;
   drawIcon(parts.icon, row);
-  say(parts.name, row.name);
-  mark(parts.name, "title", row.about || row.title || null);
-  say(parts.mark, row.error ? "!" : "");
-  mark(parts.mark, "aria-label", row.error ? `its last run failed: ${row.error}` : null);
-  mark(parts.mark, "title", row.error || null);
-  say(parts.title, row.title);
-  mark(element, "data-state", row.state.split(" ")[0]);
-  say(parts.state, row.state);
-  say(parts.since, row.since === null ? "" : ago(clock - row.since));
-  const failed = !row.now && row.error;
-  say(parts.now, row.now || row.error);
-  mark(parts.now, "class", failed ? "wnb-error" : "");
-  mark(parts.now, "title", row.now || row.error || null);
+  setText(parts.name, row.name);
+  setAttribute(parts.name, "title", row.about || row.title || null);
+  setText(parts.mark, row.error ? "!" : "");
+  setAttribute(parts.mark, "aria-label", row.error ? `its last run failed: ${row.error}` : null);
+  setAttribute(parts.mark, "title", row.error || null);
+  setText(parts.title, row.title);
+  setAttribute(element, "data-state", row.state.split(" ")[0]);
+  setText(parts.state, row.state);
+  setText(parts.since, row.since === null ? "" : ago(clock - row.since));
+  setText(parts.now, row.now || row.error);
+  setAttribute(parts.now, "class", !row.now && row.error ? "wnb-error" : "");
+  setAttribute(parts.now, "title", row.now || row.error || null);
   drawChips(parts.chips, row);
   drawTimeline(parts.line, row.spans, clock);
   drawSpent(parts, row);
-  say(parts.model, row.model);
-  mark(parts.model, "title", row.model);
+  setText(parts.model, row.model);
+  setAttribute(parts.model, "title", row.model);
 }
 
-/** Tokens and cost in short; in full where the mouse rests. */
+/** Tokens and cost in short, and in full in the tooltip. */
 function drawSpent(parts, spent, soFar = "") {
-  say(parts.tokens, knownTokens(spent));
-  mark(parts.tokens, "title", `tokens in + out: ${toldTokens(spent)}`);
-  mark(parts.tokens, "class", spent.uncounted ? "wnb-quiet" : "");
-  say(parts.cost, knownCost(spent) + soFar);
-  mark(parts.cost, "title", `cost ${toldCost(spent)}`);
-  mark(parts.cost, "class", spent.unpriced ? "wnb-quiet" : "");
+  setText(parts.tokens, knownTokens(spent));
+  setAttribute(parts.tokens, "title", `tokens in + out: ${tokensInWords(spent)}`);
+  setAttribute(parts.tokens, "class", spent.uncounted ? "wnb-quiet" : "");
+  setText(parts.cost, knownCost(spent) + soFar);
+  setAttribute(parts.cost, "title", `cost ${costInWords(spent)}`);
+  setAttribute(parts.cost, "class", spent.unpriced ? "wnb-quiet" : "");
 }
 
 function drawChips(element, row) {
   const chips = row.queued ? [["", "count", ""], ...row.queue.slice(0, 4)] : [];
-  keyed(element, chips, ([id]) => id, () => h("span.wnb-chip"), (chip, [id, priority, words]) => {
+  keyed(element, chips, ([id]) => id, () => h("span.wnb-chip"), (chip, [id, priority, prompt]) => {
     const number = id.slice(id.indexOf("#"));
-    say(chip, priority === "count" ? String(row.queued) : priority === "normal" ? number : `${number} ${priority}`);
-    mark(chip, "data-priority", priority);
-    mark(chip, "title", words || null);
+    let text = `${number} ${priority}`;
+    if (priority === "normal") text = number;
+    if (priority === "count") text = String(row.queued);
+    setText(chip, text);
+    setAttribute(chip, "data-priority", priority);
+    setAttribute(chip, "title", prompt || null);
   });
-  mark(element.parentElement, "aria-label", row.queued ? `${row.queued} queued` : null);
+  setAttribute(element.parentElement, "aria-label", row.queued ? `${row.queued} queued` : null);
 }
 
-/** The details of one agent: built once, each part drawn when it changes. */
-function makeDetails(act, close) {
-  const button = (text, onclick, label) => h("button.wnb-button", { type: "button", onclick, "aria-label": label }, text);
-  let row = null;
-  const parts = {
-    icon: h("span.wnb-icon", { "aria-hidden": "true" }), name: h("strong"), title: h("span.wnb-quiet"), dot: h("span.wnb-dot", { "aria-hidden": "true" }), word: h("span"),
-    gate: button("Pause", () => act({ do: row.state.startsWith("paused") || row.state.startsWith("stopped") ? "resume" : "pause", agent: row.name })),
-    cancel: button("Cancel run", () => act({ do: "cancel", run: parts.run.textContent })),
-    clear: button("Cancel queued", () => act({ do: "clear", agent: row.name })),
-    stop: h("button.wnb-button.wnb-danger", { type: "button", onclick: () => act({ do: "stop", agent: row.name }) }, "Stop"),
-    sum: h("p.wnb-sum"), run: h("strong.wnb-id"), status: h("span.wnb-quiet"), prompt: h("p.wnb-prompt"), steps: h("ul.wnb-list"), cut: h("p.wnb-quiet"),
-    text: h("div.wnb-text", { tabindex: "0", role: "region", "aria-label": "Text of the run" }), runError: h("p.wnb-error"),
-    queue: h("ol.wnb-list"), queued: h("span.wnb-quiet"), runs: h("ul.wnb-list"), config: h("tbody"), spec: h("dl.wnb-spec"),
-  };
-  const text = parts.text.appendChild(document.createTextNode(""));
-  const section = (title, ...children) => h("section.wnb-section", {}, h("h4", {}, ...[title].flat()), ...children);
-  const sections = {
-    run: section(["Run ", parts.run, " ", parts.status], parts.prompt, parts.steps, parts.cut, parts.text, parts.runError),
-    queue: section(["Queue ", parts.queued], parts.queue),
-    runs: section("Last runs", parts.runs),
-    config: section("Config", h("table.wnb-table", {}, h("thead", {}, h("tr", {}, ...["field", "value", "from"].map((one) => h("th", { scope: "col" }, one)))), parts.config)),
-    spec: section("Agent", parts.spec),
-  };
-  const element = h(
-    "aside.wnb-details", { "aria-label": "Details", tabindex: "-1" },
-    h("header.wnb-who", {}, parts.icon, parts.name, parts.title, h("span.wnb-grow"), parts.dot, parts.word, button("✕", close, "Close details")),
-    h("div.wnb-actions", { role: "group", "aria-label": "Actions" }, parts.gate, parts.cancel, parts.clear, parts.stop), parts.sum,
-    sections.run, sections.queue, sections.runs, sections.spec, sections.config,
-  );
-  element.addEventListener("keydown", (event) => { if (event.key === "Escape") close(); });
+// The list
 
-  function drawQueue(queue, clock) {
-    say(parts.queued, queue.length ? String(queue.length) : "empty");
-    keyed(parts.queue, queue, (one) => one.id, (one) => makeQueued(one, act), (item, one) => {
+/** The grid of agents. Only rows in view have elements, which are reused while the list scrolls. */
+class RowList {
+  elements = new Map(); // name → the element that shows it
+  spare = [];
+  focus = ""; // the agent whose row takes the focus with the tab key
+  names = [];
+
+  constructor({ onScroll, onOpen, onSort }) {
+    this.onOpen = onOpen;
+    this.heads = COLUMNS.map(([by, name]) => h(
+      `div.wnb-cell.wnb-${by}`, { role: "columnheader" },
+      by === "timeline" ? name : h("button.wnb-sort", { type: "button", onclick: () => onSort(by) }, name),
+    ));
+    this.space = h("div.wnb-space", { role: "presentation" });
+    this.scroll = h("div.wnb-scroll", { role: "rowgroup" }, this.space);
+    const head = h("div.wnb-head", { role: "row", "aria-rowindex": "1" }, ...this.heads);
+    const heads = h("div.wnb-heads", { role: "rowgroup" }, head);
+    this.grid = h("div.wnb-grid", { role: "grid", "aria-label": "Agents" }, heads, this.scroll);
+    const nameOf = (event) => event.target.closest(".wnb-row")?.dataset.name;
+    this.scroll.addEventListener("keydown", (event) => this.onKey(event, nameOf(event)));
+    this.scroll.addEventListener("focusin", (event) => { this.focus = nameOf(event) ?? this.focus; });
+    this.scroll.addEventListener("click", (event) => {
+      const name = nameOf(event);
+      if (!name) return;
+      this.focus = name;
+      onOpen(name);
+    });
+    this.scroll.addEventListener("scroll", onScroll, { passive: true });
+  }
+
+  get rowHeight() {
+    return this.grid.dataset.width === "narrow" ? 58 : 36;
+  }
+
+  get viewHeight() {
+    return Math.min(this.names.length, VISIBLE_ROWS) * this.rowHeight;
+  }
+
+  /** Draw the rows in view, and the one that has the focus. Returns their names. */
+  paint(names, rows, clock, open) {
+    this.names = names;
+    const height = this.rowHeight;
+    // Everything is read before anything is written: the browser lays out once a frame.
+    const top = Math.min(this.scroll.scrollTop, Math.max(0, names.length * height - this.viewHeight));
+    const [first, end] = inView(top, this.viewHeight, height, names.length);
+    const places = new Map(names.slice(first, end).map((name, at) => [name, first + at]));
+    const focusAt = this.focus && !places.has(this.focus) ? names.indexOf(this.focus) : -1;
+    if (focusAt >= 0) places.set(this.focus, focusAt);
+    this.resize(height);
+    this.recycle(places);
+    const focusable = focusAt >= 0 || places.has(this.focus) ? this.focus : names[0];
+    for (const [name, at] of places) {
+      const element = this.elements.get(name) ?? this.take(name);
+      if (element.wnbY !== at * height) element.style.transform = `translateY(${(element.wnbY = at * height)}px)`;
+      setAttribute(element, "aria-rowindex", at + 2);
+      setAttribute(element, "aria-selected", name === open);
+      setAttribute(element, "tabindex", name === focusable ? 0 : -1);
+      drawRow(element, rows.get(name), clock);
+    }
+    for (const element of this.spare) element.remove();
+    return [...places.keys()];
+  }
+
+  /** Make room for all rows. */
+  resize(height) {
+    const { length } = this.names;
+    const size = `${length} ${height}`;
+    if (size === this.size) return;
+    this.size = size;
+    this.space.style.height = `${length * height}px`;
+    this.scroll.style.height = `${this.viewHeight}px`;
+    setAttribute(this.grid, "data-scrolls", length > VISIBLE_ROWS || null);
+    setAttribute(this.grid, "aria-rowcount", length + 1);
+  }
+
+  /** Keep the elements of rows that are out of view for others. */
+  recycle(places) {
+    const focused = this.grid.getRootNode().activeElement;
+    for (const [name, element] of this.elements) {
+      if (places.has(name)) continue;
+      this.elements.delete(name);
+      // An element that has the focus may not become another agent's.
+      if (element === focused || this.spare.length >= SPARE_ROWS) element.remove();
+      else this.spare.push(element);
+    }
+  }
+
+  /** An element for a row that comes into view. */
+  take(name) {
+    const element = this.spare.pop() ?? makeRow();
+    element.dataset.name = name;
+    if (!element.isConnected) this.space.append(element);
+    this.elements.set(name, element);
+    return element;
+  }
+
+  onKey(event, name) {
+    const at = this.names.indexOf(name), last = this.names.length - 1;
+    const page = Math.max(1, Math.floor(this.viewHeight / this.rowHeight) - 1);
+    const targets = {
+      ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: last, PageDown: at + page, PageUp: at - page,
+    };
+    if (event.key in targets) this.focusRow(Math.min(Math.max(targets[event.key], 0), last));
+    else if (event.key === "Enter" || event.key === " ") this.onOpen(name);
+    else if (event.key === "Escape") this.onOpen("");
+    else return;
+    event.preventDefault();
+  }
+
+  /** Scroll to a row, and give it the focus once it is drawn. */
+  focusRow(at) {
+    if (at < 0) return;
+    this.focus = this.names[at];
+    const y = at * this.rowHeight, end = y + this.rowHeight, height = this.viewHeight;
+    if (y < this.scroll.scrollTop) this.scroll.scrollTop = y;
+    else if (end > this.scroll.scrollTop + height) this.scroll.scrollTop = end - height;
+    this.repaint();
+    this.elements.get(this.focus).focus({ preventScroll: true });
+  }
+
+  showSort(sort) {
+    this.heads.forEach((head, at) => {
+      const direction = sort.down ? "descending" : "ascending";
+      setAttribute(head, "aria-sort", COLUMNS[at][0] === sort.by ? direction : null);
+    });
+  }
+}
+
+// The details of one agent
+
+function makeButton(text, onclick, label) {
+  return h("button.wnb-button", { type: "button", onclick, "aria-label": label }, text);
+}
+
+const isShut = (row) => /^(paused|stopped|sleeping)/.test(row.state);
+
+/** The details of one agent: created once, each part drawn when it changes. */
+class AgentDetails {
+  constructor(act, close) {
+    this.act = act;
+    this.row = null;
+    this.parts = this.makeParts();
+    this.text = this.parts.text.appendChild(document.createTextNode(""));
+    this.sections = this.makeSections();
+    const { parts, sections } = this;
+    this.element = h(
+      "aside.wnb-details", { "aria-label": "Details", tabindex: "-1" },
+      h(
+        "header.wnb-who", {}, parts.icon, parts.name, parts.title, h("span.wnb-grow"), parts.dot, parts.word,
+        makeButton("✕", close, "Close details"),
+      ),
+      h("div.wnb-actions", { role: "group", "aria-label": "Actions" }, parts.gate, parts.cancel, parts.clear, parts.stop),
+      parts.sum, sections.run, sections.queue, sections.runs, sections.spec, sections.config,
+    );
+    this.element.addEventListener("keydown", (event) => { if (event.key === "Escape") close(); });
+  }
+
+  makeParts() {
+    const request = (content) => () => this.act({ agent: this.row.name, ...content() });
+    const stop = h("button.wnb-button.wnb-danger", { type: "button", onclick: request(() => ({ do: "stop" })) }, "Stop");
+    return {
+      icon: hidden("span.wnb-icon"), name: h("strong"), title: h("span.wnb-quiet"), dot: hidden("span.wnb-dot"),
+      word: h("span"),
+      gate: makeButton("Pause", request(() => ({ do: isShut(this.row) ? "resume" : "pause" }))),
+      cancel: makeButton("Cancel run", () => this.act({ do: "cancel", run: this.parts.run.textContent })),
+      clear: makeButton("Cancel queued", request(() => ({ do: "clear" }))),
+      stop,
+      sum: h("p.wnb-sum"), run: h("strong.wnb-id"), status: h("span.wnb-quiet"), prompt: h("p.wnb-prompt"),
+      steps: h("ul.wnb-list"), cut: h("p.wnb-quiet"), runError: h("p.wnb-error"),
+      text: h("div.wnb-text", { tabindex: "0", role: "region", "aria-label": "Text of the run" }),
+      queue: h("ol.wnb-list"), queued: h("span.wnb-quiet"), runs: h("ul.wnb-list"), config: h("tbody"),
+      spec: h("dl.wnb-spec"),
+    };
+  }
+
+  makeSections() {
+    const { parts } = this;
+    const section = (title, ...children) => h("section.wnb-section", {}, h("h4", {}, ...[title].flat()), ...children);
+    const heads = ["field", "value", "from"].map((one) => h("th", { scope: "col" }, one));
+    const config = h("table.wnb-table", {}, h("thead", {}, h("tr", {}, ...heads)), parts.config);
+    return {
+      run: section(
+        ["Run ", parts.run, " ", parts.status], parts.prompt, parts.steps, parts.cut, parts.text, parts.runError,
+      ),
+      queue: section(["Queue ", parts.queued], parts.queue),
+      runs: section("Last runs", parts.runs),
+      config: section("Config", config),
+      spec: section("Agent", parts.spec),
+    };
+  }
+
+  draw(row, details, clock) {
+    this.row = row;
+    this.drawHead(details, clock);
+    // The sections may still show the agent that was open before.
+    for (const part of Object.values(this.sections)) part.hidden = !details?.spec;
+    if (!details?.spec) return;
+    this.drawRun(details, clock);
+    this.drawQueue(details.queue, clock);
+    const others = details.runs.filter((one) => one.id !== details.run?.id);
+    keyed(this.parts.runs, others, (one) => one.id, makeDone, (item, one) => item.draw(one, clock));
+    this.sections.runs.hidden = !others.length;
+    this.drawConfig(details.config);
+    this.drawSpec(details.spec);
+  }
+
+  drawHead(details, clock) {
+    const { parts, row } = this;
+    drawIcon(parts.icon, row);
+    setAttribute(this.element, "data-state", row.state.split(" ")[0]);
+    setText(parts.name, row.name);
+    setText(parts.title, row.title || details?.spec?.role || "");
+    setText(parts.word, row.since === null ? row.state : `${row.state} ${ago(clock - row.since)}`);
+    const runs = `${row.runs} run${row.runs === 1 ? "" : "s"}`;
+    setText(parts.sum, [runs, `tokens ${tokensInWords(row)}`, `cost ${costInWords(row)}`, row.model].join(" · "));
+    setText(parts.gate, isShut(row) ? "Resume" : "Pause");
+    setEnabled(parts.cancel, details?.run && !details.run.finished);
+    setEnabled(parts.clear, row.queued);
+    setEnabled(parts.stop, row.state !== "stopped");
+  }
+
+  drawRun({ run, text }, clock) {
+    const { parts } = this;
+    this.sections.run.hidden = !run;
+    parts.text.hidden = run?.finished && !text?.text;
+    setText(parts.run, run?.id ?? "");
+    setText(parts.status, run ? runLine(run, clock) : "");
+    setText(parts.prompt, run?.prompt ?? "");
+    setText(parts.runError, run?.error ?? "");
+    const steps = (run?.steps ?? []).map((step, at) => ({ ...step, at }));
+    keyed(parts.steps, steps, (step) => step.at, () => h("li"), (item, step) => {
+      setText(item, step.line);
+      setAttribute(item, "class", step.failed ? "wnb-step wnb-error" : "wnb-step");
+      setAttribute(item, "title", step.arguments === undefined ? null : `${step.arguments}\n${step.outcome}`);
+    });
+    this.drawText(text);
+  }
+
+  /** Show a streamed text. It scrolls with its end, unless the user has scrolled away from it. */
+  drawText(piece) {
+    const { parts, text } = this;
+    const follows = piece && text.wnbAt === piece.at && text.wnbRun === piece.run && piece.text.startsWith(text.data);
+    if (follows && piece.text.length === text.data.length) return;
+    const atEnd = parts.text.scrollHeight - parts.text.scrollTop - parts.text.clientHeight < 24;
+    if (follows) text.appendData(piece.text.slice(text.data.length));
+    else text.data = piece?.text ?? "";
+    [text.wnbAt, text.wnbRun] = [piece?.at, piece?.run];
+    setText(parts.cut, piece?.at ? `… ${piece.at.toLocaleString("en")} characters above …` : "");
+    if (atEnd) parts.text.scrollTop = parts.text.scrollHeight;
+  }
+
+  drawQueue(queue, clock) {
+    setText(this.parts.queued, queue.length ? String(queue.length) : "empty");
+    keyed(this.parts.queue, queue, (one) => one.id, (one) => makeQueued(one, this.act), (item, one) => {
       const at = queue.indexOf(one);
       item.around = { before: queue[at - 1]?.id, after: queue[at + 1]?.id };
       item.draw(one, clock);
     });
   }
 
-  function drawText(piece) {
-    const follows = piece && text.wnbAt === piece.at && text.wnbRun === piece.run && piece.text.startsWith(text.data);
-    if (follows && piece.text.length === text.data.length) return;
-    const stick = parts.text.scrollHeight - parts.text.scrollTop - parts.text.clientHeight < 24;
-    if (follows) text.appendData(piece.text.slice(text.data.length));
-    else text.data = piece?.text ?? "";
-    [text.wnbAt, text.wnbRun] = [piece?.at, piece?.run];
-    say(parts.cut, piece?.at ? `… ${piece.at.toLocaleString("en")} characters above …` : "");
-    if (stick) parts.text.scrollTop = parts.text.scrollHeight;
+  drawConfig(config) {
+    const make = () => h("tr", {}, h("th", { scope: "row" }), h("td"), h("td.wnb-quiet"));
+    keyed(this.parts.config, config, (one) => one.field, make, (line, one) => {
+      [one.field, one.value, one.from].forEach((value, at) => setText(line.children[at], value));
+    });
   }
 
-  element.draw = (agent, details, clock) => {
-    row = agent;
-    drawIcon(parts.icon, row);
-    mark(element, "data-state", row.state.split(" ")[0]);
-    say(parts.name, row.name);
-    say(parts.title, row.title || details?.spec?.role || "");
-    say(parts.word, row.since === null ? row.state : `${row.state} ${ago(clock - row.since)}`);
-    say(parts.sum, [`${row.runs} run${row.runs === 1 ? "" : "s"}`, `tokens ${toldTokens(row)}`, `cost ${toldCost(row)}`, row.model].join(" · "));
-    const shut = /^(paused|stopped|sleeping)/.test(row.state);
-    say(parts.gate, shut ? "Resume" : "Pause");
-    const run = details?.run;
-    const going = run && !run.finished;
-    able(parts.cancel, going);
-    able(parts.clear, row.queued);
-    able(parts.stop, row.state !== "stopped");
-    parts.text.hidden = run?.finished && !details.text?.text;
-    // What was told of the agent that was open before is not this one's.
-    for (const part of Object.values(sections)) part.hidden = !details?.spec;
-    if (!details?.spec) return;
-    sections.run.hidden = !run;
-    say(parts.run, run?.id ?? "");
-    say(parts.status, run ? runLine(run, clock) : "");
-    say(parts.prompt, run?.prompt ?? "");
-    say(parts.runError, run?.error ?? "");
-    keyed(parts.steps, (run?.steps ?? []).map((step, at) => ({ ...step, at })), (step) => step.at, () => h("li"), (item, step) => {
-      say(item, step.line);
-      mark(item, "class", step.failed ? "wnb-step wnb-error" : "wnb-step");
-      mark(item, "title", step.arguments === undefined ? null : `${step.arguments}\n${step.outcome}`);
-    });
-    drawText(details.text);
-    drawQueue(details.queue, clock);
-    const others = details.runs.filter((one) => one.id !== run?.id);
-    keyed(parts.runs, others, (one) => one.id, makeDone, (item, one) => item.draw(one, clock));
-    sections.runs.hidden = !others.length;
-    keyed(parts.config, details.config, (one) => one.field, () => h("tr", {}, h("th", { scope: "row" }), h("td"), h("td.wnb-quiet")), (line, one) => {
-      [one.field, one.value, one.from].forEach((value, at) => say(line.children[at], value));
-    });
-    const { spec } = details;
-    const facts = [["description", spec.description], ["system prompt", spec.prompt], ["tools", spec.tools.join(", ")], ["limits", spec.limits],
-      ["history", `${spec.history} messages`], ["revision", String(spec.revision)]].filter(([, value]) => value);
-    keyed(parts.spec, facts, ([name]) => name, ([name]) => h("div", {}, h("dt", {}, name), h("dd")), (line, [, value]) => say(line.lastChild, value));
-  };
-  return element;
+  drawSpec(spec) {
+    const facts = [
+      ["description", spec.description], ["system prompt", spec.prompt], ["tools", spec.tools.join(", ")],
+      ["limits", spec.limits], ["history", `${spec.history} messages`], ["revision", String(spec.revision)],
+    ].filter(([, value]) => value);
+    const make = ([name]) => h("div", {}, h("dt", {}, name), h("dd"));
+    keyed(this.parts.spec, facts, ([name]) => name, make, (line, [, value]) => setText(line.lastChild, value));
+  }
 }
 
 function runLine(run, clock) {
@@ -507,42 +758,52 @@ function runLine(run, clock) {
   return facts.join(" · ");
 }
 
+/** An item of an agent's queue. */
 function makeQueued(one, act) {
-  const small = (text, label, onclick) => h("button.wnb-button.wnb-small", { type: "button", "aria-label": `${label} ${one.id}`, title: label, onclick }, text);
+  const small = (text, label, onclick) => h(
+    "button.wnb-button.wnb-small", { type: "button", "aria-label": `${label} ${one.id}`, title: label, onclick }, text,
+  );
   const id = h("span.wnb-id"), prompt = h("span.wnb-words"), age = h("span.wnb-quiet");
-  const priority = h("select.wnb-select", { "aria-label": `Priority of ${one.id}` }, ...PRIORITIES.map((name) => h("option", { value: name }, name)));
+  const priority = h("select.wnb-select", { "aria-label": `Priority of ${one.id}` }, ...options(PRIORITIES));
   const item = h("li.wnb-queued");
   priority.addEventListener("change", () => act({ do: "prioritize", run: one.id, priority: priority.value }));
   const up = small("↑", "Move up", () => act({ do: "move", run: one.id, before: item.around.before }));
   const down = small("↓", "Move down", () => act({ do: "move", run: item.around.after, before: one.id }));
-  item.append(id, prompt, age, priority, up, down, small("✕", "Cancel", () => act({ do: "cancel", run: one.id })));
-  item.draw = (now, clock) => {
-    say(id, now.id.slice(now.id.indexOf("#")));
-    say(prompt, now.prompt);
-    mark(prompt, "title", now.prompt);
-    say(age, now.needs.length ? `needs ${now.needs.join(", ")}` : ago(clock - now.since));
-    if (item.getRootNode().activeElement !== priority) priority.value = now.priority;
-    able(up, item.around.before);
-    able(down, item.around.after);
-  };
-  return item;
-}
-
-function makeDone() {
-  const parts = { id: h("span.wnb-id"), status: h("span.wnb-quiet"), prompt: h("div.wnb-words"), result: h("div.wnb-result") };
-  const item = h("li.wnb-done", {}, h("div", {}, h("span.wnb-dot", { "aria-hidden": "true" }), parts.id, parts.status), parts.prompt, parts.result);
+  const cancel = small("✕", "Cancel", () => act({ do: "cancel", run: one.id }));
+  item.append(id, prompt, age, priority, up, down, cancel);
   item.draw = (run, clock) => {
-    mark(item, "data-state", run.status);
-    say(parts.id, run.id);
-    say(parts.status, `${runLine(run, clock)} · ${ago(clock - run.finished)} ago`);
-    say(parts.prompt, run.prompt);
-    say(parts.result, run.error || run.result);
-    mark(parts.result, "class", run.error ? "wnb-result wnb-error" : "wnb-result");
+    setText(id, run.id.slice(run.id.indexOf("#")));
+    setText(prompt, run.prompt);
+    setAttribute(prompt, "title", run.prompt);
+    setText(age, run.needs.length ? `needs ${run.needs.join(", ")}` : ago(clock - run.since));
+    if (item.getRootNode().activeElement !== priority) priority.value = run.priority;
+    setEnabled(up, item.around.before);
+    setEnabled(down, item.around.after);
   };
   return item;
 }
 
-/** Fold up the static form beside the panel, once; whoever unfolds it has it so. */
+/** An item of an agent's finished runs. */
+function makeDone() {
+  const parts = {
+    id: h("span.wnb-id"), status: h("span.wnb-quiet"), prompt: h("div.wnb-words"), result: h("div.wnb-result"),
+  };
+  const head = h("div", {}, hidden("span.wnb-dot"), parts.id, parts.status);
+  const item = h("li.wnb-done", {}, head, parts.prompt, parts.result);
+  item.draw = (run, clock) => {
+    setAttribute(item, "data-state", run.status);
+    setText(parts.id, run.id);
+    setText(parts.status, `${runLine(run, clock)} · ${ago(clock - run.finished)} ago`);
+    setText(parts.prompt, run.prompt);
+    setText(parts.result, run.error || run.result);
+    setAttribute(parts.result, "class", run.error ? "wnb-result wnb-error" : "wnb-result");
+  };
+  return item;
+}
+
+// The header, and the form for prompts
+
+/** Fold up the static form beside the panel, once: a user who unfolds it keeps it so. */
 function foldStatic(element) {
   const area = element.closest(".jp-OutputArea");
   if (!area) return null;
@@ -556,305 +817,371 @@ function foldStatic(element) {
   return observer;
 }
 
-function makeBar(look) {
-  const parts = {
-    agents: h("strong"), states: h("span.wnb-states"), queued: h("span"), tokens: h("span"), cost: h("span"),
-    filter: h("input.wnb-input", { type: "search", placeholder: "Filter", "aria-label": "Filter agents", oninput: look }),
-    state: h("select.wnb-select", { "aria-label": "Show agents in state", onchange: look },
-      ...[["", "all states"], ...["running", "waiting", "idle", "paused", "sleeping", "stopped"].map((one) => [one, one]), ["failed", "failed last"]]
-        .map(([value, name]) => h("option", { value }, name))),
-  };
-  const element = h("div.wnb-top", {}, h("div.wnb-total", {}, parts.agents, parts.states, parts.queued, h("span", {}, "tokens ", parts.tokens), h("span", {}, "cost ", parts.cost)),
-    parts.filter, parts.state);
-  element.draw = (rows, gone) => {
-    const sum = total(rows, gone);
-    say(parts.agents, `${rows.size} agent${rows.size === 1 ? "" : "s"}`);
-    const states = [...Object.entries(sum.states).sort(([a], [b]) => rank(a) - rank(b)), ...(sum.failed ? [["failed last", sum.failed]] : [])];
-    keyed(parts.states, states, ([state]) => state, () => h("span.wnb-count", {}, h("span.wnb-dot", { "aria-hidden": "true" }), h("span")), (item, [state, number]) => {
-      mark(item, "data-state", state.split(" ")[0]);
-      say(item.lastChild, `${number} ${state}`);
+/** The sums of all agents, the filter, and the buttons for all agents. */
+class Header {
+  constructor(onFilter, act) {
+    const states = [["", "all states"], ...STATES.map((one) => [one, one]), ["failed", "failed last"]];
+    this.filter = h("input.wnb-input", {
+      type: "search", placeholder: "Filter", "aria-label": "Filter agents", oninput: onFilter,
     });
-    say(parts.queued, `${sum.queued} queued`);
-    drawSpent(parts, sum, sum.at_work ? " so far" : "");
-  };
-  return { element, parts };
+    this.state = h(
+      "select.wnb-select", { "aria-label": "Show agents in state", onchange: onFilter },
+      ...states.map(([value, name]) => h("option", { value }, name)),
+    );
+    this.agents = h("strong");
+    this.states = h("span.wnb-states");
+    this.queued = h("span");
+    this.spent = { tokens: h("span"), cost: h("span") };
+    this.stopAll = h("button.wnb-button.wnb-danger", { type: "button" }, "Stop all");
+    this.stopAll.addEventListener("click", () => this.onStopAll(act));
+    this.resumeAll = makeButton("Resume all", () => act({ do: "resume", agent: "*" }));
+    const sums = h(
+      "div.wnb-total", {}, this.agents, this.states, this.queued,
+      h("span", {}, "tokens ", this.spent.tokens), h("span", {}, "cost ", this.spent.cost),
+    );
+    this.element = h("div.wnb-top", {}, sums, this.filter, this.state, this.stopAll, this.resumeAll);
+    this.confirming = 0;
+  }
+
+  /** The first click asks for a second one, within three seconds. */
+  onStopAll(act) {
+    const confirmed = this.confirming;
+    clearTimeout(confirmed);
+    const cancel = () => {
+      this.confirming = 0;
+      setText(this.stopAll, "Stop all");
+    };
+    if (confirmed) {
+      cancel();
+      act({ do: "stop", agent: "*" });
+      return;
+    }
+    this.confirming = setTimeout(cancel, 3000);
+    setText(this.stopAll, "Really stop all?");
+  }
+
+  draw(rows, gone) {
+    const sum = total(rows, gone);
+    setText(this.agents, `${rows.size} agent${rows.size === 1 ? "" : "s"}`);
+    const states = Object.entries(sum.states).sort(([a], [b]) => rank(a) - rank(b));
+    if (sum.failed) states.push(["failed last", sum.failed]);
+    const make = () => h("span.wnb-count", {}, hidden("span.wnb-dot"), h("span"));
+    keyed(this.states, states, ([state]) => state, make, (item, [state, number]) => {
+      setAttribute(item, "data-state", state.split(" ")[0]);
+      setText(item.lastChild, `${number} ${state}`);
+    });
+    setText(this.queued, `${sum.queued} queued`);
+    drawSpent(this.spent, sum, sum.at_work ? " so far" : "");
+    for (const part of [this.filter, this.state]) part.hidden = !rows.size;
+    const allStopped = [...rows.values()].every((row) => row.state.startsWith("stopped"));
+    this.stopAll.hidden = !rows.size || allStopped;
+    this.resumeAll.hidden = !rows.size || !allStopped;
+  }
 }
 
-function makeAsk(act) {
-  const to = h("select.wnb-select", { "aria-label": "To" }), priority = h("select.wnb-select", { "aria-label": "Priority" }, ...PRIORITIES.map((one) => h("option", { value: one }, one)));
-  const prompt = h("textarea.wnb-input.wnb-ask-text", { rows: "1", placeholder: "Give work…", "aria-label": "Prompt" });
-  const send = h("button.wnb-button.wnb-main-button", { type: "submit" }, "Send");
-  const element = h("form.wnb-ask", {}, to, prompt, priority, send);
-  priority.value = "normal";
-  let names = "", open = "", lost = false; // who was chosen has gone: nobody is, until somebody chooses
-  const name = () => say(send, to.value === "*" ? `Send to all ${to.wnbCount}` : "Send");
-  element.addEventListener("submit", (event) => {
-    event.preventDefault();
-    if (!to.value) return to.focus();
-    if (!prompt.value.trim() || prompt.value === open) return prompt.focus(); // once is enough while nobody has answered
-    const asked = (open = prompt.value);
-    return act({ do: "ask", agent: to.value, prompt: asked, priority: priority.value }, (done) => {
-      open = "";
-      if (done.ok && prompt.value === asked) prompt.value = "";
+/** The form that sends a prompt to one agent, or to all. */
+class PromptForm {
+  constructor(act) {
+    this.act = act;
+    this.to = h("select.wnb-select", { "aria-label": "To" });
+    this.priority = h("select.wnb-select", { "aria-label": "Priority" }, ...options(PRIORITIES));
+    this.priority.value = "normal";
+    this.prompt = h("textarea.wnb-input.wnb-ask-text", {
+      rows: "1", placeholder: "Send a prompt…", "aria-label": "Prompt",
     });
-  });
-  prompt.addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+    this.button = h("button.wnb-button.wnb-main-button", { type: "submit" }, "Send");
+    this.element = h("form.wnb-ask", {}, this.to, this.prompt, this.priority, this.button);
+    this.choices = ""; // what the list of agents shows
+    this.pending = ""; // a prompt that was sent and not answered
+    this.lost = false; // the chosen agent was removed: none is chosen, until the user chooses
+    this.element.addEventListener("submit", (event) => this.onSubmit(event));
+    this.prompt.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
       event.preventDefault();
-      element.requestSubmit();
-    }
-  });
-  prompt.addEventListener("input", () => { open = ""; });
-  to.addEventListener("change", () => { lost = false; name(); });
-  element.draw = (order, size) => {
-    const shown = order.slice(0, 200);
-    const now = `${size} ${shown.join(" ")}`;
-    if (now === names || to.getRootNode().activeElement === to) return;
-    names = now;
-    to.wnbCount = size;
+      this.element.requestSubmit();
+    });
+    this.prompt.addEventListener("input", () => { this.pending = ""; });
+    this.to.addEventListener("change", () => {
+      this.lost = false;
+      this.nameButton();
+    });
+  }
+
+  onSubmit(event) {
+    event.preventDefault();
+    const { to, prompt } = this;
+    if (!to.value) return to.focus();
+    const text = prompt.value;
+    if (!text.trim() || text === this.pending) return prompt.focus(); // sent once, and not answered yet
+    this.pending = text;
+    return this.act({ do: "ask", agent: to.value, prompt: text, priority: this.priority.value }, (answer) => {
+      this.pending = "";
+      if (answer.ok && prompt.value === text) prompt.value = "";
+    });
+  }
+
+  nameButton() {
+    setText(this.button, this.to.value === "*" ? `Send to all ${this.agents}` : "Send");
+  }
+
+  draw(names, size) {
+    this.element.hidden = !size;
+    const shown = names.slice(0, 200);
+    const choices = `${size} ${shown.join(" ")}`;
+    const { to } = this;
+    if (choices === this.choices || to.getRootNode().activeElement === to) return;
+    [this.choices, this.agents] = [choices, size];
     const chosen = to.value;
-    if (order.includes(chosen) && !shown.includes(chosen)) shown.push(chosen);
-    to.replaceChildren(...shown.map((one) => h("option", { value: one }, one)), ...(size > 1 ? [h("option", { value: "*" }, `all ${size} agents`)] : []));
-    if (chosen === "*" ? size > 1 : order.includes(chosen)) to.value = chosen;
-    else if (chosen || lost) {
-      lost = true;
+    if (names.includes(chosen) && !shown.includes(chosen)) shown.push(chosen);
+    to.replaceChildren(...options(shown));
+    if (size > 1) to.append(h("option", { value: "*" }, `all ${size} agents`));
+    if (chosen === "*" ? size > 1 : names.includes(chosen)) to.value = chosen;
+    else if (chosen || this.lost) {
+      this.lost = true;
       to.selectedIndex = -1;
     }
-    name();
-  };
-  element.choose = (agent) => {
-    if (![...to.options].some((one) => one.value === agent)) to.prepend(h("option", { value: agent }, agent));
-    to.value = agent;
-    lost = false;
-    name();
-  };
-  return element;
+    this.nameButton();
+  }
+
+  choose(agent) {
+    if (![...this.to.options].some((one) => one.value === agent)) this.to.prepend(...options([agent]));
+    this.to.value = agent;
+    this.lost = false;
+    this.nameButton();
+  }
+}
+
+// The view
+
+/** One view of the panel, in one output of a page. */
+class PanelView {
+  state = nothing();
+  order = [];
+  shown = []; // the names that the filter lets through, in order
+  sort = null;
+  open = ""; // the agent whose details are open
+  clockOffset = -Infinity; // from the browser's clock to the kernel's
+  stoppedClock = null; // the time at which the agents stopped, while a cell blocks them
+  threaded = false; // agents run in a thread of their own
+  frame = 0;
+  stale = false; // more than the scroll position has changed
+  reported = "";
+
+  constructor(model, el) {
+    this.el = el;
+    this.connection = new Connection(model, (message) => this.hear(message));
+    this.act = (content, done) => this.connection.ask(content, (answer) => {
+      this.notify(answer.text, answer.ok ? "done" : "error");
+      done?.(answer);
+    });
+    this.build();
+    el.append(this.root);
+    this.sizes = new ResizeObserver(() => this.onResize());
+    this.sizes.observe(this.root);
+    this.sizes.observe(this.list.grid);
+    this.seconds = setInterval(() => {
+      if (!document.hidden && this.root.isConnected && this.state.known) this.paintSoon();
+    }, 1000);
+    this.openRow("");
+    this.connection.send({ do: "hello" });
+    this.late = setTimeout(() => {
+      if (!this.state.known) this.hear({ kind: "silent", gone: !this.connection.busy });
+    }, 1500);
+  }
+
+  build() {
+    this.notice = h("span.wnb-notice", { role: "status" });
+    this.hint = h("span.wnb-hint", {}, "↑ ↓ choose · Enter opens · Esc closes");
+    this.list = new RowList({
+      onScroll: () => this.schedule(),
+      onOpen: (name) => this.openRow(this.open === name ? "" : name),
+      onSort: (by) => this.sortBy(by),
+    });
+    this.list.repaint = () => this.paintRows();
+    const onFilter = () => {
+      this.list.scroll.scrollTop = 0;
+      this.paintSoon();
+    };
+    this.header = new Header(onFilter, this.act);
+    this.empty = h("div.wnb-empty");
+    this.details = new AgentDetails(this.act, () => this.openRow(""));
+    this.form = new PromptForm(this.act);
+    this.root = h(
+      "div.wnb", { role: "region", "aria-label": "Team of agents" },
+      this.header.element, h("div.wnb-foot", {}, this.notice, this.hint),
+      h("div.wnb-main", {}, this.list.grid, this.empty, this.details.element), this.form.element,
+    );
+    this.root.hidden = true;
+  }
+
+  /** The kernel's time; it stops with the agents. */
+  get clock() {
+    return this.stoppedClock ?? Date.now() / 1000 + this.clockOffset;
+  }
+
+  /** Take a message of the kernel, or one of the connection: `turn`, `silent`, `alive`. */
+  hear(message) {
+    if (message.kind === "turn") { // a cell has ended: a request for all rows may have been lost
+      if (!this.state.known) this.connection.send({ do: "hello" });
+      return;
+    }
+    if (message.kind === "silent") {
+      this.onSilence(message.gone);
+      return;
+    }
+    this.stoppedClock = null;
+    // An update of agents in a thread does not mean that the kernel takes requests.
+    const answers = !(message.threaded && message.kind === "update");
+    if (answers && ["busy", "gone"].includes(this.root.dataset.notice)) this.notify("", "");
+    if (message.kind !== "alive") this.onUpdate(message);
+  }
+
+  onSilence(gone) {
+    this.root.hidden = false;
+    if (gone || !this.threaded) this.stoppedClock ??= this.clock;
+    this.paintSoon();
+    const busy = this.threaded ? BUSY_THREADED : BUSY;
+    this.notify(gone ? GONE : busy, gone ? "gone" : "busy");
+  }
+
+  onUpdate(message) {
+    const isAll = message.kind === "all";
+    if (message.number) this.threaded = message.threaded === true;
+    if (message.now) {
+      this.clockOffset = Math.max(isAll ? -Infinity : this.clockOffset, message.now - Date.now() / 1000);
+    }
+    const { state, missed } = take(this.state, message);
+    this.state = state;
+    if (missed) this.connection.send({ do: "hello" });
+    if (isAll) {
+      this.root.hidden = false;
+      this.reported = "";
+      if (this.open && !state.rows.has(this.open)) this.openRow("");
+      this.folded ??= foldStatic(this.el);
+    } else if (message.number % ACKNOWLEDGED === 0) this.connection.send({ do: "seen", number: message.number });
+    this.paintSoon();
+  }
+
+  notify(text, kind) {
+    setText(this.notice, text);
+    setAttribute(this.notice, "title", text || null);
+    setAttribute(this.root, "data-notice", text ? kind : null);
+  }
+
+  /** Paint everything in the next frame. */
+  paintSoon() {
+    this.stale = true;
+    this.schedule();
+  }
+
+  schedule() {
+    // A hidden page has no frames.
+    this.frame ||= document.hidden ? setTimeout(() => this.paint()) : requestAnimationFrame(() => this.paint());
+  }
+
+  paint() {
+    const { stale, state, header } = this;
+    [this.frame, this.stale] = [0, false];
+    if (stale) {
+      const words = header.filter.value.trim(), wanted = header.state.value;
+      this.order = keptOrder(this.order, state.rows);
+      this.shown = this.order.filter((name) => matches(state.rows.get(name), words, wanted));
+    }
+    this.paintRows();
+    if (!stale) return;
+    header.draw(state.rows, state.gone);
+    this.paintEmpty();
+    if (this.open && !state.rows.has(this.open)) this.openRow("");
+    if (this.open) this.details.draw(state.rows.get(this.open), state.details.get(this.open), this.clock);
+    this.form.draw(this.order, state.rows.size);
+    this.hint.hidden = !state.rows.size;
+  }
+
+  paintRows() {
+    const names = this.shown.filter((name) => this.state.rows.has(name));
+    this.report(this.list.paint(names, this.state.rows, this.clock, this.open));
+  }
+
+  paintEmpty() {
+    const { state, empty } = this;
+    this.list.grid.hidden = !state.rows.size;
+    empty.hidden = !state.known || this.shown.length > 0;
+    if (empty.hidden) return;
+    const content = state.rows.size ? "filtered" : state.team;
+    if (empty.wnbContent === content) return;
+    empty.wnbContent = content;
+    if (state.rows.size) empty.replaceChildren(h("p", {}, "No agent matches the filter."));
+    else empty.replaceChildren(...this.makeInvitation(state.team));
+  }
+
+  /** How to create an agent, and buttons for those that files describe. */
+  makeInvitation(team) {
+    const code = (text) => h("code", {}, text);
+    const create = ({ name, about }) => h("button.wnb-button", {
+      type: "button", title: about, onclick: () => this.act({ do: "create", agent: name }),
+    }, `+ ${name}`);
+    return [
+      h("p", {}, h("strong", {}, "There are no agents yet.")),
+      h(
+        "p", {}, "Create one with ", code("%agent new NAME"), " or in the form of ", code("%agent new"),
+        team.length ? ". These are described by files:" : ".",
+      ),
+      h("div.wnb-create", {}, ...team.slice(0, 24).map(create)),
+    ];
+  }
+
+  /** Report the agents in view to the kernel, a moment after they have changed: their updates come first. */
+  report(names) {
+    const inView = names.slice(0, 200).sort().join(" "), { open } = this;
+    if (`${inView}|${open}` === this.reported || !this.state.known) return;
+    this.reported = `${inView}|${open}`;
+    clearTimeout(this.reportTimer);
+    this.reportTimer = setTimeout(() => this.connection.send({ do: "look", names: inView, open }), 60);
+  }
+
+  openRow(name) {
+    const before = this.open;
+    this.open = name;
+    this.details.element.hidden = !name;
+    if (name) this.form.choose(name);
+    else if (before) this.list.elements.get(before)?.focus();
+    this.reported = "";
+    this.paintSoon();
+  }
+
+  sortBy(by) {
+    this.sort = { by, down: this.sort?.by === by && !this.sort.down };
+    this.order = ordered(this.state.rows, this.sort);
+    this.list.showSort(this.sort);
+    this.paintSoon();
+  }
+
+  onResize() {
+    const widths = [
+      [this.list.grid, { wide: 936, broad: 824, medium: 540, narrow: 1 }],
+      [this.root, { wide: 1340, medium: 540, narrow: 1 }],
+    ];
+    for (const [element, names] of widths) {
+      const { width } = element.getBoundingClientRect();
+      if (width) setAttribute(element, "data-width", Object.keys(names).find((name) => width >= names[name]));
+    }
+    this.paintSoon();
+  }
+
+  close() {
+    clearInterval(this.seconds);
+    for (const timer of [this.late, this.reportTimer, this.header.confirming]) clearTimeout(timer);
+    cancelAnimationFrame(this.frame);
+    this.sizes.disconnect();
+    this.folded?.disconnect();
+    this.connection.close();
+    this.root.remove();
+  }
 }
 
 function render({ model, el }) {
-  let state = nothing();
-  let order = [], sort = null, shown = [], open = "", focus = "", offset = -Infinity, frame = 0, looked = "", lookTimer = 0, folded = null, still = null, threaded = false;
-  const rows = new Map(); // name → the element of a row that is drawn
-  const clock = () => still ?? Date.now() / 1000 + offset; // it stands still with the agents
-  const link = wire(model, hear);
-  const act = (content, done) => link.ask(content, (answer) => {
-    notify(answer.text, answer.ok ? "done" : "error");
-    done?.(answer);
-  });
-
-  const notice = h("span.wnb-notice", { role: "status" });
-  const hint = h("span.wnb-hint", {}, "↑ ↓ choose · Enter opens · Esc closes");
-  const foot = h("div.wnb-foot", {}, notice, hint);
-  const { element: top, parts: bar } = makeBar(() => { scroll.scrollTop = 0; paintSoon(); });
-  const stopAll = h("button.wnb-button.wnb-danger", { type: "button" }, "Stop all");
-  top.append(stopAll);
-  const heads = COLUMNS.map(([by, name]) => h(
-    `div.wnb-cell.wnb-${by}`, { role: "columnheader" },
-    by === "timeline" ? name : h("button.wnb-sort", { type: "button", onclick: () => sortBy(by) }, name),
-  ));
-  const space = h("div.wnb-space", { role: "presentation" });
-  const scroll = h("div.wnb-scroll", { role: "rowgroup" }, space);
-  const grid = h("div.wnb-grid", { role: "grid", "aria-label": "Agents" }, h("div.wnb-heads", { role: "rowgroup" }, h("div.wnb-head", { role: "row", "aria-rowindex": "1" }, ...heads)), scroll);
-  const empty = h("div.wnb-empty");
-  const details = makeDetails(act, () => openRow(""));
-  const main = h("div.wnb-main", {}, grid, empty, details);
-  const ask = makeAsk(act);
-  const root = h("div.wnb", { role: "region", "aria-label": "Team of agents" }, top, foot, main, ask);
-  root.hidden = true;
-  el.append(root);
-
-  function hear(message) {
-    if (message.kind === "turn") { // a cell has ended: whoever was not answered asks again
-      if (!state.known) link.tell({ do: "hello" });
-      return undefined;
-    }
-    if (message.kind === "silent") {
-      const why = message.gone ? "No kernel answers. Where it was restarted, run %agents again."
-        : threaded ? "The kernel is busy with a cell. Agents go on; what you ask for is done when it ends or awaits. To end them now: python -m whisper_nb stop --all, in a terminal."
-        : "The kernel is busy with a cell: agents stand still until it ends or awaits. What you ask for is done then.";
-      root.hidden = false;
-      if (message.gone || !threaded) still ??= clock();
-      paintSoon();
-      return notify(why, message.gone ? "gone" : "busy");
-    }
-    still = null;
-    // What agents in a thread send is no sign that the kernel has heard what was asked.
-    const heard = !(message.threaded && message.kind === "update");
-    if (heard && ["busy", "gone"].includes(root.dataset.notice)) notify("", "");
-    if (message.kind === "alive") return undefined;
-    if (message.number) threaded = message.threaded === true;
-    if (message.now) offset = Math.max(message.kind === "all" ? -Infinity : offset, message.now - Date.now() / 1000);
-    const { state: next, missed } = take(state, message);
-    state = next;
-    if (missed) link.tell({ do: "hello" });
-    if (message.kind === "all") {
-      root.hidden = false;
-      looked = "";
-      order = kept(order, state.rows);
-      if (open && !state.rows.has(open)) openRow("");
-      folded ??= foldStatic(el);
-    } else if (message.number % ACKNOWLEDGED === 0) link.tell({ do: "seen", number: message.number });
-    return paintSoon();
-  }
-
-  function notify(text, kind) {
-    say(notice, text);
-    mark(notice, "title", text || null);
-    mark(root, "data-notice", text ? kind : null);
-  }
-
-  function paintSoon() {
-    // A page that nobody sees has no frames.
-    frame ||= document.hidden ? setTimeout(paint) : requestAnimationFrame(paint);
-  }
-
-  const rowHeight = () => (grid.dataset.width === "narrow" ? 58 : 36);
-
-  function paint() {
-    frame = 0;
-    order = kept(order, state.rows);
-    shown = order.filter((name) => wanted(state.rows.get(name), bar.filter.value.trim(), bar.state.value));
-    top.draw(state.rows, state.gone);
-    paintRows();
-    paintEmpty();
-    if (open && !state.rows.has(open)) openRow("");
-    if (open) details.draw(state.rows.get(open), state.details.get(open), clock());
-    ask.draw(order, state.rows.size);
-    for (const part of [ask, hint, bar.filter, bar.state]) part.hidden = !state.rows.size;
-    const all = [...state.rows.values()].every((row) => row.state.startsWith("stopped"));
-    stopAll.hidden = !state.rows.size || all;
-    resumeAll.hidden = !state.rows.size || !all;
-  }
-
-  function paintRows() {
-    const height = rowHeight(), now = clock();
-    space.style.height = `${shown.length * height}px`;
-    scroll.style.height = `${Math.min(shown.length, 12) * height}px`;
-    mark(grid, "data-scrolls", shown.length > 12 || null);
-    mark(grid, "aria-rowcount", shown.length + 1);
-    const [first, end] = inView(scroll.scrollTop, scroll.clientHeight || 12 * height, height, shown.length);
-    const drawn = new Set(shown.slice(first, end));
-    if (focus && shown.includes(focus)) drawn.add(focus);
-    for (const [name, element] of rows) if (!drawn.has(name)) { element.remove(); rows.delete(name); }
-    for (const name of drawn) {
-      const at = shown.indexOf(name);
-      let element = rows.get(name);
-      if (!element) {
-        rows.set(name, (element = makeRow()));
-        element.dataset.name = name;
-        space.append(element);
-      }
-      element.style.transform = `translateY(${at * height}px)`;
-      mark(element, "aria-rowindex", at + 2);
-      mark(element, "aria-selected", name === open);
-      element.tabIndex = name === (focus && shown.includes(focus) ? focus : shown[0]) ? 0 : -1;
-      drawRow(element, state.rows.get(name), now);
-    }
-    look([...drawn]);
-  }
-
-  function paintEmpty() {
-    const none = state.known && !shown.length;
-    grid.hidden = !state.rows.size;
-    empty.hidden = !none;
-    if (!none) return;
-    if (state.rows.size) empty.wnbTeam = null;
-    if (state.rows.size) return empty.replaceChildren(h("p", {}, "No agent matches the filter."));
-    if (empty.wnbTeam === state.team) return;
-    empty.wnbTeam = state.team;
-    empty.replaceChildren(
-      h("p", {}, h("strong", {}, "Nobody is at work yet.")), h("p", {}, "Make an agent with ", h("code", {}, "%agent new NAME"), " or in the form of ", h("code", {}, "%agent new"), state.team.length ? ". Or take one that is at hand:" : "."),
-      h("div.wnb-create", {}, ...state.team.slice(0, 24).map(({ name, about }) => h("button.wnb-button", { type: "button", title: about, onclick: () => act({ do: "create", agent: name }) }, `+ ${name}`))),
-    );
-  }
-
-  /** Tell the kernel what is in view, a moment after that has changed. */
-  function look(names) {
-    const now = [names.slice(0, 200).sort().join(" "), open];
-    if (now.join("|") === looked || !state.known) return;
-    looked = now.join("|");
-    clearTimeout(lookTimer);
-    lookTimer = setTimeout(() => link.tell({ do: "look", names: now[0], open: now[1] }), 60);
-  }
-
-  function openRow(name) {
-    const before = open;
-    open = name;
-    details.hidden = !name;
-    if (name) ask.choose(name);
-    else if (before) rows.get(before)?.focus();
-    looked = "";
-    paintSoon();
-  }
-
-  function sortBy(by) {
-    sort = { by, down: sort?.by === by && !sort.down };
-    order = ordered(state.rows, sort);
-    heads.forEach((head, at) => mark(head, "aria-sort", COLUMNS[at][0] === by ? (sort.down ? "descending" : "ascending") : null));
-    paintSoon();
-  }
-
-  function focusRow(at) {
-    const name = shown[Math.min(Math.max(at, 0), shown.length - 1)];
-    if (!name) return;
-    focus = name;
-    const y = shown.indexOf(name) * rowHeight();
-    if (y < scroll.scrollTop) scroll.scrollTop = y;
-    else if (y + rowHeight() > scroll.scrollTop + scroll.clientHeight) scroll.scrollTop = y + rowHeight() - scroll.clientHeight;
-    paintRows();
-    rows.get(name).focus({ preventScroll: true });
-  }
-
-  scroll.addEventListener("keydown", (event) => {
-    const name = event.target.closest(".wnb-row")?.dataset.name;
-    const at = shown.indexOf(name), page = Math.max(1, Math.floor(scroll.clientHeight / rowHeight()) - 1);
-    const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: shown.length - 1, PageDown: at + page, PageUp: at - page }[event.key];
-    if (to !== undefined) focusRow(to);
-    else if (event.key === "Enter" || event.key === " ") openRow(open === name ? "" : name);
-    else if (event.key === "Escape") openRow("");
-    else return;
-    event.preventDefault();
-  });
-  scroll.addEventListener("focusin", (event) => { focus = event.target.closest(".wnb-row")?.dataset.name ?? focus; });
-  scroll.addEventListener("click", (event) => {
-    const name = event.target.closest(".wnb-row")?.dataset.name;
-    if (!name) return;
-    focus = name;
-    openRow(open === name ? "" : name);
-  });
-  scroll.addEventListener("scroll", paintSoon, { passive: true });
-  let sure = 0;
-  stopAll.addEventListener("click", () => {
-    const really = sure;
-    clearTimeout(sure);
-    sure = really ? 0 : setTimeout(() => { sure = 0; say(stopAll, "Stop all"); }, 3000);
-    say(stopAll, really ? "Stop all" : "Really stop all?");
-    if (really) act({ do: "stop", agent: "*" });
-  });
-  const resumeAll = h("button.wnb-button", { type: "button", onclick: () => act({ do: "resume", agent: "*" }) }, "Resume all");
-  top.append(resumeAll);
-  const sizes = new ResizeObserver(() => {
-    for (const [element, names] of [[grid, { wide: 936, broad: 824, medium: 540, narrow: 1 }], [root, { wide: 1340, medium: 540, narrow: 1 }]]) {
-      const { width } = element.getBoundingClientRect();
-      if (width) mark(element, "data-width", Object.keys(names).find((name) => width >= names[name]));
-    }
-    paintSoon();
-  });
-  sizes.observe(root);
-  sizes.observe(grid);
-  const seconds = setInterval(() => { if (!document.hidden && root.isConnected && state.known) paintSoon(); }, 1000);
-  openRow("");
-  link.tell({ do: "hello" });
-  const late = setTimeout(() => { if (!state.known) hear({ kind: "silent", gone: !link.busy() }); }, 1500);
-  return () => {
-    clearInterval(seconds);
-    for (const timer of [late, lookTimer, sure]) clearTimeout(timer);
-    cancelAnimationFrame(frame);
-    sizes.disconnect();
-    folded?.disconnect();
-    link.close();
-    root.remove();
-  };
+  const view = new PanelView(model, el);
+  return () => view.close();
 }
 
 export default { render };
