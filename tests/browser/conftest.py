@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.labs import Lab, Notebook, chromium_path, open_notebook, running_browser, running_lab
+from support.labs import Lab, LabPage, Notebook, chromium_path, new_context, open_lab, running_browser, running_lab
+from support.labs import open_notebook as open_notebook_in
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, BrowserContext
 
 
 @pytest.fixture(scope="session")
@@ -31,15 +32,42 @@ def browser() -> Iterator[Browser]:
         yield chromium
 
 
-@pytest.fixture(name="open_notebook")
-def _open_notebook(lab: Lab, browser: Browser) -> Iterator[Callable[[str], Notebook]]:
-    """Open a notebook of the lab's folder, by its path in there."""
-    opened: list[Notebook] = []
+@pytest.fixture(scope="session")
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """A context whose cache has JupyterLab's scripts after the first page."""
+    with new_context(browser) as context:
+        yield context
+
+
+@pytest.fixture(scope="session")
+def lab_page(lab: Lab, context: BrowserContext) -> LabPage:
+    """The JupyterLab in which tests open their notebooks."""
+    return open_lab(context, lab, "tests")
+
+
+@pytest.fixture
+def open_notebook(lab_page: LabPage) -> Iterator[Callable[[str], Notebook]]:
+    """Open a notebook of the lab's folder, by its path in there; it is closed after the test."""
+    opened: list[str] = []
 
     def open_(path: str) -> Notebook:
-        opened.append(open_notebook(browser, f"{lab.url}/lab/tree/{path}?reset&token={lab.token}"))
-        return opened[-1]
+        opened.append(path)
+        return lab_page.open(path)
 
     yield open_
-    for notebook in opened:
-        notebook.page.context.close()
+    for path in opened:
+        lab_page.close(path)
+
+
+@pytest.fixture
+def open_alone(lab: Lab, browser: Browser) -> Iterator[Callable[[str], Notebook]]:
+    """The same in a browser context of its own, which a test may watch and reload."""
+    contexts: list[BrowserContext] = []
+
+    def open_(path: str) -> Notebook:
+        contexts.append(new_context(browser))
+        return open_notebook_in(contexts[-1], f"{lab.url}/lab/tree/{path}?reset&token={lab.token}")
+
+    yield open_
+    for context in contexts:
+        context.close()

@@ -17,6 +17,7 @@ from support.labs import (
     Lab,
     Notebook,
     chromium_path,
+    new_context,
     open_notebook,
     running_browser,
     running_lab,
@@ -178,7 +179,7 @@ def forms(lab: Lab, browser: Browser) -> None:
 
 def opened(lab: Lab, browser: Browser, path: str) -> Notebook:
     looks = {"viewport": {"width": 1500, "height": 1400}, "device_scale_factor": 1.25}
-    notebook = open_notebook(browser, f"{lab.url}/lab/tree/{path}?reset&token={lab.token}", **looks)
+    notebook = open_notebook(new_context(browser, **looks), f"{lab.url}/lab/tree/{path}?reset&token={lab.token}")
     notebook.command("application:toggle-left-area")
     return notebook
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import BrowserContext, expect
 
 from support.labs import TEAM, Lab, open_notebook, view
 
 pytestmark = pytest.mark.browser
 
 
-def test_the_panel_is_as_much_at_home_in_notebook_7(lab: Lab, browser: Browser) -> None:
+def test_the_panel_is_as_much_at_home_in_notebook_7(lab: Lab, context: BrowserContext) -> None:
     lab.write("seven.ipynb", TEAM, "hire('ada', 'ben')", "%agents", "%agent wait")
-    notebook = open_notebook(browser, f"{lab.url}/notebooks/seven.ipynb?token={lab.token}")
+    notebook = open_notebook(context, f"{lab.url}/notebooks/seven.ipynb?token={lab.token}")
     notebook.command("notebook:run-all-cells")
     notebook.wait_until_idle()
     panel = view(notebook)
@@ -40,4 +40,4 @@ def test_the_panel_is_as_much_at_home_in_notebook_7(lab: Lab, browser: Browser) 
     expect(notebook.output("%agents").locator("details")).not_to_have_attribute("open", "")
     assert [text for text in notebook.complaints if "wnb" in text or "whisper" in text.lower()] == []
     notebook.shut_down()
-    notebook.page.context.close()
+    notebook.page.close()

@@ -29,7 +29,9 @@ def test_dollars_stand_as_they_are_and_math_is_typeset(lab: Lab, open_notebook: 
     lab.write("money.ipynb", KEYS, TEAM, "hire('ann', 'bob')", "%agent models", reply, "%agent list", "%agents")
     notebook = open_notebook("money.ipynb")
     notebook.command("notebook:run-all-cells")
+    expect(notebook.output("%%agent ann")).to_contain_text("running")
     notebook.wait_until_idle()
+    notebook.run("%agent list")  # once more: the run may have started after the first one
     expect(notebook.output("%agent list")).to_contain_text("$5 or $6 here, $7 or")
     lab.tell("ann", "It costs $5 or $6, and $x^2$ is", "", r"$$\frac{a}{b}$$", "", r"and \(y\).", ".")
     said = notebook.output("%%agent ann")

@@ -22,7 +22,7 @@ import nbformat
 from playwright.sync_api import expect
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Locator, Page
+    from playwright.sync_api import Browser, BrowserContext, Locator, Page
 
 PROJECT = Path(__file__).parents[2]
 FLAGS = ["--headless=new", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
@@ -271,17 +271,69 @@ def serious(element: Locator) -> list[str]:
     ]
 
 
-def open_notebook(browser: Browser, url: str, **looks: Any) -> Notebook:
-    """Open a page of its own, of a browser that knows nothing of the others, and wait until it shows the notebook."""
-    page = browser.new_context(**{"viewport": {"width": 1280, "height": 1600}, **looks}).new_page()
-    page.set_default_timeout(PATIENCE_S * 1000)
+#: Open a notebook in a JupyterLab that is there already.
+OPEN = """async path => {
+    await jupyterapp.restored;
+    await jupyterapp.commands.execute('docmanager:open', {path});
+}"""
+#: Close it, whether it was saved or not, and end its kernel.
+CLOSE = """async path => {
+    for (const panel of [...jupyterapp.shell.widgets('main')].filter((one) => one.context?.path === path)) {
+        if (panel.sessionContext.session) await panel.sessionContext.shutdown();
+        panel.dispose();
+    }
+}"""
+
+
+@dataclass
+class LabPage:
+    """A JupyterLab in a page, in which tests open one notebook after the other: to load it takes longer than most tests."""
+
+    page: Page
+    complaints: list[str]
+
+    def open(self, path: str) -> Notebook:
+        """Open a notebook of the lab's folder, and wait until its kernel answers."""
+        self.complaints.clear()
+        self.page.evaluate(OPEN, path)
+        notebook = Notebook(self.page, self.complaints)
+        notebook.settle()
+        return notebook
+
+    def close(self, path: str) -> None:
+        """Close a notebook and end its kernel."""
+        self.page.evaluate(CLOSE, path)
+
+
+def open_lab(context: BrowserContext, lab: Lab, workspace: str) -> LabPage:
+    """Open a JupyterLab without a notebook."""
+    page, complaints = open_page(context, f"{lab.url}/lab/workspaces/{workspace}?reset&token={lab.token}")
+    page.wait_for_function("() => window.jupyterapp")
+    return LabPage(page, complaints)
+
+
+def new_context(browser: Browser, **looks: Any) -> BrowserContext:
+    """Return a browser context, with a cache of its own."""
+    context = browser.new_context(**{"viewport": {"width": 1280, "height": 1600}, **looks})
+    context.set_default_timeout(PATIENCE_S * 1000)
+    return context
+
+
+def open_notebook(context: BrowserContext, url: str) -> Notebook:
+    """Open a page of its own, and wait until it shows the notebook."""
+    notebook = Notebook(*open_page(context, url))
+    notebook.settle()
+    return notebook
+
+
+def open_page(context: BrowserContext, url: str) -> tuple[Page, list[str]]:
+    """Open a page. Return it with a list to which the errors of its console are added."""
+    page = context.new_page()
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto(url, wait_until="domcontentloaded")
-    notebook = Notebook(page, complaints)
-    notebook.settle()
-    return notebook
+    return page, complaints
 
 
 @contextmanager
