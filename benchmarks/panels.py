@@ -80,8 +80,8 @@ for turn in range(9):
     ours._board._marks = {name: sum(1 << table for table in tables) for name in ours._board._rows}
     for row in ours._board._rows.values():
         row.timeline.fresh.clear()
-        for table in tables:
-            row.sent[table] = (row.name, *[None] * len(board.COLUMNS[table]))
+        for table in tables:  # one column of each: state, now, runs
+            row.sent[table] = (row.name, None, *row.sent[table][2:])
     ours._allowance, ours._counted = 1e9, rt.home.loop.time()
     if ours._timer: ours._timer.cancel()
     number = ours._number

@@ -283,19 +283,20 @@ class Board:
     def _collect(self, row: _Row, marks: int, message: _Message) -> int:
         """Add what differs from what was sent to a message. Return its size in bytes."""
         size, sent, readers = 0, row.sent, self._readers
+        tables, befores = message.tables, message.before
         if not sent:
             message.added.append(row.name)
             row.sent = [read(row) for read in readers]
             for table, values in enumerate(row.sent):
-                message.tables[table].append(values)
+                tables[table].append(values)
                 size += _BYTES[table] + _text_bytes(values)
         else:
             for table in _MARKED[marks]:
                 values, before = readers[table](row), sent[table]
                 if values != before:
                     sent[table] = values
-                    message.tables[table].append(values)
-                    message.before[table].append(before)
+                    tables[table].append(values)
+                    befores[table].append(before)
                     size += _BYTES[table]
                     if table in _WITH_TEXT:
                         size += _text_bytes(values)
@@ -379,7 +380,9 @@ def _state(row: _Row) -> Values:
 
 
 def _spending(row: _Row) -> Values:
-    return _sums(row.name, spent_by(row.session))
+    session = row.session
+    spent = session.spent if session.current is None else spent_by(session)
+    return _sums(row.name, spent)
 
 
 def _error(row: _Row) -> Values:
