@@ -41,7 +41,7 @@ def test_the_end_of_a_stream_is_no_reason() -> None:
     assert read([done])[1] is None
     assert read([openai("Hello"), done])[1] is None
     assert read([openai("Hello"), openai(reason="stop"), done])[1] == Finish("stop")
-    with pytest.raises(ValueError, match="lost it"):
+    with pytest.raises(ValueError, match=r"lost a piece of text with \[DONE\] in it"):
         read([openai("Hello"), done, openai("!")])
 
 

@@ -109,7 +109,7 @@ async def test_a_match_goes_over_lines() -> None:
 
 @pytest.mark.parametrize("reply", [r"\2", r"\g<nobody>", r"C:\data"])
 async def test_a_group_that_the_match_has_not_got(reply: str) -> None:
-    with pytest.raises(ModelError, match="a backslash that is no group of the match is written twice"):
+    with pytest.raises(ModelError, match="write a backslash that does not refer to a group twice"):
         await deltas_of(ScriptedModel([Rule(match="(in)", reply=reply)]), ASK)
 
 

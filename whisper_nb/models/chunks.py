@@ -1,8 +1,8 @@
-"""Reads a reply from the chunks that litellm's stream holds.
+"""Read a reply from the provider's chunks beneath LiteLLM's stream.
 
-litellm's own reading of them makes up a "stop" for a stream that was cut off, and token counts for a provider that
-gave none (https://github.com/BerriAI/litellm/issues/40260), at several times the cost. So the provider's chunks are read
-as they are; only those in a form that litellm alone knows are read through it.
+LiteLLM's own reading makes up the reason "stop" for a stream that was cut off, and token counts for a provider that
+reported none (https://github.com/BerriAI/litellm/issues/40260), and costs several times as much CPU. So the provider's
+chunks are read directly. Only those in a format that LiteLLM alone knows are read through it.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ from .reading import InvalidReply, ReplyReader, text_of
 
 
 async def provider_chunks(stream: Any) -> AsyncGenerator[Any, None]:
-    """What the provider said, chunk by chunk. Closing the generator closes the connection.
+    """Yield the provider's chunks. Closing the generator closes the connection.
 
     Args:
-        stream: litellm's CustomStreamWrapper; or the plain generator that it gives for text completions, which has to
-            be believed.
+        stream: LiteLLM's CustomStreamWrapper; or its plain generator for text completions, which cannot be checked.
     """
-    if not hasattr(stream, "aclose"):  # it came in one: a chunk whose message is its delta
+    if not hasattr(stream, "aclose"):  # a whole reply: a chunk with a message in place of a delta
         yield stream
         return
     try:
@@ -39,11 +38,11 @@ async def provider_chunks(stream: Any) -> AsyncGenerator[Any, None]:
 
 
 async def _opened(stream: Any) -> _Source | None:
-    """The provider's own stream in litellm's; None where it is not to be had."""
+    """Return the provider's own stream within LiteLLM's; None if there is none."""
     if isinstance(stream, AsyncGenerator):
         return _Source(stream)
     if stream.completion_stream is None:
-        await stream.fetch_stream()  # Gemini's request is sent only now
+        await stream.fetch_stream()  # Gemini's request is sent only then
     if not isinstance(stream.completion_stream, AsyncIterable):
         return None
     source = stream.completion_stream = _Source(stream.completion_stream)
@@ -51,17 +50,17 @@ async def _opened(stream: Any) -> _Source | None:
 
 
 class LiteLLMReader(ReplyReader):
-    """One reply, from litellm's chunks."""
+    """One reply, from LiteLLM's chunks."""
 
-    __slots__ = ("_over", "_speaks")
+    __slots__ = ("_has_content", "_over")
 
     def __init__(self, field: str = "") -> None:
-        super().__init__(field or "thinking_blocks")  # litellm's own, whoever's thoughts they are
-        self._speaks = False  # in litellm's generic form
+        super().__init__(field or "thinking_blocks")  # LiteLLM's field for the reasoning of any provider
+        self._has_content = False  # in LiteLLM's generic format
         self._over = False
 
     def read(self, chunk: Any) -> Iterator[Delta]:
-        """What one chunk adds. Many say nothing."""
+        """Yield the deltas of one chunk. Many chunks have none."""
         return self._read_generic(chunk) if isinstance(chunk, Mapping) else self._read_openai(chunk)
 
     def _read_openai(self, chunk: Any) -> Iterator[Delta]:
@@ -72,12 +71,12 @@ class LiteLLMReader(ReplyReader):
                 continue  # another reply to the same prompt
             if self._over:
                 raise InvalidReply(
-                    "LiteLLM took a piece of text with [DONE] in it for the end of the reply, and lost it"
+                    "LiteLLM lost a piece of text with [DONE] in it, which it takes for the end of the reply"
                 )
             self._end(choice.finish_reason)
             delta = getattr(choice, "delta", None) or choice.message
-            if thought := getattr(delta, "reasoning_content", None) or getattr(delta, "reasoning", None):
-                yield ReasoningDelta(str(thought))
+            if reasoning := getattr(delta, "reasoning_content", None) or getattr(delta, "reasoning", None):
+                yield ReasoningDelta(str(reasoning))
             own = getattr(delta, "provider_specific_fields", None) or {}
             if piece := getattr(delta, self._field, None) or own.get(self._field):
                 self._keep(piece)
@@ -88,22 +87,22 @@ class LiteLLMReader(ReplyReader):
                 yield self._call(getattr(call, "index", None), call.id or "", function.name or "", function.arguments)
 
     def _read_generic(self, chunk: Mapping[str, Any]) -> Iterator[Delta]:
-        """The form of litellm's own: of a few providers, and what litellm makes of `[DONE]` from all others."""
+        """Yield the deltas of a chunk in LiteLLM's own format: of a few providers, and for `[DONE]` of all others."""
         self._count(chunk.get("usage"))
         if text := chunk.get("text"):
             yield TextDelta(text)
         if call := chunk.get("tool_use"):
             function = call["function"]
             yield self._call(call["index"], call["id"] or "", function["name"] or "", function["arguments"])
-        self._speaks = self._speaks or bool(text or call)
-        if chunk["is_finished"] and self._speaks:
+        self._has_content = self._has_content or bool(text or call)
+        if chunk["is_finished"] and self._has_content:
             self._end(chunk["finish_reason"] or "stop")
         elif chunk["is_finished"]:
-            self._over = True  # `[DONE]`: the end of the stream, and no reason
+            self._over = True  # `[DONE]`: the end of the stream, not a finish reason
 
 
 class _Source:
-    """A provider's chunks, the first of which can be looked at beforehand."""
+    """A provider's chunks, with a look at the first one."""
 
     __slots__ = ("_chunks", "_first", "_next")
 
@@ -113,7 +112,7 @@ class _Source:
         self._first: list[Any] = []
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._chunks, name)  # litellm closes it by aclose() or by close(), whichever there is
+        return getattr(self._chunks, name)  # LiteLLM calls its aclose() or close(), whichever exists
 
     def __aiter__(self) -> Self:
         return self
@@ -122,7 +121,7 @@ class _Source:
         return self._first.pop() if self._first else await self._next()
 
     async def peek(self) -> Any:
-        """The first chunk, which stays; None when there is none."""
+        """Return the first chunk without removing it; None if there is none."""
         async for chunk in self:
             self._first.append(chunk)
             return chunk
@@ -139,7 +138,7 @@ def _is_readable(chunk: Any) -> bool:
 
 
 def _is_made_up(chunk: Any, stream: Any) -> bool:
-    """Whether litellm says this, and not the provider."""
+    """Whether LiteLLM made up the chunk, which the provider did not send."""
     if getattr(chunk, "usage", None) is not None:
         return not any(getattr(received, "usage", None) for received in stream.chunks)
     reason = stream.received_finish_reason or stream.intermittent_finish_reason

@@ -1,7 +1,7 @@
-"""A guard below litellm: reads what arrives before litellm does, and breaks off what litellm would take for a reply.
+"""An HTTP client for LiteLLM that checks replies before LiteLLM reads them.
 
-litellm leaves out the pieces of a stream that are no JSON, makes � of bytes that are no UTF-8, takes a failure for a "stop",
-and reads a body of any size, in part with regular expressions. Imported with litellm, never before: httpx takes its time.
+LiteLLM skips pieces of a stream that are not JSON, replaces bytes that are not UTF-8 by �, takes failures for the reason
+"stop", and reads a body of any size, partly with regular expressions. Imported along with LiteLLM: httpx takes its time.
 """
 
 from __future__ import annotations
@@ -21,43 +21,43 @@ from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
 from .reading import EVENT_LIMIT, REASONS, REFUSAL_LIMIT, REPLY_LIMIT, TOO_LARGE, InvalidReply
 from .sse import Events
 
-#: So many bytes may be read in a row before the loop has its turn: what arrives all the time never makes a reader wait.
+#: The bytes after which the event loop gets a turn. A stream that arrives without pause never makes its reader wait.
 _BITE = 2**14
-#: A form of a stream that is no text.
+#: The content type of binary streams, of AWS.
 _FRAMES = "application/vnd.amazon.eventstream"
-#: The end of an address from which a stream comes: Gemini's, Bedrock's.
+#: The endings of streaming addresses, of Gemini and Bedrock.
 _STREAMED = re.compile(r":stream\w+$|-stream$")
-#: Where formats say how a reply ended; and those of them whose streams are not looked at for it elsewhere.
+#: The fields with the finish reason in the known formats; and those whose streams are checked only here.
 _ENDS = ("finish_reason", "stop_reason", "finishReason", "done")
 _ENDS_LAST = ("finishReason", "done")
 _GOOD, _EARLY = ("stop", "tool_calls"), ("length", "content_filter")
-_CUT = "it has no finish reason, so that nobody knows whether it is whole"
-_IN_ONE = "it came in one where a stream was asked for: set stream: false"
+_CUT = "it has no finish reason, so that it may be incomplete"
+_NOT_A_STREAM = "it is not a stream, which was asked for: set stream: false"
 
 
 class GuardedClient(AsyncHTTPHandler):  # type: ignore[misc]  # it is untyped
-    """litellm's client, guarded: what arrives is checked, and no call is sent twice or elsewhere."""
+    """LiteLLM's client, with checks. No call is sent twice, or redirected."""
 
     def __init__(self, timeout_s: float) -> None:
-        # After a redirect the key of some providers, in a header of their own, would go to a stranger.
+        # A redirect would send the keys of some providers, in headers of their own, to another server.
         super().__init__(
             timeout=timeout_s, event_hooks={"request": [_ask_plainly], "response": [_guard]}, follow_redirects=False
         )
 
     async def single_connection_post_request(self, *args: Any, **options: Any) -> httpx.Response:
-        """What litellm does after a call without an answer: the same call again, which may be billed twice. So: nothing."""
+        """Raise the error again. LiteLLM would repeat the call here, which may be billed twice."""
         error = sys.exc_info()[1]
         assert error is not None
         raise error
 
 
 async def _ask_plainly(request: httpx.Request) -> None:
-    """The hook for requests: have nothing compressed, which comes late."""
+    """Ask for uncompressed replies: a compressed stream arrives late. A hook for requests."""
     request.headers["Accept-Encoding"] = "identity"
 
 
 async def _guard(response: httpx.Response) -> None:
-    """The hook for responses: have the body checked as it is read, whatever it is labelled as."""
+    """Have the body checked as it is read, whatever its content type. A hook for responses."""
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     streams = _asks_to_stream(response.request)
     if response.status_code >= 300:
@@ -71,7 +71,7 @@ async def _guard(response: httpx.Response) -> None:
 
 
 def _asks_to_stream(request: httpx.Request) -> bool:
-    """Most say it in the body, some in the address."""
+    """Whether a request asks for a stream: in its body or in its address."""
     if _STREAMED.search(request.url.path):
         return True
     if b'"stream"' not in request.content:
@@ -81,25 +81,25 @@ def _asks_to_stream(request: httpx.Request) -> bool:
 
 
 def _is_json(kind: str) -> bool:
-    """Whether a content type is that of one JSON, and not of one a line."""
+    """Whether a content type is that of one JSON document, not of JSON lines."""
     return kind == "application/json" or (kind.endswith("+json") and "stream" not in kind)
 
 
-#: Takes what came, nothing at the end; gives what of it is good; raises where it is not.
+#: Takes received bytes, none at the end. Yields those that are valid, then raises where they are not.
 _Check = Callable[[bytes], Iterator[bytes]]
 
 
 class _Guarded(httpx.AsyncByteStream):
-    """The body of a response as far as it was found good, and then an error."""
+    """The valid part of a response's body, and then an error."""
 
     def __init__(self, response: httpx.Response, limit: int, check: _Check | None) -> None:
         assert isinstance(response.stream, httpx.AsyncByteStream)
-        # Compressed although it was asked not to be: it is read here, since nobody may read what was not checked.
+        # A server may compress the body all the same. It is decompressed here, before the checks.
         encoding = response.headers.pop("content-encoding", "identity")
         self._body = httpx.Response(200, headers={"content-encoding": encoding}, stream=response.stream)
         self._limit = limit
         self._check = check
-        """None for a refusal: it may be anything, and its status says enough where there is too much of it."""
+        """None for an HTTP error: its body may be anything. If it is too large, it is cut off."""
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         size = bite = 0
@@ -119,7 +119,7 @@ class _Guarded(httpx.AsyncByteStream):
             yield good
 
     def _good(self, received: bytes) -> Iterator[bytes]:
-        """What of it is good, in one, and then the error."""
+        """Yield the valid bytes at once, then raise the error."""
         if self._check is None:
             yield received
             return
@@ -141,13 +141,13 @@ class _Guarded(httpx.AsyncByteStream):
 
 
 class _Frames:
-    """AWS's frames, each with a checksum, which whoever reads them looks at."""
+    """AWS's frames. Each has a checksum, which their reader checks."""
 
     def __init__(self) -> None:
         self._begun = False
 
     def __call__(self, received: bytes) -> Iterator[bytes]:
-        # The first bytes are the length of a frame, which is below 16 MB.
+        # A frame begins with its length, which is below 16 MB.
         if received and not self._begun and received[0]:
             raise InvalidReply(f"it is not {_FRAMES}")
         self._begun = True
@@ -155,9 +155,9 @@ class _Frames:
 
 
 class _Stream:
-    """JSON objects as events or one a line, whoever's format they are in.
+    """JSON objects in any provider's format, as events or as lines.
 
-    They are given on in a form that cannot be misread: litellm takes some characters in them for the end of a line.
+    They are passed on in a form that cannot be misread: LiteLLM takes some characters within them for the end of a line.
     """
 
     def __init__(self) -> None:
@@ -166,24 +166,24 @@ class _Stream:
         self._done = False
 
     def __call__(self, received: bytes) -> Iterator[bytes]:
-        # The end of the body ends the last event, too: litellm reads it line by line.
+        # The end of the body completes the last event, too: LiteLLM reads line by line.
         for data in () if self._done else self._events.feed(received or b"\n\n"):
             self._done = data.strip() == "[DONE]"
             if self._done:
                 yield b"data: [DONE]\n\n"
                 return
-            said = _object(data)
-            self._ending.take(said)
-            if any(choice.get("message") and "delta" not in choice for choice in _list(said, "choices")):
-                raise InvalidReply(_IN_ONE)
-            plain = data.replace("\n", " ") if data.isascii() else json.dumps(said)
+            message = _object(data)
+            self._ending.take(message)
+            if any(choice.get("message") and "delta" not in choice for choice in _list(message, "choices")):
+                raise InvalidReply(_NOT_A_STREAM)
+            plain = data.replace("\n", " ") if data.isascii() else json.dumps(message)
             yield f"{plain}\n".encode() if self._events.bare else f"data: {plain}\n\n".encode()
         if not received and self._ending.lacks(whole=False):
             raise InvalidReply(_CUT)
 
 
 class _Whole:
-    """A reply in one piece, known when it has ended."""
+    """A whole reply, checked at its end."""
 
     def __init__(self, asked_to_stream: bool) -> None:
         self._asked_to_stream = asked_to_stream
@@ -194,13 +194,13 @@ class _Whole:
             self._pieces.append(received)
             return
         body = b"".join(self._pieces).removeprefix(codecs.BOM_UTF8)
-        said = _object(body.decode())
-        if error := said.get("error"):
+        message = _object(body.decode())
+        if error := message.get("error"):
             raise InvalidReply(_words(error))
-        if self._asked_to_stream and said.keys() & {"choices", "candidates", "content", "message"}:
-            raise InvalidReply(_IN_ONE)
+        if self._asked_to_stream and message.keys() & {"choices", "candidates", "content", "message"}:
+            raise InvalidReply(_NOT_A_STREAM)
         ending = _Ending()
-        ending.take(said)
+        ending.take(message)
         if ending.lacks(whole=True):
             raise InvalidReply(_CUT)
         yield body
@@ -208,70 +208,75 @@ class _Whole:
 
 def _object(data: str) -> dict[str, Any]:
     try:
-        said = json.loads(data)
+        message = json.loads(data)
     except (ValueError, RecursionError):
-        raise InvalidReply("a piece of it is no JSON") from None
-    if not isinstance(said, dict):
+        raise InvalidReply("a piece of it is not JSON") from None
+    if not isinstance(message, dict):
         raise InvalidReply("a piece of it is not a JSON object")
-    return said
+    return message
 
 
 class _Ending:
-    """How a reply says that it has ended, in the words of its own format: litellm takes any reason, and none, for a good one."""
+    """The finish reason of a reply, in any format. LiteLLM takes an unknown reason, or none, for a good one."""
 
     def __init__(self) -> None:
         self._reason = ""
         self._form = ""
-        """Whose words they are: the field in which the reason is to come."""
+        """The field of the format in which the reason is expected."""
 
-    def take(self, said: dict[str, Any]) -> None:
-        """One piece of a stream, or a whole reply.
+    def take(self, message: dict[str, Any]) -> None:
+        """Take in a piece of a stream, or a whole reply.
 
         Raises:
-            InvalidReply: it says that it failed, or ends for a reason for which litellm would take it for whole.
+            InvalidReply: it is an error, or it ended early for a reason that LiteLLM would take for a good one.
         """
-        if said.get("error"):  # which litellm sees, and raises
+        if message.get("error"):  # LiteLLM raises it
             return
-        if said.get("object") == "error":
-            raise InvalidReply(_words(said))
-        delta = said["delta"] if isinstance(said.get("delta"), dict) else {}
-        for choice in _list(said, "choices"):
+        if message.get("object") == "error":
+            raise InvalidReply(_words(message))
+        delta = message["delta"] if isinstance(message.get("delta"), dict) else {}
+        for choice in _list(message, "choices"):
             if error := choice.get("error"):
                 raise InvalidReply(_words(error))
             self._end("finish_reason", choice.get("finish_reason"))
-        for candidate in _list(said, "candidates"):
+        for candidate in _list(message, "candidates"):
             self._end("finishReason", candidate.get("finishReason"))
-        if said.get("type") in ("message", "message_delta", "message_stop"):
-            self._end("stop_reason", said.get("stop_reason") or delta.get("stop_reason"))
-            if said["type"] == "message_stop" and not self._reason:
+        if message.get("type") in ("message", "message_delta", "message_stop"):
+            self._end("stop_reason", message.get("stop_reason") or delta.get("stop_reason"))
+            if message["type"] == "message_stop" and not self._reason:
                 raise InvalidReply(_CUT)
-        if reason := said.get("finish_reason") or delta.get("finish_reason"):  # Cohere's
+        if reason := message.get("finish_reason") or delta.get("finish_reason"):  # Cohere's
             self._end("finish_reason", reason, _GOOD)
-        if "done" in said:  # Ollama's
-            reason = said["done"] and (said.get("done_reason") or "stop")
-            self._end("done", reason, _GOOD + _EARLY if "message" in said else _GOOD)
+        if "done" in message:  # Ollama's
+            reason = message["done"] and (message.get("done_reason") or "stop")
+            self._end("done", reason, _GOOD + _EARLY if "message" in message else _GOOD)
 
     def lacks(self, *, whole: bool) -> bool:
-        """Whether it has said nothing by which it could be known to be whole."""
+        """Whether there is no finish reason where the format has one."""
         return not self._reason and self._form in (_ENDS if whole else _ENDS_LAST)
 
-    def _end(self, name: str, reason: Any, told: Sequence[str] = _GOOD + _EARLY) -> None:
-        """Take a reason, of which litellm tells some kinds as what they are, and the others as a stop."""
+    def _end(self, name: str, reason: Any, passed_on: Sequence[str] = _GOOD + _EARLY) -> None:
+        """Take in a reason. LiteLLM passes on some kinds of reasons, and reports the others as `stop`."""
         self._form = name
         if not reason:
             return
         kind = REASONS.get(str(reason).lower())
-        if kind not in _GOOD:  # of what ends early, too, litellm knows names of its own
+        if kind not in _GOOD:  # LiteLLM knows more names for replies that ended early
             kind = map_finish_reason(str(reason))
-            if kind not in _EARLY or kind not in told:
+            if kind not in _EARLY or kind not in passed_on:
                 raise InvalidReply(f"it did not end well ({name}={str(reason)[:60]})")
         self._reason = str(reason)
 
 
 def _words(error: Any) -> str:
-    return str(error.get("message") or error) if isinstance(error, dict) else str(error)
+    if isinstance(error, dict):
+        return str(error.get("message") or error)
+    return str(error)
 
 
-def _list(said: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    there = said.get(name)
-    return [one for one in there if isinstance(one, dict) and not one.get("index")] if isinstance(there, list) else []
+def _list(message: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """Return the objects of a list, but those of other replies to the same prompt."""
+    items = message.get(name)
+    if not isinstance(items, list):
+        return []
+    return [item for item in items if isinstance(item, dict) and not item.get("index")]

@@ -239,7 +239,7 @@ class LiteLLMModel:
         ):
             return failures.unreached(text, sent=begun or not unreached)
         if begun and isinstance(status, int):
-            return failures.told(text, status)
+            return failures.reported(text, status)
         if not begun and isinstance(status, int) and 400 <= status < 500:
             return failures.refused(status, text)  # by LiteLLM itself
         return failures.broken(text or type(error).__name__)

@@ -1,4 +1,4 @@
-"""Models that need no network: an echo, and one that follows rules. Deterministic, streaming, for demos and tests."""
+"""Models that need no network, for demos and tests: an echo, and one that follows rules. Both are deterministic."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ _TOKEN = re.compile(r"\s*\S+\s*?(?=\s|$)|\s+$")
 
 
 def tokens_of(text: str) -> list[str]:
-    """The text in pieces as a stream would bring them: words with the space before them. Joined, they are the text."""
+    """Split a text as a stream would: into words, each with the space before it. Joined, they are the text."""
     return _TOKEN.findall(text)
 
 
 @dataclass
 class EchoModel:
-    """`offline/echo`: says back what it was asked, and how to reach a real model."""
+    """`offline/echo`: repeats the prompt, and says how to reach a real model."""
 
     tokens_per_second: float = 0.0
     """0: all at once."""
@@ -46,16 +46,16 @@ class EchoModel:
     """In words."""
 
     def count_tokens(self, messages: Sequence[Message], tools: Sequence[ToolSchema] = ()) -> int:
-        """Words, which is what this model's tokens are."""
+        """Return the number of words, which are this model's tokens."""
         return count_words(messages)
 
     async def stream(self, request: Request) -> AsyncGenerator[Delta, None]:
-        """The prompt again, word by word."""
+        """Yield the prompt, word by word."""
         prompt = request.messages[-1]
-        said = "" if isinstance(prompt, SystemMessage) else prompt.text
+        asked = "" if isinstance(prompt, SystemMessage) else prompt.text
         variable = next(iter(PROVIDERS.values())).variables[0]
         words = tokens_of(
-            f"You said: {said}\n\n*(I am the offline model: set a provider's key, such as `{variable}`, to reach a real one.)*"
+            f"You said: {asked}\n\n*(I am the offline model: set a provider's key, such as `{variable}`, to reach a real one.)*"
         )
         await asyncio.sleep(0)  # where a real call would wait
         for word in words:
@@ -65,10 +65,10 @@ class EchoModel:
         yield Finish("stop", Usage(count_words(request.messages), len(words)), 0.0)
 
     async def prepare(self) -> None:
-        """Nothing to get ready."""
+        """Do nothing."""
 
     async def aclose(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing."""
 
 
 def count_words(messages: Sequence[Message]) -> int:
@@ -85,7 +85,7 @@ def _words_of(message: Message) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    r"""What a ScriptedModel does when the last message matches.
+    r"""A reply of a ScriptedModel, for last messages that match.
 
     `reply`, and the strings in `calls`, may use the groups of the match as in `re`: `\1`, `\g<name>`.
     """
@@ -94,11 +94,11 @@ class Rule:
     """A regular expression, searched in the last message (DOTALL); empty matches everything."""
     reply: str = ""
     role: Literal["any", "user", "tool"] = "any"
-    """Whether only a prompt, or only a tool's result, can match."""
+    """The role of messages that can match: a prompt, a tool's result, or both."""
     system: str = ""
     """A regular expression that the system prompt must match too: one script for a whole team."""
     calls: Sequence[Mapping[str, Any]] = ()
-    """Tool calls to ask for: `{name: …, arguments: {…}}`; several are asked for at once."""
+    """Tool calls to make, all at once: `{name: …, arguments: {…}}`."""
     delay_s: float = 0.0
     """Seconds before the first token."""
     tokens_per_second: float = 0.0
@@ -106,16 +106,16 @@ class Rule:
     error: str = ""
     """Fail with a ModelError of this text instead of replying."""
     retryable: bool = False
-    """Whether that failure counts as one that may pass, so that the call is made again."""
+    """Whether that failure is transient, so that the call is retried."""
     truncate: int | None = None
     """Break the stream off after so many tokens, without a finish reason."""
     finish: str = ""
     """A finish reason other than the natural one, such as `length`."""
     times: int | None = None
-    """How often the rule may be used; then the next one that matches is."""
+    """How often the rule may be used. Then the next matching rule is."""
 
     def __post_init__(self) -> None:
-        """Check what a file or a person may have mistaken.
+        """Check the fields.
 
         Raises:
             ConfigError: with the field and its value.
@@ -175,14 +175,14 @@ class ScriptedModel:
         return cls(rules)
 
     def count_tokens(self, messages: Sequence[Message], tools: Sequence[ToolSchema] = ()) -> int:
-        """Words, which is what this model's tokens are."""
+        """Return the number of words, which are this model's tokens."""
         return count_words(messages)
 
     async def stream(self, request: Request) -> AsyncGenerator[Delta, None]:
-        """What the first matching rule says.
+        """Yield the reply of the first matching rule.
 
         Raises:
-            ModelError: no rule matches, or the rule says so.
+            ModelError: no rule matches, or the rule has an `error`.
         """
         self.requests.append(request)
         rule, match = self._find(request.messages)
@@ -205,10 +205,10 @@ class ScriptedModel:
         yield Finish(rule.finish or natural, Usage(count_words(request.messages), len(words)), 0.0)
 
     async def prepare(self) -> None:
-        """Nothing to get ready."""
+        """Do nothing."""
 
     async def aclose(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing."""
 
     def _find(self, messages: Sequence[Message]) -> tuple[Rule, re.Match[str]]:
         last, system = messages[-1], messages[0].text if isinstance(messages[0], SystemMessage) else ""
@@ -229,7 +229,7 @@ def _expand(match: re.Match[str], template: str) -> str:
         return match.expand(template) if "\\" in template else template
     except (re.error, IndexError) as error:
         raise ModelError(
-            f"offline/script: {template[:80]!r}: {error}; a backslash that is no group of the match is written twice",
+            f"offline/script: {template[:80]!r}: {error}; write a backslash that does not refer to a group twice",
             model="offline/script",
         ) from None
 

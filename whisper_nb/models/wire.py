@@ -246,13 +246,15 @@ def _failure(error: Exception, failures: Failures) -> ModelError:
         case ModelError():
             return error.with_traceback(None)
         case ProviderError():
-            return failures.told(error.text, error.code)
+            return failures.reported(error.text, error.code)
         case aiohttp.ClientConnectorError():
             return failures.unreached(str(error.os_error) or str(error), sent=False)
         case aiohttp.InvalidURL():  # of the proxy
-            return failures.unfit(f"no address of a server or proxy: {error}")
+            return failures.unfit(f"not the address of a server or proxy: {error}")
         case aiohttp.ClientPayloadError():
-            return failures.unreached("the reply broke off before its end; what came is in run.text", sent=True)
+            return failures.unreached(
+                "the reply broke off before its end; run.text has the part that arrived", sent=True
+            )
         case aiohttp.ClientConnectionError() | aiohttp.ClientResponseError() | OSError():
             return failures.unreached(str(error) or type(error).__name__, sent=True)
         case UnicodeDecodeError():

@@ -88,7 +88,7 @@ class WireReader(ReplyReader):
         except (AttributeError, TypeError, KeyError):
             raise InvalidReply(f"{subject} is not in OpenAI's format") from None
         except (json.JSONDecodeError, RecursionError):
-            raise InvalidReply(f"{subject} is no JSON") from None
+            raise InvalidReply(f"{subject} is not JSON") from None
 
     def _add_choice(self, choice: _Choice, deltas: list[Delta]) -> None:
         if choice.usage is not None:
