@@ -18,7 +18,7 @@ from whisper_nb.config.agentfiles import read_agents
 from whisper_nb.config.kinds import Params
 from whisper_nb.config.yamlfile import MAX_FILE_BYTES
 from whisper_nb.core.text import valid_unicode
-from whisper_nb.notebook.form.draft import FIELDS, Draft, Path, field_of, python_of, yaml_of
+from whisper_nb.notebook.form.draft import FIELDS, Draft, FieldPath, field_of, python_of, yaml_of
 
 CANARY = "sk-canary-0123456789abcdef"
 #: Fields of the config that are text as it is typed, so that a null cannot be.
@@ -33,7 +33,7 @@ def draft(**texts: str) -> Draft:
     )
 
 
-def problems(**texts: str) -> dict[Path, str]:
+def problems(**texts: str) -> dict[FieldPath, str]:
     """What is wrong with a draft, by field."""
     with pytest.raises(ConfigError) as caught:
         draft(**texts).build(find_tool)
@@ -96,7 +96,9 @@ TEXTS = st.lists(ODD, max_size=6).map("".join) | st.text(max_size=8) | st.sample
 
 @given(st.dictionaries(st.sampled_from([*FIELDS]), TEXTS, max_size=5), st.booleans())
 @settings(max_examples=120)
-def test_whatever_is_typed_is_an_agent_or_what_is_wrong_with_which_field(texts: dict[Path, str], named: bool) -> None:
+def test_whatever_is_typed_is_an_agent_or_what_is_wrong_with_which_field(
+    texts: dict[FieldPath, str], named: bool
+) -> None:
     try:
         made = Draft({**texts, **({("name",): "bob"} if named else {})}).build(find_tool)
     except ConfigError as error:
@@ -216,7 +218,7 @@ def test_a_name_that_is_missing() -> None:
         ("gone", "no function 'gone'"),
         ("os.system", "tools: 'os.system' is not the name of a function of the notebook"),
         ("rows, rows", "two tools named rows"),
-        ("alias", "tool 'alias' calls itself 'rows'"),
+        ("alias", "tool 'alias' has the name 'rows'"),
         ("number", "5 is not a tool"),
     ],
 )

@@ -118,7 +118,7 @@ def test_at_first_nothing_is_wrong_but_that_nothing_is_typed(form: AgentForm) ->
     assert form.save.disabled
     said = [read(one) for one in widgets(form) if isinstance(one, ipywidgets.HTML)]
     assert sum("the name is missing" in text for text in said) == 1
-    assert read(form.yaml) == "YAMLnot yet: see name"
+    assert read(form.yaml) == "YAMLincomplete: see name"
 
 
 def test_a_message_stands_below_its_field_until_the_field_is_right(form: AgentForm) -> None:
@@ -129,8 +129,8 @@ def test_a_message_stands_below_its_field_until_the_field_is_right(form: AgentFo
     assert "--jp-error-color1" in form.fields[("color",)].message.value
     assert message(form, "name") == ""
     assert form.create.disabled
-    assert read(form.yaml) == "YAMLnot yet: see color, temperature, tools"
-    assert python(form) == "not yet: see color, temperature, tools"
+    assert read(form.yaml) == "YAMLincomplete: see color, temperature, tools"
+    assert python(form) == "incomplete: see color, temperature, tools"
     fill(form, temperature="0.9", tools="rows", color="")
     assert [message(form, *path) for path in (("config", "temperature"), ("tools",), ("color",))] == ["", "", ""]
     assert not form.create.disabled
@@ -473,7 +473,7 @@ def test_a_key_that_is_typed_does_not_stay_in_the_field(form: AgentForm) -> None
         assert form.fields[KEY].text == text
         assert message(form, *KEY) == "" or text in ("o", "os.environ/")
     fill(form, name="bob", api_key="sk-0123456789abcdef")
-    assert message(form, *KEY).startswith("what was typed here is no os.environ/NAME, and was taken out")
+    assert message(form, *KEY).startswith("removed: it was not os.environ/NAME")
     assert "sk-0123456789abcdef" not in str([widget.get_state() for widget in widgets(form)])
     fill(form, api_key="os.environ/MINE")
-    assert "taken out" not in message(form, *KEY)
+    assert "removed" not in message(form, *KEY)

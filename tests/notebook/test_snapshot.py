@@ -16,7 +16,7 @@ from whisper_nb import Rule, Runtime, ScriptedModel
 from whisper_nb.core.messages import Usage
 from whisper_nb.notebook.panel import snapshot as snapshots
 from whisper_nb.notebook.panel.board import Board
-from whisper_nb.notebook.panel.snapshot import PLACES, ROWS, snapshot
+from whisper_nb.notebook.panel.snapshot import FORMS, ROWS, snapshot
 from whisper_nb.notebook.runtime import NotebookRuntime
 
 HOSTILE = "</td><script>alert(1)</script><img src=x onerror=alert(1)>&\ud800\x1b[31m\x00"
@@ -165,10 +165,10 @@ async def test_nothing_is_emitted_where_nobody_asked(cells: Notebook) -> None:
 
 
 async def test_two_cells_that_show_it_both_stay_current_and_old_ones_are_let_go(cells: Notebook) -> None:
-    for _ in range(PLACES + 1):
+    for _ in range(FORMS + 1):
         cells.run("%agents")
     shown = [place for place, _, _ in forms(cells)]
-    assert len(set(shown)) == PLACES + 1
+    assert len(set(shown)) == FORMS + 1
     await cells.runtime["bob"].submit("hello")
     cells.run("1")
     assert [place for place, anew, _ in forms(cells) if anew] == shown[1:]

@@ -287,7 +287,7 @@ CLOSE = """async path => {
 
 @dataclass
 class LabPage:
-    """A JupyterLab in a page, in which tests open one notebook after the other: to load it takes longer than most tests."""
+    """A JupyterLab in a page, in which tests open one notebook after the other: loading it takes longer than a test."""
 
     page: Page
     complaints: list[str]

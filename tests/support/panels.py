@@ -1,4 +1,4 @@
-"""What tests of the panel share: a page that knows what it was told, a clock of their own, a panel whose messages they see."""
+"""Doubles for tests of the panel: a page that applies updates, a clock, and a panel that records its messages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Said = dict[str, Any]
 
 
 class Page:
-    """What a front end knows of the agents, as panel/panel.js puts it together."""
+    """The state of a front end, put together as panel/panel.js does."""
 
     def __init__(self, board: Board, *opened: str) -> None:
         self.board = board
@@ -93,12 +93,12 @@ def joined(text: Facts | None, piece: Facts | None) -> Facts | None:
 
 
 def states(row: Facts) -> list[str]:
-    """What its timeline says, without the times."""
+    """Return the states of its timeline, without the times."""
     return [state for _, state in row["spans"]]
 
 
 async def row_when(session: Session, runtime: Runtime, **facts: Any) -> Facts:
-    """The row, as soon as it says so."""
+    """Return the row as soon as it has these facts."""
     told = asyncio.Event()
     board = Board(runtime, told.set)
     while any((row := board.row(session))[name] != value for name, value in facts.items()):
@@ -131,7 +131,7 @@ def calling(runtime: Runtime, answers: list[Finish]) -> tuple[Session, asyncio.E
 
 
 class Clock:
-    """A loop whose time is the test's own; all but its timers is the real one's."""
+    """An event loop with a time that the test advances; everything but its timers is the real loop's."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop, self.now = loop, 1000.0
@@ -155,11 +155,11 @@ class Clock:
 
     @property
     def pending(self) -> list[float]:
-        """When the timers are due that were not cancelled."""
+        """The due times of the timers that were not cancelled."""
         return [when for when, _, timer in self._timers if not timer.cancelled()]
 
     def advance(self, seconds: float) -> None:
-        """Let time pass, and what is due happen."""
+        """Advance the time, and run the timers that are due."""
         end = self.now + seconds
         while self._timers and self._timers[0][0] <= end + 1e-9:
             when, _, timer = heapq.heappop(self._timers)
@@ -171,7 +171,7 @@ class Clock:
 
 @contextmanager
 def own_clock(runtime: Runtime) -> Iterator[Clock]:
-    """The time of all that a runtime puts off, as the test lets it pass."""
+    """Replace the loop for a runtime's timers by one whose time the test advances."""
     loop = runtime.home.loop
     clock = Clock(loop)
     runtime.home.loop = clock  # type: ignore[assignment]
@@ -180,7 +180,7 @@ def own_clock(runtime: Runtime) -> Iterator[Clock]:
 
 
 class Watched(Panel):
-    """A panel whose messages a test sees, and which it asks as a page would."""
+    """A panel that records its messages, and takes requests as from a page."""
 
     def __init__(self, runtime: NotebookRuntime) -> None:
         self.sent: list[tuple[float, Said]] = []
@@ -195,27 +195,27 @@ class Watched(Panel):
         self._handle_msg({"content": {"data": data}, "buffers": buffers})
 
     def ask(self, do: str, view: str = "view1", **fields: Any) -> Said | None:
-        """Send a command; the reply to it, if there is one."""
+        """Send a request. Return the answer, if there is one."""
         before = len(self.sent)
         self.hear({"method": "custom", "content": {"do": do, "view": view, "id": 7, **fields}})
         return next((one for _, one in self.sent[before:] if one["kind"] == "done"), None)
 
     def say(self, do: str, **fields: Any) -> str:
-        """Send a command that succeeds; what the reply says."""
+        """Send a request that succeeds. Return the text of its answer."""
         reply = self.ask(do, **fields)
         assert reply is not None
         assert (reply["view"], reply["id"], reply["ok"]) == ("view1", 7, True), reply
         return str(reply["text"])
 
     def fail(self, do: str, **fields: Any) -> str:
-        """Send a command that fails; what the reply says."""
+        """Send a request that fails. Return the text of its answer."""
         reply = self.ask(do, **fields)
         assert reply is not None
         assert reply["ok"] is False, reply
         return str(reply["text"])
 
     def told(self, kind: str = "update") -> list[Said]:
-        """What was sent of this kind since the last time."""
+        """Return the messages of this kind since the last call."""
         found = [one for _, one in self.sent if one["kind"] == kind]
         self.sent = [(at, one) for at, one in self.sent if one["kind"] != kind]
         return found
@@ -223,7 +223,7 @@ class Watched(Panel):
 
 @contextmanager
 def looked_at(runtime: NotebookRuntime) -> Iterator[Watched]:
-    """A panel of bob and amy, and one view that knows everything; its time stands still."""
+    """A panel of bob and amy with one view that has received all rows; the clock is stopped."""
     for name in ("bob", "amy"):
         hire(runtime, ScriptedModel(QUICK), name)
     with own_clock(runtime) as clock:

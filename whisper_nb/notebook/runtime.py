@@ -54,8 +54,8 @@ class NotebookRuntime(Runtime):
     def _fields_taken(self, model: str) -> frozenset[str] | None:
         """Return the fields of AIConfig that a model takes, or None where that is not known.
 
-        Call it in a thread: it may import LiteLLM, which takes seconds. Without the model's key it does not; with it, the
-        first call would have to import LiteLLM anyway.
+        Call it in a thread: it may import LiteLLM, which takes seconds. It does not without the model's key; with the
+        key, the first call would have to import LiteLLM anyway.
         """
         if missing_key(AIConfig(model=model), self.keys):
             return None

@@ -1,4 +1,4 @@
-"""Draft: what was typed of an agent, read by the checks behind YAML and Python; and an agent as these two say it. Pure."""
+"""Draft: an agent as typed into the form, checked as YAML and Python are; and an agent as YAML and as Python. Pure."""
 
 from __future__ import annotations
 
@@ -19,44 +19,44 @@ from ...core.text import mask_keys, short_repr, valid_unicode
 from ...tools.functions import as_tool
 from ...tools.tool import Tool
 
-#: Which field: `("name",)`, `("config", "temperature")`.
-Path = tuple[str, ...]
+#: The path of a field: `("name",)`, `("config", "temperature")`.
+FieldPath = tuple[str, ...]
 
 NAME, TOOLS = ("name",), ("tools",)
-#: Every field that can be typed → what it may be; tools by their names, with commas between.
-FIELDS: Mapping[Path, Kind] = {
+#: Every field that can be typed → its kind; tools are names, separated by commas.
+FIELDS: Mapping[FieldPath, Kind] = {
     **{(name,): kind for name, kind in AGENT_FIELDS.items()},
     TOOLS: Words(),
     **{("config", name): kind for name, kind in CONFIG_FIELDS.items()},
 }
-#: Columns of Python, beside YAML.
+#: Columns of the Python, which is shown beside the YAML.
 _WIDTH = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """An agent as somebody types it.
+    """An agent as a user types it.
 
-    Text is taken as it is, that of one line without the space around it; everything else is read as YAML, so that a stop
-    text may be `END` or `[END, STOP]`. Nothing typed is nothing said.
+    Texts are used as they are, without the space around a text of one line. Everything else is read as YAML, so that
+    `stop` may be `END` or `[END, STOP]`. An empty field is not set.
     """
 
-    typed: Mapping[Path, str]
-    """Which field → its text."""
+    typed: Mapping[FieldPath, str]
+    """The text of each field."""
 
     @sealed
     def build(self, find_tool: FindTool) -> Agent:
-        """The agent.
+        """Return the agent.
 
         Args:
-            find_tool: gives the function that a tool's name means.
+            find_tool: returns the function that a tool's name refers to.
 
         Raises:
-            ConfigError: everything that is wrong, each problem with a path that `field_of` finds its field by.
+            ConfigError: lists all problems, each with a path from which `field_of` derives its field.
         """
-        said, problems = self._read(find_tool)
-        config = {path[-1]: value for path, value in said.items() if path[0] == "config"}
-        own = {path[0]: value for path, value in said.items() if path[0] != "config" and value is not None}
+        values, problems = self._read(find_tool)
+        config = {path[-1]: value for path, value in values.items() if path[0] == "config"}
+        own = {path[0]: value for path, value in values.items() if path[0] != "config" and value is not None}
         try:
             agent = Agent(**own, config=config)  # type: ignore[arg-type]
         except ConfigError as error:
@@ -69,7 +69,7 @@ class Draft:
             raise ConfigError.of(problems)
         return agent
 
-    def _read(self, find_tool: FindTool) -> tuple[dict[Path, Any], list[Problem]]:
+    def _read(self, find_tool: FindTool) -> tuple[dict[FieldPath, Any], list[Problem]]:
         texts = {path: text for path in FIELDS if (text := self._text(path))}
         longest = max(texts, key=lambda path: len(texts[path]), default=NAME)
         if (size := sum(map(len, texts.values()))) > MAX_FILE_BYTES:
@@ -78,7 +78,7 @@ class Draft:
             )
             raise ConfigError.of([Problem(longest, text)])
         problems = [] if NAME in texts else [Problem(NAME, f"the name is missing: {FIELDS[NAME].allowed}")]
-        said: dict[Path, Any] = {}
+        said: dict[FieldPath, Any] = {}
         for path, text in texts.items():
             try:
                 said[path] = _tools(text, find_tool) if path == TOOLS else _value(path, text)
@@ -86,34 +86,35 @@ class Draft:
                 problems += [replace(one, path=one.path or path, location="") for one in error.problems]
         return said, problems
 
-    def _text(self, path: Path) -> str:
+    def _text(self, path: FieldPath) -> str:
         text = valid_unicode(self.typed.get(path, ""))
         return text if path == ("system_prompt",) else text.strip()
 
 
-def field_of(problem: Problem) -> Path:
-    """The field that a problem is with."""
+def field_of(problem: Problem) -> FieldPath:
+    """Return the field that a problem belongs to."""
     return tuple(map(str, problem.path[: 2 if problem.path[:1] == ("config",) else 1]))
 
 
 def yaml_of(agent: Agent) -> str:
-    """What `agents/NAME.yaml` says of it, as `Runtime.save` writes it."""
+    """Return the agent as `Runtime.save` writes it to `agents/NAME.yaml`."""
     return dump_yaml(agent.document())
 
 
 def python_of(agent: Agent) -> str:
-    """An expression that makes it; `rt` is the Runtime, `wnb` is whisper_nb, and tools are there by their names."""
-    said = {one.name: _expression(value) for one in fields(agent) if (value := getattr(agent, one.name)) != one.default}
-    return f"rt.create({_call('wnb.Agent', said)})"
+    """Return an expression that creates the agent, with `rt`, `wnb` and the tools as names."""
+    values = ((one, getattr(agent, one.name)) for one in fields(agent))
+    arguments = {one.name: _expression(value) for one, value in values if value != one.default}
+    return f"rt.create({_call('wnb.Agent', arguments)})"
 
 
-def _value(path: Path, text: str) -> Any:
-    """What a text says, which is checked where the agent is made."""
+def _value(path: FieldPath, text: str) -> Any:
+    """Return the value that a text means; it is checked when the agent is created."""
     kind, name = FIELDS[path], path[-1]
     if isinstance(kind, KeyReference):
-        # Any other text would be taken for a key and be put away, with each letter that is typed.
+        # Any other text counts as a key. It would be masked with each letter that is typed.
         if not text.startswith(("os.environ/", "$")) or mask_keys(text) != text:
-            raise ConfigError(f"{name} is not typed out here: write {kind.allowed}, the variable that holds it")
+            raise ConfigError(f"{name} must not be a key: write {kind.allowed}, the variable that holds it")
         return text
     if isinstance(kind, Text | ModelName | Address):
         return text
@@ -140,8 +141,8 @@ def _tool(name: str, find_tool: FindTool) -> Tool:
     if not name.isidentifier():
         raise ConfigError(f"tools: {short_repr(name)} is not the name of a function of the notebook")
     tool = as_tool(find_tool(name))
-    if tool.name != name:  # a file, and Python, would look for the other one
-        raise ConfigError(f"tool {name!r} calls itself {short_repr(tool.name)}: a variable of that name must hold it")
+    if tool.name != name:  # a file, and Python, would look up the other name
+        raise ConfigError(f"tool {name!r} has the name {short_repr(tool.name)}: assign it to a variable of that name")
     return tool
 
 

@@ -1,7 +1,7 @@
-"""The creation form: what is typed is checked at once, and shown as the YAML and the Python that say the same agent.
+"""The form for a new agent: it checks the fields while they are typed, and previews the agent as YAML and as Python.
 
-What is typed is hostile, and any message of a front end may set what it likes of a widget. So text is escaped where it is
-shown, and nothing is done because a button could be clicked: what the fields say is read and checked again.
+The fields are untrusted, and a message of a front end may set any trait of a widget. So texts are escaped where they
+are shown, and a click proves nothing: the fields are read and checked again.
 """
 
 from __future__ import annotations
@@ -28,89 +28,94 @@ from ...core.errors import ConfigError, Problem, SessionError, WhisperError
 from ...engine.home import Home
 from ...engine.runtimes import Runtime
 from ..create import create
-from .draft import FIELDS, NAME, TOOLS, Draft, Path, field_of, python_of, yaml_of
+from .draft import FIELDS, NAME, TOOLS, Draft, FieldPath, field_of, python_of, yaml_of
 
-#: A model → the fields of AIConfig that it takes; None where nobody knows.
+#: Returns the fields of AIConfig that a model takes, or None where that is not known.
 Takes = Callable[[str], frozenset[str] | None]
 
 MODEL, PROMPT = ("config", "model"), ("system_prompt",)
-_WHO: tuple[Path, ...] = (NAME, ("title",), ("role",), ("description",), ("icon",), ("color",))
-_LIMITS: tuple[Path, ...] = (TOOLS, ("max_turns",), ("timeout_s",))
-KEY: Path = ("config", "api_key")
-_PLACE: tuple[Path, ...] = (("config", "api_base"), KEY)
-#: What an offline model has no use for.
+_IDENTITY: tuple[FieldPath, ...] = (NAME, ("title",), ("role",), ("description",), ("icon",), ("color",))
+_LIMITS: tuple[FieldPath, ...] = (TOOLS, ("max_turns",), ("timeout_s",))
+KEY: FieldPath = ("config", "api_key")
+_ENDPOINT: tuple[FieldPath, ...] = (("config", "api_base"), KEY)
+#: The parameters of a model. An offline model has none.
 _PARAMS = tuple(path for path in FIELDS if path[0] == "config" and path != MODEL)
-#: The first of them to be offered; the others are folded up.
-_FIRST: tuple[Path, ...] = (("config", "temperature"), ("config", "max_tokens"))
-#: Of all, what goes to the model, where it takes that.
-_SENT = {"temperature", "top_p", "max_tokens", "max_reasoning_tokens", "frequency_penalty", "presence_penalty", "stop", "seed"}  # fmt: skip
-_HINTS: dict[Path, str] = {
+#: The parameters that are shown at once; the others are folded up.
+_FIRST: tuple[FieldPath, ...] = (("config", "temperature"), ("config", "max_tokens"))
+#: The parameters that are sent to the model, where it takes them.
+_SENT = {
+    *("temperature", "top_p", "max_tokens", "max_reasoning_tokens"),
+    *("frequency_penalty", "presence_penalty", "stop", "seed"),
+}
+_HINTS: dict[FieldPath, str] = {
     NAME: "bob",
     ("title",): "Bob the Builder",
     ("role",): "a word or two: planner",
     ("description",): "one line for people, not for the model",
     ("icon",): "an emoji",
     ("color",): "#2F7DE1 or teal",
-    PROMPT: "Who the agent is. Empty: a short standard text.",
+    PROMPT: "The role of the agent. Empty: a short default text.",
     TOOLS: "functions of this notebook: rows, plot",
     ("timeout_s",): "seconds for one run",
     ("config", "timeout_s"): "seconds for one model call",
     ("config", "token_timeout_s"): "seconds from one token to the next",
     ("config", "stop"): "END, or [END, STOP]",
-    ("config", "extra"): "of the provider's own: {top_k: 40}",
+    ("config", "extra"): "the provider's own parameters: {top_k: 40}",
 }
 _ERROR, _QUIET = "var(--jp-error-color1, #b00020)", "var(--jp-ui-font-color2, inherit)"
 _LABEL = "9.5rem"
 _SMALL = "line-height:1.4;font-size:var(--jp-ui-font-size1, 13px);white-space:pre-wrap;overflow-wrap:anywhere"
-#: Scrolls by itself: without these widths it would be as wide as its longest line.
+#: The style of a preview. Without the widths it would be as wide as its longest line, and not scroll.
 _PRE = (
-    "width:0;min-width:100%;box-sizing:border-box;margin:0;padding:8px;max-height:24em;overflow:auto;line-height:1.4;white-space:pre;"
+    "width:0;min-width:100%;box-sizing:border-box;margin:0;padding:8px;max-height:24em;overflow:auto;"
+    "line-height:1.4;white-space:pre;"
     "border:1px solid var(--jp-border-color2, currentColor)"
 )
-#: Characters of a message, and of a preview, which the browser draws anew with each letter that is typed.
+#: The most characters of a message, and of a preview: the browser draws it again with each letter that is typed.
 _MESSAGE, _PREVIEW = 1_000, 20_000
 
 
 class AgentForm(ipywidgets.VBox):  # type: ignore[misc]
-    """Makes an agent of what is typed: in this kernel, and as a file of its project.
+    """A form that creates an agent in this kernel, and saves it as a file of the project.
 
     Args:
-        runtime: makes and saves the agent.
-        find_tool: gives the function that a tool's name means.
-        takes: which fields of AIConfig a model takes; asked in a thread, for it may take its time.
+        runtime: creates and saves the agent.
+        find_tool: returns the function that a tool's name refers to.
+        takes: returns the fields of AIConfig that a model takes. Called in a thread: it may take seconds.
     """
 
     def __init__(self, runtime: Runtime, find_tool: FindTool, takes: Takes | None = None) -> None:
         self._runtime = runtime
         self._find_tool = find_tool
-        self._lookup = _Lookup(runtime.home, takes, self._hear) if takes else None
+        self._lookup = _Lookup(runtime.home, takes, self._use_fields) if takes else None
         self._taken: frozenset[str] | None = None
-        self._agent: Agent | None = None  # what the fields say; None while something is wrong
-        self._put_away = False  # what was typed for a key
-        self._in_doubt: Agent | None = None  # whose file is overwritten if a person says so
+        self._agent: Agent | None = None  # None while a field is wrong
+        self._key_removed = False  # whether a key was typed, and removed
+        self._unconfirmed: Agent | None = None  # the agent whose file is overwritten if the user confirms
         looks = _Looks()
-        paths = (*_WHO, MODEL, *_PARAMS, PROMPT, *_LIMITS)
+        paths = (*_IDENTITY, MODEL, *_PARAMS, PROMPT, *_LIMITS)
         self.fields = {path: _Field(looks, _input(path, runtime.keys, looks)) for path in paths}
-        self._shown: tuple[Path, ...] = _PARAMS
+        self._shown: tuple[FieldPath, ...] = _PARAMS
         self.prompts = ipywidgets.Dropdown(
             options=[("choose a file to load it", ""), *((name, name) for name in _prompt_files(runtime))],
             description="prompt file",
             layout=looks.input,
             style={"description_width": looks.label.description_width},
         )
-        self.create = _button("Create", "Make the agent in this kernel", "primary")
+        self.create = _button("Create", "Create the agent in this kernel", "primary")
         self.save = _button("Save", "Write the agent to agents/NAME.yaml of the project")
-        self.overwrite = _button("Overwrite", "Replace what the file says", "warning")
+        self.overwrite = _button("Overwrite", "Replace the file", "warning")
         self.keep = _button("Keep", "Leave the file as it is")
         self.status, self.question, self.yaml, self.python = (looks.html() for _ in range(4))
         self.params, self.more = looks.grid([]), looks.grid([])
         self._folded = ipywidgets.Accordion([self.more], titles=["More about the model"], layout=looks.folded)
         self._doubt = ipywidgets.HBox([self.question, self.overwrite, self.keep], layout=looks.row)
         self._last = ipywidgets.VBox()
+        prompts = [self.prompts][: len(self.prompts.options) - 1]  # without files there is nothing to choose
         super().__init__(
             [
-                looks.heading("Who"), looks.grid(self.fields[path] for path in _WHO),
-                looks.heading("What it is told"), *([self.prompts] if len(self.prompts.options) > 1 else []), self.fields[PROMPT],
+                looks.heading("Agent"), looks.grid(self.fields[path] for path in _IDENTITY),
+                looks.heading("System prompt"), *prompts, self.fields[PROMPT],
                 looks.heading("Model"), self.params, self._folded,
                 looks.heading("Tools and limits"), looks.grid(self.fields[path] for path in _LIMITS),
                 looks.heading("Preview"), looks.halves([self.yaml, self.python]),
@@ -134,18 +139,18 @@ class AgentForm(ipywidgets.VBox):  # type: ignore[misc]
         self.keep.on_click(lambda _: self._on_loop(self._ask, None))
 
     def _on_loop(self, function: Callable[..., None], *args: Any) -> None:
-        """Call on the notebook's own loop: some kernels hear of a click in another thread."""
+        """Call on the notebook's event loop: some kernels receive a click in another thread."""
         try:
             self._runtime.home.call_main(function, *args)
         except SessionError as error:
-            self._say(str(error), _ERROR)
+            self._show_status(str(error), _ERROR)
 
-    # What the fields say
+    # Checks
 
     def _check(self) -> None:
-        """Say beside each field what is wrong with it, and show what would be made."""
-        if self._put_away_key():
-            return  # it is checked again
+        """Show what is wrong beside each field, and preview the agent."""
+        if self._remove_key():
+            return  # setting the field has called this again
         self._show_params()
         before, problems = self._agent, tuple[Problem, ...]()
         try:
@@ -153,82 +158,92 @@ class AgentForm(ipywidgets.VBox):  # type: ignore[misc]
         except ConfigError as error:
             agent, self._agent, problems = None, None, error.problems
         if agent != before:
-            self._say("")
+            self._show_status("")
             self._ask(None)
-        wrong: dict[Path, list[str]] = {}
+        wrong: dict[FieldPath, list[str]] = {}
         for one in problems:
             wrong.setdefault(field_of(one), []).append(one.text)
         notes = {path: "\n".join(texts) for path, texts in wrong.items()}
-        if not wrong.keys() & {MODEL, *_PLACE}:
-            notes[MODEL] = self._who_answers()
+        if not wrong.keys() & {MODEL, *_ENDPOINT}:
+            notes[MODEL] = self._model_note()
         if NAME not in wrong and self._runtime.get(self.fields[NAME].text.strip()):
-            notes[NAME] = "is at work already: Create gives it this spec instead, and keeps its history"
-        if self._put_away:
+            notes[NAME] = "exists: Create gives it this spec, and keeps its history"
+        if self._key_removed:
             wrong[KEY] = []
             notes[KEY] = (
-                f"what was typed here is no {FIELDS[KEY].allowed}, and was taken out: a key is never kept in a notebook"
+                f"removed: it was not {FIELDS[KEY].allowed}. "
+                "A key must not be in a notebook: name the variable that holds it"
             )
         for path, field in self.fields.items():
             color = _ERROR if path in wrong and (field.text or path == KEY) else _QUIET
             field.message.value = _line(notes.get(path, ""), f"{color};padding-left:calc({_LABEL} + 8px)")
         self.create.disabled = self.save.disabled = agent is None
-        not_yet = "not yet: see " + ", ".join(path[-1].replace("_", " ") for path in self.fields if path in wrong)
-        self.yaml.value = _preview("YAML", yaml_of(agent) if agent else not_yet)
-        self.python.value = _preview("Python", python_of(agent) if agent else not_yet)
+        incomplete = "incomplete: see " + ", ".join(path[-1].replace("_", " ") for path in self.fields if path in wrong)
+        self.yaml.value = _preview("YAML", yaml_of(agent) if agent else incomplete)
+        self.python.value = _preview("Python", python_of(agent) if agent else incomplete)
 
-    def _put_away_key(self) -> bool:
-        """Empty the field for the key of what can be no reference: a notebook may save the state of its widgets."""
+    def _remove_key(self) -> bool:
+        """Clear the field for the key unless it holds a reference: a notebook may save the state of its widgets."""
         field = self.fields[KEY]
         if not field.text:
             return False
         typed, begin = field.text.strip(), ("os.environ/", "${")
-        self._put_away = not any(typed.startswith(one) or one.startswith(typed) for one in begin)
-        if self._put_away:
+        self._key_removed = not any(typed.startswith(one) or one.startswith(typed) for one in begin)
+        if self._key_removed:
             field.input.value = ""
-        return self._put_away
+        return self._key_removed
 
     def _build(self) -> Agent:
         return Draft(self._typed(self.fields)).build(self._find_tool)
 
-    def _typed(self, paths: Iterable[Path]) -> dict[Path, str]:
-        """What is typed in these fields; in a hidden one it is not said."""
+    def _typed(self, paths: Iterable[FieldPath]) -> dict[FieldPath, str]:
+        """Return the texts of these fields; those of hidden ones are left out."""
         return {path: self.fields[path].text for path in paths if path not in _PARAMS or path in self._shown}
 
-    def _who_answers(self) -> str:
-        """What is not wrong with the model, but should be known."""
+    def _model_note(self) -> str:
+        """Return a note about a model that is valid."""
         try:
-            said = Draft({NAME: "any", **self._typed((MODEL, *_PLACE))}).build(self._find_tool).config
-            config = self._runtime.resolve(call=said)
-        except ConfigError as error:  # of the project, or the environment
+            typed = Draft({NAME: "any", **self._typed((MODEL, *_ENDPOINT))}).build(self._find_tool).config
+            config = self._runtime.resolve(call=typed)
+        except ConfigError as error:  # in the project, or the environment
             return str(error)
-        if said.provider == "offline":
+        if typed.provider == "offline":
             return "an offline model takes no parameters"
         if variable := missing_key(config, self._runtime.keys):
             return f"{variable} is not set, and {config.model} needs it"
-        return "" if said.model else f"empty: {config.model} answers"
+        if not typed.model:
+            return f"empty: {config.model} answers"
+        return ""
 
     def _show_params(self) -> None:
-        """Show the fields that the model takes, as far as that is known."""
+        """Show the fields that the model takes, or all where that is not known."""
         model = canonical(self.fields[MODEL].text.strip())
         offline = model.startswith("offline/")
-        asked = "" if offline else model
-        if not asked:
+        if offline or not model:
             self._taken = None
-        if self._lookup and not (asked and problem_with(FIELDS[MODEL], "model", model)):
-            self._lookup.ask(asked)
-        out = set() if self._taken is None else _SENT - self._taken
-        self._shown = () if offline else tuple(path for path in _PARAMS if path[-1] not in out)
+            if self._lookup:
+                self._lookup.ask("")
+        elif self._lookup and not problem_with(FIELDS[MODEL], "model", model):
+            self._lookup.ask(model)
+        self._shown = self._params_of(offline)
         shown = dict.fromkeys((MODEL, *self._shown))
         self.params.children = [self.fields[path] for path in shown if path in (MODEL, *_FIRST)]
         self.more.children = [self.fields[path] for path in shown if path not in (MODEL, *_FIRST)]
         self._folded.layout.display = "none" if offline else ""
 
-    def _hear(self, taken: frozenset[str] | None) -> None:
+    def _params_of(self, offline: bool) -> tuple[FieldPath, ...]:
+        if offline:
+            return ()
+        if self._taken is None:
+            return _PARAMS
+        return tuple(path for path in _PARAMS if path[-1] in self._taken or path[-1] not in _SENT)
+
+    def _use_fields(self, taken: frozenset[str] | None) -> None:
         self._taken = taken
         self._check()
 
     def _load_prompt(self) -> None:
-        """Put the text of a prompt file into the field; the list is then as it was, to choose from again."""
+        """Load a prompt file into the field, and reset the list, so that the same file can be chosen again."""
         name, self.prompts.value = self.prompts.value, ""
         project = self._runtime.project
         if not name or project is None:
@@ -238,24 +253,24 @@ class AgentForm(ipywidgets.VBox):  # type: ignore[misc]
         except ConfigError as error:
             self.fields[PROMPT].message.value = _line(str(error), _ERROR)
 
-    # What is done with it
+    # Actions
 
     def _act(self, act: Callable[[Agent], str]) -> None:
-        """Do something with the agent that the fields say now, and tell what came of it."""
+        """Apply an action to the agent as it is typed now, and show the outcome."""
         try:
-            self._say(act(self._build()))
+            self._show_status(act(self._build()))
         except WhisperError as error:
-            self._say(str(error), _ERROR)
+            self._show_status(str(error), _ERROR)
 
     def _created(self, agent: Agent) -> str:
         return create(self._runtime, agent)
 
     def _saved(self, agent: Agent, *, sure: bool = False) -> str:
-        """Write the agent's file; where it says something else, ask first."""
-        asked, project = self._in_doubt == agent, self._runtime.project
+        """Write the agent's file; ask first if another one exists."""
+        asked, project = self._unconfirmed == agent, self._runtime.project
         self._ask(None)
         if sure and not asked:
-            return ""  # a click, though nobody was asked about just this agent
+            return ""  # a click without a question about this agent
         try:
             path = self._runtime.save(agent, overwrite=sure)
         except ConfigError:
@@ -263,21 +278,21 @@ class AgentForm(ipywidgets.VBox):  # type: ignore[misc]
                 raise
             self._ask(agent)
             return ""
-        held = "; held back with the project's files until %agent trust" if project and project.held_back else ""
-        return f"{agent.name} is in {path.relative_to(path.parents[1])}{held}"
+        held_back = "; held back with the project's files until %agent trust" if project and project.held_back else ""
+        return f"{agent.name} is in {path.relative_to(path.parents[1])}{held_back}"
 
     def _ask(self, agent: Agent | None) -> None:
-        """Ask whether this agent's file may be overwritten; None: ask no more."""
-        self._in_doubt = agent
+        """Ask whether the file of this agent may be overwritten; None removes the question."""
+        self._unconfirmed = agent
         self.question.value = _line(f"{AGENTS}/{agent.name}.yaml exists. Overwrite?" if agent else "")
         self._last.children = [self._doubt] if agent else []
 
-    def _say(self, text: str, color: str = "inherit") -> None:
+    def _show_status(self, text: str, color: str = "inherit") -> None:
         self.status.value = _line(text, color)
 
 
 class _Looks:
-    """Layouts and styles, shared: each is a widget, and costs the kernel a message."""
+    """Shared layouts and styles: each is a widget, and costs the kernel a message."""
 
     def __init__(self) -> None:
         look = ipywidgets.Layout
@@ -292,28 +307,28 @@ class _Looks:
         self._halves = look(
             display="grid", grid_template_columns=columns.replace("fill", "fit"), grid_gap="0 1rem", overflow="visible"
         )
-        self._html = look(min_width="0", min_height="1.6em")  # room for a line: nothing jumps when one comes
+        self._html = look(min_width="0", min_height="1.6em")  # room for a line: nothing moves when one appears
         self._plain = ipywidgets.HTML.style.klass()
 
     def grid(self, children: Iterable[ipywidgets.Widget]) -> ipywidgets.GridBox:
-        """Columns, as many as there is room for."""
+        """Return as many columns as there is room for."""
         return ipywidgets.GridBox(list(children), layout=self._columns)
 
     def halves(self, children: Iterable[ipywidgets.Widget]) -> ipywidgets.GridBox:
-        """Side by side over the whole width, where there is room."""
+        """Return children side by side, where there is room."""
         return ipywidgets.GridBox(list(children), layout=self._halves)
 
     def html(self, value: str = "") -> ipywidgets.HTML:
-        """What is escaped already."""
+        """Return a widget for markup whose texts are escaped."""
         return ipywidgets.HTML(value, layout=self._html, style=self._plain)
 
     def heading(self, text: str) -> ipywidgets.HTML:
-        """What the fields below it are about."""
+        """Return the heading of the fields below it."""
         return self.html(f'<div role="heading" aria-level="4" style="font-weight:600">{text}</div>')
 
 
 class _Field(ipywidgets.VBox):  # type: ignore[misc]
-    """Something to type into, and a line below it for what is to be said of that."""
+    """An input, and a line below it for messages about it."""
 
     def __init__(self, looks: _Looks, input_: ipywidgets.Widget) -> None:
         self.input, self.message = input_, looks.html()
@@ -321,20 +336,20 @@ class _Field(ipywidgets.VBox):  # type: ignore[misc]
 
     @property
     def text(self) -> str:
-        """What is typed."""
+        """The typed text."""
         return str(self.input.value)
 
 
 class _Lookup:
-    """What models take, found in a thread: one question at a time, and only the answer to the newest is told."""
+    """Looks up in a thread which fields a model takes: one model at a time, and only the newest answer is used."""
 
-    def __init__(self, home: Home, takes: Takes, tell: Callable[[frozenset[str] | None], None]) -> None:
-        self._home, self._takes, self._tell = home, takes, tell
+    def __init__(self, home: Home, takes: Takes, use: Callable[[frozenset[str] | None], None]) -> None:
+        self._home, self._takes, self._use = home, takes, use
         self._wanted = ""
         self._busy = False
 
     def ask(self, model: str) -> None:
-        """Ask about a model, instead of any before; the empty one: about none."""
+        """Look up a model, instead of any earlier one; an empty name stops the look-up."""
         if model != self._wanted:
             self._wanted = model
             self._begin()
@@ -347,20 +362,20 @@ class _Lookup:
     def _answer(self, model: str) -> None:
         try:
             taken = self._takes(model)
-        except Exception:  # whatever a library of models stumbles over: nobody knows, and every field is offered
+        except Exception:  # LiteLLM raises anything for an unknown model: every field is then offered
             taken = None
         with suppress(SessionError):  # the loop is closed
-            self._home.call_main(self._heard, model, taken)
+            self._home.call_main(self._use_fieldsd, model, taken)
 
-    def _heard(self, model: str, taken: frozenset[str] | None) -> None:
+    def _use_fieldsd(self, model: str, taken: frozenset[str] | None) -> None:
         self._busy = False
         if model == self._wanted:
-            self._tell(taken)
+            self._use(taken)
         else:
             self._begin()
 
 
-def _input(path: Path, keys: Keys, looks: _Looks) -> ipywidgets.Widget:
+def _input(path: FieldPath, keys: Keys, looks: _Looks) -> ipywidgets.Widget:
     label, hint = re.sub(" s$", " (s)", path[-1].replace("_", " ")), _HINTS.get(path, FIELDS[path].allowed)
     look = {"description": label, "placeholder": hint, "layout": looks.input, "style": looks.label}
     if path == MODEL:
@@ -373,13 +388,13 @@ def _button(text: str, tooltip: str, style: str = "") -> ipywidgets.Button:
 
 
 def _models(keys: Keys) -> tuple[str, ...]:
-    """Models to propose: those whose key is there first."""
+    """Return the models to suggest, those whose key is set first."""
     reachable = [one.model for one in PROVIDERS.values() if one.model and any(map(keys.get, one.variables))]
     return tuple(dict.fromkeys([*reachable, *known_models()]))
 
 
 def _prompt_files(runtime: Runtime) -> list[str]:
-    """Those of the project that are in force; shared fragments are no prompts by themselves."""
+    """Return the prompt files of the project that are in use; shared fragments are not prompts by themselves."""
     paths = runtime.project.used.files.data if runtime.project else ()
     names = [path.removeprefix(f"{FOLDER}/") for path in paths if path.startswith(f"{FOLDER}/")]
     return sorted(name for name in names if not name.startswith("shared/"))
@@ -394,6 +409,6 @@ def _preview(title: str, text: str) -> str:
 
 
 def _escaped(text: str, most: int) -> str:
-    """As the content of an element, never of an attribute."""
+    """Return the text escaped for the content of an element; not for an attribute."""
     shown = text if len(text) <= most else f"{text[:most]}\n… {len(text) - most:,} more characters"
     return html.escape(shown, quote=False)

@@ -402,7 +402,7 @@ def _needs(run: Run) -> str:
 
 
 def _text_bytes(values: Values) -> int:
-    """Return about how many bytes the texts of a row take as JSON; to encode them twice would cost as much as all else."""
+    """Return about how many bytes the texts of a row take as JSON; encoding them twice would double the cost."""
     size = 0
     for value in values:
         if type(value) is str:

@@ -1,4 +1,4 @@
-"""What a panel shows of an agent that was opened: section by section, each told when it has changed."""
+"""The details of an agent that is open in a panel, in sections; each is sent when it has changed."""
 
 from __future__ import annotations
 
@@ -17,27 +17,31 @@ Facts = dict[str, Any]
 
 #: Characters of a first line, of a result and of a text that streams.
 LINE, RESULT, TEXT = 120, 400, 8_000
-#: Of what may be many, the first or the newest that are told: queued runs, steps of a run, finished runs.
+#: The most items of a list that are sent: the first queued runs, the newest steps of a run, the newest finished runs.
 QUEUE, STEPS, RUNS = 40, 40, 8
 
 
 class Details:
-    """What was told of one agent, and whether there is more."""
+    """What was sent about one agent, and whether something is new."""
 
     def __init__(self) -> None:
         self.dirty = True
         """Whether something is new."""
         self._only_text = False
         self._sent: Facts = {}
-        self._told: tuple[str, int, int] = ("", 0, 0)  # of the text of which run and turn, so many characters
+        self._sent_text: tuple[str, int, int] = ("", 0, 0)  # a run's id, its turn, and characters of that turn's text
 
     def touch(self, only_text: bool = False) -> None:
-        """Something has happened; only text came, or more than that."""
+        """Note that something has changed.
+
+        Args:
+            only_text: whether it was the streamed text alone.
+        """
         self._only_text = only_text and (self._only_text or not self.dirty)
         self.dirty = True
 
     def change(self, runtime: Runtime, session: Session) -> Facts:
-        """What is new."""
+        """Return what is new."""
         only_text, self.dirty, self._only_text = self._only_text, False, False
         run = session.current or next((run for run in reversed(session.runs) if run.started_at), None)
         new: Facts = {}
@@ -50,18 +54,18 @@ class Details:
         return new
 
     def _text(self, run: Run) -> Facts:
-        """The piece that has come: characters `at` to `to` of the text of this run's turn, as the kernel counts them."""
+        """Return what is new of the current turn's text: characters `at` to `to`, as the kernel counts them."""
         text = run.text
         end = len(text)
         if not run.done and end and (text[-1] == "\r" or "\ud800" <= text[-1] < "\udc00"):
-            end -= 1  # what follows may belong to it
-        run_id, turn, told = self._told
-        if (run_id, turn) != (run.id, run.turn) or told > end:
-            told = 0
-        elif told == end:
+            end -= 1  # the next piece may complete this character
+        run_id, turn, sent = self._sent_text
+        if (run_id, turn) != (run.id, run.turn) or sent > end:
+            sent = 0
+        elif sent == end:
             return {}
-        start = max(told, end - TEXT)
-        self._told = (run.id, run.turn, end)
+        start = max(sent, end - TEXT)
+        self._sent_text = (run.id, run.turn, end)
         return {"run": run.id, "turn": run.turn, "at": start, "to": end, "text": printable(text[start:end])}
 
 
@@ -84,8 +88,8 @@ def _sections(runtime: Runtime, session: Session, run: Run | None) -> Facts:
         },
         "config": [{name: clip(value, RESULT) for name, value in row.items()} for row in config],
         "queue": [_queued(one) for one in session.queue[:QUEUE]],
-        "runs": [_told(one) for one in reversed(done[-RUNS:])],
-        "run": _told(run) | {"steps": [_step(*step) for step in steps(run)[-STEPS:]]} if run else None,
+        "runs": [_run_facts(one) for one in reversed(done[-RUNS:])],
+        "run": _run_facts(run) | {"steps": [_step(*step) for step in steps(run)[-STEPS:]]} if run else None,
     }
 
 
@@ -99,7 +103,7 @@ def _queued(run: Run) -> Facts:
     }
 
 
-def _told(run: Run) -> Facts:
+def _run_facts(run: Run) -> Facts:
     return {
         "id": run.id,
         "status": run.status,
@@ -115,8 +119,8 @@ def _told(run: Run) -> Facts:
     }
 
 
-def _step(what: Any, result: ToolMessage | None) -> Facts:
-    if not isinstance(what, ToolCall):
-        return {"line": step_line(what, None), "failed": False}
-    said = {"arguments": clip(what.arguments, RESULT), "outcome": clip(result.text, RESULT) if result else ""}
-    return said | {"line": step_line(what, result), "failed": bool(result and result.is_error)}
+def _step(step: Any, result: ToolMessage | None) -> Facts:
+    if not isinstance(step, ToolCall):
+        return {"line": step_line(step, None), "failed": False}
+    call = {"arguments": clip(step.arguments, RESULT), "outcome": clip(result.text, RESULT) if result else ""}
+    return call | {"line": step_line(step, result), "failed": bool(result and result.is_error)}

@@ -1,7 +1,7 @@
-"""The panel's static form, for where no widget lives: a terminal, nbconvert, GitHub, a notebook that is opened cold.
+"""The panel's static form, for readers without a widget: a terminal, nbconvert, GitHub, a notebook without a kernel.
 
-It is an output of its own beside the widget, whose script folds it up where the widget lives, and it is emitted anew by
-the next cell that runs and when the team comes to rest, so that a saved notebook tells the truth, or as of when.
+It is an output of its own beside the widget, whose script folds it up. It is displayed again after the next cell and
+when the agents come to rest, so that a saved notebook is current, and shows as of when.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from ..cells.tables import table_html, table_text
 from .board import Board
 from .details import Facts
 
-#: Agents that a static form shows, and places where it is kept current.
-ROWS, PLACES = 100, 3
-#: Seconds of rest after which it is emitted anew.
+#: Agents that a static form shows, and static forms that are kept current.
+ROWS, FORMS = 100, 3
+#: Seconds of rest after which it is displayed again.
 REST_S = 1.0
 _EMPTY = "no agents yet: %agent new NAME makes one"
 
 
 def snapshot(runtime: Runtime, board: Board) -> dict[str, str]:
-    """The team as it is now: text/plain and text/html, every value escaped."""
+    """Return the agents as they are now, as text/plain and text/html, every value escaped."""
     facts = [(session, board.row(session)) for session in runtime.sessions]
     now = time.time()
     rows = [_row(session, row, now) for session, row in islice(facts, ROWS)]
@@ -52,7 +52,7 @@ def snapshot(runtime: Runtime, board: Board) -> dict[str, str]:
 
 
 def team_rows(runtime: Runtime) -> list[dict[str, str]]:
-    """A row of facts, as people read them, for each agent."""
+    """Return a row of readable facts for each agent."""
 
     def rows() -> list[dict[str, str]]:
         now = time.time()
@@ -63,7 +63,7 @@ def team_rows(runtime: Runtime) -> list[dict[str, str]]:
 
 
 def team_text(runtime: Runtime) -> str:
-    """The team as it is now, as text."""
+    """Return the agents as they are now, as text."""
 
     def text() -> str:
         with closing(Board(runtime)) as board:
@@ -73,7 +73,7 @@ def team_text(runtime: Runtime) -> str:
 
 
 def _total(runtime: Runtime, rows: list[Facts]) -> str:
-    """All agents together, and what was spent on those that were removed, as the panel adds them up."""
+    """Return the sums of all agents, with what was spent on removed ones, as the panel shows them."""
     states, spent = Counter(row["state"] for row in rows), runtime.spent
     parts = (
         f"{len(rows)} agent{'' if len(rows) == 1 else 's'}",
@@ -111,61 +111,61 @@ def _ago(seconds: float) -> str:
 
 
 @dataclass(slots=True)
-class Place:
+class StaticForm:
     """One static form in one cell."""
 
     display_id: str
     context: contextvars.Context
-    """That of the cell: what is emitted in it lands there."""
+    """The context of the cell, to which its output goes."""
     shown: int = -1
     """The version of the board that it shows."""
     kept: int = -1
-    """That which a cell has emitted: a headless front end drops what comes from the background."""
+    """The version that was displayed while a cell ran: a headless front end drops outputs from the background."""
 
 
 class Snapshots:
-    """The static forms that cells show, kept current."""
+    """The static forms in cells, kept current."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._places: deque[Place] = deque(maxlen=PLACES)
+        self._forms: deque[StaticForm] = deque(maxlen=FORMS)
         self._board: Board | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def show(self, board: Board) -> None:
-        """Show the team as it is now in the current cell."""
+        """Display the agents as they are now in the current cell."""
         self._runtime.home.do(self._show, board)
 
     def _show(self, board: Board) -> None:
         self._board = board
-        self._places.append(place := Place(uuid4().hex, contextvars.copy_context()))
-        self._emit(place, update=False)
-        place.kept = place.shown
+        self._forms.append(form := StaticForm(uuid4().hex, contextvars.copy_context()))
+        self._emit(form, update=False)
+        form.kept = form.shown
 
     def settle(self) -> None:
-        """Emit anew what has changed, from the cell that has just run: a headless front end saves nothing else."""
-        for place in self._places:
-            if self._board and self._board.version != place.kept:
-                self._emit(place)
-                place.kept = place.shown
+        """Display what has changed, from the cell that has just run: a headless front end saves nothing else."""
+        for form in self._forms:
+            if self._board and self._board.version != form.kept:
+                self._emit(form)
+                form.kept = form.shown
 
     def rest(self) -> None:
-        """The panel has told everything. If the team then rests, the forms are emitted anew where they are."""
-        if self._timer is None and any(self._board and self._board.version != place.shown for place in self._places):
+        """Display the forms again, if the agents rest for a while. Call it when the panel has sent everything."""
+        if self._timer is None and any(self._board and self._board.version != form.shown for form in self._forms):
             self._timer = self._runtime.home.later(REST_S, self._rested)
 
     def _rested(self) -> None:
         self._timer = None
         if self._board is None or not self._board.at_rest:
             return
-        for place in self._places:
-            if self._board.version != place.shown:
-                place.context.run(self._emit, place)
+        for form in self._forms:
+            if self._board.version != form.shown:
+                form.context.run(self._emit, form)
 
-    def _emit(self, place: Place, update: bool = True) -> None:
+    def _emit(self, form: StaticForm, update: bool = True) -> None:
         from IPython.display import display
 
         assert self._board is not None
-        place.shown = self._board.version
+        form.shown = self._board.version
         show: Callable[..., Any] = display
-        show(snapshot(self._runtime, self._board), raw=True, display_id=place.display_id, update=update)
+        show(snapshot(self._runtime, self._board), raw=True, display_id=form.display_id, update=update)

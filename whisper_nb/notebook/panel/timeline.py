@@ -28,7 +28,7 @@ def _state(activity: Activity, gate: Gate) -> State:
 
 @dataclass(slots=True)
 class Timeline:
-    """A fold of one agent's records, so that a panel that opens late knows as much as one that was there from the start."""
+    """A fold of one agent's records: a panel that opens late knows as much as one that was there from the start."""
 
     since: float
     """When the current state began."""
