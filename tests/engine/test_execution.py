@@ -11,7 +11,7 @@ from support.clock import forward
 from support.doubles import FunctionModel, HeldModel, heard_by, hire, kinds_of, quiet, settled, told
 from whisper_nb import Agent, AIConfig, ModelError, Rule, RunCancelled, RunFailed, Runtime, ScriptedModel
 from whisper_nb.core.errors import TurnLimitExceeded
-from whisper_nb.core.events import HistoryTrimmed, RunStarted, StateChanged, ToolFinished, ToolStarted
+from whisper_nb.core.events import HistoryTrimmed, RunFinished, RunStarted, StateChanged, ToolFinished, ToolStarted
 from whisper_nb.core.messages import (
     AssistantMessage,
     CallDelta,
@@ -562,6 +562,31 @@ async def test_an_interrupt_and_an_outcome_of_a_test_runner_reach_whoever_awaits
             await one
         assert (one.status, one.text) == ("cancelled", "so far")
     assert bob.state.label == "idle"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, pytest.fail.Exception])
+async def test_an_interrupt_or_a_test_outcome_in_a_tool_reaches_whoever_awaits_the_run(
+    runtime: Runtime, error: type[BaseException]
+) -> None:
+    async def raising() -> None:
+        raise error("enough")
+
+    bob = hire(runtime, ScriptedModel(TALK), tools=(raising,))
+    with pytest.raises(error, match="enough"):
+        await bob.submit("use raising")
+    assert await bob.submit("hello") == "ok"
+
+
+async def test_the_outcome_of_a_test_runner_in_an_observer_leaves_no_waiter_behind(runtime: Runtime) -> None:
+    bob = hire(runtime, ScriptedModel(TALK))
+    drop = runtime.observe(lambda record: pytest.fail("no") if isinstance(record.event, RunFinished) else None)
+    run, worker = bob.submit("one"), bob.worker
+    assert worker is not None
+    assert await run == "ok"
+    with pytest.raises(pytest.fail.Exception, match="no"):
+        await worker
+    drop()
+    assert await bob.submit("two") == "ok"
 
 
 async def test_halves_of_a_character_become_it_and_lone_ones_do_not_stay(runtime: Runtime) -> None:

@@ -233,16 +233,24 @@ class Execution:
         """Run the calls concurrently; each result is published as it comes."""
         home = self._ports.home
         main = home if home.visits_main else None
+        interrupts: list[KeyboardInterrupt] = []
 
         async def one(call: ToolCall) -> None:
             await self._journal.publish(ToolStarted(call), self._run)
-            await self._journal.publish(ToolFinished(await call_tool(self._tools, call, main)), self._run)
+            try:
+                result = await call_tool(self._tools, call, main)
+            except KeyboardInterrupt as error:  # raised from this task, it would end the event loop
+                interrupts.append(error)
+                raise asyncio.CancelledError from None
+            await self._journal.publish(ToolFinished(result), self._run)
 
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(one(call)) for call in pending]
         except BaseExceptionGroup as failures:  # of the store, or of a test runner; those of tools are results
             raise failures.exceptions[0] from None
+        if interrupts:
+            raise interrupts[0]
         if any(task.cancelled() for task in tasks):  # by its own tool: without a result it would be called for ever
             raise asyncio.CancelledError
 

@@ -173,10 +173,14 @@ class Journal:
     def _take(self, record: Record, run: Run | None) -> None:
         event = record.event
         self.projection.apply(record, run)
-        if run is not None:
-            if type(event) is RunStarted or (type(event) is RunFinished and run.started_at is None):
-                self._ports.admission.leave(self._name)
+        if run is None:
+            self._ports.observers.notify(record)
+            return
+        if type(event) is RunStarted or (type(event) is RunFinished and run.started_at is None):
+            self._ports.admission.leave(self._name)
+        try:
             run._notify(record)
-        self._ports.observers.notify(record)
-        if run is not None and run.done:
-            run._seal()
+            self._ports.observers.notify(record)
+        finally:  # an observer may raise the outcome of a test runner
+            if run.done:
+                run._seal()
