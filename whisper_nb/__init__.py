@@ -14,26 +14,39 @@ if TYPE_CHECKING:
     from .config.agents import Agent as Agent
     from .config.aiconfig import AIConfig as AIConfig
     from .core.errors import ConfigError as ConfigError
+    from .core.errors import ContentFiltered as ContentFiltered
+    from .core.errors import LengthExceeded as LengthExceeded
     from .core.errors import ModelError as ModelError
     from .core.errors import RunCancelled as RunCancelled
     from .core.errors import RunFailed as RunFailed
+    from .core.errors import SessionClosed as SessionClosed
+    from .core.errors import SessionError as SessionError
+    from .core.errors import TurnLimitExceeded as TurnLimitExceeded
     from .core.errors import WhisperError as WhisperError
+    from .core.events import Record as Record
     from .engine.runs import Run as Run
     from .engine.runtimes import Runtime as Runtime
     from .engine.session import Session as Session
+    from .models.offline import FunctionModel as FunctionModel
     from .models.offline import Rule as Rule
     from .models.offline import ScriptedModel as ScriptedModel
     from .notebook.extension import configure as configure
     from .notebook.extension import runtime as runtime
+    from .store.store import Store as Store
+    from .tools.tool import Tool as Tool
 
 __version__ = "0.1.0"
 
-#: Public name → the module that has it. Loaded at first use: `import whisper_nb` and `%load_ext` stay quick.
+#: Public name → its module. Loaded at first use: `import whisper_nb` and `%load_ext` stay quick.
 _HOMES = {
     "AIConfig": "config.aiconfig",
     "Agent": "config.agents",
     "ConfigError": "core.errors",
+    "ContentFiltered": "core.errors",
+    "FunctionModel": "models.offline",
+    "LengthExceeded": "core.errors",
     "ModelError": "core.errors",
+    "Record": "core.events",
     "Rule": "models.offline",
     "Run": "engine.runs",
     "RunCancelled": "core.errors",
@@ -41,6 +54,11 @@ _HOMES = {
     "Runtime": "engine.runtimes",
     "ScriptedModel": "models.offline",
     "Session": "engine.session",
+    "SessionClosed": "core.errors",
+    "SessionError": "core.errors",
+    "Store": "store.store",
+    "Tool": "tools.tool",
+    "TurnLimitExceeded": "core.errors",
     "WhisperError": "core.errors",
     "configure": "notebook.extension",
     "runtime": "notebook.extension",
@@ -49,15 +67,18 @@ __all__ = [*_HOMES, "load_ipython_extension", "unload_ipython_extension"]  # noq
 
 
 def __getattr__(name: str) -> Any:
+    if name == "events":
+        return import_module(".events", __name__)
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    value.__module__ = __name__  # where users import it from, in tracebacks and help()
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted([*__all__, "__version__", "events"])
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:

@@ -355,10 +355,10 @@ async def test_who_trusts_before_being_told_is_not_told_that_it_is_held_back(roo
 
 async def test_a_runtime_without_a_project_has_nothing_to_trust_or_to_save_in(runtime: Runtime) -> None:
     assert runtime.refresh() == []
-    with pytest.raises(ConfigError, match="no project here to trust"):
+    with pytest.raises(ConfigError, match="there is no project to trust"):
         runtime.trust("0" * 8)
     runtime.create(Agent(name="bob"))
-    with pytest.raises(ConfigError, match="no project here to save in"):
+    with pytest.raises(ConfigError, match="there is no project to save in"):
         runtime.save("bob")
 
 

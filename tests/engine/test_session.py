@@ -1264,7 +1264,7 @@ async def test_a_run_that_started_before_its_move_is_told_stays_where_it_is(runt
     call = await model.arrived()
     moved = asyncio.ensure_future(told(runtime, RunMoved))
     await asyncio.sleep(0)
-    bob.move_run(run, "high", None)  # as another thread may, which saw it in the queue
+    bob._move_run(run, "high", None)  # as another thread may, which saw it in the queue
     await moved
     call.release()
     assert await run == "partial and done"

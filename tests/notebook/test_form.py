@@ -183,7 +183,7 @@ async def test_an_error_of_the_runtime_is_told(form: AgentForm, runtime: Noteboo
     fill(form, name="bob")
     await runtime.aclose()
     form.create.click()
-    assert read(form.status) == "this Runtime is closed; make a new one"
+    assert read(form.status) == "this Runtime is closed: create a new one"
 
 
 async def test_where_nothing_can_reach_the_agents_any_more_a_click_says_so() -> None:
@@ -270,7 +270,7 @@ def test_the_question_goes_away_when_the_fields_change(in_project: NotebookRunti
 def test_without_a_project_the_error_says_so(form: AgentForm) -> None:
     fill(form, name="bob")
     form.save.click()
-    assert read(form.status) == "there is no project here to save in"
+    assert read(form.status) == "there is there is no project to save in"
     assert not is_asked(form)
 
 

@@ -7,6 +7,7 @@ import inspect
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -16,7 +17,11 @@ NAMES = [
     "AIConfig",
     "Agent",
     "ConfigError",
+    "ContentFiltered",
+    "FunctionModel",
+    "LengthExceeded",
     "ModelError",
+    "Record",
     "Rule",
     "Run",
     "RunCancelled",
@@ -24,6 +29,11 @@ NAMES = [
     "Runtime",
     "ScriptedModel",
     "Session",
+    "SessionClosed",
+    "SessionError",
+    "Store",
+    "Tool",
+    "TurnLimitExceeded",
     "WhisperError",
     "configure",
     "load_ipython_extension",
@@ -34,8 +44,19 @@ NAMES = [
 
 def test_the_surface_is_this_and_small() -> None:
     assert sorted(whisper_nb.__all__) == NAMES
-    assert len(NAMES) <= 16
-    assert set(NAMES) <= set(dir(whisper_nb))
+    assert set(dir(whisper_nb)) == {*NAMES, "__version__", "events"}
+
+
+def test_the_events_are_a_public_module() -> None:
+    assert whisper_nb.events.RunFinished("failed").outcome == "failed"
+    assert set(get_args(whisper_nb.events.Event)) <= {
+        getattr(whisper_nb.events, name) for name in whisper_nb.events.__all__
+    }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_name_belongs_to_the_package(name: str) -> None:
+    assert getattr(whisper_nb, name).__module__ == "whisper_nb"
 
 
 @pytest.mark.parametrize("name", NAMES)

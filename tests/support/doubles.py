@@ -7,32 +7,12 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from whisper_nb import Agent, AIConfig, Run, RunCancelled, RunFailed, Runtime, Session
+from whisper_nb import Agent, AIConfig, FunctionModel, Run, RunCancelled, RunFailed, Runtime, Session
 from whisper_nb.core.events import Event, Record
 from whisper_nb.core.messages import Delta, Finish, Message, TextDelta, ToolSchema, Usage
 from whisper_nb.models.model import Model, Request
 from whisper_nb.models.offline import count_words
 from whisper_nb.store.memory import MemoryStore
-
-
-class FunctionModel:
-    """A model that is one function of the test's own."""
-
-    def __init__(
-        self, function: Callable[[Request], AsyncGenerator[Delta, None]], context_tokens: int | None = None
-    ) -> None:
-        self.stream = function
-        self.context_tokens = context_tokens
-        self.closed = 0
-
-    def count_tokens(self, messages: Sequence[Message], tools: Sequence[ToolSchema] = ()) -> int:
-        return count_words(messages)
-
-    async def prepare(self) -> None:
-        pass
-
-    async def aclose(self) -> None:
-        self.closed += 1
 
 
 class Call:

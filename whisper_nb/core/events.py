@@ -1,7 +1,6 @@
-"""What happened, as data. Observers (panel, cell output, your callbacks) and the store see nothing else."""
+"""Events: all that observers (panel, cell output, your callbacks) and the store see."""
 
-from __future__ import annotations
-
+# Annotations are evaluated: msgspec decodes by them, and Record names `whisper_nb` as its module.
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
@@ -51,7 +50,7 @@ class RunStarted(Data, frozen=True, tag=True):
 
 
 class TextStreamed(Data, frozen=True, tag=True):
-    """A piece of the current turn's text. Not stored: the complete reply is."""
+    """A piece of the current turn's text. Not stored; the complete reply is."""
 
     stored: ClassVar[bool] = False
     text: str
@@ -85,11 +84,11 @@ class CallRetried(Data, frozen=True, tag=True):
 
 
 class CallHeld(Data, frozen=True, tag=True):
-    """A model call waits, since its provider lets no more calls with this key through at present. Told once a call."""
+    """A model call waits, because its provider limits the calls with this key. Published once per call."""
 
     reason: str
     after_s: float
-    """Seconds until it may go out, at the earliest; 0 where it waits for the calls before it."""
+    """Seconds until it may be sent, at the earliest. 0: it waits for the calls before it."""
 
 
 class ToolStarted(Data, frozen=True, tag=True):
@@ -99,7 +98,7 @@ class ToolStarted(Data, frozen=True, tag=True):
 
 
 class ToolFinished(Data, frozen=True, tag=True):
-    """A tool call has its result, which may be an error."""
+    """A tool call has a result, which may be an error."""
 
     message: ToolMessage
 
@@ -114,19 +113,19 @@ class RunFinished(Data, frozen=True, tag=True):
 
 
 class StateChanged(Data, frozen=True, tag=True):
-    """The session began or ceased to wait, or its gate moved."""
+    """The session began or stopped waiting, or its gate changed."""
 
     state: State
 
 
 class Noticed(Data, frozen=True, tag=True):
-    """Something that people should know: an edited file that was not taken up, say."""
+    """A notice for people: for example, an edited file that could not be used."""
 
     text: str
 
 
 class HistoryTrimmed(Data, frozen=True, tag=True):
-    """The oldest messages were left out of a model call, because the context is full."""
+    """The oldest messages were left out of a model call, because they exceed the context."""
 
     dropped: int
     """Messages left out; the history itself keeps them."""
@@ -139,11 +138,11 @@ class HistoryCopied(Data, frozen=True, tag=True):
 
 
 class HistoryReset(Data, frozen=True, tag=True):
-    """The session forgot its history."""
+    """The session's history was cleared."""
 
 
 class AgentRevised(Data, frozen=True, tag=True):
-    """The session goes on with another spec of its agent."""
+    """The session has another spec of its agent."""
 
     revision: int
 
@@ -169,13 +168,13 @@ Event = (
 
 
 class Record(Data, frozen=True):
-    """An event with its place: stamped once, by the session that published it."""
+    """An event with its time and its origin. Stamped once, by the session that publishes it."""
 
     seq: int
-    """Grows within a runtime; within one session it is the order of what happened."""
+    """Increases within a runtime; within one session it is the order of events."""
     time: float
     """Seconds since the epoch."""
     agent: str
     run: str | None
-    """The run's id; None for what concerns the session."""
+    """The run's id. None: the event concerns the session."""
     event: Event

@@ -1,4 +1,4 @@
-"""What travels between a session and a model: messages, images, the deltas of a reply, token usage. Plain data."""
+"""The data between a session and a model: messages, images, the deltas of a reply, token usage."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Data(Struct, frozen=True, gc=False):
 
 
 class Image(Data, frozen=True, tag=True):
-    """A picture as a model is given it; `images.as_image` makes one. Its data is in no repr, so that no log holds it."""
+    """An image for a model. `engine.images.as_image` creates one. The repr leaves its data out, so that no log holds it."""
 
     media_type: str
     """`image/png`, `image/jpeg`, `image/gif` or `image/webp`."""
@@ -45,11 +45,11 @@ class ToolCall(Data, frozen=True):
     """Unique within its message; the result names it."""
     name: str
     arguments: str
-    """A JSON object as text, just as the model wrote it."""
+    """A JSON object as text, exactly as the model wrote it."""
 
 
 class SystemMessage(Data, frozen=True, tag=True):
-    """What an agent is; always first, never trimmed."""
+    """An agent's instructions. Always first, never trimmed."""
 
     text: str
 
@@ -58,7 +58,7 @@ class UserMessage(Data, frozen=True, tag=True):
     """A run's prompt."""
 
     text: str
-    """Where it says `⟨image 1⟩`, the first of the images is meant."""
+    """`⟨image 1⟩` in it refers to the first of the images."""
     images: tuple[Image, ...] = ()
 
 
@@ -78,7 +78,7 @@ class AssistantMessage(Data, frozen=True, tag=True):
 
 
 class ToolMessage(Data, frozen=True, tag=True):
-    """The outcome of one tool call, as the model will read it."""
+    """The result of one tool call, as the model reads it."""
 
     call_id: str
     name: str
@@ -100,28 +100,28 @@ class Usage(Data, frozen=True):
 
 
 class Spent(Data, frozen=True):
-    """What runs have cost together."""
+    """The usage and cost of several runs."""
 
     runs: int = 0
-    """That have ended."""
+    """The number of finished runs."""
     usage: Usage = Usage()
-    """Of the runs whose tokens somebody told."""
+    """Of the runs whose usage is known."""
     known: float = 0.0
-    """US dollars, of the runs whose cost is known."""
+    """US dollars. Of the runs whose cost is known."""
     unpriced: int = 0
-    """Runs whose cost nobody knows."""
+    """Runs whose cost is unknown."""
     uncounted: int = 0
-    """Runs whose tokens nobody told."""
+    """Runs whose usage is unknown."""
     at_work: int = 0
-    """Runs that go on: in the sums is what they have cost so far."""
+    """Runs in progress. The sums include their cost so far."""
 
     @property
     def cost(self) -> float | None:
-        """US dollars; None as soon as that of one run is unknown: never understated."""
+        """US dollars. None if the cost of one run is unknown: never understated."""
         return None if self.unpriced else self.known
 
     def plus(self, usage: Usage | None, cost: float | None) -> Spent:
-        """With one run more, that has ended."""
+        """Return the sum with one more finished run."""
         return Spent(
             self.runs + 1,
             self.usage if usage is None else self.usage + usage,
@@ -149,13 +149,13 @@ class TextDelta(Data, frozen=True):
 
 
 class ReasoningDelta(Data, frozen=True):
-    """The next piece of what the model thinks before it replies: a sign of life, and no part of the reply."""
+    """The next piece of the model's reasoning. It shows that the model works, and is not part of the reply."""
 
     text: str
 
 
 class CallDelta(Data, frozen=True):
-    """The next piece of a tool call: pieces of one `index` are joined."""
+    """The next piece of a tool call. Pieces with the same `index` are joined."""
 
     index: int
     id: str = ""
@@ -164,14 +164,14 @@ class CallDelta(Data, frozen=True):
 
 
 class Finish(Data, frozen=True):
-    """The provider said that the reply is complete. A stream that ends without one was cut off."""
+    """The provider's statement that the reply is complete. A stream without one was cut off."""
 
     reason: str
-    """`stop`, `tool_calls`, `length`, `content_filter`, or the provider's own word."""
+    """`stop`, `tool_calls`, `length`, `content_filter`, or a reason of the provider's own."""
     usage: Usage | None = None
-    """None when the provider did not say: unknown, not zero."""
+    """None: the provider did not report it, so it is unknown, not zero."""
     cost_usd: float | None = None
-    """None when nobody knows the price: unknown, not zero."""
+    """None: the price is unknown, so the cost is unknown, not zero."""
     reasoning: Mapping[str, Any] | None = None
     """The model's reasoning, in the form in which its provider wants it back; None where it does not. Not in the repr."""
 
@@ -186,21 +186,21 @@ Delta = TextDelta | ReasoningDelta | CallDelta | Finish
 
 
 class ToolSchema(Data, frozen=True):
-    """What a model is told of a tool."""
+    """The description of a tool that a model gets."""
 
     name: str
     description: str
     parameters: Mapping[str, Any] = {}
-    """JSON Schema of the arguments, an object."""
+    """The JSON Schema of the arguments, an object."""
 
 
 def without_images(messages: Sequence[Message]) -> list[Message]:
-    """The messages with their text alone."""
+    """Return the messages without their images."""
     return [UserMessage(message.text) if isinstance(message, UserMessage) else message for message in messages]
 
 
 def without_reasoning(message: Message) -> Message:
-    """The message as history keeps it: only the run that thought wants its thoughts back, and another model refuses them."""
+    """Return the message as history keeps it: providers want reasoning back within its run alone, and others refuse it."""
     if isinstance(message, AssistantMessage) and message.reasoning:
         return replace(message, reasoning=None)
     return message

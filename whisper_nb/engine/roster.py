@@ -70,16 +70,16 @@ class Roster:
 
     def check_at_rest(self) -> None:
         """SessionError: some have a task."""
-        _refuse(one for one in (*self, *self._removed) if one.worker)
+        _refuse(one for one in (*self, *self._removed) if one._worker)
 
     @property
     def at_rest(self) -> bool:
         """Whether none has a task."""
-        return not any(one.worker for one in (*self, *self._removed))
+        return not any(one._worker for one in (*self, *self._removed))
 
     async def rest(self, patience_s: float) -> None:
         """Wait until records are published that are on their way."""
-        if workers := {one.worker for one in (*self, *self._removed) if one.worker}:
+        if workers := {one._worker for one in (*self, *self._removed) if one._worker}:
             await asyncio.wait(workers, timeout=patience_s)
 
 
@@ -89,7 +89,7 @@ async def _end(session: Session, grace_s: float) -> bool:
     What did not is abandoned, and its runs count as cancelled.
     """
     session.stop()
-    worker = session.worker
+    worker = session._worker
     if worker is None or (await asyncio.wait({worker}, timeout=grace_s))[0]:
         return True
     worker.cancel()

@@ -52,10 +52,10 @@ class Owner(Protocol):
     def queue(self) -> tuple[Run, ...]:
         """The runs that wait, in the order in which they will start."""
 
-    def cancel_run(self, run: Run) -> None:
+    def _cancel_run(self, run: Run) -> None:
         """Cancel one of its runs."""
 
-    def move_run(self, run: Run, priority: Priority, before: str | None) -> None:
+    def _move_run(self, run: Run, priority: Priority, before: str | None) -> None:
         """Give one of its queued runs another position."""
 
 
@@ -243,7 +243,7 @@ class Run(RunState):
     def cancel(self) -> None:
         """Cancel it, queued or running. Thread-safe; no effect once it is done. Its partial text stays in `text`."""
         if not self.done:
-            self._session.home.call(self._session.cancel_run, self)
+            self._session.home.call(self._session._cancel_run, self)
 
     def move(self, *, priority: Priority | None = None, before: Run | None = None) -> None:
         """Give it another priority, behind all others of it, or the position before another run of its agent.
@@ -258,7 +258,7 @@ class Run(RunState):
         if (priority is None) == (before is None) or before is self:
             raise ConfigError(f"{self.id}: give either its priority, or another run that it comes before")
         priority = checked_priority(before.priority if before else priority)
-        self._session.home.call(self._session.move_run, self, priority, before.id if before else None)
+        self._session.home.call(self._session._move_run, self, priority, before.id if before else None)
 
     async def stream(self) -> AsyncGenerator[Record, None]:
         """Yield its records: the stored ones first, then new ones, TextStreamed included, until RunFinished.

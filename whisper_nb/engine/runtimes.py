@@ -1,4 +1,4 @@
-"""Runtime: owns the sessions, the store, the models and the observers. One per kernel, or one per script."""
+"""Runtime: owns the sessions, the store, the models and the observers. One per kernel or script."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from ..config.agents import Agent
 from ..config.aiconfig import AIConfig
 from ..config.keys import Keys
 from ..config.layers import Layer
-from ..config.project import Project, ProjectConfig, package
+from ..config.project import Project, ProjectConfig
 from ..core.errors import ConfigError, SessionClosed, sealed
 from ..core.events import Record
 from ..core.messages import Spent
-from ..core.text import suggestion
 from ..models.pool import Models
 from ..store.memory import MemoryStore
 from ..store.observers import Observer, Observers
 from ..store.store import Store
+from ..tools.tool import Tool
 from .admission import Admission
+from .following import Following
 from .home import Home, Where, at_home, checked_where, running_loop
 from .permits import Permits
 from .ports import Ports, Start
@@ -32,9 +33,9 @@ from .roster import Roster
 from .session import Session
 from .spending import Ledger
 
-#: Seconds that sessions have, all together, to end their work when the runtime closes.
+#: Seconds that all sessions together have to end their work when the runtime closes.
 GRACE_S = 1.0
-#: Model calls in flight over all agents, and runs that wait for each, where nobody says.
+#: The default limits of model calls in flight over all agents, and of runs that wait for one agent.
 DEFAULT_CALLS, DEFAULT_QUEUE = 100, 100
 
 
@@ -42,16 +43,16 @@ class Runtime:
     """A team at work. In a script: `async with Runtime() as rt`. In a notebook `whisper_nb.runtime()` is the one.
 
     Args:
-        config: what holds for all agents, above their own: a model string, a dict or an AIConfig.
+        config: overrides the config of all agents: a model string, a dict or an AIConfig.
         offline: the offline model that answers while no provider's key is set.
-        max_concurrent_calls: model calls in flight at once, over all agents; by default what the project says, else 100.
-        store: keeps what happens; by default in memory.
-        environ: where keys and `WHISPER_MODEL` are looked up; by default the process's environment, live.
-        home: the loop to live on; by default the one that runs now.
-        project: the folder whose `config/main.yaml` and `agents/` are used. Who names it here trusts it. In a notebook it is
-            found, and used once the user trusts it.
-        find_tool: the function that a file means by the name of a tool.
-        loop: see the method of that name; by default what the project says, else `notebook`.
+        max_concurrent_calls: the limit of model calls in flight over all agents; by default the project's, else 100.
+        store: keeps the records; by default in memory.
+        environ: the variables for keys and `WHISPER_MODEL`; by default the process's environment, read at each use.
+        home: the event loop that agents live on; by default the running one.
+        project: the folder whose `config/main.yaml` and `agents/` are used. Naming it here trusts it. In a notebook it
+            is found, and used once the user trusts it.
+        find_tool: returns the function for the name of a tool in a file.
+        loop: see the method of that name; by default the project's setting, else `notebook`.
     """
 
     @sealed
@@ -72,21 +73,19 @@ class Runtime:
             raise ConfigError(f"max_concurrent_calls {max_concurrent_calls!r} is not at least 1")
         # Not a default of the argument: help() shows those, keys and all.
         self.keys = Keys(os.environ if environ is None else environ)
-        """Where keys are looked up."""
+        """Looks up API keys."""
         self.models = Models(self.keys)
-        """The pool; `rt.models["offline/mine"] = ScriptedModel(...)` adds one of your own."""
+        """The pool of models; `rt.models["offline/mine"] = ScriptedModel(...)` adds one of your own."""
         self.store: Store = store or MemoryStore()
         self._config = AIConfig.of(config)
         self._offline = AIConfig(model=offline).model or ""
         self._limit = max_concurrent_calls
-        self.find_tool = find_tool
-        """The function that a tool's name means."""
         self._roster = Roster()
         self._closed = False
         self._ledger = Ledger()
         self._observers = Observers[Record]()
         self.home = home or Home(running_loop())
-        """Where its agents live."""
+        """The event loop that its agents live on."""
         self._ports = Ports(
             home=self.home,
             store=self.store,
@@ -100,9 +99,9 @@ class Runtime:
             admission=Admission(DEFAULT_QUEUE),
         )
         self.project = Project(Path(project).resolve()) if isinstance(project, str | Path) else project
-        """The folder whose files are used; None for none."""
-        self._from_files: dict[str, Agent] = {}  # name → the agent as a file said it when its session was made
-        self._applied: ProjectConfig | None = None  # what its settings were last taken from
+        """The folder whose files are used, if any."""
+        self._following = Following(self.project, find_tool)
+        self._applied: ProjectConfig | None = None  # the settings in force
         if self.project:
             self.project.refresh()
             self._apply()
@@ -119,26 +118,26 @@ class Runtime:
 
     @at_home
     def create(self, agent: Agent | str) -> Session:
-        """The session of an agent: new, or the one of that name.
+        """Create an agent's session, or return the existing one of that name.
 
-        A cell may be rerun: the same spec gives the same session, another spec gives it a new revision with its
-        history kept, and one that was stopped takes work again.
+        Cells are rerun: the same spec returns the same session; another spec gives it a new revision with its history
+        kept; a stopped session takes work again.
 
         Args:
-            agent: a spec; or the name of one that files describe, the project's before the package's. Such a session
-                follows its file, from run to run.
+            agent: a spec; or the name of an agent that a file describes, the project's before the package's. Such a
+                session follows its file from run to run.
 
         Raises:
-            ConfigError: no file describes an agent of that name, or what it says is wrong.
+            ConfigError: no file describes an agent of that name, or its file is wrong.
             SessionClosed: the runtime was closed.
         """
         if self._closed:
-            raise SessionClosed("this Runtime is closed; make a new one")
+            raise SessionClosed("this Runtime is closed: create a new one")
         if isinstance(agent, str):
-            name, agent = agent, self.described(agent)
-            self._from_files[name] = agent
-        elif self._from_files.get(agent.name) != agent:
-            self._from_files.pop(agent.name, None)
+            agent = self.described(agent)
+            self._following.start(agent)
+        else:
+            self._following.end(agent.name, agent)
         session = self._roster.get(agent.name)
         if session is None:
             return self._roster.add(Session(agent, self._ports))
@@ -148,46 +147,46 @@ class Runtime:
         return session
 
     def get(self, name: str) -> Session | None:
-        """The session of that name, or None."""
+        """Return the session of that name, or None."""
         return self._roster.get(name)
 
     def __getitem__(self, name: str) -> Session:
-        """The session of that name; made now where only a file describes the agent."""
+        """Return the session of that name; create it if a file describes the agent."""
         return self._roster.get(name) or self.create(name)
 
     @property
     def team(self) -> Mapping[str, Entry]:
-        """The agents that files describe, by name: those of the package, and above them the project's."""
-        return {**package().team, **(self.project.used.team if self.project else {})}
+        """The agents that files describe, by name. The project's override the package's."""
+        return self._following.team
 
     def described(self, name: str) -> Agent:
-        """The agent that a file describes under this name.
+        """Return the agent that a file describes under this name.
 
         Raises:
-            ConfigError: there is none, or what its file says is wrong.
+            ConfigError: no file describes it, or its file is wrong.
         """
-        entry = self.team.get(name)
-        if entry is None and self.project and self.project.held_back and name in self.project.found.team:
-            raise ConfigError(f"{name} is held back with the project's files until `%agent trust`")
-        if entry is None and name in self._roster:
-            raise ConfigError(f"no file describes {name} (`%agent save {name}` writes one)")
-        if entry is None:
-            hint = suggestion(name, dict.fromkeys([*(one.name for one in self._roster), *self.team]))
-            raise ConfigError(f"no agent named {name!r}; {hint} (make one with `%agent new {name}`)")
-        return entry.build(self.find_tool)
+        return self._following.build(name, (session.name for session in self._roster))
+
+    def find_tool(self, name: str) -> Tool | Callable[..., Any]:
+        """Return the tool of this name, or the function that becomes one."""
+        return self._following.find_tool(name)
 
     @property
     def sessions(self) -> tuple[Session, ...]:
-        """All sessions, in the order of their making."""
+        """All sessions, in the order of creation."""
         return tuple(self._roster)
 
     @at_home
     def remove(self, name: str) -> None:
-        """Stop a session and forget it. ConfigError: there is none of that name."""
+        """Stop a session and forget it.
+
+        Raises:
+            ConfigError: no session has that name.
+        """
         session = self[name]
         self._ledger.close(session)
         self._roster.remove(session)
-        self._from_files.pop(name, None)
+        self._following.end(name)
 
     def stop(self) -> None:
         """Stop every session. Thread-safe."""
@@ -195,9 +194,9 @@ class Runtime:
             session.stop()
 
     async def aclose(self) -> None:
-        """Stop everything and let go of it. Afterwards no task of any session runs.
+        """Stop all sessions and close all connections. Afterwards no task of any session runs.
 
-        A tool that does not let itself be cancelled within a second is named in a RuntimeWarning and abandoned.
+        A tool that ignores its cancellation for a second is named in a RuntimeWarning and abandoned.
         """
         self._closed = True
         await self.home.close(self._close(), 2.2 * GRACE_S)
@@ -207,17 +206,18 @@ class Runtime:
         await self.models.aclose()
         await self.store.aclose()
 
-    # What holds for all
+    # For all agents
 
     def loop(self, where: str | None = None) -> Where:
-        """Which loop agents live on; with a word, they move there first, with all that they have.
+        """Return which event loop agents live on. With an argument, move them there first, with all their state.
 
         Args:
-            where: `thread`, one in a thread of their own: they go on while a cell blocks. `notebook`, the main thread's.
+            where: `thread`: a loop in a thread of its own, so that agents go on while a cell blocks. `notebook`: the main
+                thread's loop.
 
         Raises:
-            ConfigError: an unknown word.
-            SessionError: agents are at work; or this is not the main thread. They stay where they are.
+            ConfigError: another word.
+            SessionError: agents are at work, or this is not the main thread. They stay where they are.
         """
         if where is not None and checked_where(where) != self.home.where:
             self.home.do(self._roster.check_idle)
@@ -227,31 +227,31 @@ class Runtime:
         return self.home.where
 
     async def _pack(self) -> None:
-        """Let records be published that are on their way, and close connections: they belong to this loop."""
+        """Publish the posted events, and close connections: they belong to this event loop."""
         await self._roster.rest(GRACE_S)
         await self.models.aclose()
 
     def observe(self, observer: Observer) -> Callable[[], None]:
-        """Call `observer(record)` for everything that happens, on the agents' loop; it must not block.
+        """Call `observer(record)` for every record, on the agents' event loop. It must not block.
 
-        One that raises is logged and dropped.
+        An observer that raises is logged and dropped.
 
         Returns:
-            A function that takes it off again.
+            A function that ends the subscription.
         """
         return self._observers.add(observer)
 
     def spent_by_agent(self, *, removed_only: bool = False) -> dict[str, Spent]:
-        """What was spent on each agent, by name: by runs of removed agents, too, or only, and so far by those at work."""
+        """Return the cost of each agent, by name, with that of removed agents (or of these alone) and of runs in progress."""
         return self._ledger.by_agent(() if removed_only else self.sessions, self._roster.removed)
 
     @property
     def spent(self) -> Spent:
-        """What all runs have cost together; see `spent_by_agent`."""
+        """The cost of all runs; see `spent_by_agent`."""
         return sum(self.spent_by_agent().values(), Spent())
 
     def observe_team(self, observer: Callable[[Session], None]) -> Callable[[], object]:
-        """Call `observer(session)` whenever a session was made or removed. Gives a function that takes it off again."""
+        """Call `observer(session)` for each session created or removed. Return a function that ends the subscription."""
         return self._roster.observers.add(observer)
 
     @sealed
@@ -312,10 +312,10 @@ class Runtime:
 
     @at_home
     def refresh(self) -> list[str]:
-        """Take up what has changed in the project's files, where that is trusted and right. Stats them, and reads if need be.
+        """Apply changes of the project's files that are trusted and valid. Reads a file only if its stat has changed.
 
         Returns:
-            What people should be told, a line each: what is held back, or was not taken up and why.
+            Lines for people: which changes are held back or were not applied, and why.
         """
         if self.project is None:
             return []
@@ -326,31 +326,34 @@ class Runtime:
 
     @at_home
     def trust(self, code: str) -> None:
-        """Trust what the project's files say now, as `Project.trust`; it holds from the next run on."""
+        """Trust the present content of the project's files, as `Project.trust`. It applies from the next run on."""
         if self.project is None:
-            raise ConfigError("there is no project here to trust")
+            raise ConfigError("there is no project to trust: no folder above this one has agents/ or config/main.yaml")
         self.project.trust(code)
         self._apply()
 
     @sealed
     @at_home
     def save(self, agent: Agent | str, *, overwrite: bool = False) -> Path:
-        """Write an agent, or that of a session, to `agents/NAME.yaml` of the project, so that it loads to the identical Agent.
+        """Write an agent, or that of a session, to `agents/NAME.yaml` of the project. It loads to the identical Agent.
 
-        A key that was written out in Python is not written. In a trusted project the file is trusted.
+        A key that was written out in Python is not written. In a trusted project, the file is trusted.
 
         Raises:
-            ConfigError: another file is there and `overwrite` is not said; a file cannot say this agent, or cannot be written.
+            ConfigError: the file exists, and `overwrite` is false; or this agent cannot be expressed in a file, or the file
+                cannot be written.
         """
         if self.project is None:
-            raise ConfigError("there is no project here to save in")
+            raise ConfigError(
+                "there is no project to save in: no folder above this one has agents/ or config/main.yaml"
+            )
         agent = agent if isinstance(agent, Agent) else self[agent].agent
         path = self.project.save(*agent_file(agent), overwrite)
         self._apply()
         return path
 
     def _apply(self) -> None:
-        """What is in force of the project now: limits, keys, and agents that follow their files."""
+        """Apply the project's settings: limits, keys, and the agents that follow their files."""
         assert self.project is not None
         self._applied = self.project.used
         settings = self.project.used.settings
@@ -364,34 +367,21 @@ class Runtime:
             self._follow(session)
 
     def _prepare(self, name: str, call: AIConfig | None) -> Start:
-        """Return the start of a run. A session that came from a file follows its file first.
+        """Return the start of a run. A session that follows a file is revised first.
 
         Raises:
-            ConfigError: the files that describe the agent are not trusted any more, or the config is wrong.
+            ConfigError: the file that the session follows is not trusted any more, or the config is wrong.
         """
         session = self[name]
         notices = self.refresh()
-        if self._follows(session) and name not in self.team and self.project and not self.project.used:
-            raise ConfigError(f"{name} is described by files that are not trusted any more (`%agent trust`)")
+        self._following.check_trusted(session)
         self._follow(session)
         if self.project:
             notices += self.project.news()
         return Start(session.agent, self.resolve(session.agent, call, session.configured), notices)
 
-    def _follows(self, session: Session) -> bool:
-        return self._from_files.get(session.name) == session.agent
-
     def _follow(self, session: Session) -> None:
-        """Have a session that came from a file be what the file says; its current run ends as it began."""
-        if not self._follows(session) or session.name not in self.team:
-            return
-        try:
-            agent = self._from_files[session.name] = self.described(session.name)
-        except ConfigError as error:  # a tool is gone, say
-            if self.project:
-                self.project.tell(f"{error} ({session.name} stays as it was)")
-            return
-        session.revise(agent)
+        self._following.update(session, (one.name for one in self._roster))
 
     @at_home
     def _fork(self, source: str, name: str) -> Session:
@@ -400,6 +390,6 @@ class Runtime:
             raise ConfigError(f"an agent named {name!r} exists already; fork under another name")
         fork = Session(replace(session.agent, name=name), self._ports, session.history)
         fork.configure(session.configured)
-        if self._follows(session):
-            self._from_files[name] = fork.agent
+        if self._following.includes(session):
+            self._following.start(fork.agent)
         return self._roster.add(fork)

@@ -52,7 +52,16 @@ class Session:
     """
 
     __slots__ = (
-        "__weakref__", "_agent", "_bell", "_configured", "_journal", "_ports", "_task", "created_at", "revision", "worker",
+        "__weakref__",
+        "_agent",
+        "_bell",
+        "_configured",
+        "_journal",
+        "_ports",
+        "_task",
+        "_worker",
+        "created_at",
+        "revision",
     )  # fmt: skip
 
     def __init__(self, agent: Agent, ports: Ports, history: Sequence[Message] = ()) -> None:
@@ -60,7 +69,7 @@ class Session:
         """Seconds since the epoch."""
         self.revision = 1
         """The number of specs that it has had."""
-        self.worker: asyncio.Task[None] | None = None
+        self._worker: asyncio.Task[None] | None = None
         """The task that owns the session while there is work."""
         self._agent = agent
         self._ports = ports
@@ -188,7 +197,7 @@ class Session:
         """Cancel the current run and every queued one. Thread-safe."""
         self.home.call(self._cancel_all)
 
-    def cancel_run(self, run: Run) -> None:
+    def _cancel_run(self, run: Run) -> None:
         """Cancel one of its runs; `Run.cancel` is the same from any thread."""
         if run.done or run._cancelling:
             return
@@ -198,7 +207,7 @@ class Session:
             run._cancelling = True
             self._journal.post(RunFinished("cancelled"), run)
 
-    def move_run(self, run: Run, priority: Priority, before: str | None) -> None:
+    def _move_run(self, run: Run, priority: Priority, before: str | None) -> None:
         """Give one of its queued runs another position; see `Run.move`."""
         self._journal.post(RunMoved(priority, before), run)
 
@@ -270,7 +279,7 @@ class Session:
             need.on_done(partial(self._need_done, run, need))
         self._journal.post(run._as_queued(), run)
         if self.state.is_shut():  # by another thread, since the admission
-            self.cancel_run(run)
+            self._cancel_run(run)
 
     def _need_done(self, run: Run, need: Run) -> None:
         if isinstance(need.error, asyncio.CancelledError | GeneratorExit) and need.session.home is self.home:
@@ -280,7 +289,7 @@ class Session:
 
     def _cancel_all(self) -> None:
         for run in self.unfinished:
-            self.cancel_run(run)
+            self._cancel_run(run)
 
     def _shut(self, trigger: Literal["stop", "remove"]) -> None:
         self._journal.move_gate(trigger)
@@ -291,7 +300,7 @@ class Session:
             self._bell.set()
         elif self._journal.posted or self._journal.projection.queue:
             self._bell = asyncio.Event()
-            self.worker = self.home.loop.create_task(self._work(self._bell), name=f"whisper_nb {self.name}")
+            self._worker = self.home.loop.create_task(self._work(self._bell), name=f"whisper_nb {self.name}")
 
     # The worker
 
@@ -309,7 +318,7 @@ class Session:
                 raise
             _log.exception("%s lost its store; its runs have failed", self.name)
         finally:
-            self._bell = self.worker = None
+            self._bell = self._worker = None
             self._journal.rest()  # the next event loop may be another
 
     async def _advance(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -69,6 +69,33 @@ class EchoModel:
 
     async def aclose(self) -> None:
         """Do nothing."""
+
+
+class FunctionModel:
+    """A model that is one function: for tests, and for a model of your own.
+
+    `rt.models["offline/mine"] = FunctionModel(function)` answers every config whose model is `offline/mine`.
+
+    Args:
+        function: an async generator function of a Request that yields deltas, the last of them a Finish.
+        context_tokens: the most tokens that a request may hold; None for no limit.
+    """
+
+    def __init__(
+        self, function: Callable[[Request], AsyncGenerator[Delta, None]], context_tokens: int | None = None
+    ) -> None:
+        self.stream = function
+        self.context_tokens = context_tokens
+
+    def count_tokens(self, messages: Sequence[Message], tools: Sequence[ToolSchema] = ()) -> int:
+        """Return the number of words."""
+        return count_words(messages)
+
+    async def prepare(self) -> None:
+        """Do nothing: it is ready."""
+
+    async def aclose(self) -> None:
+        """Do nothing: it holds nothing."""
 
 
 def count_words(messages: Sequence[Message]) -> int:
