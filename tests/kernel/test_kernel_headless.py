@@ -32,7 +32,7 @@ async def executed(notebook: Any, folder: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("IPYTHONDIR", str(folder / "ipython"))
     monkeypatch.setenv("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
-    client = NotebookClient(notebook, timeout=20, resources={"metadata": {"path": str(folder)}})
+    client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(folder)}})
     client.extra_arguments = ["--log-level=ERROR"]
     return await client.async_execute()
 

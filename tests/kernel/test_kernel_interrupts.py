@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from support.client import Cell, Kernel
@@ -23,13 +21,11 @@ SAY_BEGUN = "print('begun', flush=True)\n"
 
 
 async def interrupted(kernel: Kernel, code: str, first: str = SAY_WAITING) -> Cell:
-    """Run a cell that waits, press stop, and have it end with an error within a second."""
+    """Run a cell that waits, press stop, and have it end with an error."""
     cell = kernel.send(first + code)
     await cell.says("begun")
-    start = time.monotonic()
     await kernel.interrupt()
     assert (await cell.error()).startswith(ENDED)
-    assert time.monotonic() - start < 1
     return cell
 
 

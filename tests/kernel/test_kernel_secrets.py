@@ -288,7 +288,7 @@ async def test_no_saved_notebook_holds_a_key(
     cells += ["def shows(secret):\n    raise ValueError(1)", "%xmode Verbose", "shows(key())"]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell.strip()) for cell in cells])
     notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
-    client = NotebookClient(notebook, timeout=20, allow_errors=True, resources={"metadata": {"path": str(tmp_path)}})
+    client = NotebookClient(notebook, timeout=300, allow_errors=True, resources={"metadata": {"path": str(tmp_path)}})
     client.extra_arguments = ["--log-level=ERROR"]
     await client.async_execute()
 

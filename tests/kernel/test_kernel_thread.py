@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from support.client import ROOT, Cell, Kernel
+from support.client import ROOT, TIMEOUT_S, Cell, Kernel
 from support.endings import NAP, NOISE, OURS, WORK, noise
 from support.interrupts import SAY_WAITING
 from support.provider import HANG, Provider, text
@@ -29,16 +28,33 @@ async def kernel(kernel: Kernel) -> AsyncIterator[Kernel]:
     assert noise(kernel.stderr.read_text(), OURS) == []
 
 
+#: A cell that blocks until there is a file named `go`.
+BLOCKED = "import os\nprint('begun', flush=True)\nwhile not os.path.exists('go'): {}"
+
+
 def last(kernel: Kernel, cell: Cell) -> str:
     """What the display of a cell's run shows now."""
     return str(kernel.shown(cell.displays[0])[-1].content["data"]["text/plain"])
 
 
-async def command(kernel: Kernel, *words: str) -> tuple[int | None, str]:
-    """Run `python -m whisper_nb` in a terminal of the kernel's user; its exit code, and what it says."""
+#: `python -m whisper_nb`, waiting for kernels as long as the test says.
+COMMAND = """
+import sys
+from whisper_nb import __main__
+from whisper_nb.engine import control
+control.HEARD_S = control.DONE_S = float(sys.argv.pop(1))
+sys.exit(__main__.main())
+"""
+
+
+async def command(kernel: Kernel, *words: str, patience_s: float) -> tuple[int | None, str]:
+    """Run the command in a terminal of the kernel's user. Return its exit code and what it prints."""
     env = {**os.environ, "XDG_RUNTIME_DIR": kernel.runtime_dir, "PYTHONPATH": str(ROOT)}
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "whisper_nb", *words, env=env, stdout=asyncio.subprocess.PIPE, start_new_session=True
+        *(sys.executable, "-c", COMMAND, str(patience_s), *words),
+        env=env,
+        stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,
     )
     said, _ = await process.communicate()
     return process.returncode, said.decode()
@@ -49,24 +65,24 @@ CHUNKS = (
     "rt.models['offline/chunks'] = ScriptedModel([Rule('', 'word ' * 19 + 'word', tokens_per_second=8)])\n"
     "%agent new bob --model offline/chunks\n"
     "heard = []\n"
-    "drop = rt.observe(lambda r: heard.append(time.monotonic()) if isinstance(r.event, TextStreamed) else None)"
+    "drop = rt.observe(lambda r: heard.append(r) if isinstance(r.event, TextStreamed) else None)"
 )
 
 
 @pytest.mark.parametrize(
-    "blocking", ["time.sleep(3)", "while time.monotonic() < start + 3: pass", "sum(i * i for i in range(10**9) if time.monotonic() > start + 3 and 1 / 0)"]
-)  # fmt: skip
-async def test_twenty_chunks_arrive_while_a_cell_blocks(kernel: Kernel, blocking: str) -> None:
+    "blocking",
+    [
+        "while len(heard) < 16: time.sleep(0.5)",
+        "while len(heard) < 16: pass",
+        "sum(i * i for i in range(10**12) if len(heard) >= 16 and 1 / 0)",
+    ],
+)
+async def test_chunks_arrive_while_a_cell_blocks(kernel: Kernel, blocking: str) -> None:
     await kernel.run(CHUNKS)
     launch = kernel.send("%%agent bob -o ans\nhello")
-    cell = kernel.send(
-        f"start = time.monotonic()\ntry:\n    {blocking}\nexcept ZeroDivisionError: pass\nend = time.monotonic()"
-    )
-    shown = time.monotonic() + 2
-    await launch.until(lambda: bool(launch.displays) and last(kernel, launch).count("word") > 3)
-    assert time.monotonic() < shown  # it is painted, too, while the cell blocks
-    await cell.ok()
-    assert await kernel.value("[len(heard), sum(start < at < end for at in heard) >= 16]") == [20, True]
+    cell = await kernel.run(f"try:\n    {blocking}\nexcept ZeroDivisionError: pass")
+    painted = [message for message in kernel.shown(launch.displays[0]) if message.time < cell.messages[-1].time]
+    assert any(str(message.content).count("word") > 3 for message in painted), "it is painted while the cell blocks"
     assert (await kernel.run("%agent wait\nprint(ans.status)")).text == "1 succeeded\nsucceeded\n"
 
 
@@ -99,7 +115,10 @@ async def test_a_tool_that_touches_the_notebook_waits_for_the_main_thread(kernel
         "%agent new eve --tools count"
     )
     await kernel.run("%%agent eve -o ans\ntool count")
-    cell = await kernel.run("time.sleep(0.5)\nprint(rows, ans.status, type(ans.events[-1].event).__name__)")
+    cell = await kernel.run(
+        "while not any(isinstance(one.event, ToolStarted) for one in ans.events): time.sleep(0.01)\n"
+        "print(rows, ans.status, type(ans.events[-1].event).__name__)"
+    )
     assert cell.text == "1 running ToolStarted\n"
     assert (await kernel.run("%agent wait\nprint(rows, ans)")).text == "1 succeeded\n2 it said: 2 True\n"
 
@@ -139,11 +158,9 @@ async def test_cancelling_a_run_whose_tool_waits_for_a_cell_to_end(kernel: Kerne
         "ans = rt['eve'].submit('tool touch')\n"
         "while not any(isinstance(one.event, ToolStarted) for one in ans.events): time.sleep(0.01)\n"
         "ans.cancel()\n"
-        "start = time.monotonic()\n"
-        "while not ans.done: time.sleep(0.001)\n"
-        "took = time.monotonic() - start"
+        "while not ans.done: time.sleep(0.001)"
     )
-    assert await kernel.value("[ans.status, took < 1, called]") == ["cancelled", True, []]
+    assert await kernel.value("[ans.status, called]") == ["cancelled", []]
 
 
 async def test_an_interrupt_reaches_a_tool_on_the_main_thread_and_nothing_else(kernel: Kernel) -> None:
@@ -218,16 +235,17 @@ async def test_a_click_is_heard_while_a_cell_waits(kernel: Kernel) -> None:
     assert {"all", "done"} <= set(kinds)
 
 
-async def test_a_panel_is_told_while_a_cell_blocks(kernel: Kernel) -> None:
+async def test_a_panel_is_told_while_a_cell_blocks(kernel: Kernel, tmp_path: Path) -> None:
     panel = await kernel.value("rt.panel().model_id")
     kernel.tell(panel, {"do": "hello", "view": "abcd", "id": 1})
     await kernel.run("%%agent bob\nlong")
-    cell = kernel.send("print('begun', flush=True)\ntime.sleep(1.5)\nprint('over')")
+    cell = kernel.send(BLOCKED.format("pass"))
     await cell.says("begun")
     seen = len(kernel.messages)
+    await cell.until(lambda: "running" in str([one for one in kernel.messages[seen:] if one.type == "comm_msg"]))
+    assert not cell.answered.done()
+    (tmp_path / "go").touch()
     await cell.ok()
-    during = [message for message in kernel.messages[seen:] if message.type == "comm_msg"]
-    assert len(during) >= 3 or "running" in str(during)
 
 
 async def test_run_all_of_launches_waits_and_moves_answers_every_cell(kernel: Kernel) -> None:
@@ -289,9 +307,7 @@ async def test_shutting_down_while_agents_work_is_quiet(kernel: Kernel, before: 
     await kernel.run(WORK.replace("\nawait held.arrived()", ""))
     if before:
         await kernel.send(before).error()
-    start = time.monotonic()
     assert noise(await kernel.shutdown(), NOISE) == []
-    assert time.monotonic() - start < 5
 
 
 async def test_shutting_down_while_a_cell_waits_is_quiet(kernel: Kernel) -> None:
@@ -306,21 +322,17 @@ async def test_a_tool_that_blocks_the_agents_loop_holds_up_neither_an_interrupt_
 ) -> None:
     (tmp_path / "lib.py").write_text(
         "import threading, time\nbegun = threading.Event()\n"
-        "async def stick() -> str:\n    'Stick.'\n    begun.set()\n    time.sleep(60)\n    return ''\n"
+        "async def stick() -> str:\n    'Stick.'\n    begun.set()\n    threading.Event().wait()\n    return ''\n"
         "def tell() -> None:\n    time.sleep(0.3)  # the main thread waits by then, and no longer prints\n    print('stuck', flush=True)\n"
     )
     await kernel.run("import lib\nstick = lib.stick\n%agent new eve --tools stick\n%agent ask eve -o ans tool stick")
-    await kernel.run("print(lib.begun.wait(10))")
-    start = time.monotonic()
-    await kernel.run("1 + 1")
-    assert time.monotonic() - start < 3  # it waits a second for what runs show
+    await kernel.run("print(lib.begun.wait())")
+    await kernel.run("1 + 1")  # it waits a second for what runs show
     cell = kernel.send("lib.threading.Thread(target=lib.tell).start()\nrt['eve'].pause()")
     await cell.says("stuck")
     await kernel.interrupt()
     assert "KeyboardInterrupt" in await cell.error()
-    start = time.monotonic()
     assert noise(await kernel.shutdown(), OURS) == []
-    assert time.monotonic() - start < 5
 
 
 async def test_loading_anew_changes_nothing(kernel: Kernel) -> None:
@@ -333,45 +345,41 @@ async def test_loading_anew_changes_nothing(kernel: Kernel) -> None:
 # From a terminal
 
 
-async def test_a_terminal_ends_model_calls_within_a_second_even_while_a_cell_spins(tmp_path: Path) -> None:
+async def test_a_terminal_ends_model_calls_even_while_a_cell_spins(tmp_path: Path) -> None:
     async with Provider() as provider, OnThisMachine(tmp_path) as kernel:
         await kernel.run("%load_ext whisper_nb\nimport os, time\nos.environ['EVES_KEY'] = 'x'")
         await kernel.run(
             f"%agent new eve --model openai/test --set api_base={provider.url} --set api_key=os.environ/EVES_KEY"
         )
         for where in ("notebook", "thread", "notebook", "thread"):  # each loop with connections of its own
-            await kernel.send(f"%agent loop {where}\n%agent ask eve -b hi").ok(25)
+            await kernel.send(f"%agent loop {where}\n%agent ask eve -b hi").ok()
             await provider.arrived()
         provider.default = lambda _: [*text("Hel", "lo"), HANG]
         launch = await kernel.run("%%agent eve -o ans\nhello")
         request = await provider.arrived()
         await launch.until(lambda: "Hello" in last(kernel, launch))
-        cell = kernel.send(
-            "print('begun', flush=True)\nstart = time.monotonic()\nwhile time.monotonic() < start + 6: pass"
-        )
+        cell = kernel.send(BLOCKED.format("pass"))
         await cell.says("begun")
-        start = time.monotonic()
-        stopping = asyncio.create_task(command(kernel, "stop", "--all"))
+        code, said = await command(kernel, "stop", "--all", patience_s=TIMEOUT_S)
         await request.gone.wait()
-        gone = time.monotonic() - start
-        code, said = await stopping
         assert (code, said.partition(": ")[2]) == (0, "stopped eve; ended eve#5\n")
         assert not cell.answered.done()
-        assert gone < 1
+        (tmp_path / "go").touch()
         await cell.ok()
         assert await kernel.value("ans.status") == "cancelled"
         assert noise(await kernel.shutdown()) == []
 
 
-async def test_a_kernel_whose_agents_live_on_its_own_loop_is_said_to_be_busy(kernel: Kernel) -> None:
+async def test_a_kernel_whose_agents_live_on_its_own_loop_is_said_to_be_busy(kernel: Kernel, tmp_path: Path) -> None:
     await kernel.run("%agent loop notebook")
     await kernel.run("%%agent bob -o ans\nforever")
-    cell = kernel.send("print('begun', flush=True)\ntime.sleep(4)\nprint(ans.status)")
+    cell = kernel.send(BLOCKED.format("time.sleep(0.01)") + "\nprint(ans.status)")
     await cell.says("begun")
-    code, said = await command(kernel, "stop", "--all")
+    code, said = await command(kernel, "stop", "--all", patience_s=0.5)
     assert (code, " is busy: when its cell ends or awaits" in said) == (1, True)
+    (tmp_path / "go").touch()
     assert (await cell.ok()).text == "begun\nrunning\n"
-    await kernel.run("await asyncio.wait_for(asyncio.gather(ans, return_exceptions=True), 2)")
+    await kernel.run("await asyncio.gather(ans, return_exceptions=True)")
     assert await kernel.value("ans.status") == "cancelled"
 
 
@@ -397,7 +405,7 @@ async def test_restarting_while_calls_stream_leaves_no_sockets_and_is_quiet(
         await kernel.send(
             f"runs = [rt.create(wnb.Agent(name=f'a{{n}}', config={config!r})).submit('hello') for n in range(5)]\n"
             "while not all(run.text for run in runs):\n    await asyncio.sleep(0.02)"
-        ).ok(25)
+        ).ok()
         await kernel.restart()
         await asyncio.gather(*(request.gone.wait() for request in provider.requests))
         assert len(provider.requests) == 5
@@ -412,6 +420,6 @@ async def test_a_tool_that_waits_between_cells_does_the_kernel_no_harm(kernel: K
         "two = [wnb.Rule('go', role='user', calls=[{'name': 'ask'}, {'name': 'look'}]), wnb.Rule('', 'done')]\n"
         "rt.models['offline/two'] = wnb.ScriptedModel(two)\n"
         "run = rt.create(wnb.Agent(name='a', tools=(ask, look), config='offline/two')).submit('go')\n"
-        "await asyncio.sleep(2)"
+        "while not run.done: await asyncio.sleep(0.02)"
     )
     assert await kernel.value("run.status") == "succeeded"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from support.client import Kernel
@@ -102,10 +100,8 @@ async def test_a_wait_inside_a_wait(kernel: Kernel) -> None:
 
 async def test_a_wait_that_takes_too_long_ends_and_the_run_goes_on(kernel: Kernel) -> None:
     await kernel.run("%%agent bob -o ans\nforever")
-    start = time.monotonic()
     assert "bob#1" in await kernel.send("%agent wait --timeout 0.2").error()
     assert "TimeoutError" in await kernel.send("ans.result(timeout=0.2)").error()
-    assert time.monotonic() - start < 3
     assert await kernel.value("ans.status") == "running"
 
 
@@ -141,7 +137,7 @@ async def test_other_threads_may_submit_wait_and_cancel(kernel: Kernel) -> None:
     cell = await kernel.run(
         "from concurrent.futures import ThreadPoolExecutor\n"
         "def work(n):\n"
-        "    return rt['bob'].submit(f'number {n}').result(timeout=5)\n"
+        "    return rt['bob'].submit(f'number {n}').result()\n"
         "with ThreadPoolExecutor(4) as pool:\n"
         "    said = await asyncio.gather(*(asyncio.get_running_loop().run_in_executor(pool, work, n) for n in range(20)))\n"
         "print(said == [f'heard: number {n}' for n in range(20)])"
@@ -152,7 +148,7 @@ async def test_other_threads_may_submit_wait_and_cancel(kernel: Kernel) -> None:
         "    run = rt['bob'].submit('forever')\n"
         "    run.cancel()\n"
         "    try:\n"
-        "        run.result(timeout=5)\n"
+        "        run.result()\n"
         "    except wnb.RunCancelled:\n"
         "        return run.status\n"
         "print(await asyncio.to_thread(work))"
@@ -164,7 +160,7 @@ async def test_an_idle_kernel_is_woken_by_a_thread_that_submits(kernel: Kernel) 
     cell = await kernel.run(
         "import threading\n"
         "def work():\n"
-        "    print('said:', rt['bob'].submit('from a thread').result(timeout=5), flush=True)\n"
+        "    print('said:', rt['bob'].submit('from a thread').result(), flush=True)\n"
         "threading.Timer(0.2, work).start()"
     )
     await cell.until(lambda: any("said: heard: from a thread" in str(m.content) for m in kernel.messages))
@@ -214,6 +210,5 @@ async def test_a_kernels_first_wait_in_the_midst_of_its_loops_round_does_it_no_h
     await kernel.run(
         "for one in team:\n    for _ in range(3): one.submit('hi')\nawait asyncio.sleep(0.05)\n%agent wait"
     )
-    await kernel.run("await asyncio.sleep(0.5)")
     assert await kernel.value("{run.status for one in team for run in one.runs} == {'succeeded'}")
     assert "IndexError" not in kernel.stderr.read_text()

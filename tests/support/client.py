@@ -17,7 +17,8 @@ from jupyter_client.manager import AsyncKernelManager
 
 ROOT = Path(__file__).parents[2]
 OFFLINE = ROOT / "tests" / "support" / "offline"
-TIMEOUT_S = 10.0
+#: For one answer of a kernel. Far above what any takes on a loaded machine: this ends what hangs.
+TIMEOUT_S = 200.0
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,7 @@ class Kernel:
         self.runtime_dir = self._sockets.name
         self.manager = AsyncKernelManager(
             kernel_name="python3",
+            shutdown_wait_time=TIMEOUT_S,
             transport="ipc",
             ip=f"{self._sockets.name}/s",
             connection_file=f"{self._sockets.name}/connection.json",
@@ -138,7 +140,7 @@ class Kernel:
     async def _connect(self) -> None:
         self.client = self.manager.client()
         self.client.start_channels()
-        await self.client.wait_for_ready(timeout=30)
+        await self.client.wait_for_ready(timeout=TIMEOUT_S)
         pumps = self._pump_output(), self._pump_answers(self.client.shell_channel)
         self._pumps = [asyncio.create_task(pump) for pump in pumps]
 
@@ -189,8 +191,10 @@ class Kernel:
         await self.manager.interrupt_kernel()
 
     async def shutdown(self) -> str:
-        """End it as a front end does, without force; what it wrote to its standard error."""
+        """End it as a front end does, without force. Return what it wrote to its standard error."""
+        process = self.manager.provisioner.process
         await self.manager.shutdown_kernel(now=False)
+        assert process.returncode == 0, "it did not end by itself"
         return self.stderr.read_text()
 
     async def restart(self) -> None:
