@@ -81,9 +81,8 @@ def report(runs: list[dict[str, Any]], held: float, answered: list[float]) -> No
         start, stop = run["start"] - zero, run["end"] - zero
         left = round(start / (end - zero) * width)
         bar = max(1, round((stop - start) / (end - zero) * width))
-        print(
-            f"  {run['run']:12} {' ' * left}{'█' * bar}{' ' * (width - left - bar)}  {start:5.2f} s – {stop:5.2f} s  {run['status']}"
-        )
+        line = f"{' ' * left}{'█' * bar}".ljust(width)
+        print(f"  {run['run']:12} {line}  {start:5.2f} s – {stop:5.2f} s  {run['status']}")
         print(f"  {'':12} {run['prompt']}")
     print("\nWhat they said:\n")
     for run in runs:

@@ -1,6 +1,7 @@
 """Pictures of the panel and the form for the documentation: `python tests/browser/screenshots.py`.
 
-A team of offline models at believable work, in a real JupyterLab. An hour of it takes seconds: its clock is put forward.
+A team of offline models at believable work, in a real JupyterLab. An hour of it takes seconds: its clock is put
+forward.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What models, tools, prompts and files say, where people look at it: in a real JupyterLab nothing of it runs or loads.
 
-Each payload goes through every field that the panel, a run's output, the static form, the commands and the creation form
-show, and stands there as text.
+Each payload goes through every field that the panel, a run's output, the static form, the commands and the creation
+form show, and stands there as text.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ rt, shell, released = wnb.runtime(), get_ipython(), asyncio.Event()
 PAYLOADS, MODELS = json.load(open("payloads.json"))
 
 class Hostile:
-    # Run 1 succeeds, run 2 fails, run 3 is tried again, calls tools, streams until it is released, and fails; so do all others.
+    # Run 1 succeeds, run 2 fails, run 3 is tried again, calls tools, streams until it is released, and fails; so do all
+    # others.
     context_tokens = None
 
     def __init__(self, text):

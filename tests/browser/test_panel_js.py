@@ -393,13 +393,15 @@ SAID: dict[str, dict[Any, str]] = {
         12_345_678: "12.3M",
     },
     "dollars": {
-        None: "unknown", 0: "$0", 0.00001234: "$0.0000123", 0.0001: "$0.0001", 0.0001234: "$0.000123", 0.0021: "$0.0021",
+        None: "unknown", 0: "$0", 0.00001234: "$0.0000123", 0.0001: "$0.0001", 0.0001234: "$0.000123",
+        0.0021: "$0.0021",
         0.12344: "$0.1234", 12: "$12.0000",
     },
 }  # fmt: skip
 COLORS = ("#2F7DE1", "#abc", "teal", "RebeccaPurple")
 NO_COLORS = (
-    "", "red;background:url(http://wnb-hit.invalid/)", "url(x)", "var(--x)", "rgb(1,2,3)", "#12", "#1234567", "red blue",
+    "", "red;background:url(http://wnb-hit.invalid/)", "url(x)", "var(--x)", "rgb(1,2,3)", "#12", "#1234567",
+    "red blue",
     "red\n", " red", "expression(1)", "x" * 21, "re\u0501", "red/**/",
 )  # fmt: skip
 

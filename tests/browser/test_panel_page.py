@@ -241,7 +241,9 @@ def test_a_click_while_a_cell_blocks_and_agents_go_on_is_done_or_it_is_said_how_
     blocks = BLOCKS.replace("told('go')", f"told('{go}')")
     count = "import threading; shown = []; get_ipython().events.register('post_execute', lambda: shown.append(1))"
     lab.write(
-        f"thread{heard:d}.ipynb", f"{TEAM}\n{count}\n%agent loop thread", f"hire('{name}'); rt['{name}'].submit('first')", "%agents", blocks
+        f"thread{heard:d}.ipynb", f"{TEAM}\n{count}\n%agent loop thread",
+        f"hire('{name}'); rt['{name}'].submit('first')",
+        "%agents", blocks
     )  # fmt: skip
     notebook = open_notebook(f"thread{heard:d}.ipynb")
     if not heard:

@@ -250,7 +250,8 @@ async def test_more_names_than_a_kernel_hears_are_refused_before_any_hears_them(
 
 @pytest.mark.parametrize(
     "sent",
-    [b"", b"x", b"[]", b"null", b"{}", b'{"do": "stop"}', b'{"do": "fly", "names": null}', b'{"do": "stop", "names": 5}', b"\xff" * 99],
+    [b"", b"x", b"[]", b"null", b"{}", b'{"do": "stop"}', b'{"do": "fly", "names": null}',
+     b'{"do": "stop", "names": 5}', b"\xff" * 99],
 )  # fmt: skip
 async def test_what_is_no_request_is_left_unanswered(folder: Path, bob: Session, sent: bytes) -> None:
     await bob.submit("hello")

@@ -1,4 +1,4 @@
-"""Agents on a loop in a thread of its own: the same contracts, seen from the main thread, and moves from loop to loop."""
+"""Agents on a loop in a thread of its own: the same contracts from the main thread, and moves between loops."""
 
 from __future__ import annotations
 
@@ -48,7 +48,10 @@ RULES = [
 
 @pytest.fixture
 async def runtime(complaints: list[str]) -> AsyncIterator[Runtime]:
-    """A runtime whose agents live in a thread. Neither the thread nor a task of it may be left when the test is over."""
+    """A runtime whose agents live in a thread.
+
+    Neither the thread nor a task of it may be left when the test is over.
+    """
     before = threading.active_count()
     async with Runtime(environ={}, loop="thread") as rt:
         yield rt

@@ -1,4 +1,4 @@
-"""The fold: the records of a session give its state. `test_session.py` compares both after every record of a random game."""
+"""The fold: a session's records give its state. `test_session.py` compares both after every step of a random game."""
 
 from __future__ import annotations
 

@@ -63,7 +63,8 @@ async def test_creating_a_paused_one_again_leaves_it_paused(runtime: Runtime) ->
 async def test_finding_a_session(runtime: Runtime) -> None:
     with pytest.raises(
         ConfigError,
-        match=r"no agent named 'bob'; known are alice, debbie, eamonn, patricia, tessa \(make one with `%agent new bob`\)",
+        match=r"no agent named 'bob'; known are alice, debbie, eamonn, patricia, tessa "
+        r"\(make one with `%agent new bob`\)",
     ):
         runtime["bob"]
     bob, eve = runtime.create(Agent(name="bob")), runtime.create(Agent(name="eve"))

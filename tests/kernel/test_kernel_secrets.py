@@ -56,7 +56,10 @@ for one in rt.sessions:
 
 
 def keys_of(turn: int) -> dict[str, str]:
-    """The key that is given in each way, and only there. Every other one looks like a key; with another turn, the others."""
+    """The key that is given in each way, and only there.
+
+    Every other one looks like a key; with another turn, the others.
+    """
     ends = {name: hashlib.sha256(name.encode()).hexdigest()[:24] for name in WAYS_IN}
     return {name: ("sk-canary-", "zq7Wb")[(at + turn) % 2] + end for at, (name, end) in enumerate(ends.items())}
 
@@ -72,7 +75,8 @@ ANSWERS: Mapping[str, Callable[[str], Answer]] = {
     "partly": lambda key: Refusal(500, f"the test says no to {key[:20]}…"),
     "cut": lambda _: [*text("Hel"), CUT],
     "midway": lambda key: [
-        *text("Hel"), chunk({"content": ""}, "error", error={"code": 502, "message": f"the test says no to {key}"}), DONE
+        *text("Hel"), chunk({"content": ""}, "error", error={"code": 502, "message": f"the test says no to {key}"}),
+        DONE,
     ],
     "garbage": lambda key: [*text("Hel"), f"data: {{Bearer {key}\n\n".encode(), DONE],
     "late": lambda _: [*text("Hel"), HANG],
@@ -127,7 +131,8 @@ WAYS_IN = {
     "bob": "",
     "dot": "",
     "team": "os.environ['MY_TEAM_KEY'] = key('team')",
-    "environment": "os.environ['OPENAI_API_KEY'] = key('environment')\nrt.create(wnb.Agent(name='environment', config=there))",
+    "environment": "os.environ['OPENAI_API_KEY'] = key('environment')\n"
+    "rt.create(wnb.Agent(name='environment', config=there))",
     "plain": "os.environ['bobs_login'] = key('plain')\n"
     "rt.create(wnb.Agent(name='plain', config={**there, 'api_key': 'os.environ/bobs_login'}))",
     "written": "rt.create(wnb.Agent(name='written', config=wnb.AIConfig(**there, api_key=key('written'))))",
@@ -136,14 +141,16 @@ WAYS_IN = {
     "session": "rt.create(wnb.Agent(name='session', config=there)).configure(api_key=key('session'))",
     "call": "rt.create(wnb.Agent(name='call', config=there))",
     "flag": "%agent new flag --model openai/test --set api_base={{there['api_base']}} --set api_key={{key('flag')}}",
-    "line": "%agent new line --model openai/test --set api_base={{there['api_base']}}\n%agent config line api_key={{key('line')}}",
+    "line": "%agent new line --model openai/test --set api_base={{there['api_base']}}\n"
+    "%agent config line api_key={{key('line')}}",
     "anthropic": "os.environ['ANTHROPIC_API_KEY'] = key('anthropic')\n"
     "rt.create(wnb.Agent(name='anthropic', config={**there, 'model': 'anthropic/test'}))",
     "gemini": "os.environ['GEMINI_API_KEY'] = key('gemini')\n"
     "rt.create(wnb.Agent(name='gemini', config={**there, 'model': 'gemini/test'}))",
     "turned": "os.environ['TURNED_KEY'] = key('turned')\n"
     "rt.create(wnb.Agent(name='turned', config={**there, 'api_key': 'os.environ/TURNED_KEY'}))",
-    "all": "rt.create(wnb.Agent(name='all'))\nwnb.configure(**there, api_key=key('all'))",  # last: above all agents' own
+    # Last: above all agents' own.
+    "all": "rt.create(wnb.Agent(name='all'))\nwnb.configure(**there, api_key=key('all'))",
 }
 OTHER_FORMATS = ("anthropic", "gemini")
 #: What people look at.

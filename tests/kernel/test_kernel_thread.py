@@ -152,7 +152,8 @@ async def test_a_wait_within_a_wait_that_would_have_to_end_first_is_refused(kern
 
 async def test_cancelling_a_run_whose_tool_waits_for_a_cell_to_end(kernel: Kernel) -> None:
     await kernel.run(
-        "called = []\ndef touch() -> str:\n    'Touch.'\n    called.append(1)\n    return 'done'\n%agent new eve --tools touch"
+        "called = []\ndef touch() -> str:\n    'Touch.'\n    called.append(1)\n    return 'done'\n"
+        "%agent new eve --tools touch"
     )
     await kernel.run(
         "ans = rt['eve'].submit('tool touch')\n"
@@ -165,7 +166,8 @@ async def test_cancelling_a_run_whose_tool_waits_for_a_cell_to_end(kernel: Kerne
 
 async def test_an_interrupt_reaches_a_tool_on_the_main_thread_and_nothing_else(kernel: Kernel) -> None:
     await kernel.run(
-        "def hang() -> str:\n    'Hang.'\n    print('begun', flush=True)\n    time.sleep(60)\n    return 'done'\n%agent new eve --tools hang"
+        "def hang() -> str:\n    'Hang.'\n    print('begun', flush=True)\n    time.sleep(60)\n    return 'done'\n"
+        "%agent new eve --tools hang"
     )
     launch = await kernel.run("%%agent eve -o ans\ntool hang")
     await launch.says("begun")
@@ -323,7 +325,8 @@ async def test_a_tool_that_blocks_the_agents_loop_holds_up_neither_an_interrupt_
     (tmp_path / "lib.py").write_text(
         "import threading, time\nbegun = threading.Event()\n"
         "async def stick() -> str:\n    'Stick.'\n    begun.set()\n    threading.Event().wait()\n    return ''\n"
-        "def tell() -> None:\n    time.sleep(0.3)  # the main thread waits by then, and no longer prints\n    print('stuck', flush=True)\n"
+        "def tell() -> None:\n"
+        "    time.sleep(0.3)  # the main thread waits by then, and no longer prints\n    print('stuck', flush=True)\n"
     )
     await kernel.run("import lib\nstick = lib.stick\n%agent new eve --tools stick\n%agent ask eve -o ans tool stick")
     await kernel.run("print(lib.begun.wait())")

@@ -139,7 +139,8 @@ async def test_other_threads_may_submit_wait_and_cancel(kernel: Kernel) -> None:
         "def work(n):\n"
         "    return rt['bob'].submit(f'number {n}').result()\n"
         "with ThreadPoolExecutor(4) as pool:\n"
-        "    said = await asyncio.gather(*(asyncio.get_running_loop().run_in_executor(pool, work, n) for n in range(20)))\n"
+        "    loop = asyncio.get_running_loop()\n"
+        "    said = await asyncio.gather(*(loop.run_in_executor(pool, work, n) for n in range(20)))\n"
         "print(said == [f'heard: number {n}' for n in range(20)])"
     )
     assert cell.text == "True\n"
@@ -205,7 +206,7 @@ MANY = (
 
 
 async def test_a_kernels_first_wait_in_the_midst_of_its_loops_round_does_it_no_harm(kernel: Kernel) -> None:
-    """asyncio counts what is ready before it runs any of it, and dies where a loop within the loop has run it already."""
+    """asyncio counts the ready callbacks before it runs them, and fails where a nested loop has run one already."""
     await kernel.run(MANY)
     await kernel.run(
         "for one in team:\n    for _ in range(3): one.submit('hi')\nawait asyncio.sleep(0.05)\n%agent wait"

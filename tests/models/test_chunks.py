@@ -1,4 +1,4 @@
-"""What is not seen over a real provider in test_lite: litellm's generic form, and streams that only litellm can read."""
+"""Streams that only LiteLLM can read, and its generic form, which no real provider in test_lite shows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No fault of a provider is taken for success, hangs, runs half a tool call or shows a key: over a real socket, each way to a model."""
+"""No fault of a provider counts as success, hangs, runs half a tool call or shows a key: each way to a model."""
 
 from __future__ import annotations
 
@@ -490,7 +490,14 @@ async def not_run(run: Run, calls: int) -> str:
 # All of them, again and again
 
 
-@pytest.mark.parametrize("way", ["wire openai/test-model true 3 big", "wire openai/test-model false 3 big", "litellm hosted_vllm/test-model true 1 big"])  # fmt: skip
+@pytest.mark.parametrize(
+    "way",
+    [
+        "wire openai/test-model true 3 big",
+        "wire openai/test-model false 3 big",
+        "litellm hosted_vllm/test-model true 1 big",
+    ],
+)
 def test_a_process_does_not_grow(way: str) -> None:
     command = [sys.executable, "-m", "support.soak", *way.split()]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1])

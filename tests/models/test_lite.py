@@ -1,4 +1,7 @@
-"""Real LiteLLM over a real socket: what it alone does. What every way to a model does is in test_model_contract and test_faults."""
+"""LiteLLM over a real socket: its own behaviour.
+
+What every way to a model does is in test_model_contract and test_faults.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,8 @@ from whisper_nb.models.model import Request as ModelRequest
 from whisper_nb.models.tokens import IMAGE_TOKENS, count_tokens
 
 KEY = "sk-this-is-a-secret-0123456789"
-#: The ways that litellm goes: through the SDK of OpenAI, through its own client, and that with a handler of the provider.
+#: The ways that litellm goes: through the SDK of OpenAI, through its own client, and that with a handler of the
+#: provider.
 ROUTES = ["openai/test-model", "hosted_vllm/test-model", "openrouter/test/model"]
 
 
@@ -147,7 +151,10 @@ async def test_usage_and_cost_are_the_providers_or_unknown(
 ) -> None:
     provider.answers.append([*text("Hello"), finish(), *spent, DONE])
     if model.startswith("ollama"):
-        lines = [{"model": "test", "message": {"role": "assistant", "content": "Hello"}, "done": False}, {"model": "test", "message": {"content": ""}, "done": True, "done_reason": "stop"}]  # fmt: skip
+        lines = [
+            {"model": "test", "message": {"role": "assistant", "content": "Hello"}, "done": False},
+            {"model": "test", "message": {"content": ""}, "done": True, "done_reason": "stop"},
+        ]
         provider.answers[0] = [json.dumps(line).encode() + b"\n" for line in lines]
     run = hire(rt, provider, model).submit("Hi")
 
@@ -165,7 +172,13 @@ async def test_providers_with_a_format_of_their_own(rt: Runtime, provider: Provi
     def event(kind: str, **fields: Any) -> bytes:
         return f"event: {kind}\ndata: {json.dumps({'type': kind, **fields})}\n\n".encode()
 
-    start = {"id": "1", "role": "assistant", "content": [], "model": "m", "usage": {"input_tokens": 25, "output_tokens": 1}}  # fmt: skip
+    start = {
+        "id": "1",
+        "role": "assistant",
+        "content": [],
+        "model": "m",
+        "usage": {"input_tokens": 25, "output_tokens": 1},
+    }
     anthropic = [
         event("message_start", message=start),
         event("content_block_delta", index=0, delta={"type": "text_delta", "text": "Hello"}),
@@ -173,7 +186,13 @@ async def test_providers_with_a_format_of_their_own(rt: Runtime, provider: Provi
         event("message_stop"),
     ]
     said = {"content": {"parts": [{"text": "Hello"}]}, "finishReason": "STOP"}
-    gemini = [b"data: " + json.dumps({"candidates": [said], "usageMetadata": {"promptTokenCount": 25, "candidatesTokenCount": 15}}).encode() + b"\r\n\r\n"]  # fmt: skip
+    gemini = [
+        b"data: "
+        + json.dumps(
+            {"candidates": [said], "usageMetadata": {"promptTokenCount": 25, "candidatesTokenCount": 15}}
+        ).encode()
+        + b"\r\n\r\n"
+    ]
     completion = [
         chunk() | {"choices": [{"index": 0, "text": "Hello", "finish_reason": None}]},
         chunk() | {"choices": [{"index": 0, "text": "", "finish_reason": "stop"}]},
@@ -291,7 +310,12 @@ async def test_tokens_are_estimated_until_litellm_is_there(provider: Provider) -
 )
 def test_what_a_model_thought_is_counted(thoughts: dict[str, Any]) -> None:
     said = AssistantMessage("", (ToolCall("1", "add", "{}"),), thoughts)
-    assert count_tokens("openai/gpt-4o-mini", [said]) > 1_000 > 50 > count_tokens("openai/gpt-4o-mini", [replace(said, reasoning=None)])  # fmt: skip
+    assert (
+        count_tokens("openai/gpt-4o-mini", [said])
+        > 1_000
+        > 50
+        > count_tokens("openai/gpt-4o-mini", [replace(said, reasoning=None)])
+    )
 
 
 @pytest.mark.parametrize("model", ROUTES)

@@ -1,4 +1,4 @@
-"""The Model protocol, over every way to a provider: the wire and litellm, streaming and whole, OpenAI's format and Anthropic's."""
+"""The Model protocol, over every way to a provider: wire and LiteLLM, streaming and whole, two formats."""
 
 from __future__ import annotations
 
@@ -229,7 +229,11 @@ async def test_the_providers_own_figure_of_the_cost(reached: Reached, cost: floa
 @over([line for line in OPENAI if line.streams])
 async def test_usage_beside_the_reason_and_in_every_chunk(reached: Reached) -> None:
     counted = [{"prompt_tokens": 7, "completion_tokens": n, "total_tokens": 7 + n} for n in range(4)]
-    steps = [chunk({"content": "a"}, usage=counted[1]), chunk({"content": "b"}, usage=counted[2]), chunk({}, "stop", usage=counted[3])]  # fmt: skip
+    steps = [
+        chunk({"content": "a"}, usage=counted[1]),
+        chunk({"content": "b"}, usage=counted[2]),
+        chunk({}, "stop", usage=counted[3]),
+    ]
     [*_, end] = await reached.deltas(*steps, DONE)
     assert end == Finish("stop", Usage(7, 3))
 
@@ -345,7 +349,16 @@ async def test_thoughts_in_another_form_are_no_reason_to_lose_a_reply(reached: R
 # What a label hides
 
 #: Content types that say nothing of what is in a body, or something that is not so.
-LABELS = ["text/plain", "application/octet-stream", "application/problem+json", "application/vnd.api+json", "application/x-ndjson", "application/vnd.amazon.eventstream", "text/event-stream", "application/json"]  # fmt: skip
+LABELS = [
+    "text/plain",
+    "application/octet-stream",
+    "application/problem+json",
+    "application/vnd.api+json",
+    "application/x-ndjson",
+    "application/vnd.amazon.eventstream",
+    "text/event-stream",
+    "application/json",
+]
 BROKEN_OFF: list[list[Step]] = [
     [*text("Hel"), b"data: {oops}\n\n", *text("lo"), finish(), DONE],
     [*text("Hel"), finish("error"), DONE],
@@ -524,7 +537,15 @@ async def test_calls_without_numbers(reached: Reached) -> None:
 @over(OPENAI)
 async def test_only_what_is_set_is_sent(reached: Reached) -> None:
     await reached.deltas(*says("Hello"))
-    given = {"temperature": 0.0, "max_tokens": 5, "top_p": 0.5, "seed": 1, "stop": ("a",), "presence_penalty": 0.1, "frequency_penalty": 0.2}  # fmt: skip
+    given = {
+        "temperature": 0.0,
+        "max_tokens": 5,
+        "top_p": 0.5,
+        "seed": 1,
+        "stop": ("a",),
+        "presence_penalty": 0.1,
+        "frequency_penalty": 0.2,
+    }
     await reached.deltas(*says("Hello"), request=reached.request(tools=(ADD,), **given))
     plain, tuned = (request.body for request in reached.provider.requests)
     assert plain["model"] == reached.line.name.partition("/")[2]

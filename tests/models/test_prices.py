@@ -31,7 +31,7 @@ print(json.dumps([
 
 
 def test_costs_are_those_of_litellm() -> None:
-    """For each model of the price list whose provider is reached over the wire; LiteLLM's time-dependent prices aside."""
+    """For each model of the price list that is reached over the wire, except LiteLLM's time-dependent prices."""
     prices = price_list()
     models = [
         name if "/" in name else f"{listing['litellm_provider']}/{name}"

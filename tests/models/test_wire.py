@@ -1,4 +1,4 @@
-"""What is the wire's own: where calls go, in which words, over which connections, and that LiteLLM has no part in it."""
+"""The wire's own: where calls go, in which words, over which connections, and that LiteLLM has no part in it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,11 @@ from whisper_nb.models.offload import Offloaded
 from whisper_nb.models.pool import Models
 from whisper_nb.models.wire import OpenAIWireModel
 
-KEYS = {"OPENAI_API_KEY": "sk-of-openai-0123456789", "MISTRAL_API_KEY": "sk-of-mistral-012345", "OPENROUTER_API_KEY": "sk-or-0123456789abc"}  # fmt: skip
+KEYS = {
+    "OPENAI_API_KEY": "sk-of-openai-0123456789",
+    "MISTRAL_API_KEY": "sk-of-mistral-012345",
+    "OPENROUTER_API_KEY": "sk-or-0123456789abc",
+}
 
 
 @pytest.fixture

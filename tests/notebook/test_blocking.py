@@ -1,4 +1,4 @@
-"""Waiting inside a cell, on a loop of a process of its own: nest-asyncio2 changes asyncio for good where it is applied."""
+"""Waiting inside a cell, in a process of its own: nest-asyncio2 changes asyncio for good where it is applied."""
 
 from __future__ import annotations
 

@@ -90,7 +90,8 @@ def test_what_is_typed_its_yaml_and_its_python_are_the_identical_agent(agent: Ag
 
 
 TEXTS = st.lists(ODD, max_size=6).map("".join) | st.text(max_size=8) | st.sampled_from(
-    ["", "bob", "rows", "rows,rows", "openai/x", "offline/echo", "0.5", "1", "null", "[a, b]", "{a: 1}", "os.environ/X", "teal"]
+    ["", "bob", "rows", "rows,rows", "openai/x", "offline/echo", "0.5", "1", "null", "[a, b]", "{a: 1}", "os.environ/X",
+     "teal"]
 )  # fmt: skip
 
 
@@ -111,7 +112,9 @@ def test_whatever_is_typed_is_an_agent_or_what_is_wrong_with_which_field(
 def test_the_python_of_an_agent_can_be_read() -> None:
     agent = Agent(
         name="bob", system_prompt="You are 'Bob'.\nBe brief.", tools=(rows,), max_turns=3,
-        config=AIConfig.of({"model": "openai/gpt-4o-mini", "temperature": 0.2, "stop": "END", "seed": None, "extra": {"a": [None]}}),
+        config=AIConfig.of(
+            {"model": "openai/gpt-4o-mini", "temperature": 0.2, "stop": "END", "seed": None, "extra": {"a": [None]}}
+        ),
     )  # fmt: skip
     assert python_of(Agent(name="bob")) == "rt.create(wnb.Agent(name='bob'))"
     assert (

@@ -28,7 +28,8 @@ def test_loading_says_one_line_and_touches_nothing_heavy_and_nobody(python: Call
         SHELL
         + f"""
 reached = []
-sys.addaudithook(lambda event, args: reached.append(event) if event in ("socket.connect", "socket.getaddrinfo") else None)
+NETWORK = ("socket.connect", "socket.getaddrinfo")
+sys.addaudithook(lambda event, args: reached.append(event) if event in NETWORK else None)
 run("%load_ext whisper_nb")
 print([name for name in {HEAVY} if name in sys.modules], reached)
 """
@@ -66,8 +67,9 @@ def test_unloading_takes_the_magics_off_and_keeps_the_agents(python: Callable[..
     said = python(
         SHELL
         + """
-before = shell.find_line_magic("agent"), list(shell.Completer.custom_matchers), list(shell.events.callbacks["post_run_cell"])
-hooks = lambda: (shell.find_line_magic("agent"), list(shell.Completer.custom_matchers), list(shell.events.callbacks["post_run_cell"]))
+cells = shell.events.callbacks["post_run_cell"]
+hooks = lambda: (shell.find_line_magic("agent"), list(shell.Completer.custom_matchers), list(cells))
+before = hooks()
 transformers = list(shell.input_transformer_manager.token_transformers)
 run("%load_ext whisper_nb")
 run("%agent new bob")
@@ -239,7 +241,8 @@ def test_waiting_and_interrupting_at_the_prompt(prompt: Prompt) -> None:
     prompt.enter("%load_ext whisper_nb")
     prompt.says("agents answer with", "In [2]:")
     prompt.enter(
-        "import whisper_nb as w; w.runtime().models['offline/slow'] = w.ScriptedModel([w.Rule(reply='late', delay_s=60)])"
+        "import whisper_nb as w; late = w.Rule(reply='late', delay_s=60); "
+        "w.runtime().models['offline/slow'] = w.ScriptedModel([late])"
     )
     prompt.says("In [3]:")
     prompt.enter("%agent new bob --model offline/slow")

@@ -216,7 +216,8 @@ def test_form_yaml_and_python_give_the_identical_agent(in_project: NotebookRunti
         name="bob", title="Bob: the Builder", role="no", description="'Builds'", icon="👷", color="#9C27B0",
         system_prompt="Many\n\n  {{ lines }}\n", tools=(rows,), max_turns=3,
         config=AIConfig(
-            model="anthropic/claude-x", api_key="os.environ/MY_KEY", temperature=0.5, stop=("a", "b"), cleared=("seed",),
+            model="anthropic/claude-x", api_key="os.environ/MY_KEY", temperature=0.5, stop=("a", "b"),
+            cleared=("seed",),
             extra={"top_k": 40},  # type: ignore[arg-type]
         ),
     )  # fmt: skip

@@ -92,7 +92,7 @@ def test_errors_form_one_tree() -> None:
 
 
 def test_no_name_hides_behind_a_module() -> None:
-    """Whatever was imported before, `whisper_nb.runtime` is the function: no module has the name of something public."""
+    """Whatever was imported before, `whisper_nb.runtime` is the function: no module has a public name."""
     assert not set(whisper_nb.__all__) & {path.stem for path in Path(whisper_nb.__file__).parent.iterdir()}
     script = "import whisper_nb.engine.runtimes, whisper_nb as wnb; assert wnb.Runtime; assert callable(wnb.runtime)"
     subprocess.run([sys.executable, "-c", script], check=True)

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2] / "whisper_nb"
-#: Folder → the folders that it may import from, besides itself: `core < tools, store < config < models < engine < team < notebook`.
+#: Folder → the folders that it may import from, besides itself: `core < tools, store < config < models < engine < team
+#: < notebook`.
 FLOORS: dict[str, set[str]] = {
     "core": set(),
     "tools": {"core"},

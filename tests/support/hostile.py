@@ -121,7 +121,10 @@ Writer = Callable[[Path], None]
 
 
 def repository(refused: str = "", *, held: bool = True) -> Callable[[Writer], Writer]:
-    """Enter a function that writes a repository into a folder. Beside the folder lies `outside/`, which is not its own."""
+    """Enter a function that writes a repository into a folder.
+
+    Beside the folder lies `outside/`, which is not its own.
+    """
 
     def enter(write: Writer) -> Writer:
         REPOSITORIES[write.__name__] = Repository(write, held, refused)

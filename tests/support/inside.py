@@ -1,4 +1,4 @@
-"""What tests put inside a kernel: models and tools that wait for the test, or take their time. `from support.inside import *`."""
+"""Models and tools for tests inside a kernel: they wait for the test, or take their time. Import all with `*`."""
 
 from __future__ import annotations
 

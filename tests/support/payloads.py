@@ -175,7 +175,8 @@ ICONS = (
 
 FAMILIES: Mapping[str, Sequence[str]] = {
     "spellings": SPELLINGS, "handlers": HANDLERS, "scripts": SCRIPTS, "frames": FRAMES, "svg": SVG,
-    # Every scheme in two carriers, and every carrier with each trick at least once: the whole product says nothing more.
+    # Every scheme in two carriers, and every carrier with each trick at least once: the whole product says nothing
+    # more.
     "addresses": [
         carrier % scheme
         for (at, scheme), (place, carrier) in product(enumerate(SCHEMES), enumerate(CARRIERS))

@@ -5,8 +5,9 @@
         ...                                   # a call to provider.url
         request = await provider.arrived()    # its headers and JSON body
 
-An answer is a list of steps, taken in order. Where the list ends the reply ends, whether or not a finish reason and DONE
-were among the steps. Steps are in OpenAI's words, chunk by chunk; who asks for the reply in one JSON, or at Anthropic's
+An answer is a list of steps, taken in order. Where the list ends the reply ends, whether or not a finish reason and
+DONE were among the steps. Steps are in OpenAI's words, chunk by chunk; who asks for the reply in one JSON, or at
+Anthropic's
 address (`/messages`), hears the same in that form. With raw bytes as steps it speaks any other format, too: every path
 is answered. A `Reply` is steps with a status and headers, a `Refusal` an HTTP error, a `Raw` whatever no decent server
 would send. `default` answers what `answers` has nothing for.

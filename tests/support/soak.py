@@ -1,4 +1,4 @@
-"""All faults at once, round after round: what a process grows by. `python tests/soak.py wire openai/test-model true 3 [big]`."""
+"""All faults at once, round after round: what a process grows by. `python -m support.soak wire openai/x true 3`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def megabytes() -> float:
 
 
 async def rounds(transport: str, model: str, streams: bool, number: int, big: bool) -> None:
-    """Print by how many MB the process grew at most, after a first round of small faults, and how many runs succeeded falsely."""
+    """Print how many MB the process grew after a first round of small faults, and how many runs succeeded falsely."""
     faults = [
         fault
         for name, family in FAMILIES.items()

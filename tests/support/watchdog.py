@@ -1,7 +1,8 @@
 """A pytest plugin that ends a test process that hangs and names the test.
 
 The watch is kept by a process of its own, because the hung one may hold any lock, the interpreter's included. It sends
-SIGABRT, for which pytest's faulthandler prints the stacks of all threads. Under xdist the run goes on with a new worker.
+SIGABRT, for which pytest's faulthandler prints the stacks of all threads. Under xdist the run goes on with a new
+worker.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from collections.abc import Iterator
 
 import pytest
 
-#: For one test with its fixtures. Far above what any needs on a loaded machine: this ends what hangs, and judges nothing.
+#: For one test with its fixtures. Far above what any needs on a loaded machine: this ends what hangs, and judges
+#: nothing.
 LIMIT_S = float(os.environ.get("TEST_LIMIT_S", "600"))
 
 PROGRAM = """

@@ -51,7 +51,8 @@ class State:
         """SessionClosed: the agent of this name was removed, and who has the name now, if anybody, is another."""
         if self.gate == "removed":
             raise SessionClosed(
-                f"{name} was removed; make it anew (`%agent new {name}`), or, where that is done, take the new handle: rt[{name!r}]"
+                f"{name} was removed; make it anew (`%agent new {name}`), or, where that is done, "
+                f"take the new handle: rt[{name!r}]"
             )
 
     def check_takes_work(self, name: str) -> None:
@@ -80,5 +81,6 @@ def transition(state: State, trigger: Trigger) -> State:
     if (activity := _ACTIVITY.get(trigger, {}).get(state.activity)) is not None:
         return replace(state, activity=activity, trail=trail)
     raise SessionError(
-        f"{trigger!r} is illegal while {state.activity}/{state.gate} (came here by: {' → '.join(state.trail) or 'nothing'})"
+        f"{trigger!r} is illegal while {state.activity}/{state.gate} "
+        f"(came here by: {' → '.join(state.trail) or 'nothing'})"
     )

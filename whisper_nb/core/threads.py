@@ -59,7 +59,7 @@ def preload(*modules: str) -> None:
 
 
 def load(*modules: str) -> None:
-    """Import modules that other threads may want, too: one thread at a time, or each would see what the other has half made."""
+    """Import modules, one thread at a time: another thread would see a module that is half imported."""
     if not _loaded.issuperset(modules):
         with _loading:
             for name in modules:
@@ -68,7 +68,10 @@ def load(*modules: str) -> None:
 
 
 class OwnLoop:
-    """A loop in a daemon thread, which begins at once, for agents that go on while a cell blocks. Whoever makes it ends it."""
+    """A loop in a daemon thread, which begins at once, for agents that go on while a cell blocks.
+
+    Whoever makes it ends it.
+    """
 
     __slots__ = ("_thread", "ended", "loop")
 

@@ -135,13 +135,15 @@ class Reply:
             )
         if finish.reason == "content_filter":
             raise ContentFiltered(
-                f"{self._model}: the provider's content filter stopped the reply. The text so far is in run.text; ask in other words.",
+                f"{self._model}: the provider's content filter stopped the reply. "
+                "The text so far is in run.text; ask in other words.",
                 model=self._model,
                 finish=finish,
             )
         if finish.reason not in ("stop", "tool_calls"):
             raise ModelError(
-                f"{self._model}: the reply ended for a reason that is not known here ({finish.reason!r}), so that it is not "
+                f"{self._model}: the reply ended for a reason that is not known here ({finish.reason!r}), "
+                "so that it is not "
                 "taken for whole. The text so far is in run.text; submit the prompt again.",
                 model=self._model,
                 retryable=True,

@@ -1,8 +1,8 @@
 """`python -m whisper_nb stop --all`: a kernel with agents can be told from a terminal, also while a cell is at work.
 
-Each kernel listens on a socket of its own, in a folder that only its user may enter, from its first run on. What is asked
-and answered is JSON, a line each. It is heard on the agents' loop: at once where that is in a thread, else when the
-cell ends.
+Each kernel listens on a socket of its own, in a folder that only its user may enter, from its first run on. What is
+asked and answered is JSON, a line each. It is heard on the agents' loop: at once where that is in a thread, else when
+the cell ends.
 """
 
 from __future__ import annotations
@@ -229,7 +229,8 @@ def ask(folder: Path, do: str, names: Sequence[str] | None = None, pid: int | No
     request = json.dumps({"do": do, "names": names}).encode()
     if len(request) > _REQUEST:
         raise ConfigError(
-            f"{len(names or ()):,} names are more than a kernel hears at once ({len(request):,} bytes; {_REQUEST:,} at most): "
+            f"{len(names or ()):,} names are more than a kernel hears at once "
+            f"({len(request):,} bytes; {_REQUEST:,} at most): "
             "say fewer, or --all"
         )
     asked = list(kernels(folder, pid))

@@ -89,7 +89,8 @@ class Execution:
         except BaseException as error:
             if isinstance(error, Exception):
                 raise
-            # KeyboardInterrupt, or an outcome of a test runner: no failure of the model. Whoever awaits the run gets it.
+            # KeyboardInterrupt, or an outcome of a test runner: no failure of the model. Whoever awaits the run gets
+            # it.
             run.error = error.with_traceback(None)
             raise asyncio.CancelledError from None
         # Raised here, so that it does not hold the error that it replaces, and all that its frames refer to.
@@ -261,7 +262,7 @@ def _system_prompt(text: str) -> Transcript:
 
 
 def _pause(error: ModelError, attempt: int) -> float:
-    """Return the seconds before the next attempt: doubled each time, with jitter, and not before the provider allows."""
+    """Return the seconds before the next attempt: doubled each time, with jitter, at least what the provider asks."""
     backoff = RETRY_S * 2**attempt * random.uniform(0.5, 1.0)  # noqa: S311
     return backoff if error.retry_after_s is None else error.retry_after_s + random.uniform(0.0, backoff / 4)  # noqa: S311
 

@@ -43,7 +43,10 @@ class Home:
         guard: entered around what the main thread runs for an agent between cells.
     """
 
-    __slots__ = ("_block", "_guard", "_guests", "_lock", "_main_thread", "_own", "_readers", "_thread", "_timers", "_turns", "loop", "main", "waiters")  # fmt: skip
+    __slots__ = (
+        "_block", "_guard", "_guests", "_lock", "_main_thread", "_own", "_readers", "_thread", "_timers", "_turns",
+        "loop", "main", "waiters",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -115,8 +118,8 @@ class Home:
         """Call on the loop's thread, in the caller's context, and return or raise what the function does.
 
         Only a loop in a thread of its own is waited for: nothing on it waits for another thread, while the main loop
-        may be blocked, by a cell that waits for just this caller, say. What changes agents that live there belongs to its
-        thread, and is done at once, wherever it is asked for. So is what a closed loop can no longer do.
+        may be blocked, by a cell that waits for just this caller, say. What changes agents that live there belongs to
+        its thread, and is done at once, wherever it is asked for. So is what a closed loop can no longer do.
         """
         if self.here or self._own is None or self._own.ended:
             return function(*args, **kwargs)
@@ -159,7 +162,10 @@ class Home:
         self.loop.call_soon(turns.release)
 
     def finish(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Run a coroutine on the loop; what it gives. Whoever is given the future owns the work: cancelling it ends that."""
+        """Run a coroutine on the loop; what it gives.
+
+        Whoever is given the future owns the work: cancelling it ends that.
+        """
         self._check_open()
         return asyncio.run_coroutine_threadsafe(work, self.loop)
 

@@ -1,4 +1,7 @@
-"""What people have at hand as an image for a model: a figure, a PIL image, a file. Matplotlib and PIL are never imported."""
+"""What people have at hand as an image for a model: a figure, a PIL image, a file.
+
+Matplotlib and PIL are never imported.
+"""
 
 from __future__ import annotations
 
@@ -42,8 +45,8 @@ def image_of(source: object) -> Image | None:
     """The image that somebody means, as it is now; None for what is of no such kind.
 
     Args:
-        source: a matplotlib figure, axes or what a plotting function returns; a PIL image; whatever else Jupyter shows as
-            PNG or JPEG; the bytes of a file, or its path. A figure is neither changed nor closed.
+        source: a matplotlib figure, axes or what a plotting function returns; a PIL image; whatever else Jupyter shows
+            as PNG or JPEG; the bytes of a file, or its path. A figure is neither changed nor closed.
 
     Raises:
         ConfigError: it cannot be read or drawn, no provider takes its format, it is animated, or larger than 20 MB.

@@ -38,7 +38,10 @@ class Ports:
     """Limits the model calls in flight."""
     open_model: Callable[[AIConfig], Model]
     prepare: Callable[[str, AIConfig | None], Start]
-    """Return the start of a run: of the agent of this name, with what the run sets of its config. Reads edited files."""
+    """Return the start of a run: of the agent of this name, with what the run sets of its config.
+
+    Reads edited files.
+    """
     resolve: Callable[[Agent, AIConfig | None, AIConfig | None], AIConfig]
     """Return a config: of an agent, with what a run sets, and what its session sets, over all other layers."""
     fork: Callable[[str, str], object]

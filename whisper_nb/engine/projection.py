@@ -43,8 +43,8 @@ class RunState:
     """One run, as its records describe it."""
 
     __slots__ = (
-        "_bill", "_chunks", "_outcome", "events", "failure", "finished_at", "id", "model", "number", "place", "priority",
-        "queued", "started_at",
+        "_bill", "_chunks", "_outcome", "events", "failure", "finished_at", "id", "model", "number", "place",
+        "priority", "queued", "started_at",
     )  # fmt: skip
 
     def __init__(self, id_: str) -> None:

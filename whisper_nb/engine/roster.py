@@ -53,7 +53,10 @@ class Roster:
         self.observers.notify(session, in_cell=True)
 
     async def aclose(self, grace_s: float) -> None:
-        """Stop all of them. Whoever does not end within about that many seconds is named in a RuntimeWarning and abandoned."""
+        """Stop all of them.
+
+        Whoever does not end within about that many seconds is named in a RuntimeWarning and abandoned.
+        """
         sessions = [*self, *self._removed]
         ended = await asyncio.gather(*(_end(session, grace_s) for session in sessions))
         for session, in_time in zip(sessions, ended, strict=True):

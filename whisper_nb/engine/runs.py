@@ -67,8 +67,8 @@ class Run(RunState):
     """
 
     __slots__ = (
-        "__weakref__", "_awaiting", "_cancelling", "_charge", "_config", "_context", "_done", "_observers", "_parts", "_session",
-        "_turns", "error", "submitted_at", "timeout_s",
+        "__weakref__", "_awaiting", "_cancelling", "_charge", "_config", "_context", "_done", "_observers", "_parts",
+        "_session", "_turns", "error", "submitted_at", "timeout_s",
     )  # fmt: skip
 
     def __init__(

@@ -39,7 +39,7 @@ class Ledger:
             run.on_done(partial(self._end, run))
 
     def by_agent(self, sessions: Sequence[Session], removed: Sequence[Session]) -> dict[str, Spent]:
-        """What was spent on each agent, so far where it is at work; those that are there come first, then who was removed."""
+        """Return the cost of each agent, so far where it is at work. Removed agents come last."""
         spent = {session.name: spent_by(session) for session in sessions}
         at_work = [(one.name, one.current) for one in removed]
         for name, more in (*self._closed.items(), *((name, spent_on(run)) for name, run in at_work if run)):

@@ -33,7 +33,10 @@ def price_list() -> Mapping[str, Listed]:
 
 @cache
 def entry(model: str) -> Listed:
-    """Return a model's entry, found in the text of the file: all of it as data takes 20 MB. Blocks for some milliseconds."""
+    """Return a model's entry, found in the text of the file: all of it as data takes 20 MB.
+
+    Blocks for some milliseconds.
+    """
     text = _path().read_text(encoding="utf-8")
     found: dict[str, Listed] = {}
     for name in {model, model.partition("/")[2]}:

@@ -38,8 +38,8 @@ class Events:
 
         Raises:
             UnicodeDecodeError: an event is not UTF-8. The specification replaces it by �, which would hide the damage.
-            InvalidReply: the limit is exceeded; there is JSON outside of events, which would be lost; or the event is an
-                error.
+            InvalidReply: the limit is exceeded; there is JSON outside of events, which would be lost; or the event is
+                an error.
         """
         text = self._text_of_plain_events(received)
         if text is None:

@@ -33,7 +33,10 @@ def image_tokens(messages: Sequence[Message]) -> int:
 
 
 def count_tokens(model: str, messages: Sequence[Message], tools: Sequence[ToolSchema] = ()) -> int:
-    """Return the count of LiteLLM's tokenizer for a model. Imports LiteLLM, which takes seconds: call it in a thread."""
+    """Return the count of LiteLLM's tokenizer for a model.
+
+    Imports LiteLLM, which takes seconds: call it in a thread.
+    """
     encoded = [_countable(to_openai(message)) for message in without_images(messages)]
     counted = import_litellm().token_counter(model=model, messages=encoded, tools=tools_of(tools) or None)
     return int(counted) + image_tokens(messages)

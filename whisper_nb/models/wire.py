@@ -143,7 +143,8 @@ class OpenAIWireModel:
             raise no_key(endpoint, missing)
         if not (key.reveal().isascii() and key.reveal().isprintable()):
             raise ConfigError(
-                f"{endpoint.model}: the key{f' from {key.variable}' if key.variable else ''} has a character that cannot be sent: copy it anew"
+                f"{endpoint.model}: the key{f' from {key.variable}' if key.variable else ''} "
+                "has a character that cannot be sent: copy it anew"
             )
         return key
 

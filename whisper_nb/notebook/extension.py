@@ -106,7 +106,10 @@ def _workbench(shell: InteractiveShell) -> Workbench:
 
 
 def _project() -> Project:
-    """Return the project around the kernel's folder. It is used only once the user trusts it, unless it is whisper_nb's own."""
+    """Return the project around the kernel's folder.
+
+    It is used only once the user trusts it, unless it is whisper_nb's own.
+    """
     root = project_root(Path.cwd())
     return Project(root, None if root == packaged() else TrustFile(user_folder()))
 

@@ -19,8 +19,8 @@ from IPython.core.getipython import get_ipython
 def block(loop: asyncio.AbstractEventLoop, done: Future[None], timeout: float | None) -> None:
     """Run `loop` from inside a cell until `done` is set.
 
-    nest-asyncio2 is applied at the first wait, not at `%load_ext`: it replaces asyncio's C tasks by slower Python ones in
-    the whole process.
+    nest-asyncio2 is applied at the first wait, not at `%load_ext`: it replaces asyncio's C tasks by slower Python ones
+    in the whole process.
 
     Raises:
         TimeoutError: after `timeout` seconds; agents go on.
@@ -38,7 +38,8 @@ def block(loop: asyncio.AbstractEventLoop, done: Future[None], timeout: float | 
             try:
                 loop.run_until_complete(asyncio.wait(ends, timeout=timeout, return_when="FIRST_COMPLETED"))
             finally:
-                # An outer iteration of asyncio's loop has counted its ready callbacks, and fails if there are fewer now.
+                # An outer iteration of asyncio's loop has counted its ready callbacks, and fails if there are fewer
+                # now.
                 while len(ready) < ahead:
                     loop.call_soon(_nothing)
         if interrupted.done():
@@ -100,7 +101,8 @@ def warn_of_old_nest_asyncio() -> None:
 def waking(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
     """Let a signal wake the loop while it is idle.
 
-    Otherwise an interrupt of an awaiting cell takes effect only when the loop next runs for another reason, which may be
+    Otherwise an interrupt of an awaiting cell takes effect only when the loop next runs for another reason, which may
+    be
     never: https://github.com/ipython/ipykernel/issues/881
     """
     if not _in_main_thread():  # signals arrive in the main thread only

@@ -18,7 +18,8 @@ from ...core.messages import Image
 from ...engine.images import as_image, is_picture, reason
 from ...engine.runs import Run
 
-#: How many characters after `{{` its `}}` may be, and how deep brackets may nest. Beyond that it is text: a bound for large prompts.
+#: How many characters after `{{` its `}}` may be, and how deep brackets may nest. Beyond that it is text: a bound for
+#: large prompts.
 _LONGEST = 2_000
 _DEEPEST = 20
 #: The tokens that decide where an expression ends: strings and comments, brackets, and a quote that nothing closes.

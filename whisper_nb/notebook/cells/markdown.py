@@ -66,7 +66,7 @@ def _parser() -> Any:
 
 
 def _unless_money(between_dollars: Callable[[Any, bool], bool]) -> Callable[[Any, bool], bool]:
-    """Return the rule, restricted as in Pandoc: no space next to the inner side of a dollar sign, no digit after the last.
+    """Return the rule, restricted as in Pandoc: no space inside next to a dollar sign, no digit after the last.
 
     `$5 or $6` is not math. Text that starts with a number is math only if it has a mathematical sign: `From $20k to
     $30k in US$` is not.

@@ -22,7 +22,8 @@ from .render import run_bundle, run_text, status_line
 
 _log = logging.getLogger("whisper_nb")
 
-#: Seconds between repaints of a run, and how many runs are painted at once: Jupyter drops messages above 1,000 a second.
+#: Seconds between repaints of a run, and how many runs are painted at once: Jupyter drops messages above 1,000 a
+#: second.
 TICK_S = 0.1
 PAINTED_AT_ONCE = 20
 #: Seconds that a cell waits for its output while a tool blocks the agents' loop.

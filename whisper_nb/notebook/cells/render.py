@@ -1,7 +1,7 @@
 """Runs, records and messages as text and as safe HTML.
 
-Text of models, tools and prompts is hostile. It is escaped, except the text of a run that succeeded, which is rendered by
-`safe_markdown`.
+Text of models, tools and prompts is hostile. It is escaped, except the text of a run that succeeded, which is rendered
+by `safe_markdown`.
 """
 
 from __future__ import annotations

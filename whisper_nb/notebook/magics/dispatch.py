@@ -13,7 +13,8 @@ from .grammar import CELL, Arguments, Command, first_word, order
 
 _HELP = ("-h", "--help", "?")
 _KEY_NOTE = (
-    "note: this cell contains an API key, which is saved with the notebook. Delete it, put it into an environment variable "
+    "note: this cell contains an API key, which is saved with the notebook. "
+    "Delete it, put it into an environment variable "
     '(os.environ["NAME"] = getpass.getpass()), and write api_key=os.environ/NAME'
 )
 

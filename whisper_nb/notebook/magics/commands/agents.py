@@ -1,4 +1,4 @@
-"""Commands that create and change agents: `new`, `pause`, `resume`, `stop`, `loop`, `reset`, `fork`, `remove`, `save`."""
+"""Commands that create and change agents: `new`, `pause`, `resume`, `stop`, `reset`, `fork`, `save` and others."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ _ALL = arg("--all", action="store_true", help="all agents")
 
 
 @command(
-    "Create an agent, or give one a new spec and keep its history. A NAME with a file in agents/ starts from that file, "
+    "Create an agent, or give one a new spec and keep its history. "
+    "A NAME with a file in agents/ starts from that file, "
     "and the flags override it. Without NAME: show a form.",
     arg("name", metavar="NAME", nargs="?", help="an agent"),
     arg("--model", metavar="M", help="provider/model, such as openrouter/openai/gpt-4o-mini"),

@@ -24,7 +24,8 @@ def ask(bench: Workbench, args: Arguments) -> Run | None:
 
 
 @command(
-    "Wait in this cell until runs, or all runs, are finished, and fail if one failed. However the wait ends, agents go on.",
+    "Wait in this cell until runs, or all runs, are finished, and fail if one failed. "
+    "However the wait ends, agents go on.",
     _RUNS,
     arg("--timeout", metavar="S", type=float, help="seconds"),
 )

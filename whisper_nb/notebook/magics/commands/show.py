@@ -1,4 +1,4 @@
-"""Commands that show agents, runs, costs and configuration: `list`, `panel`, `show`, `log`, `config`, `trust` and others."""
+"""Commands that show agents, runs, costs and configuration: `list`, `panel`, `show`, `log`, `config` and others."""
 
 from __future__ import annotations
 
@@ -123,7 +123,8 @@ def _last(number: int, items: Sequence[T]) -> Sequence[T]:
 
 
 @command(
-    "Show an agent's config, or the config of all agents, with the source of each value. FIELD=VALUE sets a value for this "
+    "Show an agent's config, or the config of all agents, with the source of each value. "
+    "FIELD=VALUE sets a value for this "
     "session.",
     arg("name", metavar="NAME", nargs="?", help="an agent"),
     arg("values", metavar="FIELD=VALUE", nargs="*", type=setting, help="a field of AIConfig, its value as in YAML"),
@@ -150,7 +151,8 @@ def config(bench: Workbench, args: Arguments) -> None:
 
 
 @command(
-    "List the models that can be used now: with an API key that is set, or on this machine. Other models work too, with their "
+    "List the models that can be used now: with an API key that is set, or on this machine. "
+    "Other models work too, with their "
     "keys."
 )
 def models(bench: Workbench, args: Arguments) -> None:
