@@ -1,7 +1,9 @@
 """An HTTP client for LiteLLM that checks replies before LiteLLM reads them.
 
-LiteLLM skips pieces of a stream that are not JSON, replaces bytes that are not UTF-8 by �, takes failures for the reason
-"stop", and reads a body of any size, partly with regular expressions. Imported along with LiteLLM: httpx takes its time.
+LiteLLM skips pieces of a stream that are not JSON, replaces bytes that are not UTF-8 by �, takes failures for the
+reason "stop", and reads a body of any size, partly with regular expressions. Imported along with LiteLLM: httpx takes
+its
+time.
 """
 
 from __future__ import annotations
@@ -157,7 +159,8 @@ class _Frames:
 class _Stream:
     """JSON objects in any provider's format, as events or as lines.
 
-    They are passed on in a form that cannot be misread: LiteLLM takes some characters within them for the end of a line.
+    They are passed on in a form that cannot be misread: LiteLLM takes some characters within them for the end of a
+    line.
     """
 
     def __init__(self) -> None:

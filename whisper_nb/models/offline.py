@@ -55,7 +55,8 @@ class EchoModel:
         asked = "" if isinstance(prompt, SystemMessage) else prompt.text
         variable = next(iter(PROVIDERS.values())).variables[0]
         words = tokens_of(
-            f"You said: {asked}\n\n*(I am the offline model: set a provider's key, such as `{variable}`, to reach a real one.)*"
+            f"You said: {asked}\n\n*(I am the offline model: set a provider's key, "
+            f"such as `{variable}`, to reach a real one.)*"
         )
         await asyncio.sleep(0)  # where a real call would wait
         for word in words:
