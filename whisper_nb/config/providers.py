@@ -75,7 +75,7 @@ PROVIDERS: dict[str, Provider] = {
 
 @cache
 def misspelt(provider: str) -> str:
-    """Return the known provider of which this is a misspelling; empty if it is none."""
+    """Return the known provider of which this is a misspelling; empty for other names."""
     if provider in PROVIDERS:
         return ""
     return next(iter(get_close_matches(provider.lower(), PROVIDERS, 1, _SIMILAR_NAME)), "")
