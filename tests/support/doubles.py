@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
 from whisper_nb import Agent, AIConfig, FunctionModel, Run, RunCancelled, RunFailed, Runtime, Session
 from whisper_nb.core.events import Event, Record
-from whisper_nb.core.messages import Delta, Finish, Message, TextDelta, ToolSchema, Usage
+from whisper_nb.core.messages import Delta, Finish, TextDelta, Usage
 from whisper_nb.models.model import Model, Request
-from whisper_nb.models.offline import count_words
 from whisper_nb.store.memory import MemoryStore
 
 

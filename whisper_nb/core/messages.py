@@ -14,7 +14,10 @@ class Data(Struct, frozen=True, gc=False):
 
 
 class Image(Data, frozen=True, tag=True):
-    """An image for a model. `engine.images.as_image` creates one. The repr leaves its data out, so that no log holds it."""
+    """An image for a model. `engine.images.as_image` creates one.
+
+    The repr leaves its data out, so that no log holds it.
+    """
 
     media_type: str
     """`image/png`, `image/jpeg`, `image/gif` or `image/webp`."""
@@ -68,7 +71,10 @@ class AssistantMessage(Data, frozen=True, tag=True):
     text: str
     tool_calls: tuple[ToolCall, ...] = ()
     reasoning: Mapping[str, Any] | None = None
-    """The reasoning before tool calls, in the provider's own fields: some refuse the tools' results without it. Not in the repr."""
+    """The reasoning before tool calls, in the provider's own fields: some refuse the tools' results without it.
+
+    Not in the repr.
+    """
 
     def __hash__(self) -> int:
         return hash((self.text, self.tool_calls))
@@ -173,7 +179,10 @@ class Finish(Data, frozen=True):
     cost_usd: float | None = None
     """None: the price is unknown, so the cost is unknown, not zero."""
     reasoning: Mapping[str, Any] | None = None
-    """The model's reasoning, in the form in which its provider wants it back; None where it does not. Not in the repr."""
+    """The model's reasoning, in the form in which its provider wants it back; None where it does not.
+
+    Not in the repr.
+    """
 
     def __hash__(self) -> int:
         return hash((self.reason, self.usage, self.cost_usd))
@@ -200,7 +209,7 @@ def without_images(messages: Sequence[Message]) -> list[Message]:
 
 
 def without_reasoning(message: Message) -> Message:
-    """Return the message as history keeps it: providers want reasoning back within its run alone, and others refuse it."""
+    """Return the message as history keeps it: without reasoning, which providers want back within its run alone."""
     if isinstance(message, AssistantMessage) and message.reasoning:
         return replace(message, reasoning=None)
     return message

@@ -212,8 +212,8 @@ class Runtime:
         """Return which event loop agents live on. With an argument, move them there first, with all their state.
 
         Args:
-            where: `thread`: a loop in a thread of its own, so that agents go on while a cell blocks. `notebook`: the main
-                thread's loop.
+            where: `thread`: a loop in a thread of its own, so that agents go on while a cell blocks. `notebook`: the
+                main thread's loop.
 
         Raises:
             ConfigError: another word.
@@ -242,7 +242,7 @@ class Runtime:
         return self._observers.add(observer)
 
     def spent_by_agent(self, *, removed_only: bool = False) -> dict[str, Spent]:
-        """Return the cost of each agent, by name, with that of removed agents (or of these alone) and of runs in progress."""
+        """Return the cost of each agent, by name, with that of removed agents, or of these alone, and of running runs."""
         return self._ledger.by_agent(() if removed_only else self.sessions, self._roster.removed)
 
     @property
@@ -251,7 +251,10 @@ class Runtime:
         return sum(self.spent_by_agent().values(), Spent())
 
     def observe_team(self, observer: Callable[[Session], None]) -> Callable[[], object]:
-        """Call `observer(session)` for each session created or removed. Return a function that ends the subscription."""
+        """Call `observer(session)` for each session created or removed.
+
+        Return a function that ends the subscription.
+        """
         return self._roster.observers.add(observer)
 
     @sealed
@@ -340,8 +343,8 @@ class Runtime:
         A key that was written out in Python is not written. In a trusted project, the file is trusted.
 
         Raises:
-            ConfigError: the file exists, and `overwrite` is false; or this agent cannot be expressed in a file, or the file
-                cannot be written.
+            ConfigError: the file exists, and `overwrite` is false; or this agent cannot be expressed in a file, or the
+                file cannot be written.
         """
         if self.project is None:
             raise ConfigError(
