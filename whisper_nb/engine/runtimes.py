@@ -242,7 +242,7 @@ class Runtime:
         return self._observers.add(observer)
 
     def spent_by_agent(self, *, removed_only: bool = False) -> dict[str, Spent]:
-        """Return the cost of each agent, by name, with that of removed agents, or of these alone, and of running runs."""
+        """Return the cost of each agent, by name, with that of removed agents, or these alone, and of running runs."""
         return self._ledger.by_agent(() if removed_only else self.sessions, self._roster.removed)
 
     @property
