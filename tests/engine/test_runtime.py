@@ -475,5 +475,5 @@ async def test_a_silent_model(runtime: Runtime) -> None:
 async def test_a_closed_runtime_makes_no_sessions() -> None:
     async with Runtime(environ={}) as runtime:
         runtime.create(Agent(name="bob"))
-    with pytest.raises(SessionClosed, match="closed; make a new one"):
+    with pytest.raises(SessionClosed, match="closed: create a new one"):
         runtime.create(Agent(name="bob"))

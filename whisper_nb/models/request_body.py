@@ -56,7 +56,11 @@ class RequestBodies:
                 self._kept.clear()
             rest = self._kept[id(request.config)] = self._encode_rest(request.config, tuple(request.tools))
         headers = rest.headers.copy()
-        body = b"".join((rest.start, b",".join(_pieces(request.messages)), b"]}"))
+        pieces = [*_pieces(request.messages)]
+        # In one join: a second one would copy a long history again.
+        pieces[0] = rest.start + pieces[0]
+        pieces[-1] += b"]}"
+        body = b",".join(pieces)
         if len(body) < _LARGE:
             return body, headers
         headers["Content-Length"] = str(len(body))  # else aiohttp sends it in HTTP chunks, which some servers refuse
