@@ -37,7 +37,7 @@ def closed_home() -> Home:
 
 
 def test_a_closed_loop_takes_no_calls_from_its_own_thread() -> None:
-    with pytest.raises(SessionError, match="the loop of these agents is closed; make a new Runtime"):
+    with pytest.raises(SessionError, match=r"the event loop of these agents is closed\. Create a new Runtime"):
         closed_home().call(pytest.fail)
 
 

@@ -217,7 +217,7 @@ async def test_a_bad_word_in_the_environment_harms_only_who_needs_it(complaints:
 
 
 def test_a_runtime_needs_a_running_loop() -> None:
-    with pytest.raises(ConfigError, match="a Runtime lives on a running loop"):
+    with pytest.raises(ConfigError, match="a Runtime needs a running event loop"):
         Runtime()
 
 

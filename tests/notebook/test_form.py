@@ -191,7 +191,7 @@ async def test_where_nothing_can_reach_the_agents_any_more_a_click_says_so() -> 
     loop.close()
     form = AgentForm(NotebookRuntime(environ={}, home=Home(loop)), find_tool)
     form.create.click()
-    assert read(form.status) == "the loop of these agents is closed; make a new Runtime"
+    assert read(form.status) == "the event loop of these agents is closed. Create a new Runtime"
 
 
 async def test_a_click_may_come_from_another_thread(form: AgentForm, runtime: NotebookRuntime) -> None:

@@ -168,9 +168,9 @@ def test_tasks_are_made_in_four_places() -> None:
     ]
     assert places == [
         "home:finish",
-        "home:await_main",
         "session:_wake",
         "session:_start",
+        "visits:await_main",
         "offload:stream",
         "offload:_there",
     ]

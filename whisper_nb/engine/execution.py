@@ -233,7 +233,7 @@ class Execution:
     async def _call_tools(self, pending: Sequence[ToolCall]) -> None:
         """Run the calls concurrently; each result is published as it comes."""
         home = self._ports.home
-        main = home if home.visits_main else None
+        main = home.visits if home.visits_main else None
         interrupts: list[KeyboardInterrupt] = []
 
         async def one(call: ToolCall) -> None:

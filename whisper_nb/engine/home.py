@@ -1,4 +1,4 @@
-"""Where agents live: the loop, the thread that runs it, and the one door to both from other threads."""
+"""The event loop that agents run on, the thread that runs it, and calls to both from other threads."""
 
 from __future__ import annotations
 
@@ -15,38 +15,49 @@ from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, get_
 
 from ..core.errors import ConfigError, SessionError
 from ..core.threads import OwnLoop, answer
+from .visits import Visits
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: Runs a loop from inside a cell until the future is done; the notebook floor provides it (nest-asyncio).
-#: Raises TimeoutError after `timeout` seconds, KeyboardInterrupt when the user interrupts; the work goes on in both.
+#: Runs an event loop from inside a cell until the future is done; `notebook/` provides it (nest-asyncio).
+#: Raises TimeoutError after `timeout` seconds, and KeyboardInterrupt when the user interrupts; the work goes on.
 Block = Callable[[asyncio.AbstractEventLoop, "Future[Any]", float | None], None]
-#: `notebook`: the main loop, that of the notebook or script itself. `thread`: one in a thread of its own.
+#: `notebook`: the main loop, which is that of the notebook or script. `thread`: a loop in a thread of its own.
 Where = Literal["notebook", "thread"]
 
-#: Sessions that may take something up before the loop has turned again.
+#: Sessions that may start a step in one iteration of the loop.
 TURNS = 8
-#: Seconds that a thread which is told to end may take.
-PATIENCE_S = 1.0
+#: Seconds to wait for the end of the loop's thread.
+JOIN_TIMEOUT_S = 1.0
 
 
 class Home:
-    """An event loop and the thread that runs it.
+    """The event loop of the agents, and the thread that runs it.
 
-    Nothing above assumes which loop or thread that is: a kernel's main loop, a script's, or one in a thread, which goes
-    on while the main one blocks. Agents may move from one to the other; the Home stays the same.
+    Its users do not depend on which loop that is: the main loop of a kernel or a script, or a loop in a thread, which
+    runs while the main loop is blocked. Agents may move from one to the other; the Home object stays the same.
 
     Args:
-        main: the loop of this thread.
-        block: waits inside a cell; None where this is no notebook.
-        guard: entered around what the main thread runs for an agent between cells.
+        main: the event loop of this thread.
+        block: waits inside a cell; None outside a notebook.
+        guard: a context manager, entered around each function that the main thread runs for an agent.
     """
 
     __slots__ = (
-        "_block", "_guard", "_guests", "_lock", "_main_thread", "_own", "_readers", "_thread", "_timers", "_turns",
-        "loop", "main", "waiters",
-    )  # fmt: skip
+        "_block",
+        "_lock",
+        "_main_thread",
+        "_own",
+        "_readers",
+        "_thread",
+        "_timers",
+        "_turns",
+        "loop",
+        "main",
+        "visits",
+        "waiters",
+    )
 
     def __init__(
         self,
@@ -56,25 +67,25 @@ class Home:
     ) -> None:
         self.main = self.loop = main
         self._block = block
-        self._guard = guard
         self._main_thread = self._thread = threading.get_ident()
         self._own: OwnLoop | None = None
-        self._lock = threading.RLock()  # between a move, and those who call from other threads
+        self._lock = threading.RLock()  # orders a change of loops and calls from other threads
         self._turns = asyncio.Semaphore(TURNS)
         self._timers: dict[object, tuple[asyncio.TimerHandle, Callable[[], object]]] = {}
         self._readers: dict[socket.socket, Callable[[], object]] = {}
-        self._guests: set[asyncio.Task[Any]] = set()  # on the main loop, for agents that live in a thread
+        self.visits = Visits(main, guard)
+        """Runs functions on the main loop, for agents that run in a thread."""
         self.waiters: list[Any] = []
-        """The runs for which the main thread waits, each within the wait before it: the inner ends first."""
+        """The runs that the main thread waits for. Waits are nested: the last one ends first."""
 
     @property
     def where(self) -> Where:
-        """Which loop this is."""
+        """The name of the agents' event loop."""
         return "thread" if self._own else "notebook"
 
     @property
     def here(self) -> bool:
-        """Whether the caller is on the loop's thread."""
+        """Whether the caller is on the thread of the agents' loop."""
         return threading.get_ident() == self._thread
 
     @property
@@ -84,21 +95,21 @@ class Home:
 
     @property
     def in_task(self) -> bool:
-        """Whether the caller is on a loop that agents need, in the middle of what it does for one of them."""
-        return self.here or (self.on_main and asyncio.current_task(self.main) in self._guests)
+        """Whether the caller's thread is running a step of an agent, or a coroutine for one."""
+        return self.here or (self.on_main and asyncio.current_task(self.main) in self.visits)
 
     @property
     def visits_main(self) -> bool:
-        """Whether what touches a notebook's variables has to go elsewhere for it: to the main thread, between cells."""
+        """Whether functions that use a notebook's variables must be sent to the main thread, by `visits`."""
         return self._own is not None and self._block is not None
 
-    # The door
+    # Calls from other threads
 
     def call(self, function: Callable[..., object], *args: Any) -> None:
-        """Call on the loop's thread: at once if that is this one, else as soon as the loop turns.
+        """Call on the thread of the agents' loop: at once from that thread, else in the loop's next iteration.
 
         Raises:
-            SessionError: the loop is closed, so nothing can reach its agents any more.
+            SessionError: the loop is closed.
         """
         if self.here:
             self._check_open()
@@ -110,37 +121,37 @@ class Home:
 
     def _arrive(self, function: Callable[..., object], *args: Any) -> None:
         if self.here:
-            function(*args)  # also where the loop was told to end meanwhile: it was let in before
+            function(*args)  # also while the loop ends: the call was accepted before
         else:
-            self.call(function, *args)  # agents have moved meanwhile
+            self.call(function, *args)  # agents have moved to another loop
 
     def do(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        """Call on the loop's thread, in the caller's context, and return or raise what the function does.
+        """Call on the thread of the agents' loop, in the caller's context, and return or raise what the function does.
 
-        Only a loop in a thread of its own is waited for: nothing on it waits for another thread, while the main loop
-        may be blocked, by a cell that waits for just this caller, say. What changes agents that live there belongs to
-        its thread, and is done at once, wherever it is asked for. So is what a closed loop can no longer do.
+        Only a loop in a thread of its own is waited for: no function on that loop waits for another thread. The main
+        loop may be blocked, for example by a cell that waits for this caller; so for agents on the main loop the
+        function is called at once, in the calling thread. So it is when the loop is closed.
         """
         if self.here or self._own is None or self._own.ended:
             return function(*args, **kwargs)
-        return self._asked(function, *args, **kwargs).result()
+        return self._submit(function, *args, **kwargs).result()
 
-    def do_within(self, patience_s: float, function: Callable[[], object]) -> None:
-        """As `do`, but wait so many seconds at most: what the loop is too busy for happens later."""
+    def do_within(self, timeout_s: float, function: Callable[[], object]) -> None:
+        """Do as `do`, but wait at most `timeout_s` seconds. If the loop is busy, the call happens later."""
         if self.here or self._own is None or self._own.ended:
             function()
             return
         with suppress(FutureTimeout):
-            self._asked(function).result(patience_s)
+            self._submit(function).result(timeout_s)
 
-    def _asked(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> Future[T]:
+    def _submit(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> Future[T]:
         done: Future[T] = Future()
         context = contextvars.copy_context()
         self.call(lambda: answer(done, context.run, function, *args, **kwargs))
         return done
 
     def call_main(self, function: Callable[..., object], *args: Any) -> None:
-        """Call on the main loop's thread: at once if that is this one, else as soon as the main loop turns.
+        """Call on the main thread: at once from that thread, else in the main loop's next iteration.
 
         Raises:
             SessionError: the main loop is closed.
@@ -153,142 +164,89 @@ class Home:
             self.main.call_soon_threadsafe(function, *args)
 
     async def turn(self) -> None:
-        """Wait for a turn on the loop: a few sessions at a time, first come, first served.
+        """Wait for a turn on the loop, first come, first served; a few sessions get one in each iteration.
 
-        What is ready at once runs at once, before anything else: a thousand sessions would hold up the notebook.
+        Without this limit, a thousand ready sessions would run in one iteration and block the notebook.
         """
         turns = self._turns
         await turns.acquire()
         self.loop.call_soon(turns.release)
 
     def finish(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Run a coroutine on the loop; what it gives.
-
-        Whoever is given the future owns the work: cancelling it ends that.
-        """
+        """Run a coroutine on the loop and return its future. Cancelling the future cancels the coroutine."""
         self._check_open()
         return asyncio.run_coroutine_threadsafe(work, self.loop)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine on the loop, and wait for it here; what it gives.
+        """Run a coroutine on the loop, block until it is done, and return its result.
 
         Raises:
-            SessionError: this thread runs the loop, and nothing here can run it from inside.
+            SessionError: this thread runs the loop, and a nested loop is possible in a notebook only.
         """
         if self.here and self._block is None:
             work.close()
-            raise SessionError("this cannot wait here for what is open on this loop: say Runtime(loop=…) at the start")
+            raise SessionError(
+                "cannot close connections from inside this event loop. Choose the loop at the start: Runtime(loop=…)"
+            )
         done = self.finish(work)
         self.wait(done, None)
         return done.result()
 
     def wait(self, done: Future[Any], timeout: float | None) -> None:
-        """Block the calling thread until `done`. Interrupting or timing out leaves the work alone.
+        """Block the calling thread until `done`. An interrupt or a timeout does not cancel the work.
 
         Raises:
             TimeoutError: after `timeout` seconds.
-            SessionError: this thread runs the loop, and nothing here can run it from inside; or the loop is closed.
+            SessionError: the loop is closed; or this thread runs it, and a nested loop is possible in a notebook only.
         """
         if done.done():
             return
         self._check_open()
         if self.on_main and self._block is not None:
-            self._block(self.main, done, timeout)  # also for agents elsewhere: their tools may need this thread
+            self._block(self.main, done, timeout)  # also for agents in a thread: their tools may need this thread
         elif self.here:
-            raise SessionError("result() would block the loop that runs this agent: write `await run` instead")
+            raise SessionError("result() would block the event loop that runs this agent: write `await run` instead")
         else:
             try:
                 done.exception(timeout)
             except FutureTimeout:
                 raise TimeoutError from None
 
-    # On the loop, wherever that is
+    # On the agents' loop: timers and sockets move with it
 
     def later(self, delay_s: float, function: Callable[[], object]) -> asyncio.TimerHandle:
-        """Call in a while, or at once when agents move. On the loop's thread.
+        """Call after a delay, or at once when agents move to another loop. On the thread of the agents' loop.
 
-        In a context of its own: that of a cell is busy as long as the cell is.
+        The function gets an empty context: a cell's context cannot be entered while the cell runs.
         """
-        place = object()
+        key = object()
 
         def due() -> None:
-            del self._timers[place]
+            del self._timers[key]
             function()
 
         handle = self.loop.call_later(delay_s, due, context=contextvars.Context())
-        self._timers[place] = handle, function
+        self._timers[key] = handle, function
         return handle
 
     def listen(self, end: socket.socket, function: Callable[[], object]) -> None:
-        """Call whenever there is something to read. On the loop's thread."""
+        """Call whenever the socket has data to read. On the thread of the agents' loop."""
         self._readers[end] = function
         self.loop.add_reader(end, function)
 
     def unlisten(self, end: socket.socket) -> None:
-        """Do so no more."""
+        """Undo `listen`."""
         if self._readers.pop(end, None):
             self.loop.remove_reader(end)
 
-    # On the main loop, for an agent that lives in a thread
-
-    async def ask_main(self, function: Callable[..., T], *args: Any) -> T:
-        """Call on the main thread, between cells, in this context; what the function gives.
-
-        Cancelling ends the wait at once. What has not begun by then never does; what has goes on to its end, unawaited.
-        """
-        done: Future[T] = Future()
-
-        def begin() -> None:
-            if done.set_running_or_notify_cancel():
-                answer(done, self._guarded, function, *args)
-
-        self.main.call_soon_threadsafe(begin)
-        return await asyncio.wrap_future(done)
-
-    async def await_main(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine on the main loop, in this context; what it gives.
-
-        Cancelling ends the wait at once, and cancels the work; what has not begun by then never does.
-        """
-        wanted = threading.Event()
-        wanted.set()
-        try:
-            done = asyncio.run_coroutine_threadsafe(self._host(work, wanted), self.main)
-            value, error = await asyncio.wrap_future(done)
-        except asyncio.CancelledError:
-            wanted.clear()
-            raise
-        if error is not None:
-            raise error
-        return value  # type: ignore[return-value]
-
-    def _guarded(self, function: Callable[..., T], *args: Any) -> T:
-        with self._guard():
-            return function(*args)
-
-    async def _host(
-        self, work: Coroutine[Any, Any, T], wanted: threading.Event
-    ) -> tuple[T | None, BaseException | None]:
-        task = asyncio.current_task()
-        assert task is not None
-        self._guests.add(task)
-        task.add_done_callback(self._guests.discard)
-        try:
-            if not wanted.is_set():
-                work.close()
-                return None, None
-            return await work, None
-        except (KeyboardInterrupt, SystemExit, GeneratorExit) as error:  # it would end the loop of the notebook
-            return None, error
-
-    # Moving
+    # Changing the loop
 
     def move(self, where: Where, leave: Callable[[], None] = lambda: None) -> None:
-        """Have agents live there from now on. On the main thread, and while nothing runs where they are.
+        """Run agents on another loop from now on. On the main thread, while no agent has a task.
 
         Args:
-            where: which loop.
-            leave: called on the old loop's thread at the last moment; what it raises keeps them there.
+            where: the name of the loop.
+            leave: called on the old loop's thread just before the change. Its exception prevents the change.
 
         Raises:
             SessionError: this is not the main thread.
@@ -296,52 +254,51 @@ class Home:
         if where == self.where:
             return
         if not self.on_main:
-            raise SessionError("only the main thread moves agents to another loop, not a tool or another thread")
+            raise SessionError(
+                "agents can be moved to another loop only by the main thread, not by a tool or another thread"
+            )
         old, new = self._own, OwnLoop() if where == "thread" else None
         try:
-            self.do(self._change, new, leave)
-        except BaseException:
+            self.do(self._switch, new, leave)
+        except BaseException:  # whatever was raised, the new loop's thread must end
             old = new
             raise
         finally:
             if old is not None:
                 old.end()
-                old.join(PATIENCE_S)
+                old.join(JOIN_TIMEOUT_S)
 
-    async def close(self, last: Coroutine[Any, Any, None], patience_s: float) -> None:
-        """Run what is the last on the loop; then end the thread, if there is one.
+    async def close(self, last: Coroutine[Any, Any, None], timeout_s: float) -> None:
+        """Run a last coroutine on the loop; then end the loop's thread, if it has its own.
 
-        A loop that something blocks longer than that many seconds is left alone.
+        A loop that is blocked for longer than `timeout_s` seconds is abandoned.
         """
         if self._own is None or self.here or self._own.ended:
             await last
             return
-        ended, _ = await asyncio.wait({asyncio.wrap_future(self.finish(last))}, timeout=patience_s)
+        ended, _ = await asyncio.wait({asyncio.wrap_future(self.finish(last))}, timeout=timeout_s)
         for one in ended:
             one.result()
-        await asyncio.sleep(0)  # what was cancelled on the main loop before it began ends with its first step
-        await asyncio.sleep(0)
-        if self._guests:
-            await asyncio.wait(self._guests, timeout=PATIENCE_S)
-        self.end(PATIENCE_S if ended else 0.0)
+        await self.visits.wait_until_ended(JOIN_TIMEOUT_S)
+        self.end(JOIN_TIMEOUT_S if ended else 0.0)
 
-    def end(self, patience_s: float = PATIENCE_S) -> None:
-        """End the thread, if there is one, and whatever is left on its loop; wait so many seconds for that at most."""
-        with self._lock:  # what was called before still happens, and nothing more is
+    def end(self, timeout_s: float = JOIN_TIMEOUT_S) -> None:
+        """End the loop's thread, if it has its own, and cancel its tasks; wait at most `timeout_s` seconds for that."""
+        with self._lock:  # calls accepted before this still happen; later ones are refused
             own = self._own
             if own is not None:
                 own.end()
         if own is not None:
-            own.join(patience_s)
+            own.join(timeout_s)
 
     def _check_open(self) -> None:
         if self.loop.is_closed() or (self._own and self._own.ended):
             raise _closed()
 
-    def _change(self, own: OwnLoop | None, leave: Callable[[], None]) -> None:
+    def _switch(self, own: OwnLoop | None, leave: Callable[[], None]) -> None:
         leave()
         loop, thread = (own.loop, own.thread) if own else (self.main, self._main_thread)
-        with self._lock:  # what was called before arrives on the old loop, and is sent on from there
+        with self._lock:  # calls accepted before this arrive on the old loop, which forwards them
             old, self.loop, self._thread, self._own = self.loop, loop, thread, own
             self._turns = asyncio.Semaphore(TURNS)
         timers, self._timers = self._timers, {}
@@ -355,22 +312,22 @@ class Home:
 
 
 def _closed() -> SessionError:
-    return SessionError("the loop of these agents is closed; make a new Runtime")
+    return SessionError("the event loop of these agents is closed. Create a new Runtime")
 
 
 class Housed(Protocol):
-    """What lives somewhere."""
+    """An object whose methods run on the agents' loop."""
 
     @property
     def home(self) -> Home:
-        """Where."""
+        """The Home of that loop."""
 
 
 H = TypeVar("H", bound=Housed)
 
 
 def at_home(method: Callable[Concatenate[H, P], T]) -> Callable[Concatenate[H, P], T]:
-    """Have a method always run on the thread of the loop where its object lives; see `Home.do`."""
+    """Decorate a method so that it runs on the thread of the agents' loop; see `Home.do`."""
 
     @functools.wraps(method)
     def call(self: H, /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -380,22 +337,22 @@ def at_home(method: Callable[Concatenate[H, P], T]) -> Callable[Concatenate[H, P
 
 
 def running_loop() -> asyncio.AbstractEventLoop:
-    """The loop that runs now.
+    """Return the event loop that is running in this thread.
 
     Raises:
-        ConfigError: none does.
+        ConfigError: no loop is running.
     """
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
         raise ConfigError(
-            "a Runtime lives on a running loop: `async with Runtime() as rt` inside a coroutine"
+            "a Runtime needs a running event loop: use `async with Runtime() as rt` inside a coroutine"
         ) from None
 
 
 def checked_where(where: str) -> Where:
-    """The loop of that name. ConfigError: there is none."""
+    """Return the name if it is a loop's. ConfigError: it is not."""
     for one in get_args(Where):
         if one == where:
             return one  # type: ignore[no-any-return]
-    raise ConfigError(f"unknown loop {where!r}; allowed are {' and '.join(get_args(Where))}")
+    raise ConfigError(f"unknown loop {where!r}. Allowed: {', '.join(get_args(Where))}")

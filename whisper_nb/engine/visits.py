@@ -1,0 +1,92 @@
+"""Calls to the main thread, for agents whose event loop runs in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
+
+from ..core.threads import answer
+
+T = TypeVar("T")
+
+
+class Visits:
+    """Runs functions and coroutines on the main loop between cells. Implements `tools.tool.MainThread`.
+
+    Args:
+        main: the main thread's event loop.
+        guard: a context manager, entered around each function that the main thread runs.
+    """
+
+    __slots__ = ("_guard", "_main", "_tasks")
+
+    def __init__(self, main: asyncio.AbstractEventLoop, guard: Callable[[], AbstractContextManager[object]]) -> None:
+        self._main = main
+        self._guard = guard
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def __contains__(self, task: asyncio.Task[Any] | None) -> bool:
+        """Whether this task of the main loop runs a coroutine for an agent."""
+        return task in self._tasks
+
+    async def ask_main(self, function: Callable[..., T], *args: Any) -> T:
+        """Call on the main thread, between cells, in the caller's context, and return the result.
+
+        Cancelling ends the wait at once. A call that has not begun is dropped; one that has begun runs to its end.
+        """
+        done: Future[T] = Future()
+
+        def begin() -> None:
+            if done.set_running_or_notify_cancel():
+                answer(done, self._guarded, function, *args)
+
+        self._main.call_soon_threadsafe(begin)
+        return await asyncio.wrap_future(done)
+
+    async def await_main(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the main loop, in the caller's context, and return its result.
+
+        Cancelling ends the wait at once and cancels the coroutine. A coroutine that has not begun is closed.
+        """
+        wanted = threading.Event()
+        wanted.set()
+        try:
+            done = asyncio.run_coroutine_threadsafe(self._run(work, wanted), self._main)
+            value, error = await asyncio.wrap_future(done)
+        except asyncio.CancelledError:
+            wanted.clear()
+            raise
+        if error is not None:
+            raise error
+        return value  # type: ignore[return-value]
+
+    async def wait_until_ended(self, timeout_s: float) -> None:
+        """Wait until no coroutine is left on the main loop, or until the timeout. On the main loop."""
+        # A task that was cancelled before it began ends with its first step.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=timeout_s)
+
+    def _guarded(self, function: Callable[..., T], *args: Any) -> T:
+        with self._guard():
+            return function(*args)
+
+    async def _run(
+        self, work: Coroutine[Any, Any, T], wanted: threading.Event
+    ) -> tuple[T | None, BaseException | None]:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        try:
+            if not wanted.is_set():
+                work.close()
+                return None, None
+            return await work, None
+        except (KeyboardInterrupt, SystemExit, GeneratorExit) as error:  # raised in a task, it would end the main loop
+            return None, error
