@@ -144,10 +144,10 @@ def panels(lab: Lab, browser: Browser) -> None:
     for source in ("class Priced", "%agents", "days =", "ahead[0] = 0.0"):
         notebook.run(source)
     panel = view(notebook)
-    expect(panel.row("mira")).to_contain_text("#", timeout=20_000)
+    expect(panel.row("mira")).to_contain_text("#")
     expect(panel.row("kai")).to_contain_text("rate limit")
     panel.open("mira")
-    expect(panel.text).to_contain_text("Station 14 drifts", timeout=30_000)
+    expect(panel.text).to_contain_text("Station 14 drifts")
     both(notebook, panel.root, "panel")
     notebook.run("go.txt")
     expect(panel.notice).to_contain_text("busy")

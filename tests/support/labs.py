@@ -358,7 +358,7 @@ def running_lab(home: Path) -> Iterator[Lab]:
         yield Lab(f"http://127.0.0.1:{port}", token, root)
     finally:
         server.terminate()
-        server.wait(15)
+        server.wait(PATIENCE_S)
 
 
 def _environment(home: Path) -> Mapping[str, str]:
