@@ -61,7 +61,9 @@ class LiteLLMReader(ReplyReader):
 
     def read(self, chunk: Any) -> Iterator[Delta]:
         """Yield the deltas of one chunk. Many chunks have none."""
-        return self._read_generic(chunk) if isinstance(chunk, Mapping) else self._read_openai(chunk)
+        if isinstance(chunk, Mapping):
+            return self._read_generic(chunk)
+        return self._read_openai(chunk)
 
     def _read_openai(self, chunk: Any) -> Iterator[Delta]:
         self._count(getattr(chunk, "usage", None))
@@ -118,7 +120,9 @@ class _Source:
         return self
 
     async def __anext__(self) -> Any:
-        return self._first.pop() if self._first else await self._next()
+        if self._first:
+            return self._first.pop()
+        return await self._next()
 
     async def peek(self) -> Any:
         """Return the first chunk without removing it; None if there is none."""

@@ -167,6 +167,8 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         value = headers.get("retry-after") or ""
         if re.fullmatch(r"\s*\d+(\.\d*)?\s*", value):
             return float(value)
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time()) if value else None
+        if value:
+            return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
     except (ValueError, OverflowError):
-        return None
+        pass
+    return None

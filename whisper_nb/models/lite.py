@@ -202,7 +202,9 @@ class LiteLLMModel:
 
     def _listed(self) -> Listed:
         """Return the model's entry in LiteLLM's price list; empty if there is none."""
-        return {} if self._litellm is None else listed(self._model, self._litellm.model_cost)
+        if self._litellm is None:
+            return {}
+        return listed(self._model, self._litellm.model_cost)
 
     def _cost(self, usage: Mapping[str, Any]) -> float | None:
         """Return the cost in US dollars: as the provider reported it, else by LiteLLM's price list; None if unknown."""
@@ -246,7 +248,9 @@ class LiteLLMModel:
 
 
 def _openai_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    return messages.to_openai() if isinstance(messages, Transcript) else [to_openai(message) for message in messages]
+    if isinstance(messages, Transcript):
+        return messages.to_openai()
+    return [to_openai(message) for message in messages]
 
 
 def _spare_accounts() -> None:
@@ -281,7 +285,9 @@ def _make_client(litellm: Any) -> Any:
 
     def get_cache(key: str, **options: Any) -> Any:
         """Return the client for a provider: LiteLLM calls this."""
-        return handler if _is_ours.get() and key.startswith("async_httpx_client") else kept(key, **options)
+        if _is_ours.get() and key.startswith("async_httpx_client"):
+            return handler
+        return kept(key, **options)
 
     litellm.aclient_session = handler.client
     clients.get_cache = get_cache

@@ -101,7 +101,9 @@ class FunctionModel:
 
 def count_words(messages: Sequence[Message]) -> int:
     """Return the words of all messages, with those of tool calls. A Transcript counts each message once."""
-    return messages.measured(_words_of) if isinstance(messages, Transcript) else sum(map(_words_of, messages))
+    if isinstance(messages, Transcript):
+        return messages.measured(_words_of)
+    return sum(map(_words_of, messages))
 
 
 def _words_of(message: Message) -> int:
@@ -245,7 +247,8 @@ class ScriptedModel:
             found = re.search(rule.match, last.text, re.DOTALL)
             if found and rule.role in ("any", role) and re.search(rule.system, system) and self._left[index] != 0:
                 left = self._left[index]
-                self._left[index] = left if left is None else left - 1
+                if left is not None:
+                    self._left[index] = left - 1
                 return rule, found
         raise ModelError(
             f"offline/script: no rule matches the {role} message {last.text[:80]!r}", model="offline/script"
@@ -272,4 +275,6 @@ def _expand_json(match: re.Match[str], arguments: Any) -> str:
             return [walk(item) for item in value]
         return value
 
-    return arguments if isinstance(arguments, str) else json.dumps(walk(arguments))
+    if isinstance(arguments, str):
+        return arguments
+    return json.dumps(walk(arguments))

@@ -75,7 +75,9 @@ def decode(piece: bytes) -> Message:
         case "system":
             return SystemMessage(content)
         case "user":
-            return UserMessage(content) if isinstance(content, str) else _user_with_images(content)
+            if isinstance(content, str):
+                return UserMessage(content)
+            return _user_with_images(content)
         case "assistant":
             calls = [
                 ToolCall(call["id"], call["function"]["name"], call["function"]["arguments"])
@@ -131,7 +133,9 @@ def parameters(config: AIConfig) -> dict[str, Any]:
     given = {name: value for name in PARAMETERS if (value := getattr(config, name)) is not None}
     if config.stop is not None:
         given["stop"] = list(config.stop)
-    return given if config.max_reasoning_tokens is None else given | _thinking(config, config.max_reasoning_tokens)
+    if config.max_reasoning_tokens is not None:
+        given |= _thinking(config, config.max_reasoning_tokens)
+    return given
 
 
 def tools_of(schemas: Sequence[ToolSchema]) -> list[dict[str, Any]]:

@@ -56,7 +56,9 @@ def listed(model: str, prices: Mapping[str, Listed]) -> Listed:
     provider, _, name = model.partition("/")
     entry = prices.get(model) or prices.get(name) or {}
     # Entries for bedrock say bedrock_converse, those for vertex_ai vertex_ai-language-models.
-    return entry if str(entry.get("litellm_provider")).startswith(provider) else {}
+    if str(entry.get("litellm_provider")).startswith(provider):
+        return entry
+    return {}
 
 
 def price(entry: Listed) -> str:
@@ -84,9 +86,11 @@ def reported_cost(usage: Mapping[str, Any]) -> float | None:
 def _dollars(value: Any) -> float | None:
     try:
         valid = not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value) and value >= 0
-        return float(value) if valid else None
+        if valid:
+            return float(value)
     except OverflowError:
-        return None
+        pass
+    return None
 
 
 def listed_cost(usage: Mapping[str, Any], entry: Listed) -> float | None:
@@ -135,7 +139,9 @@ def _detail(usage: Mapping[str, Any], group: str, name: str) -> Any:
 
 def _tokens(count: Any) -> int | None:
     """Return a plausible count; None for any other value."""
-    return count if isinstance(count, int) and not isinstance(count, bool) and 0 <= count < 10**12 else None
+    if isinstance(count, int) and not isinstance(count, bool) and 0 <= count < 10**12:
+        return count
+    return None
 
 
 def _path() -> Path:

@@ -55,8 +55,11 @@ class ReplyReader:
         if self._reason is None or self._reason in FAILURES:
             return None
         sent, received = (_tokens(self.usage.get(name)) for name in ("prompt_tokens", "completion_tokens"))
-        usage = Usage(sent, received) if sent or received else None
-        reasoning = {self._field: _joined(self._reasoning)} if self._reasoning else None
+        usage = reasoning = None
+        if sent or received:
+            usage = Usage(sent, received)
+        if self._reasoning:
+            reasoning = {self._field: _joined(self._reasoning)}
         return Finish(self._reason, usage, None, reasoning)
 
     def _end(self, reason: Any) -> None:

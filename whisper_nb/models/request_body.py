@@ -111,7 +111,9 @@ class _Rest:
 
 
 def _pieces(messages: Sequence[Message]) -> Sequence[bytes]:
-    return messages.pieces if isinstance(messages, Transcript) else [encode(message) for message in messages]
+    if isinstance(messages, Transcript):
+        return messages.pieces
+    return [encode(message) for message in messages]
 
 
 async def _blocks(body: bytes) -> AsyncIterator[bytes]:

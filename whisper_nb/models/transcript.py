@@ -139,7 +139,9 @@ class Transcript(Sequence[Message]):
         """Whether the messages are equal. Also true for a list or a tuple of equal messages."""
         if isinstance(other, Transcript):
             return len(self) == len(other) and all(map(_is_same, self._pieces, other._pieces))
-        return list(self) == list(other) if isinstance(other, list | tuple) else NotImplemented
+        if isinstance(other, list | tuple):
+            return list(self) == list(other)
+        return NotImplemented
 
     __hash__ = None  # type: ignore[assignment]  # it grows
 

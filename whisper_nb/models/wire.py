@@ -184,7 +184,9 @@ class OpenAIWireModel:
 
     def _cost(self, usage: Mapping[str, Any]) -> float | None:
         reported = reported_cost(usage)
-        return listed_cost(usage, self._listed or {}) if reported is None else reported
+        if reported is not None:
+            return reported
+        return listed_cost(usage, self._listed or {})
 
 
 #: The content types of event streams. Some servers have no proper one.
@@ -192,7 +194,9 @@ _STREAMS = ("text/event-stream", "text/plain", "application/octet-stream")
 
 
 def _authorization(key: Key) -> dict[str, str]:
-    return {"Authorization": f"Bearer {key.reveal()}"} if key.reveal() else {}
+    if key.reveal():
+        return {"Authorization": f"Bearer {key.reveal()}"}
+    return {}
 
 
 def _proxy(url: Any) -> str | None:

@@ -136,7 +136,8 @@ class WholeReply:
         try:
             if self._size > REPLY_LIMIT:
                 raise InvalidReply(TOO_LARGE)
-            return self._reader.read(b"".join(self._pieces).decode(), whole=True) if self.done else []
+            if self.done:
+                return self._reader.read(b"".join(self._pieces).decode(), whole=True)
         except (ValueError, ProviderError) as error:
             self.failure = error
         return []
@@ -184,7 +185,9 @@ def _chunk(data: str) -> _Chunk:
         chunk = _decode_chunk(data)
     except (msgspec.DecodeError, RecursionError):
         return _lenient(data, whole=False)
-    return _lenient(data, whole=False) if chunk.error or chunk.object == "error" else chunk
+    if chunk.error or chunk.object == "error":
+        return _lenient(data, whole=False)
+    return chunk
 
 
 def _lenient(data: str, whole: bool) -> _Chunk:
