@@ -2,8 +2,7 @@
 
 LiteLLM skips pieces of a stream that are not JSON, replaces bytes that are not UTF-8 by �, takes failures for the
 reason "stop", and reads a body of any size, partly with regular expressions. Imported along with LiteLLM: httpx takes
-its
-time.
+its time.
 """
 
 from __future__ import annotations

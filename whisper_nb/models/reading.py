@@ -1,4 +1,4 @@
-"""What all replies are read for, however they arrive: usage, the finish reason, and which call a piece belongs to."""
+"""The parts of a reply that all formats share: usage, the finish reason, and which call a piece belongs to."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class RequestBodies:
                 self._kept.clear()
             rest = self._kept[id(request.config)] = self._encode_rest(request.config, tuple(request.tools))
         headers = rest.headers.copy()
-        pieces = [*_pieces(request.messages)]
+        pieces = [*_pieces(request.messages)] or [b""]
         # In one join: a second one would copy a long history again.
         pieces[0] = rest.start + pieces[0]
         pieces[-1] += b"]}"
