@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, assert_never
+
+import msgspec
 
 from ..config.aiconfig import AIConfig
 from ..core.errors import ConfigError
@@ -24,6 +27,8 @@ from ..core.text import valid_unicode
 PARAMETERS = ("temperature", "top_p", "max_tokens", "frequency_penalty", "presence_penalty", "seed")
 #: Providers that accept a token budget for reasoning, in LiteLLM's common format.
 THINKING = frozenset({"anthropic", "bedrock", "gemini", "vertex_ai", "deepseek"})
+
+
 _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
@@ -57,11 +62,11 @@ def to_openai(message: Message) -> dict[str, Any]:
 
 def encode(message: Message) -> bytes:
     """Return the JSON of the message in OpenAI's chat format, in UTF-8. Lone surrogates are repaired."""
-    text = _to_json(to_openai(message))
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        return valid_unicode(text).encode()
+    fields = to_openai(message)
+    if not (isinstance(message, AssistantMessage) and message.reasoning):  # which may hold NaN
+        with suppress(UnicodeEncodeError):
+            return bytes(memoryview(msgspec.json.encode(fields)))  # a copy: the original has room to spare
+    return valid_unicode(_to_json(fields)).encode()
 
 
 def decode(piece: bytes) -> Message:
