@@ -41,7 +41,7 @@ class Journal:
         self._name = name
         self._ports = ports
         self._wake = wake
-        self.projection = Projection[Run]()
+        self.projection: Projection[Run] = Projection()
         """The state that the published records give."""
         self.left_out = 0
         """The number of messages that the last model call left out, because the context was full."""
