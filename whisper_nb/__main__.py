@@ -1,4 +1,4 @@
-"""`python -m whisper_nb stop --all` in a terminal: reaches the agents of your kernels, also while a cell is at work."""
+"""The command `python -m whisper_nb`: lists and stops the agents of your kernels, also while a cell runs."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from collections.abc import Sequence
 
 from .config.paths import sockets_folder
 from .core.errors import ConfigError
-from .engine.control import listed, stop
+from .engine.kernels import listed, stop
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Do what the words say, and print what came of it. 0: all is done; 1: it is not, or not yet."""
-    parser = argparse.ArgumentParser("python -m whisper_nb", description="Reach the agents of your kernels.")
+    """Run the command and print the result. Return 0 if everything is done, 1 if it failed or has not ended yet."""
+    parser = argparse.ArgumentParser("python -m whisper_nb", description="List and stop the agents of your kernels.")
     commands = parser.add_subparsers(dest="command", required=True)
-    ending = commands.add_parser("stop", help="end the work of agents; they take no more until %%agent resume")
-    ending.add_argument("names", metavar="NAME", nargs="*", help="agents")
+    ending = commands.add_parser("stop", help="cancel the runs of agents; they take no new ones until %%agent resume")
+    ending.add_argument("names", metavar="NAME", nargs="*", help="names of agents")
     ending.add_argument("--all", action="store_true", help="all agents")
-    ending.add_argument("--kernel", metavar="NUMBER", type=int, help="of this kernel alone; `list` says its number")
-    commands.add_parser("list", help="the agents of your kernels")
+    ending.add_argument("--kernel", metavar="NUMBER", type=int, help="only in this kernel; `list` shows the numbers")
+    commands.add_parser("list", help="list the agents of your kernels")
     arguments = parser.parse_args(words)
     try:
         if arguments.command == "list":
-            told, done = listed(sockets_folder())
+            lines, done = listed(sockets_folder())
         elif arguments.all == bool(arguments.names):
-            ending.error("say which agents, or --all for all of them")
+            ending.error("give names of agents, or --all")
         else:
-            told, done = stop(sockets_folder(), arguments.names or None, arguments.kernel)
+            lines, done = stop(sockets_folder(), arguments.names or None, arguments.kernel)
     except OSError as error:
-        told, done = [f"cannot look for kernels: {error}"], False
+        lines, done = [f"cannot find kernels: {error}"], False
     except ConfigError as error:
-        told, done = [str(error)], False
-    known = sys.stdout.encoding or "utf-8"  # to a terminal of few characters, the others are escaped
-    print("\n".join(told).encode(known, "backslashreplace").decode(known))  # noqa: T201
+        lines, done = [str(error)], False
+    encoding = sys.stdout.encoding or "utf-8"  # escape characters that the terminal cannot show
+    print("\n".join(lines).encode(encoding, "backslashreplace").decode(encoding))  # noqa: T201
     return 0 if done else 1
 
 

@@ -20,8 +20,9 @@ from support.doubles import hire
 from whisper_nb import Rule, Run, RunCancelled, Runtime, ScriptedModel, Session
 from whisper_nb.__main__ import main
 from whisper_nb.config.paths import sockets_folder
-from whisper_nb.engine import control as controls
-from whisper_nb.engine.control import Control, listed, stop
+from whisper_nb.engine import kernels
+from whisper_nb.engine.control import Control
+from whisper_nb.engine.kernels import listed, stop
 
 PID = os.getpid()
 RULES = [Rule("^forever", "never", delay_s=3600), Rule(reply="fine")]
@@ -31,8 +32,8 @@ RULES = [Rule("^forever", "never", delay_s=3600), Rule(reply="fine")]
 def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Short, because the name of a Unix socket has 107 characters at most."""
     monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
-    monkeypatch.setattr(controls, "HEARD_S", 60.0)
-    monkeypatch.setattr(controls, "DONE_S", 60.0)
+    monkeypatch.setattr(kernels, "ANSWER_TIMEOUT_S", 60.0)
+    monkeypatch.setattr(kernels, "END_TIMEOUT_S", 60.0)
     with tempfile.TemporaryDirectory(prefix="w") as name:
         yield Path(name) / "run" / "whisper_nb"
 
@@ -72,7 +73,7 @@ def told(folder: Path, *names: str) -> tuple[list[str], bool]:
 
 async def test_no_socket_before_the_first_run(folder: Path, bob: Session) -> None:
     assert not folder.exists()
-    assert told(folder) == (["no kernel of yours has had work for agents"], True)
+    assert told(folder) == (["none of your kernels has run an agent"], True)
     await bob.submit("hello")
     assert [path.name for path in folder.iterdir()] == [f"{PID}.socket"]
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -85,7 +86,7 @@ async def test_stop_says_what_it_stopped_once_that_has_ended(folder: Path, runti
     assert told(folder) == (["this one: stopped bob, amy; ended bob#1, amy#1, bob#2"], True)
     assert {run.status for run in runs} == {"cancelled"}
     assert {session.state.label for session in runtime.sessions} == {"stopped"}
-    assert told(folder) == (["this one: nothing was at work; stopped until %agent resume: bob, amy"], True)
+    assert told(folder) == (["this one: no runs to cancel; stopped until %agent resume: bob, amy"], True)
 
 
 async def test_stop_by_name(folder: Path, runtime: Runtime, bob: Session) -> None:
@@ -94,7 +95,7 @@ async def test_stop_by_name(folder: Path, runtime: Runtime, bob: Session) -> Non
     await under_way(runtime, going, run)
     assert told(folder, "amy") == (["this one: stopped amy; ended amy#1"], True)
     assert told(folder, "amy", "eve") == (
-        ["this one: nothing was at work; stopped until %agent resume: amy", "no kernel has an agent named eve"],
+        ["this one: no runs to cancel; stopped until %agent resume: amy", "no kernel has an agent named eve"],
         False,
     )
     assert told(folder, "eve") == (["no kernel has an agent named eve"], False)
@@ -119,22 +120,22 @@ async def test_it_hears_also_after_a_move_and_there_and_back(folder: Path, runti
     for where in ("notebook", "thread"):
         runtime.loop(where)
         told_ = await asyncio.to_thread(told, folder)
-        assert told_ == (["this one: nothing was at work; stopped until %agent resume: bob"], True)
+        assert told_ == (["this one: no runs to cancel; stopped until %agent resume: bob"], True)
 
 
 async def test_what_blocks_the_loop_is_said_and_it_is_done_afterwards(
     folder: Path, complaints: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(controls, "HEARD_S", 0.1)
+    monkeypatch.setattr(kernels, "ANSWER_TIMEOUT_S", 0.1)
     async with Runtime(environ={}) as rt:
         control = Control(rt, folder)
         run = hire(rt, ScriptedModel(RULES)).submit("forever")
         await under_way(rt, run)
         assert told(folder) == (
-            ["this one is busy: when its cell ends or awaits it hears of this, and stops its agents"],
+            ["this one is busy: it will stop its agents when its cell ends or awaits"],
             False,
         )
-        hers = "this one is busy: when its cell ends or awaits it hears of this, and stops what it has of amy, eve"
+        hers = "this one is busy: it will stop those of amy, eve that it has when its cell ends or awaits"
         assert told(folder, "amy", "eve") == ([hers], False)
         assert listed(folder)[1] is False
         assert not run.done
@@ -159,8 +160,8 @@ async def test_a_run_that_does_not_end_is_said(folder: Path, runtime: Runtime, m
     async for record in run.stream():
         if record.event.__class__.__name__ == "ToolStarted":
             break
-    monkeypatch.setattr(controls, "DONE_S", 0.1)
-    assert told(folder) == (["this one: stopped bob; told, but not yet ended: bob#1"], False)
+    monkeypatch.setattr(kernels, "END_TIMEOUT_S", 0.1)
+    assert told(folder) == (["this one: stopped bob; still ending: bob#1"], False)
     go_on.set()
 
 
@@ -186,7 +187,7 @@ async def test_sockets_of_dead_kernels_are_removed(folder: Path, bob: Session) -
     dead = folder / "1.socket"
     with socket.socket(socket.AF_UNIX) as end:
         end.bind(str(dead))
-    assert told(folder) == (["this one: nothing was at work; stopped until %agent resume: bob"], True)
+    assert told(folder) == (["this one: no runs to cancel; stopped until %agent resume: bob"], True)
     assert not dead.exists()
 
 
@@ -195,7 +196,7 @@ async def test_a_socket_of_a_process_that_had_this_number_is_replaced(folder: Pa
     with socket.socket(socket.AF_UNIX) as end:
         end.bind(str(folder / f"{PID}.socket"))
     await bob.submit("hello")
-    assert told(folder) == (["this one: nothing was at work; stopped until %agent resume: bob"], True)
+    assert told(folder) == (["this one: no runs to cancel; stopped until %agent resume: bob"], True)
 
 
 async def test_notebooks_of_one_folder_are_told_apart(
@@ -204,7 +205,7 @@ async def test_notebooks_of_one_folder_are_told_apart(
     await bob.submit("hello")
     monkeypatch.setenv("JPY_SESSION_NAME", "/notebooks/first.ipynb")
     assert listed(folder)[0][0] == f"kernel {PID} of '/notebooks/first.ipynb'"
-    assert stop(folder, None)[0][0].startswith(f"kernel {PID} of '/notebooks/first.ipynb': nothing was at work")
+    assert stop(folder, None)[0][0].startswith(f"kernel {PID} of '/notebooks/first.ipynb': no runs to cancel")
 
 
 async def test_a_kernel_whose_folder_is_gone_answers_all_the_same(
@@ -214,7 +215,7 @@ async def test_a_kernel_whose_folder_is_gone_answers_all_the_same(
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
-    assert listed(folder) == ([f"kernel {PID} in a folder that is gone", "  bob: idle, 0 unfinished"], True)
+    assert listed(folder) == ([f"kernel {PID} in a folder that was deleted", "  bob: idle, 0 unfinished"], True)
 
 
 async def test_what_else_is_in_the_folder_is_left_alone(folder: Path, runtime: Runtime, bob: Session) -> None:
@@ -226,7 +227,7 @@ async def test_what_else_is_in_the_folder_is_left_alone(folder: Path, runtime: R
     for path in others:
         with socket.socket(socket.AF_UNIX) as end:
             end.bind(str(path))
-    assert told(folder) == (["this one: nothing was at work; stopped until %agent resume: bob"], True)
+    assert told(folder) == (["this one: no runs to cancel; stopped until %agent resume: bob"], True)
     assert len(list(folder.iterdir())) == 8
     for path in (*others, folder / "2.socket", folder / "3.socket"):
         path.unlink()
@@ -241,7 +242,7 @@ async def test_more_names_than_a_kernel_hears_are_refused_before_any_hears_them(
     many = [f"agent-{number:05}" for number in range(5_000)]
     assert main(["stop", "bob", *many]) == 1
     assert capsys.readouterr().out == (
-        "5,001 names are more than a kernel hears at once (75,032 bytes; 65,536 at most): say fewer, or --all\n"
+        "too many names: 5,001 (75,032 bytes; at most 65,536 are allowed). Give fewer, or --all\n"
     )
     assert bob.state.gate == "open"
     assert main(["stop", "bob", *many[:4_000]]) == 1
@@ -284,11 +285,11 @@ async def test_a_folder_that_others_may_enter_is_not_used(
     folder.chmod(0o755)
     assert await bob.submit("hello") == "fine"
     assert list(folder.iterdir()) == []
-    with pytest.raises(PermissionError, match="is not this user's alone"):
+    with pytest.raises(PermissionError, match="is not private"):
         stop(folder, None)
     monkeypatch.setattr("whisper_nb.__main__.sockets_folder", lambda: folder)
     assert main(["list"]) == 1
-    assert "cannot look for kernels" in capsys.readouterr().out
+    assert "cannot find kernels" in capsys.readouterr().out
 
 
 async def test_the_command(
@@ -306,11 +307,11 @@ async def test_the_command(
     assert said == [
         "this one",
         "  bob: idle, 0 unfinished",
-        "this one: nothing was at work; stopped until %agent resume: bob",
+        "this one: no runs to cancel; stopped until %agent resume: bob",
         "no kernel has an agent named eve",
-        "no kernel 1 of yours has had work for agents (python -m whisper_nb list)",
-        "no kernel 1 of yours has had work for agents (python -m whisper_nb list)",
-        "this one: nothing was at work; stopped until %agent resume: bob",
+        "no kernel 1 of yours has run an agent. `python -m whisper_nb list` lists kernels",
+        "no kernel 1 of yours has run an agent. `python -m whisper_nb list` lists kernels",
+        "this one: no runs to cancel; stopped until %agent resume: bob",
     ]
     for words in ([], ["stop"], ["stop", "--all", "bob"], ["fly"]):
         with pytest.raises(SystemExit) as left:
@@ -324,7 +325,7 @@ def test_as_a_module_with_nobody_there(folder: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "whisper_nb", "stop", "--all"], env=env, capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "no kernel of yours has had work for agents\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "none of your kernels has run an agent\n", "")
 
 
 async def test_a_terminal_that_knows_few_characters_shows_the_others_escaped(

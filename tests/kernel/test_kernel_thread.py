@@ -41,8 +41,8 @@ def last(kernel: Kernel, cell: Cell) -> str:
 COMMAND = """
 import sys
 from whisper_nb import __main__
-from whisper_nb.engine import control
-control.HEARD_S = control.DONE_S = float(sys.argv.pop(1))
+from whisper_nb.engine import kernels
+kernels.ANSWER_TIMEOUT_S = kernels.END_TIMEOUT_S = float(sys.argv.pop(1))
 sys.exit(__main__.main())
 """
 
@@ -379,7 +379,7 @@ async def test_a_kernel_whose_agents_live_on_its_own_loop_is_said_to_be_busy(ker
     cell = kernel.send(BLOCKED.format("time.sleep(0.01)") + "\nprint(ans.status)")
     await cell.says("begun")
     code, said = await command(kernel, "stop", "--all", patience_s=0.5)
-    assert (code, " is busy: when its cell ends or awaits" in said) == (1, True)
+    assert (code, " is busy: it will stop its agents when its cell ends or awaits" in said) == (1, True)
     (tmp_path / "go").touch()
     assert (await cell.ok()).text == "begun\nrunning\n"
     await kernel.run("await asyncio.gather(ans, return_exceptions=True)")
