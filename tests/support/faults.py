@@ -163,15 +163,15 @@ NO_ANSWERS = [
 
 HANGS = [
     Fault("no reply", [HANG]),
-    Fault("headers that drip", Raw([b"HTTP/1.1 200 OK\r\n", *[b"X-Drip: 1\r\n", Pause(0.02)] * 1_000])),
+    Fault("headers that drip", Raw([b"HTTP/1.1 200 OK\r\n", *[b"X-Drip: 1\r\n", Pause(0.02)] * 5_000])),
     Fault("headers and then silence", Raw([_SSE, HANG]), Raw([_SIZED, HANG])),
     Fault("text and then silence", [*text("Hel"), HANG], Raw([_SIZED, b'{"id": "1", "cho', HANG]), kept="Hel"),
-    Fault("a drip of bytes", Raw([_SSE, *[b"1\r\n:\r\n", Pause(0.02)] * 1_000]), Raw([_SIZED, *[b" ", Pause(0.02)] * 1_000])),
-    Fault("nothing but pings", [b": ping\n\n", Pause(0.02)] * 1_000, None),
-    Fault("nothing but blank lines", [b"\n", Pause(0.02)] * 1_000, None),
-    Fault("nothing but chunks that say nothing", [chunk({}), Pause(0.02)] * 1_000, None),
-    Fault("pings after text", [*text("Hel"), *[b": ping\n\n", Pause(0.02)] * 1_000], None, kept="Hel"),
-    Fault("text without an end", [*text("Hel"), *[*text("."), Pause(0.02)] * 1_000], None, kept="Hel..."),
+    Fault("a drip of bytes", Raw([_SSE, *[b"1\r\n:\r\n", Pause(0.02)] * 5_000]), Raw([_SIZED, *[b" ", Pause(0.02)] * 5_000])),
+    Fault("nothing but pings", [b": ping\n\n", Pause(0.02)] * 5_000, None),
+    Fault("nothing but blank lines", [b"\n", Pause(0.02)] * 5_000, None),
+    Fault("nothing but chunks that say nothing", [chunk({}), Pause(0.02)] * 5_000, None),
+    Fault("pings after text", [*text("Hel"), *[b": ping\n\n", Pause(0.02)] * 5_000], None, kept="Hel"),
+    Fault("text without an end", [*text("Hel"), *[*text("."), Pause(0.02)] * 5_000], None, kept="Hel..."),
     Fault("no end after the reason", [*text("Hel"), finish("stop"), HANG], None, kept="Hel", may_say="Hel"),
     # aiohttp does not notice by itself.
     Fault("a chunk of a wrong length", Raw([_SSE, b"zz\r\nxx\r\n", HANG]), None),
