@@ -109,7 +109,7 @@ REFUSALS = [
     _http(504, "gateway timeout", retryable=True),
     _http(529, "overloaded", retryable=True),
     _http(418, "teapot"),
-    _http(307, "sent elsewhere", "elsewhere", Location="http://127.0.0.1:9/v1/chat/completions"),
+    _http(307, "sent elsewhere", "another address", Location="http://127.0.0.1:9/v1/chat/completions"),
 ]
 
 _PAGE = b"<!DOCTYPE html><html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>"
