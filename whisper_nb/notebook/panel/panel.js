@@ -218,6 +218,8 @@ export const color = (text) =>
 const SVG = "http://www.w3.org/2000/svg";
 /** Seconds without an answer after which the kernel counts as busy, and updates between two acknowledgements. */
 const SILENCE_S = 0.5, ACKNOWLEDGED = 20;
+/** Seconds without details of the open agent after which they are requested again. */
+const DETAILS_S = 5;
 /** Rows that the list shows at once, and row elements that are kept for reuse while it scrolls. */
 const VISIBLE_ROWS = 12, SPARE_ROWS = 24;
 const COLUMNS = [
@@ -979,9 +981,7 @@ class PanelView {
     this.sizes = new ResizeObserver(() => this.onResize());
     this.sizes.observe(this.root);
     this.sizes.observe(this.list.grid);
-    this.seconds = setInterval(() => {
-      if (!document.hidden && this.root.isConnected && this.state.known) this.paintSoon();
-    }, 1000);
+    this.seconds = setInterval(() => this.onSecond(), 1000);
     this.openRow("");
     this.connection.send({ do: "hello" });
     this.late = setTimeout(() => {
@@ -1068,6 +1068,15 @@ class PanelView {
     setAttribute(this.root, "data-notice", text ? kind : null);
   }
 
+  onSecond() {
+    if (!document.hidden && this.root.isConnected && this.state.known) this.paintSoon();
+    // A server that limits the rate of messages may have dropped the last update, and no later one shows the gap.
+    const waits = this.open && !this.state.details.get(this.open)?.spec;
+    if (!waits || performance.now() - this.openedAt < DETAILS_S * 1000) return;
+    this.openedAt = performance.now();
+    this.connection.send({ do: "hello" });
+  }
+
   /** Paint everything in the next frame. */
   paintSoon() {
     this.stale = true;
@@ -1142,6 +1151,7 @@ class PanelView {
   openRow(name) {
     const before = this.open;
     this.open = name;
+    this.openedAt = performance.now();
     this.details.element.hidden = !name;
     if (name) this.form.choose(name);
     else if (before) this.list.elements.get(before)?.focus();
