@@ -136,7 +136,7 @@ def test_a_reply_that_is_not_whole(reason: str, said: str) -> None:
 
 
 def test_a_reply_that_ended_for_an_unknown_reason_is_not_taken_for_whole() -> None:
-    with pytest.raises(ModelError, match=r"not known here \('abort'\)") as caught:
+    with pytest.raises(ModelError, match=r"unknown reason \('abort'\)") as caught:
         reply_of(TextDelta("half"), Finish("abort", Usage(1, 2)))
     assert caught.value.finish == Finish("abort", Usage(1, 2))
 

@@ -239,7 +239,7 @@ def test_what_a_plotting_notebook_has_at_hand(source: Any, can_be_nothing_else: 
 
 def test_axes_without_a_figure_and_pyplot_without_a_current_one() -> None:
     assert not is_picture(Axes(None))
-    with pytest.raises(ConfigError, match="Axes is no kind of image"):
+    with pytest.raises(ConfigError, match="Axes cannot be used as an image"):
         as_image(Axes(None))
     with pytest.raises(ConfigError, match="pyplot has no current figure"):
         as_image(SimpleNamespace(gcf=Figure, get_fignums=list))

@@ -1,4 +1,4 @@
-"""Permits: first come, first served; a provider that says "too many" gets fewer, and later."""
+"""Permits: first come, first served; after a 429 an endpoint gets fewer calls, and later."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pytest
 from support.clock import forward
 from whisper_nb.config.aiconfig import AIConfig
 from whisper_nb.core.errors import ModelError
-from whisper_nb.engine.permits import Permits, lane_of
+from whisper_nb.engine.permits import Permits, endpoint_of
 
-ONE = lane_of(AIConfig(model="openai/a"))
-TWO = lane_of(AIConfig(model="groq/a"))
+ONE = endpoint_of(AIConfig(model="openai/a"))
+TWO = endpoint_of(AIConfig(model="groq/a"))
 
 
 def too_many(after_s: float | None = 0.0) -> ModelError:
@@ -24,13 +24,13 @@ def too_many(after_s: float | None = 0.0) -> ModelError:
 class Call:
     """A call that goes out when it may, and ends when the test says how."""
 
-    def __init__(self, permits: Permits, lane: tuple[str, str | None, str | None] = ONE) -> None:
+    def __init__(self, permits: Permits, endpoint: tuple[str, str | None, str | None] = ONE) -> None:
         self.out = asyncio.Event()
         self._end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.task = asyncio.create_task(self._go(permits, lane))
+        self.task = asyncio.create_task(self._go(permits, endpoint))
 
-    async def _go(self, permits: Permits, lane: tuple[str, str | None, str | None]) -> None:
-        async with permits.hold(lane):
+    async def _go(self, permits: Permits, endpoint: tuple[str, str | None, str | None]) -> None:
+        async with permits.hold(endpoint):
             self.out.set()
             await self._end
 
@@ -47,9 +47,9 @@ async def turns(count: int = 5) -> None:
 
 @asynccontextmanager
 async def calls(
-    permits: Permits, count: int, lane: tuple[str, str | None, str | None] = ONE
+    permits: Permits, count: int, endpoint: tuple[str, str | None, str | None] = ONE
 ) -> AsyncIterator[list[Call]]:
-    made = [Call(permits, lane) for _ in range(count)]
+    made = [Call(permits, endpoint) for _ in range(count)]
     await turns()
     yield made
     for call in made:

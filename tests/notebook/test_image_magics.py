@@ -110,7 +110,7 @@ async def test_a_figure_is_sent_as_it_was_when_the_cell_ran(notebook: Notebook) 
             "--image broken.png",
             "--image broken.png: 'broken.png': the header of this image/png is broken, or breaks off",
         ),
-        ("--image 5", "--image 5: int is no kind of image: allowed are a matplotlib figure"),
+        ("--image 5", "--image 5: int cannot be used as an image; allowed are a matplotlib figure"),
         ("--image bob", "no file 'bob'"),
         ("--image {{ fig }}", "{{ fig }} is an image: write --image fig, without braces"),
         ("--image https://example.org/a.png", "nothing is fetched"),

@@ -1,4 +1,4 @@
-"""Bill: the usage and cost of one run's model calls, never understated. Pure."""
+"""The sum of usage and cost over one run's model calls. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ T = TypeVar("T", Usage, float)
 
 
 class Bill:
-    """Adds up the model calls of a run. A sum with one unknown part is unknown."""
+    """Adds up usage and cost of a run's model calls. A sum with an unknown part is unknown, never too low."""
 
     __slots__ = ("_calls", "cost", "usage")
 
@@ -22,14 +22,14 @@ class Bill:
         self._calls = 0
 
     def add(self, usage: Usage | None, cost: float | None) -> None:
-        """Add a call; None for what the provider did not report."""
+        """Add a call. None means that the provider did not report the value."""
         first = not self._calls
         self._calls += 1
         self.usage = _total(self.usage, usage, first)
         self.cost = _total(self.cost, cost, first)
 
     def close(self) -> None:
-        """The run is over. Without a call, its cost is known to be zero."""
+        """End the sum. Without a call, usage and cost are zero."""
         if not self._calls:
             self.usage, self.cost = Usage(), 0.0
 

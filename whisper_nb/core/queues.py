@@ -1,4 +1,4 @@
-"""The order of work in one session: by priority, first in first out among equals. Pure."""
+"""The order of runs in one session: by priority, then first in, first out. Pure."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import Protocol, TypeVar
 from .errors import ConfigError
 from .events import Priority
 
-#: In the order of starting.
+#: Priorities, the first to start first.
 PRIORITIES: tuple[Priority, ...] = ("urgent", "high", "normal", "low")
 
 
 class Queued(Protocol):
-    """What the order depends on."""
+    """The attributes of a run that its order depends on."""
 
     priority: Priority
     place: int
-    """Among those of its priority: the number that it was submitted under, unless it was moved."""
+    """Its position among runs of its priority: its number, unless it was moved."""
 
     @property
     def id(self) -> str:
-        """Its name."""
+        """Its identifier."""
 
     @property
     def number(self) -> int:
-        """Grows with every submission to the session."""
+        """The count of submissions to the session, this one included."""
 
     @property
     def ready(self) -> bool:
@@ -38,21 +38,21 @@ T = TypeVar("T")
 
 
 def start_order(run: Queued) -> tuple[int, int]:
-    """The sort key of a queue."""
+    """Return the sort key of a run in a queue."""
     return PRIORITIES.index(run.priority), run.place
 
 
 def held_back_by(queue: Iterable[R], run: Queued) -> list[R]:
-    """The runs of a queue that must start before this one may, although its turn would come: see `next_to_start`."""
+    """Return the runs that must start before this one, because they wait for other runs; see `next_to_start`."""
     order = start_order(run)
     return [one for one in queue if not one.ready and one.number < run.number and start_order(one) < order]
 
 
 def next_to_start(queue: Iterable[R]) -> R | None:
-    """The first run of a sorted queue that may start: it is ready, and no earlier one that is not holds it back.
+    """Return the first run of a sorted queue that may start: it is ready, and no run before it blocks it.
 
-    A run that still needs another holds back only those submitted after it. So every run waits for earlier ones
-    alone, over all sessions, and no order of priorities can make two wait for each other.
+    A run that waits for another blocks only runs that were submitted after it. So every run waits only for earlier
+    ones, over all sessions, and no order of priorities can cause a deadlock.
     """
     held: int | None = None
     for run in queue:
@@ -64,7 +64,7 @@ def next_to_start(queue: Iterable[R]) -> R | None:
 
 
 def leads_to(first: T, last: T, onward: Callable[[T], Iterable[T]]) -> bool:
-    """Whether one comes to `last` from `first`, going onward from each to those that it waits for."""
+    """Whether `last` can be reached from `first`; `onward` returns the items that an item waits for."""
     seen: set[T] = set()
     ahead = [first]
     while ahead:
@@ -78,9 +78,9 @@ def leads_to(first: T, last: T, onward: Callable[[T], Iterable[T]]) -> bool:
 
 
 def move(queue: list[R], run: R, priority: Priority, before: str | None) -> None:
-    """Put a run of a sorted queue elsewhere: before the one of that id, or behind all others of its priority.
+    """Move a run of a sorted queue: before the run of that id, or behind all others of its priority.
 
-    Those of one priority exchange their places, so that whoever is submitted later still comes later.
+    Runs of one priority exchange their positions, so that runs submitted later still come later.
     """
     queue.remove(run)
     run.priority = priority
@@ -93,7 +93,7 @@ def move(queue: list[R], run: R, priority: Priority, before: str | None) -> None
 
 
 def checked_priority(priority: str | None) -> Priority:
-    """The priority. ConfigError: there is none of that name."""
+    """Return the priority. ConfigError: the name is unknown."""
     if priority not in PRIORITIES:
         raise ConfigError(f"unknown priority {priority!r}; allowed are {', '.join(PRIORITIES)}")
     return priority

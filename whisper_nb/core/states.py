@@ -18,37 +18,37 @@ _ACTIVITY: dict[Trigger, dict[Activity, Activity]] = {
     "proceed": {"waiting": "running"},
     "finish": {"running": "idle", "waiting": "idle"},
 }
-# Pausing twice, or stopping what is stopped, is what a person does to be sure: legal, and changes nothing.
+# Pausing or stopping twice is legal and changes nothing: people repeat a command to be sure.
 _GATE: dict[Trigger, dict[Gate, Gate]] = {
     "pause": {"open": "paused", "sleeping": "paused", "paused": "paused"},
     "resume": {"paused": "open", "sleeping": "open", "stopped": "open", "open": "open"},
     "sleep": {"open": "sleeping", "sleeping": "sleeping"},
     "wake": {"sleeping": "open", "open": "open"},
     "stop": {"open": "stopped", "paused": "stopped", "sleeping": "stopped", "stopped": "stopped", "removed": "removed"},
-    "remove": dict.fromkeys(get_args(Gate), "removed"),  # for good: whoever has the name then is another
+    "remove": dict.fromkeys(get_args(Gate), "removed"),  # final: a later session of this name is another one
 }
 _TRAIL = 8
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What a session is doing, and whether it may take up more."""
+    """The activity of a session, and whether it may start runs."""
 
     activity: Activity = "idle"
     gate: Gate = "open"
     trail: tuple[Trigger, ...] = field(default=(), compare=False, repr=False)
-    """The last transitions, oldest first, for the error that an illegal one raises."""
+    """The last transitions, oldest first, for the error of an illegal one."""
 
     def is_open(self) -> bool:
-        """Whether work may begin."""
+        """Whether runs may start."""
         return self.gate == "open"
 
     def is_shut(self) -> bool:
-        """Whether it takes no work."""
+        """Whether it accepts no runs."""
         return self.gate in ("stopped", "removed")
 
     def check_kept(self, name: str) -> None:
-        """SessionClosed: the agent of this name was removed, and who has the name now, if anybody, is another."""
+        """Raise SessionClosed if the agent was removed. A later agent of this name is another one."""
         if self.gate == "removed":
             raise SessionClosed(
                 f"{name} was removed; make it anew (`%agent new {name}`), or, where that is done, "
@@ -56,24 +56,24 @@ class State:
             )
 
     def check_takes_work(self, name: str) -> None:
-        """SessionClosed: the agent of this name was stopped or removed."""
+        """Raise SessionClosed if the agent was stopped or removed."""
         self.check_kept(name)
         if self.is_shut():
             raise SessionClosed(f"{name} was stopped; `%agent resume {name}` lets it work again")
 
     @property
     def label(self) -> str:
-        """The one word or two that people see."""
+        """The state as displayed, in one or two words."""
         if self.is_open():
             return self.activity
         return self.gate if self.activity == "idle" else f"{self.gate} ({self.activity})"
 
 
 def transition(state: State, trigger: Trigger) -> State:
-    """The state after `trigger`.
+    """Return the state after `trigger`.
 
     Raises:
-        SessionError: the trigger is illegal here; the message names the transitions that led here.
+        SessionError: the trigger is illegal in this state. The message lists the transitions that led to it.
     """
     trail = (*state.trail, trigger)[-_TRAIL:]
     if (gate := _GATE.get(trigger, {}).get(state.gate)) is not None:

@@ -1,4 +1,4 @@
-"""The pure heart of a run: what comes next, given the history; a reply, put together from its deltas; trimming.
+"""Pure functions of a run: the next step, given the history; assembling a reply from deltas; closing a turn.
 
 Nothing here awaits or knows a session, so a run can stop for a person, be replayed, or go on after a restart,
 and the tests compare lists.
@@ -34,7 +34,7 @@ class CallModel(Struct, frozen=True):
 
 
 class CallTools(Struct, frozen=True):
-    """Run these tool calls; none has a result yet."""
+    """Run these tool calls, which have no results yet."""
 
     pending: tuple[ToolCall, ...]
 
@@ -49,10 +49,10 @@ Step = CallModel | CallTools | Done
 
 
 def next_step(history: Sequence[Message]) -> Step:
-    """What a run does next: a pure function of the messages so far, the run's prompt included.
+    """Return the next step of a run: a pure function of the messages so far, with the run's prompt.
 
     Raises:
-        ValueError: the history holds no prompt, so there is nothing to do.
+        ValueError: the history has no prompt.
     """
     answered: set[str] = set()
     for message in reversed(history):
@@ -74,22 +74,22 @@ def next_step(history: Sequence[Message]) -> Step:
 
 
 class Reply:
-    """A model's reply as it grows from deltas."""
+    """A model's reply, assembled from deltas."""
 
     __slots__ = ("_calls", "_finish", "_half", "_model", "_text")
 
     def __init__(self, model: str) -> None:
         self._model = model
         self._text: list[str] = []
-        self._half = ""  # of a character, which the next delta may complete
+        self._half = ""  # half of a character; the next delta may complete it
         self._calls: dict[int, list[CallDelta]] = {}  # joined once: there may be thousands of pieces
         self._finish: Finish | None = None
 
     def add(self, delta: Delta) -> str:
-        """Take in the next delta, in the order of the stream.
+        """Add the next delta, in the order of the stream.
 
         Returns:
-            The text that it adds.
+            The text that it adds to the reply.
         """
         match delta:
             case TextDelta(text):
@@ -109,12 +109,12 @@ class Reply:
         return ""
 
     def complete(self) -> tuple[AssistantMessage, Finish]:
-        """The whole message and how it ended.
+        """Return the complete message and how it ended.
 
         Raises:
             LengthExceeded, ContentFiltered: it ended early, for this reason.
             ModelError: the stream ended without a finish reason (cut off), or with one that means that the
-                reply is not whole. Half a tool call is never handed on.
+                reply is incomplete. An incomplete tool call is never returned.
         """
         finish = self._finish
         if finish is None:
@@ -128,7 +128,7 @@ class Reply:
             )
         if finish.reason == "length":
             raise LengthExceeded(
-                f"{self._model}: the reply hit the token limit and is not whole (finish_reason=length). "
+                f"{self._model}: the reply hit the token limit and is incomplete (finish_reason=length). "
                 "The text so far is in run.text; raise max_tokens, or ask for less.",
                 model=self._model,
                 finish=finish,
@@ -142,9 +142,8 @@ class Reply:
             )
         if finish.reason not in ("stop", "tool_calls"):
             raise ModelError(
-                f"{self._model}: the reply ended for a reason that is not known here ({finish.reason!r}), "
-                "so that it is not "
-                "taken for whole. The text so far is in run.text; submit the prompt again.",
+                f"{self._model}: the reply ended for an unknown reason ({finish.reason!r}) and may be incomplete. "
+                "The text so far is in run.text; submit the prompt again.",
                 model=self._model,
                 retryable=True,
                 finish=finish,
@@ -168,13 +167,13 @@ class Reply:
 
 
 def _joined(pieces: Sequence[CallDelta]) -> ToolCall:
-    """The call that its pieces are: the first id and name that were said, all of the arguments."""
-    id_, name = (next(filter(None, said), "") for said in zip(*((one.id, one.name) for one in pieces), strict=True))
+    """Return the call of these pieces: the first id and name, and all of the arguments."""
+    id_, name = (next(filter(None, values), "") for values in zip(*((one.id, one.name) for one in pieces), strict=True))
     return ToolCall(id_, name, "".join(one.arguments for one in pieces))
 
 
 def close_turn(draft: Sequence[Message]) -> list[Message]:
-    """The messages of an unfinished turn as history may hold them: whole, or not at all.
+    """Return the messages of an unfinished turn as history may keep them: complete, or none.
 
     A draft without a reply is dropped. Unanswered tool calls get a synthetic "cancelled" result.
     """
@@ -187,9 +186,9 @@ def close_turn(draft: Sequence[Message]) -> list[Message]:
 
 
 def in_call_order(messages: Sequence[Message]) -> list[Message]:
-    """The messages, each turn's results in the order of its calls: they came as they were done.
+    """Return the messages with each turn's results in the order of its calls, not of completion.
 
-    The order is all that some providers tell two calls of one tool apart by.
+    Some providers tell two calls of one tool apart only by their order.
     """
     if not any(type(message) is ToolMessage for message in messages):
         return list(messages)

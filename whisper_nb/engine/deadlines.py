@@ -1,23 +1,23 @@
-"""Deadlines that hold: over the whole of a block and from one sign of life to the next."""
+"""Timeouts of model calls: for the whole reply, and between two pieces of it."""
 
 from __future__ import annotations
 
 import asyncio
 from types import TracebackType
 
-#: A timer later than this was held up by a blocked loop, not by the provider.
+#: Seconds. A timer that is later than this was delayed by a blocked event loop, not by the provider.
 LATE_S = 0.1
-#: How long what had already arrived may then take to be read, once.
+#: Seconds that are then granted, once, to read data that had already arrived.
 GRACE_S = 0.25
 
 
 class Deadline:
-    """`async with Deadline(total_s, idle_s) as d`, and `d.touch()` at each sign of life.
+    """`async with Deadline(total_s, idle_s) as d`, and `d.touch()` at each piece of data.
 
     Raises TimeoutError inside the block's task when `total_s` seconds have passed since the start, or `idle_s`
-    since the last touch; None means no bound. A cell that blocks the loop makes timers late; a deadline that fires
-    late grants one read of what already arrived before it counts (design, contract 11).
-    Cancelling the task from outside ends the block with CancelledError, as ever.
+    since the last touch; None means no limit. A cell that blocks the loop delays timers, so a deadline that fires
+    late first grants one read of the data that had already arrived.
+    Cancelling the task from outside ends the block with CancelledError, as usual.
     """
 
     __slots__ = ("_granted", "_handle", "_idle_s", "_last", "_loop", "_scope", "_start", "_total_s", "expired", "idle")
@@ -29,9 +29,9 @@ class Deadline:
         self._handle: asyncio.TimerHandle | None = None
         self._granted = False
         self.expired: str | None = None
-        """Which bound was crossed, in words; None while none was."""
+        """The limit that was exceeded, as text; None if none was."""
         self.idle = False
-        """Whether it was that from one sign of life to the next."""
+        """Whether the limit between two pieces of data was exceeded."""
 
     async def __aenter__(self) -> Deadline:
         self._loop = asyncio.get_running_loop()
@@ -48,7 +48,7 @@ class Deadline:
         await self._scope.__aexit__(kind, error, trace)
 
     def touch(self) -> None:
-        """Something arrived. Costs a clock read: the timer looks at the time only when it fires."""
+        """Record that data arrived. Cheap: it reads the clock, and the timer compares times only when it fires."""
         self._last = self._loop.time()
 
     def _due(self) -> tuple[float, str] | None:
@@ -65,9 +65,9 @@ class Deadline:
         due = self._due()
         assert due is not None
         if due[0] > now:
-            self._arm()  # touched since: the bound has moved
+            self._arm()  # data arrived: the limit is later now
         elif now - when > LATE_S and due[0] != self._start + (self._total_s or 0.0):
-            self.touch()  # nobody listened: the silence begins now
+            self.touch()  # the loop was blocked: count the idle time from now
             self._arm()
         elif now - when > LATE_S and not self._granted:
             self._granted = True

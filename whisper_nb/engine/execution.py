@@ -31,7 +31,7 @@ from ..tools.calls import call_tool
 from .deadlines import Deadline
 from .fitting import trim
 from .journal import Journal
-from .permits import PAUSE_MOST_S, lane_of
+from .permits import PAUSE_MOST_S, endpoint_of
 from .ports import Ports, Start
 from .runs import Run, current_run
 
@@ -152,11 +152,11 @@ class Execution:
     async def _reply_to(self, model: Model, request: Request) -> tuple[AssistantMessage, Finish]:
         """Make one model call, under a permit."""
         run, journal = self._run, self._journal
-        lane, permits = lane_of(request.config), self._ports.permits
-        waits = not permits.free(lane)
+        endpoint, permits = endpoint_of(request.config), self._ports.permits
+        waits = not permits.free(endpoint)
         if waits:
             await journal.shift("wait", run)
-        async with permits.hold(lane, lambda reason, after_s: journal.post(CallHeld(reason, after_s), run)):
+        async with permits.hold(endpoint, lambda reason, after_s: journal.post(CallHeld(reason, after_s), run)):
             if waits:
                 await journal.shift("proceed", run)
             run._begin_call()

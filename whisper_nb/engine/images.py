@@ -1,4 +1,4 @@
-"""What people have at hand as an image for a model: a figure, a PIL image, a file.
+"""Conversion of figures, PIL images and files to images for a model.
 
 Matplotlib and PIL are never imported.
 """
@@ -19,37 +19,37 @@ from ..core.errors import ConfigError
 from ..core.messages import Image
 from ..core.text import error_text, short_repr
 
-#: Of an image's file.
+#: Bytes of an image's file.
 MAX_BYTES = 20_000_000
 ALLOWED = (
     "allowed are a matplotlib figure or axes, a PIL image, and a PNG, JPEG, GIF or WebP file as a path or as bytes"
 )
-#: Modes of PIL that a PNG can hold; and what others become, where that is not RGB.
+#: PIL modes that a PNG can hold; and conversions of other modes, if not to RGB.
 _PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I;16B"})
 _BECOMES = {"La": "LA", "PA": "RGBA", "RGBa": "RGBA"}
 _SVG = re.compile(rb"\s*(?:\xef\xbb\xbf)?\s*(?:<\?xml|<!--|<!DOCTYPE svg|<svg\b)", re.IGNORECASE)
-#: How far from a piece of a drawing its figure is looked for.
+#: Levels of nesting at which an artist's figure is searched for.
 _DEPTH = 4
 _REASON = 200
 
 
 def as_image(source: object) -> Image:
-    """The image that somebody means, as `image_of`. ConfigError: it is none."""
+    """Convert as `image_of`. ConfigError: the source is not an image."""
     if image := image_of(source):
         return image
     remedy = "; PIL.Image.fromarray makes one of an array of pixels" if hasattr(source, "__array__") else ""
-    raise ConfigError(f"{type(source).__name__} is no kind of image: {ALLOWED}{remedy}")
+    raise ConfigError(f"{type(source).__name__} cannot be used as an image; {ALLOWED}{remedy}")
 
 
 def image_of(source: object) -> Image | None:
-    """The image that somebody means, as it is now; None for what is of no such kind.
+    """Convert the source, as it is now, to an image; return None if it is not of a supported kind.
 
     Args:
-        source: a matplotlib figure, axes or what a plotting function returns; a PIL image; whatever else Jupyter shows
-            as PNG or JPEG; the bytes of a file, or its path. A figure is neither changed nor closed.
+        source: a matplotlib figure, axes, or the result of a plotting function; a PIL image; any other object that
+            Jupyter shows as PNG or JPEG; the bytes of a file, or its path. A figure is neither changed nor closed.
 
     Raises:
-        ConfigError: it cannot be read or drawn, no provider takes its format, it is animated, or larger than 20 MB.
+        ConfigError: it cannot be read or drawn, is animated or larger than 20 MB, or no provider accepts its format.
     """
     match source:
         case Image():
@@ -73,14 +73,14 @@ def _shown_by(source: object, name: str) -> bytes:
         data = getattr(source, name)() or b""
         data = data[0] if isinstance(data, tuple) else data
         return base64.b64decode(data) if isinstance(data, str) else bytes(data)
-    except Exception as error:
+    except Exception as error:  # the object's own code may raise anything
         raise ConfigError(f"{name} of this {type(source).__name__} fails: {reason(error)}") from None
 
 
 def is_picture(value: object) -> bool:
-    """Whether this can be meant as nothing but an image: a figure, axes, a PIL image.
+    """Whether the value is certainly an image: a figure, axes or a PIL image.
 
-    Asked of any value of a notebook, so only its class is looked at: an attribute of the value itself may be a column.
+    Called with any value of a notebook. It reads attributes of the class: an attribute of a frame may be a column.
     """
     kind = type(value)
     return (
@@ -96,7 +96,7 @@ def _can(source: object, *methods: str) -> bool:
 
 
 def _figure(source: Any, depth: int) -> Any:
-    """What can be saved as a figure: the source itself, that of an axes or a line, the current one of pyplot."""
+    """Return the figure: the source itself, that of an axes or a line, or the current one of pyplot."""
     if _can(source, "gcf", "get_fignums"):
         if not source.get_fignums():
             raise ConfigError(
@@ -116,21 +116,21 @@ def _figure(source: Any, depth: int) -> Any:
 def _drawn(figure: Any) -> Image:
     file = io.BytesIO()
     try:
-        figure.savefig(file, format="png", bbox_inches="tight")  # as a notebook shows it
-    except Exception as error:
+        figure.savefig(file, format="png", bbox_inches="tight")  # as a notebook displays it
+    except Exception as error:  # matplotlib, and user code in artists, may raise anything
         raise ConfigError(f"the figure cannot be drawn: {reason(error)}") from None
     return _recognized(file.getvalue(), "the figure", "give it fewer dpi")
 
 
 def _painted(image: Any) -> Image:
-    # A photo as PNG would be ten times as large as it was.
+    # A photo saved as PNG would be ten times as large.
     kind = "JPEG" if getattr(image, "format", None) in ("JPEG", "MPO") and image.mode in ("L", "RGB") else "PNG"
     file = io.BytesIO()
     try:
         if image.mode not in _PNG_MODES:
             image = image.convert(_BECOMES.get(image.mode, "RGB"))
         image.save(file, format=kind)
-    except Exception as error:
+    except Exception as error:  # PIL's plugins may raise anything
         raise ConfigError(f"the PIL image cannot be saved as {kind}: {reason(error)}") from None
     return _recognized(file.getvalue(), "the PIL image", "make it smaller with image.thumbnail((2048, 2048))")
 
@@ -151,7 +151,7 @@ def _read(name: str | bytes) -> Image:
 
 
 def _recognized(data: bytes, name: str, smaller: str = "make it smaller") -> Image:
-    """The image that a file holds, by what it begins with."""
+    """Return the image in a file's bytes. Its first bytes determine the format."""
     if not data:
         raise ConfigError(f"{name}: an image of 0 bytes")
     if len(data) > MAX_BYTES:
@@ -172,17 +172,17 @@ def _recognized(data: bytes, name: str, smaller: str = "make it smaller") -> Ima
 
 
 def reason(error: BaseException) -> str:
-    """What an error says, in one line of no great length."""
+    """Return an error's type and text, in one short line."""
     text = " ".join(error_text(error).split())
     return f"{type(error).__name__}: {text if len(text) <= _REASON else f'{text[: _REASON - 1]}…'}"
 
 
-# How many pictures a file holds, as its header says. IndexError, struct.error: that is broken, or breaks off.
+# Functions that return the number of frames from a file's header. IndexError, struct.error: it is broken or cut off.
 
 
 def _png(data: bytes) -> int:
     kind, *size = struct.unpack_from(">4sII", data, 12)
-    _be_sound(kind == b"IHDR" and all(size))
+    _require(kind == b"IHDR" and all(size))
     at, frames = 8, 1
     while kind != b"IDAT":  # acTL comes before it
         length, kind = struct.unpack_from(">I4s", data, at)
@@ -198,28 +198,28 @@ def _jpeg(data: bytes) -> int:
         while data[at] == 0xFF:
             at += 1
         kind = data[at]
-        if 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):  # where its size stands
-            _be_sound(struct.unpack_from(">H", data, at + 6)[0])
+        if 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):  # the segment with the size
+            _require(struct.unpack_from(">H", data, at + 6)[0])
             return 1
         (length,) = struct.unpack_from(">H", data, at + 1)
         at += 1 + length
-        _be_sound(length >= 2 and data[at] == 0xFF)
+        _require(length >= 2 and data[at] == 0xFF)
 
 
 def _gif(data: bytes) -> int:
-    _be_sound(all(struct.unpack_from("<HH", data, 6)))
+    _require(all(struct.unpack_from("<HH", data, 6)))
     at, frames = 13 + _palette(data[10]), 0
     while frames < 2 and at < len(data) and data[at] != 0x3B:
         if data[at] == 0x2C:
             frames += 1
             at += 11 + _palette(data[at + 9])
         else:
-            _be_sound(data[at] == 0x21)
+            _require(data[at] == 0x21)
             at += 2
         while at < len(data) and data[at]:
             at += 1 + data[at]
         at += 1
-    _be_sound(frames)
+    _require(frames)
     return frames
 
 
@@ -229,11 +229,11 @@ def _palette(flags: int) -> int:
 
 def _webp(data: bytes) -> int:
     kind, length, flags = struct.unpack_from("<4sIB", data, 12)
-    _be_sound(kind in (b"VP8 ", b"VP8L", b"VP8X") and length >= 5 and len(data) >= 25)
+    _require(kind in (b"VP8 ", b"VP8L", b"VP8X") and length >= 5 and len(data) >= 25)
     return 2 if kind == b"VP8X" and flags & 0x02 else 1
 
 
-def _be_sound(fact: object) -> None:
+def _require(fact: object) -> None:
     if not fact:
         raise IndexError
 

@@ -1,4 +1,4 @@
-"""Permits: how many model calls may be in flight, over all agents and for each provider and key."""
+"""Concurrency limits for model calls: one over all agents, and one for each provider and key that limits its rate."""
 
 from __future__ import annotations
 
@@ -10,86 +10,86 @@ from dataclasses import dataclass
 from ..config.aiconfig import AIConfig
 from ..core.errors import ModelError
 
-#: Whom a call goes to, with which key: providers count calls by these.
-Lane = tuple[str, str | None, str | None]
-#: Hears why a call waits for its provider, and for how many seconds at least.
-Held = Callable[[str, float], object]
-#: How long a provider that said "too many" is left alone where it does not say itself; and at most.
+#: Provider, address and key of a call. Rate limits apply to each of these.
+Endpoint = tuple[str, str | None, str | None]
+#: Called with the reason why a call waits for its provider, and the seconds that it waits at least.
+OnWait = Callable[[str, float], object]
+#: Seconds without calls after a 429 that names no time; and at most.
 PAUSE_S, PAUSE_MOST_S = 1.0, 60.0
 
 
-def lane_of(config: AIConfig) -> Lane:
-    """Whom the calls of a config go to."""
+def endpoint_of(config: AIConfig) -> Endpoint:
+    """Return the endpoint of a config's calls."""
     return config.provider, config.api_base, config.api_key
 
 
 @dataclass(slots=True)
 class _Traffic:
-    """The calls of one lane."""
+    """The calls to one endpoint."""
 
     in_flight: int = 0
     limit: float = float("inf")
-    """Falls by half when the provider says "too many", and grows by one with each round of calls that succeed."""
+    """The concurrency limit. Halved after a 429; grows by one with each round of calls that succeed."""
     cuts: int = 0
-    """How often it fell: calls that were in flight together count once."""
-    closed_until: float = 0.0
+    """The number of times that it was halved. Calls that were in flight together count once."""
+    paused_until: float = 0.0
 
 
 class Permits:
-    """Lets model calls go out, first come, first served.
+    """Permits for model calls, first come, first served.
 
-    A provider that answers 429 gets half as many calls at once, and none until the time that it names; calls to others
-    pass meanwhile. A permit covers one call: whoever waits for a tool, a person or another agent holds none.
+    After a 429, an endpoint gets half as many calls at once, and none until the time that its answer names. Calls to
+    other endpoints go on. A permit covers one call: none is held during a wait for a tool, a person or another agent.
 
     Args:
-        limit: calls in flight over all agents; may be changed at any time, and holds for calls to come.
+        limit: the most calls in flight over all agents. It can be changed at any time, for calls that start later.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._in_flight = 0
-        self._lanes: dict[Lane, _Traffic] = {}
-        self._waiting: dict[asyncio.Future[None], Lane] = {}  # in the order of coming
-        self._untold: dict[asyncio.Future[None], Held] = {}  # of these, who has not heard why
+        self._traffic: dict[Endpoint, _Traffic] = {}
+        self._waiting: dict[asyncio.Future[None], Endpoint] = {}  # in the order of arrival
+        self._on_wait: dict[asyncio.Future[None], OnWait] = {}  # callbacks of these that were not called yet
         self._timer: asyncio.TimerHandle | None = None
 
     @property
     def limit(self) -> int:
-        """Calls in flight over all agents, at most."""
+        """The most calls in flight over all agents."""
         return self._limit
 
     @limit.setter
     def limit(self, limit: int) -> None:
         self._limit = limit
         if self._waiting:
-            self._let_go()
+            self._admit()
 
-    def free(self, lane: Lane) -> bool:
-        """Whether a call to this lane would go out at once."""
-        return not self._waiting and self._open(lane)
+    def free(self, endpoint: Endpoint) -> bool:
+        """Whether a call to this endpoint would start at once."""
+        return not self._waiting and self._open(endpoint)
 
-    def at_once(self, lane: Lane) -> int | None:
-        """How many calls this lane takes at once at present; None where only the limit over all holds."""
-        traffic = self._lanes.get(lane)
+    def at_once(self, endpoint: Endpoint) -> int | None:
+        """Return the concurrency limit of this endpoint; None if only the limit over all agents applies."""
+        traffic = self._traffic.get(endpoint)
         return None if traffic is None or traffic.limit == float("inf") else int(traffic.limit)
 
     @asynccontextmanager
-    async def hold(self, lane: Lane, held: Held = lambda *_: None) -> AsyncGenerator[None, None]:
-        """One permit, for the time of one call. What the call raises says how the provider copes.
+    async def hold(self, endpoint: Endpoint, on_wait: OnWait = lambda *_: None) -> AsyncGenerator[None, None]:
+        """Acquire a permit for one call, and release it at the end. The call's ModelError adjusts the endpoint's limit.
 
-        Cancelling the wait gives up the place in line.
+        Cancelling the wait removes the call from the queue.
 
         Args:
-            lane: whom the call goes to.
-            held: called, once, where the call has to wait for its provider; not where it waits for calls to others.
+            endpoint: the endpoint of the call.
+            on_wait: called once if the call waits for its provider; not if it waits for the limit over all agents.
         """
-        await self._acquire(lane, held)
-        traffic = self._lanes[lane]
+        await self._acquire(endpoint, on_wait)
+        traffic = self._traffic[endpoint]
         cuts = traffic.cuts
         try:
             yield
         except ModelError as error:
-            if error.status == 429 and error.retryable:  # else it is the money
+            if error.status == 429 and error.retryable:  # one that is not retryable means that no credit is left
                 self._slow_down(traffic, cuts, error.retry_after_s)
             raise
         else:
@@ -98,90 +98,94 @@ class Permits:
             traffic.in_flight -= 1
             self._in_flight -= 1
             if not traffic.in_flight and traffic.limit == float("inf") and not self._pause(traffic):
-                self._lanes.pop(lane, None)
-            self._let_go()
+                self._traffic.pop(endpoint, None)
+            self._admit()
 
-    def _open(self, lane: Lane) -> bool:
-        traffic = self._lanes.get(lane)
+    def _open(self, endpoint: Endpoint) -> bool:
+        traffic = self._traffic.get(endpoint)
         if self._in_flight >= self.limit:
             return False
         if traffic is None:
             return True
-        # At least one at a time, or nobody would ever find out that the provider copes again.
+        # At least one call at a time, or no call could find out that the provider accepts calls again.
         return traffic.in_flight < max(1, int(min(traffic.limit, self.limit))) and not self._pause(traffic)
 
-    async def _acquire(self, lane: Lane, held: Held) -> None:
-        if self.free(lane):
-            self._take(lane)
+    async def _acquire(self, endpoint: Endpoint, on_wait: OnWait) -> None:
+        if self.free(endpoint):
+            self._take(endpoint)
             return
         turn = asyncio.get_running_loop().create_future()
-        self._waiting[turn] = lane
-        self._untold[turn] = held
-        self._let_go()  # those before it may all wait for another provider
+        self._waiting[turn] = endpoint
+        self._on_wait[turn] = on_wait
+        self._admit()  # all earlier calls may be waiting for another provider
         try:
             await turn
         except asyncio.CancelledError:
-            if self._waiting.pop(turn, None) is None:  # it had just been given
-                self._lanes[lane].in_flight -= 1
+            if self._waiting.pop(turn, None) is None:  # the permit was already given
+                self._traffic[endpoint].in_flight -= 1
                 self._in_flight -= 1
-            self._let_go()
+            self._admit()
             raise
         finally:
-            self._untold.pop(turn, None)
+            self._on_wait.pop(turn, None)
 
-    def _tell(self, turn: asyncio.Future[None], lane: Lane) -> None:
-        """Say why it waits to one that waits for its provider, and has not heard."""
-        if (held := self._untold.pop(turn, None)) is None:
+    def _notify(self, turn: asyncio.Future[None], endpoint: Endpoint) -> None:
+        """Call the callback of a call that waits for its provider, once."""
+        if (on_wait := self._on_wait.pop(turn, None)) is None:
             return
-        traffic = self._lanes[lane]
+        traffic = self._traffic[endpoint]
         pause, most = self._pause(traffic), max(1, int(min(traffic.limit, self.limit)))
-        sent = "no more calls for now" if pause else f"{most} call{'s' * (most > 1)} at a time"
-        held(f"{lane[0]} answered 429 (too many requests) and is sent {sent}", pause)
+        sent = f"{most} call{'s' * (most > 1)} at a time"
+        if pause:
+            sent = "no more calls for now"
+        on_wait(f"{endpoint[0]} answered 429 (too many requests) and is sent {sent}", pause)
 
-    def _take(self, lane: Lane) -> None:
-        self._lanes.setdefault(lane, _Traffic()).in_flight += 1
+    def _take(self, endpoint: Endpoint) -> None:
+        self._traffic.setdefault(endpoint, _Traffic()).in_flight += 1
         self._in_flight += 1
 
-    def _let_go(self) -> None:
-        """Let out whoever may go by now, in the order of coming."""
-        shut: set[Lane] = set()
-        for turn, lane in list(self._waiting.items()):
+    def _admit(self) -> None:
+        """Give permits to the waiting calls that may start now, in the order of arrival."""
+        shut: set[Endpoint] = set()
+        for turn, endpoint in list(self._waiting.items()):
             if self._in_flight >= self.limit:
                 break
-            if turn.cancelled():  # who waited, and will leave the line by itself
+            if turn.cancelled():  # its task will remove it from the queue
                 continue
-            if lane in shut or not self._open(lane):
-                shut.add(lane)
-                self._tell(turn, lane)
+            if endpoint in shut or not self._open(endpoint):
+                shut.add(endpoint)
+                self._notify(turn, endpoint)
                 continue
             del self._waiting[turn]
-            self._take(lane)
+            self._take(endpoint)
             turn.set_result(None)
         self._wake_later()
 
     def _wake_later(self) -> None:
-        """One timer, for the pause that ends first among those that somebody waits for."""
+        """Set one timer, for the pause that ends first among those of endpoints with waiting calls."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         pauses = [
             pause
-            for lane in set(self._waiting.values())
-            if (one := self._lanes.get(lane)) and (pause := self._pause(one))
+            for endpoint in set(self._waiting.values())
+            if (one := self._traffic.get(endpoint)) and (pause := self._pause(one))
         ]
         if pauses:
-            self._timer = asyncio.get_running_loop().call_later(min(pauses), self._let_go)
+            self._timer = asyncio.get_running_loop().call_later(min(pauses), self._admit)
 
     def _pause(self, traffic: _Traffic) -> float:
-        """Seconds that nothing goes out; 0 for none."""
-        return max(0.0, traffic.closed_until - asyncio.get_running_loop().time()) if traffic.closed_until else 0.0
+        """Return the seconds until calls may start again; 0 if they may now."""
+        if not traffic.paused_until:
+            return 0.0
+        return max(0.0, traffic.paused_until - asyncio.get_running_loop().time())
 
     def _slow_down(self, traffic: _Traffic, cuts: int, after_s: float | None) -> None:
         if traffic.cuts == cuts:
             traffic.cuts += 1
             traffic.limit = max(1.0, min(traffic.limit, traffic.in_flight) / 2)
         pause = min(PAUSE_S if after_s is None else after_s, PAUSE_MOST_S)
-        traffic.closed_until = max(traffic.closed_until, asyncio.get_running_loop().time() + pause)
+        traffic.paused_until = max(traffic.paused_until, asyncio.get_running_loop().time() + pause)
 
     def _speed_up(self, traffic: _Traffic) -> None:
         traffic.limit += 1 / traffic.limit

@@ -1,4 +1,4 @@
-"""The sessions of a runtime, by name: who is there, who is at work, and their end."""
+"""The sessions of a runtime, by name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .session import Session
 
 
 class Roster:
-    """Sessions in the order of their making. Changed on the agents' loop; looked at from anywhere."""
+    """Sessions in the order of their creation. Changed on the agents' loop; can be read from any thread."""
 
     __slots__ = ("_removed", "_sessions", "observers")
 
@@ -21,7 +21,7 @@ class Roster:
         self._sessions: dict[str, Session] = {}
         self._removed: WeakSet[Session] = WeakSet()
         self.observers = Observers[Session]()
-        """Told of each that was added or removed."""
+        """Called with each session that was added or removed."""
 
     def __iter__(self) -> Iterator[Session]:
         return iter(tuple(self._sessions.values()))
@@ -30,26 +30,26 @@ class Roster:
         return name in self._sessions
 
     def get(self, name: str) -> Session | None:
-        """The session of that name, or None."""
+        """Return the session of that name, or None."""
         return self._sessions.get(name)
 
     @property
     def removed(self) -> tuple[Session, ...]:
-        """Sessions that were removed, and may still be at their end."""
+        """Sessions that were removed; some of their tasks may not have ended."""
         return tuple(self._removed)
 
     def add(self, session: Session) -> Session:
-        """Take a session in."""
+        """Add a session."""
         self._sessions[session.name] = session
         self.observers.notify(session, in_cell=True)
         return session
 
     def remove(self, session: Session) -> None:
-        """End a session's work, and forget it."""
+        """Stop a session and remove it."""
         session.remove()
         self._removed = WeakSet(
             [*self._removed, self._sessions.pop(session.name)]
-        )  # another thread may look at the old
+        )  # a new set, for another thread may be reading the old one
         self.observers.notify(session, in_cell=True)
 
     async def aclose(self, grace_s: float) -> None:
@@ -65,38 +65,38 @@ class Roster:
                     f"{session.name} did not end within {grace_s:g} s of being cancelled", RuntimeWarning, stacklevel=3
                 )
 
-    # Before they move to another loop
+    # Before a change to another loop
 
     def check_idle(self) -> None:
-        """SessionError: some are at work, or soon will be."""
+        """Raise SessionError if a session is running, or has a run that can start."""
         _refuse(one for one in self if one.current or (one.state.is_open() and any(r.ready for r in one.unfinished)))
 
     def check_at_rest(self) -> None:
-        """SessionError: some have a task."""
+        """Raise SessionError if a session has a task."""
         _refuse(one for one in (*self, *self._removed) if one._worker)
 
     @property
     def at_rest(self) -> bool:
-        """Whether none has a task."""
+        """Whether no session has a task."""
         return not any(one._worker for one in (*self, *self._removed))
 
-    async def rest(self, patience_s: float) -> None:
-        """Wait until records are published that are on their way."""
+    async def rest(self, timeout_s: float) -> None:
+        """Wait until the sessions' tasks have ended and published their records."""
         if workers := {one._worker for one in (*self, *self._removed) if one._worker}:
-            await asyncio.wait(workers, timeout=patience_s)
+            await asyncio.wait(workers, timeout=timeout_s)
 
 
 async def _end(session: Session, grace_s: float) -> bool:
-    """Stop, and wait about `grace_s` seconds at most until nothing of it runs. True where everything ended in time.
+    """Stop a session, and wait about `grace_s` seconds for its task. Return whether that ended in time.
 
-    What did not is abandoned, and its runs count as cancelled.
+    Otherwise the task is abandoned, and its runs count as cancelled.
     """
     session.stop()
     worker = session._worker
     if worker is None or (await asyncio.wait({worker}, timeout=grace_s))[0]:
         return True
     worker.cancel()
-    await asyncio.wait({worker}, timeout=grace_s)  # at once, unless the store does not let itself be cancelled
+    await asyncio.wait({worker}, timeout=grace_s)  # ends at once, unless the store ignores cancellation
     return False
 
 
