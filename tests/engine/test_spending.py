@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from support.doubles import FunctionModel, HeldModel, hire, quiet, settled
 from whisper_nb import Agent, Rule, Run, Runtime, ScriptedModel, Session
-from whisper_nb.core.bills import Bill
+from whisper_nb.core.costs import CostSum
 from whisper_nb.core.errors import SessionClosed, SessionError
 from whisper_nb.core.messages import Delta, Finish, Spent, TextDelta, Usage
 from whisper_nb.engine.spending import spent_on
@@ -128,10 +128,10 @@ async def test_the_last_runs_of_a_removed_agent_are_counted_when_they_end_and_on
 
 
 def test_an_unknown_cost_makes_the_sum_unknown() -> None:
-    bill = Bill()
-    bill.add(None, None)  # it broke off
-    bill.add(USAGE, 0.25)
-    assert (bill.usage, bill.cost) == (None, None)
+    total = CostSum()
+    total.add(None, None)  # it broke off
+    total.add(USAGE, 0.25)
+    assert (total.usage, total.cost) == (None, None)
 
 
 async def test_who_was_removed_is_so_for_good(runtime: Runtime) -> None:

@@ -1,4 +1,4 @@
-"""Threads for what would hold up a loop: calls that block, imports that take their time, and a loop of its own."""
+"""Threads for work that would block an event loop: blocking calls, slow imports, and a loop of their own for agents."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-#: Seconds that what is left on a loop has to end.
+#: Seconds that the remaining tasks of a loop get to end.
 GRACE_S = 0.5
 _log = logging.getLogger("whisper_nb")
 
@@ -22,10 +22,10 @@ _loaded: set[str] = set()
 
 
 async def in_thread(function: Callable[..., T], *args: object) -> T:
-    """Call in a thread of its own, in a copy of this context. Cancelling leaves the thread to its end, unawaited.
+    """Call in a new thread, in a copy of this context. Cancelling ends the wait; the thread runs to its end.
 
-    Not in asyncio's pool, which has few threads: functions that wait for other agents, whose tools need a thread in
-    their turn, would fill it for ever.
+    asyncio's pool has few threads. Functions that wait for other agents, whose tools need threads too, would fill it
+    and deadlock.
     """
     done: Future[T] = Future()
     done.set_running_or_notify_cancel()
@@ -37,23 +37,23 @@ async def in_thread(function: Callable[..., T], *args: object) -> T:
 
 
 def answer(done: Future[T], function: Callable[..., T], *args: Any, **kwargs: Any) -> None:
-    """Call, and have the future say what came of it."""
+    """Call the function, and set its result or exception on the future."""
     try:
         done.set_result(function(*args, **kwargs))
-    except StopIteration:  # before Python 3.12 no future of asyncio takes it, and its awaiter waits for ever
+    except StopIteration:  # before Python 3.12 an asyncio future does not accept it, and its awaiter would hang
         done.set_exception(RuntimeError("it raised StopIteration"))
-    except BaseException as error:
+    except BaseException as error:  # the thread that waits for the future must get any exception
         done.set_exception(error)
 
 
 async def loaded(*modules: str) -> None:
-    """Have modules imported, in a thread. Quick when they are."""
+    """Import modules in a thread. Returns at once if they are imported already."""
     if not _loaded.issuperset(modules):
         await in_thread(load, *modules)
 
 
 def preload(*modules: str) -> None:
-    """Begin to import modules that a call will need soon, in a thread. `load` waits for it."""
+    """Start importing modules, which a call will need soon, in a thread. `load` waits for that."""
     if not _loaded.issuperset(modules):
         threading.Thread(target=load, args=modules, name="whisper_nb import", daemon=True).start()
 
@@ -68,43 +68,40 @@ def load(*modules: str) -> None:
 
 
 class OwnLoop:
-    """A loop in a daemon thread, which begins at once, for agents that go on while a cell blocks.
-
-    Whoever makes it ends it.
-    """
+    """An event loop in a daemon thread, for agents that run while a cell blocks. It starts at once; `end` ends it."""
 
     __slots__ = ("_thread", "ended", "loop")
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
         self.ended = False
-        """Whether it was told to end."""
+        """Whether `end` was called."""
         self._thread = threading.Thread(target=self._run, name="whisper_nb agents", daemon=True)
         self._thread.start()
 
     @property
     def thread(self) -> int:
-        """The thread's identity."""
+        """The thread's identifier."""
         return self._thread.ident or 0
 
     def end(self) -> None:
-        """Have it end once it has done what it was called for before; from any thread."""
+        """End the loop after the calls that were scheduled before. Thread-safe."""
         if not self.ended:
             self.ended = True
             self.loop.call_soon_threadsafe(self.loop.stop)
 
-    def join(self, patience_s: float) -> None:
-        """Wait so many seconds at most until the thread has ended."""
+    def join(self, timeout_s: float) -> None:
+        """Wait at most `timeout_s` seconds for the end of the thread."""
         if threading.current_thread() is not self._thread:
-            self._thread.join(patience_s)
+            self._thread.join(timeout_s)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
         while not self.ended:
             try:
                 self.loop.run_forever()
-            except BaseException:  # a sys.exit() in some task: the other agents live on
-                _log.exception("the agents' loop was left by an error, and goes on")
+            except BaseException:  # for example, sys.exit() in a task; the other agents go on
+                _log.exception("an exception left the agents' event loop; it goes on")
         left = asyncio.all_tasks(self.loop)
         for task in left:
             task.cancel()

@@ -71,7 +71,9 @@ class Permits:
     def at_once(self, endpoint: Endpoint) -> int | None:
         """Return the concurrency limit of this endpoint; None if only the limit over all agents applies."""
         traffic = self._traffic.get(endpoint)
-        return None if traffic is None or traffic.limit == float("inf") else int(traffic.limit)
+        if traffic is None or traffic.limit == float("inf"):
+            return None
+        return int(traffic.limit)
 
     @asynccontextmanager
     async def hold(self, endpoint: Endpoint, on_wait: OnWait = lambda *_: None) -> AsyncGenerator[None, None]:

@@ -9,7 +9,7 @@ from bisect import insort
 from collections.abc import Iterable
 from typing import Generic, TypeVar
 
-from ..core.bills import Bill
+from ..core.costs import CostSum
 from ..core.events import (
     CallRetried,
     Charge,
@@ -43,7 +43,7 @@ class RunState:
     """One run, as its records describe it."""
 
     __slots__ = (
-        "_bill", "_chunks", "_outcome", "events", "failure", "finished_at", "id", "model", "number", "place",
+        "_chunks", "_cost", "_outcome", "events", "failure", "finished_at", "id", "model", "number", "place",
         "priority", "queued", "started_at",
     )  # fmt: skip
 
@@ -66,7 +66,7 @@ class RunState:
         self.events: list[Record] = []
         """All stored records of this run, in order."""
         self._chunks: list[str] = []
-        self._bill = Bill()
+        self._cost = CostSum()
         self._outcome: Outcome | None = None
 
     @property
@@ -92,12 +92,12 @@ class RunState:
     @property
     def usage(self) -> Usage | None:
         """Tokens of all its model calls. None: unknown."""
-        return self._bill.usage
+        return self._cost.usage
 
     @property
     def cost(self) -> float | None:
         """US dollars. None: unknown, never zero."""
-        return self._bill.cost
+        return self._cost.cost
 
     def apply(self, record: Record) -> None:
         """Fold one record of this run."""
@@ -112,16 +112,16 @@ class RunState:
             case RunStarted(_, model):
                 self.model, self.started_at = model, record.time
                 if model.startswith("offline/"):
-                    self._bill.cost = 0.0
+                    self._cost.cost = 0.0
             case ModelReplied(message, usage, cost):
                 self._chunks = [message.text]
-                self._bill.add(usage, cost)
+                self._cost.add(usage, cost)
             case CallRetried(charge=Charge(usage, cost)):
-                self._bill.add(usage, cost)
+                self._cost.add(usage, cost)
             case RunFinished(outcome, failure, charge):
                 if charge is not None:
-                    self._bill.add(charge.usage, charge.cost_usd)
-                self._bill.close()
+                    self._cost.add(charge.usage, charge.cost_usd)
+                self._cost.close()
                 self._outcome, self.failure, self.finished_at = outcome, failure, record.time
 
 

@@ -53,9 +53,9 @@ class Roster:
         self.observers.notify(session, in_cell=True)
 
     async def aclose(self, grace_s: float) -> None:
-        """Stop all of them.
+        """Stop all sessions.
 
-        Whoever does not end within about that many seconds is named in a RuntimeWarning and abandoned.
+        A session that does not end within about `grace_s` seconds is named in a RuntimeWarning and abandoned.
         """
         sessions = [*self, *self._removed]
         ended = await asyncio.gather(*(_end(session, grace_s) for session in sessions))

@@ -9,7 +9,7 @@ from .messages import Usage
 T = TypeVar("T", Usage, float)
 
 
-class Bill:
+class CostSum:
     """Adds up usage and cost of a run's model calls. A sum with an unknown part is unknown, never too low."""
 
     __slots__ = ("_calls", "cost", "usage")
