@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -17,6 +17,7 @@ from whisper_nb.core.messages import (
     CallDelta,
     Delta,
     Finish,
+    Message,
     SystemMessage,
     TextDelta,
     ToolMessage,
@@ -580,7 +581,7 @@ async def test_an_interrupt_or_a_test_outcome_in_a_tool_reaches_whoever_awaits_t
 async def test_the_outcome_of_a_test_runner_in_an_observer_leaves_no_waiter_behind(runtime: Runtime) -> None:
     bob = hire(runtime, ScriptedModel(TALK))
     drop = runtime.observe(lambda record: pytest.fail("no") if isinstance(record.event, RunFinished) else None)
-    run, worker = bob.submit("one"), bob.worker
+    run, worker = bob.submit("one"), bob._worker
     assert worker is not None
     assert await run == "ok"
     with pytest.raises(pytest.fail.Exception, match="no"):
@@ -617,3 +618,25 @@ async def test_a_stream_that_catches_its_cancellation_is_cancelled_all_the_same(
     run.cancel()
     with pytest.raises(RunCancelled):
         await run
+
+
+async def test_a_long_history_is_counted_once_as_long_as_it_certainly_fits(runtime: Runtime) -> None:
+    class Counting(FunctionModel):
+        counted = 0
+
+        def count_tokens(self, messages: Sequence[Message], tools: Sequence[ToolSchema] = ()) -> int:
+            self.counted += 1
+            return super().count_tokens(messages, tools)
+
+    async def reply(request: Request) -> AsyncGenerator[Delta, None]:
+        yield TextDelta("word " * 20)
+        yield Finish("stop")
+
+    model = Counting(reply, context_tokens=1_000)
+    bob = hire(runtime, model)
+    for number in range(
+        30
+    ):  # 10 calls without counting, since bytes bound the tokens; then one count for several calls
+        await bob.submit(f"{number}")
+    assert 0 < model.counted < 20
+    assert len(bob.history) == 60

@@ -29,7 +29,7 @@ from ..models.model import Model, Request
 from ..models.transcript import Transcript
 from ..tools.calls import call_tool
 from .deadlines import Deadline
-from .fitting import trim
+from .fitting import Counted, trim, without
 from .journal import Journal
 from .permits import PAUSE_MOST_S, endpoint_of
 from .ports import Ports, Start
@@ -203,10 +203,17 @@ class Execution:
         if model.context_tokens is None:
             return messages
         limit = model.context_tokens - (self._config.max_tokens or 0)
-        # Most requests need no counting, which is slow.
+        # Most calls need no counting, which is slow.
         if messages.size + sum(len(repr(tool)) for tool in self._schemas) < limit:
             return messages
-        kept, size = await in_thread(self._trimmed, model, messages, limit)
+        history, draft, counted = self._journal.history, self._journal.projection.draft, self._journal.counted
+        if counted and counted.fits(self._config.model, self._agent, history, draft.size, limit):
+            return without(messages, counted.left_out)
+        guess, history_size = counted.left_out if counted else 0, history.size
+        kept, size = await in_thread(self._trimmed, model, messages, limit, guess)
+        self._journal.counted = Counted(
+            self._config.model, self._agent, history, history_size, size, len(messages) - len(kept)
+        )
         if size > limit:
             what, remedy = "the prompt has", "shorten the prompt"
             if len(self._journal.projection.draft) > 1:  # all other messages are left out
@@ -220,12 +227,11 @@ class Execution:
             )
         return kept
 
-    def _trimmed(self, model: Model, messages: Transcript, limit: int) -> tuple[Transcript, int]:
+    def _trimmed(self, model: Model, messages: Transcript, limit: int, guess: int) -> tuple[Transcript, int]:
         def count(some: Transcript) -> int:
             return model.count_tokens(some, self._schemas)
 
-        kept = trim(messages, limit, count, self._journal.left_out)
-        self._journal.left_out = len(messages) - len(kept)
+        kept = trim(messages, limit, count, guess)
         return kept, count(kept)
 
     # Tool calls

@@ -5,8 +5,36 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable
 
+from msgspec import Struct
+
+from ..config.agents import Agent
 from ..core.messages import SystemMessage
 from ..models.transcript import Transcript
+
+
+class Counted(Struct, frozen=True):
+    """The tokens of one model call, as counted. They bound those of later calls, which so need no counting."""
+
+    model: str | None
+    agent: Agent
+    history: Transcript
+    """The session's history, which grows in place; a reset replaces it."""
+    history_size: int
+    """The history's `size` at that time."""
+    tokens: int
+    left_out: int
+    """The number of messages that were left out."""
+
+    def fits(self, model: str | None, agent: Agent, history: Transcript, draft_size: int, limit: int) -> bool:
+        """Whether a call certainly fits into `limit` tokens, if as many messages are left out as before."""
+        if not (model == self.model and agent is self.agent and history is self.history):
+            return False
+        return self.tokens + (history.size - self.history_size) + draft_size <= limit
+
+
+def without(messages: Transcript, left_out: int) -> Transcript:
+    """Return a conversation with a system prompt, without that many messages after it."""
+    return Transcript.joined(messages[:1], messages[1 + left_out :]) if left_out else messages
 
 
 def trim(messages: Transcript, limit: int, count: Callable[[Transcript], int], guess: int = 0) -> Transcript:
@@ -32,6 +60,8 @@ def trim(messages: Transcript, limit: int, count: Callable[[Transcript], int], g
     cuts = [0, *messages.starts[1:]]
     low, high = 0, len(cuts) - 1  # the answer is between them; the more is left out, the fewer tokens remain
     at = bisect_left(cuts, guess + has_system) if guess else 0
+    if at == 0 and fits(0):  # as long as nothing was left out, this is likely, and needs no copies
+        return messages
     if 0 < at < high:
         if not fits(at):
             low, high = _next_after(at, high, fits)

@@ -21,6 +21,7 @@ from ..core.events import (
 from ..core.messages import Message
 from ..core.states import Gate, State, Trigger, transition
 from ..models.transcript import Transcript
+from .fitting import Counted
 from .ports import Ports
 from .projection import Projection
 from .runs import Run
@@ -35,7 +36,7 @@ class Journal:
     Everything here happens on the event loop's thread.
     """
 
-    __slots__ = ("_gate", "_name", "_opened", "_order", "_outbox", "_ports", "_wake", "left_out", "projection")
+    __slots__ = ("_gate", "_name", "_opened", "_order", "_outbox", "_ports", "_wake", "counted", "projection")
 
     def __init__(self, name: str, ports: Ports, wake: Callable[[], object]) -> None:
         self._name = name
@@ -43,8 +44,8 @@ class Journal:
         self._wake = wake
         self.projection: Projection[Run] = Projection()
         """The state that the published records give."""
-        self.left_out = 0
-        """The number of messages that the last model call left out, because the context was full."""
+        self.counted: Counted | None = None
+        """The tokens of the last model call that had to be counted."""
         self._outbox: deque[tuple[Posted, Run | None]] | None = None  # posted, not yet published
         self._gate: Gate | None = None  # after all posted triggers; None without any
         self._order: asyncio.Lock | None = None

@@ -132,8 +132,8 @@ class LiteLLMModel:
         if self._litellm is not None and not _in_use:
             while _client:
                 await _client.pop().close()
+                del self._litellm.in_memory_llm_clients_cache.get_cache
             self._litellm.aclient_session = None
-            del self._litellm.in_memory_llm_clients_cache.get_cache
             await self._litellm.close_litellm_async_clients()
             # A closed client that stayed in the cache would fail the next call.
             self._litellm.in_memory_llm_clients_cache.flush_cache()
