@@ -142,7 +142,8 @@ async def test_the_grace_is_given_once_for_one_bound() -> None:
 
     with pytest.raises(TimeoutError):
         await block()
-    assert cells <= 2 + GRACE_S / (0.05 + LATE_S)
+    # A timer runs after the cell that delays it: the first one and its grace cost a cell more, and so does the cancel.
+    assert cells <= 5 + GRACE_S / (0.05 + LATE_S)
 
 
 async def test_every_blocking_cell_gets_it_as_long_as_there_are_signs_of_life(
