@@ -64,7 +64,7 @@ def test_an_illegal_transition_says_what_led_there() -> None:
 
 
 def test_an_illegal_first_transition_says_that_nothing_led_there() -> None:
-    with pytest.raises(SessionError, match="came here by: nothing"):
+    with pytest.raises(SessionError, match="after: nothing"):
         transition(State(), "finish")
 
 

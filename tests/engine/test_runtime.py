@@ -286,7 +286,7 @@ async def test_the_handle_of_who_was_removed_changes_nothing_and_says_so(
     runtime.remove("bob")
     new = hire(runtime, SAY)
     heard, before = heard_by(runtime), (old.agent, old.configured, old.revision, old.history)
-    with pytest.raises(SessionClosed, match=r"bob was removed; make it anew \(`%agent new bob`\), or, .* rt\['bob'\]"):
+    with pytest.raises(SessionClosed, match=r"bob was removed\. Create it again with `%agent new bob`; .* rt\['bob'\]"):
         change(old)
     assert (old.agent, old.configured, old.revision, old.history) == before
     await new.submit("again")

@@ -37,4 +37,6 @@ class CostSum:
 def _total(sum_so_far: T | None, more: T | None, first: bool) -> T | None:
     if first:
         return more
-    return None if sum_so_far is None or more is None else sum_so_far + more
+    if sum_so_far is None or more is None:
+        return None
+    return sum_so_far + more

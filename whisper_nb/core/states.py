@@ -51,8 +51,8 @@ class State:
         """Raise SessionClosed if the agent was removed. A later agent of this name is another one."""
         if self.gate == "removed":
             raise SessionClosed(
-                f"{name} was removed; make it anew (`%agent new {name}`), or, where that is done, "
-                f"take the new handle: rt[{name!r}]"
+                f"{name} was removed. Create it again with `%agent new {name}`; "
+                f"if that was done, use the new session: rt[{name!r}]"
             )
 
     def check_takes_work(self, name: str) -> None:
@@ -66,7 +66,9 @@ class State:
         """The state as displayed, in one or two words."""
         if self.is_open():
             return self.activity
-        return self.gate if self.activity == "idle" else f"{self.gate} ({self.activity})"
+        if self.activity == "idle":
+            return self.gate
+        return f"{self.gate} ({self.activity})"
 
 
 def transition(state: State, trigger: Trigger) -> State:
@@ -81,6 +83,5 @@ def transition(state: State, trigger: Trigger) -> State:
     if (activity := _ACTIVITY.get(trigger, {}).get(state.activity)) is not None:
         return replace(state, activity=activity, trail=trail)
     raise SessionError(
-        f"{trigger!r} is illegal while {state.activity}/{state.gate} "
-        f"(came here by: {' → '.join(state.trail) or 'nothing'})"
+        f"{trigger!r} is illegal while {state.activity}/{state.gate} (after: {' → '.join(state.trail) or 'nothing'})"
     )

@@ -58,7 +58,8 @@ class Deadline:
 
     def _arm(self) -> None:
         due = self._due()
-        self._handle = self._loop.call_at(due[0], self._fire, due[0]) if due else None
+        if due is not None:
+            self._handle = self._loop.call_at(due[0], self._fire, due[0])
 
     def _fire(self, when: float) -> None:
         now = self._loop.time()

@@ -224,13 +224,16 @@ def _gif(data: bytes) -> int:
 
 
 def _palette(flags: int) -> int:
-    return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
+    if not flags & 0x80:
+        return 0
+    return 3 << ((flags & 7) + 1)
 
 
 def _webp(data: bytes) -> int:
     kind, length, flags = struct.unpack_from("<4sIB", data, 12)
     _require(kind in (b"VP8 ", b"VP8L", b"VP8X") and length >= 5 and len(data) >= 25)
-    return 2 if kind == b"VP8X" and flags & 0x02 else 1
+    is_animated = kind == b"VP8X" and flags & 0x02
+    return 1 + bool(is_animated)
 
 
 def _require(fact: object) -> None:

@@ -186,7 +186,9 @@ class Permits:
         if traffic.cuts == cuts:
             traffic.cuts += 1
             traffic.limit = max(1.0, min(traffic.limit, traffic.in_flight) / 2)
-        pause = min(PAUSE_S if after_s is None else after_s, PAUSE_MOST_S)
+        if after_s is None:
+            after_s = PAUSE_S
+        pause = min(after_s, PAUSE_MOST_S)
         traffic.paused_until = max(traffic.paused_until, asyncio.get_running_loop().time() + pause)
 
     def _speed_up(self, traffic: _Traffic) -> None:

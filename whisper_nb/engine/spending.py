@@ -15,12 +15,16 @@ def spent_on(run: Run) -> Spent:
     # A run that never started cost nothing.
     usage, cost = (Usage(), 0.0) if run.done and run.started_at is None else (run.usage, run.cost)
     spent = Spent().plus(usage, cost)
-    return spent if run.done else replace(spent, runs=0, at_work=1)
+    if run.done:
+        return spent
+    return replace(spent, runs=0, at_work=1)
 
 
 def spent_by(session: Session) -> Spent:
     """Return the usage and cost of a session's runs; so far, if one is running."""
-    return session.spent + spent_on(session.current) if session.current else session.spent
+    if session.current is None:
+        return session.spent
+    return session.spent + spent_on(session.current)
 
 
 class Ledger:
