@@ -267,7 +267,7 @@ async def test_an_error_that_would_leave_the_loop_ends_nobody_else(
 ) -> None:
     runtime.home.call(sys.exit)
     assert await bob.submit("hello") == "heard: hello"
-    assert "left by an error" in caplog.text
+    assert "an exception left the agents" in caplog.text
 
 
 def test_a_config_and_a_script_may_choose_the_thread(tmp_path: Path) -> None:
