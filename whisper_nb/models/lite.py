@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import threading
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from contextvars import ContextVar
@@ -45,6 +46,7 @@ _GIVEN_CLIENT = frozenset({"amazon_nova", "anthropic", "gemini", "maritalk", "ve
 #: LiteLLM keeps its connections per process: closing the last model closes them, and the client that it was given.
 _in_use: WeakSet[LiteLLMModel] = WeakSet()
 _client: list[Any] = []
+_opening = threading.Lock()
 #: Whether the current call is made here, and not by a notebook that uses LiteLLM itself.
 _is_ours: ContextVar[bool] = ContextVar("is_ours", default=False)
 
@@ -88,7 +90,7 @@ class LiteLLMModel:
                 self._litellm = await in_thread(self._load)
         _in_use.add(self)
         if not _client:
-            _client.append(await in_thread(_make_client, self._litellm))
+            await in_thread(_open_client, self._litellm)
 
     async def stream(self, request: Request) -> AsyncGenerator[Delta, None]:
         """Yield the reply's deltas, and a Finish if and only if the provider gave a finish reason.
@@ -131,9 +133,10 @@ class LiteLLMModel:
         _in_use.discard(self)
         if self._litellm is not None and not _in_use:
             while _client:
-                await _client.pop().close()
-                del self._litellm.in_memory_llm_clients_cache.get_cache
-            self._litellm.aclient_session = None
+                client = _client.pop()
+                del self._litellm.in_memory_llm_clients_cache.get_cache  # before anything else can install its own
+                self._litellm.aclient_session = None
+                await client.close()
             await self._litellm.close_litellm_async_clients()
             # A closed client that stayed in the cache would fail the next call.
             self._litellm.in_memory_llm_clients_cache.flush_cache()
@@ -274,6 +277,13 @@ def _rehearse(litellm: Any, model: str) -> None:
     with suppress(ImportError):
         for name in ("admin", "beta", "chat"):
             import_module(f"openai.resources.{name}")
+
+
+def _open_client(litellm: Any) -> None:
+    """Open the client for our calls, unless it is open. Several models may call this at once, each in a thread."""
+    with _opening:
+        if not _client:
+            _client.append(_make_client(litellm))
 
 
 def _make_client(litellm: Any) -> Any:
