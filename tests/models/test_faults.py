@@ -139,7 +139,7 @@ async def ready(site: Site, line: Line) -> None:
     assert await site.hire(line).submit("Are you there?") == "fine"
     run = site.hire(line).submit("And now?")
     await run
-    site.limit_s = min(max(HANGS_S, 20 * (run.seconds or 0.0)), 40.0)  # the slowest answers drip for 100 s
+    site.limit_s = min(max(HANGS_S, 20 * (run.seconds or 0.0)), 20.0)  # the slowest answers drip for 100 s
 
 
 # Each kind

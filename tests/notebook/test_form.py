@@ -271,7 +271,7 @@ def test_the_question_goes_away_when_the_fields_change(in_project: NotebookRunti
 def test_without_a_project_the_error_says_so(form: AgentForm) -> None:
     fill(form, name="bob")
     form.save.click()
-    assert read(form.status) == "there is no project to save in"
+    assert read(form.status).startswith("there is no project to save in: no folder above")
     assert not is_asked(form)
 
 
