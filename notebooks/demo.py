@@ -61,7 +61,7 @@ async def use_meanwhile(client: NotebookClient) -> list[float]:
 
 
 async def run_code(client: NotebookClient, code: str) -> str:
-    """What a cell with this code prints; the cell is not part of the notebook."""
+    """Return the output of a cell with this code; the cell is not part of the notebook."""
     cell = nbformat.v4.new_code_cell(code)
     client.nb.cells.append(cell)
     try:

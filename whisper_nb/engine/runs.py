@@ -30,7 +30,7 @@ _FINISHED.set_result(None)
 
 
 class Owner(Protocol):
-    """What a run needs of the session that it belongs to."""
+    """The session that a run belongs to, as far as the run needs it."""
 
     @property
     def name(self) -> str:
