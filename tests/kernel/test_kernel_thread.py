@@ -298,7 +298,7 @@ async def test_a_project_that_is_trusted_may_choose_the_thread(tmp_path: Path) -
         code = await kernel.value("__import__('whisper_nb').runtime().project.code")
         assert "loop: thread" in (await kernel.run("%agent trust")).text
         said = (await kernel.run(f"%agent trust {code}")).text
-        assert "loop: thread holds from the kernel's next start on; %agent loop thread moves agents now" in said
+        assert "loop: thread takes effect when the kernel restarts; %agent loop thread moves agents now" in said
         await kernel.restart()
         assert "a loop in their own thread" in (await kernel.run(load)).text
 
