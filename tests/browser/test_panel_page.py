@@ -477,7 +477,8 @@ def test_what_was_spent_is_told_in_full_and_a_queue_that_is_cut_says_so(
     desk: Desk, sized: Callable[[int], None], width: int
 ) -> None:
     panel, (ann,) = desk.panel, desk.hire("ann")
-    spent = "rt[{0!r}].spent = rt[{0!r}].spent.plus(Usage(123_456, 45_678), 0.0123).plus(None, None)"
+    state = "rt[{0!r}]._journal.projection"
+    spent = f"{state}.spent = {state}.spent.plus(Usage(123_456, 45_678), 0.0123).plus(None, None)"
     desk.notebook.kernel(spent.format(ann))
     desk.give(ann, *"012345")
     sized(width)
