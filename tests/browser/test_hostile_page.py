@@ -528,9 +528,6 @@ def test_payloads_differ_and_run_where_they_are_taken_for_markup(browser: Browse
     assert len(running) >= 120
 
 
-@pytest.mark.xfail(
-    run=False, reason="four panels that open agents in turn wait for details after about fifty: to be mended"
-)
 def test_what_agents_say_is_text_wherever_it_is_shown(lab: Lab, open_alone: Callable[[str], Notebook]) -> None:
     write_project(lab.root / "hostile")
     lab.write("hostile/team.ipynb", *STREAMING, *OUTPUTS, RELEASE, *FINISHED)

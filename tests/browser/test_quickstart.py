@@ -31,7 +31,7 @@ def test_run_all_shows_the_team_at_work(lab: Lab, open_notebook: Callable[[str],
 
     notebook.wait_until_idle()
     expect(review).to_contain_text("assistant#1 · succeeded")
-    expect(review.locator("em")).to_contain_text("The order of work in one session")
+    expect(review.locator("em")).to_contain_text("The order of runs in one session")
     cases = notebook.output("%%agent tester -o cases")
     expect(cases).to_contain_text("tester#1 · succeeded")
     expect(cases.locator("table tbody tr")).to_have_count(5)
