@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from nbconvert import HTMLExporter
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Page, expect
 
 from support.labs import TEAM, Lab, Notebook, View, open_notebook, serious, set_theme, view
 
@@ -22,6 +22,7 @@ pytestmark = pytest.mark.browser
 BLOCKS = "while not told('go'): time.sleep(0.01)\nprint('over')"
 AWAITS = "while not told('on'): await asyncio.sleep(0.01)\nprint('over')"
 BUSY, GONE = "kernel is busy", "No kernel answers"
+RUNNING = re.compile(r"(?<!\()running")  # and not "paused (running)"
 _numbers = count(1)
 
 
@@ -174,42 +175,24 @@ def test_agents_are_paused_and_stopped_one_by_one_and_all_at_once(desk: Desk) ->
     expect(panel.notice).to_contain_text("every agent is stopped")
 
 
-#: Do something to an element, and measure in the page how long it takes until another one shows it.
-LATENCY = """(control, [shows, text, value]) => new Promise(resolve => {
-    const start = performance.now();
-    const look = () => { if (shows.textContent.includes(text)) resolve(performance.now() - start) };
-    new MutationObserver(look).observe(shows, {subtree: true, childList: true, characterData: true});
-    if (value === null) return control.click();
-    control.value = value;
-    control.dispatchEvent(new Event('change'));
-})"""
-
-
-def latency(control: Locator, shows: Locator, text: str, value: str | None = None) -> float:
-    """Milliseconds from a click, or a choice, to its result."""
-    return float(control.evaluate(LATENCY, [shows.element_handle(), text, value]))
-
-
-def test_what_is_clicked_shows_soon(desk: Desk) -> None:
+def test_each_control_shows_its_result_without_another_action(desk: Desk) -> None:
     panel, (ann,) = desk.panel, desk.hire("ann")
     desk.give(ann, "first", "second", "third")
     panel.open(ann)
     row = panel.row(ann)
     expect(panel.queue).to_have_count(2)
-    took = {
-        "priority": latency(panel.root.get_by_label(f"Priority of {ann}#3"), row, "#3 urgent", "urgent"),
-        "cancel a queued run": latency(panel.button(f"Cancel {ann}#2"), panel.notice, "cancelled"),
-        "pause": latency(panel.button("Pause"), row, "paused"),
-        "resume": latency(panel.button("Resume"), row, "running"),
-        "cancel the run": latency(panel.button("Cancel run"), row, "third"),
-        "stop": latency(panel.button("Stop"), row, "stopped"),
-    }
+    panel.root.get_by_label(f"Priority of {ann}#3").select_option("urgent")
+    expect(row).to_contain_text("#3 urgent")
+    panel.button(f"Cancel {ann}#2").click()
+    expect(panel.notice).to_contain_text("cancelled")
+    for control, result in (("Pause", "paused"), ("Resume", RUNNING), ("Cancel run", "third"), ("Stop", "stopped")):
+        panel.button(control).click()
+        expect(row).to_contain_text(result)
     panel.button("Resume").click()
     panel.prompt.fill("fourth")
     expect(row).to_contain_text("idle")
-    took["send"] = latency(panel.root.get_by_role("button", name="Send"), row, "fourth")
-    print("\n" + ", ".join(f"{what} {ms:.0f} ms" for what, ms in took.items()))  # noqa: T201
-    assert max(took.values()) < 10_000, "ten times the usual"
+    panel.root.get_by_role("button", name="Send").click()
+    expect(row).to_contain_text("fourth")
 
 
 def test_a_cell_that_blocks_holds_up_the_team_and_the_panel_says_so(desk: Desk) -> None:
@@ -292,13 +275,14 @@ def test_a_cell_that_waits_holds_up_nobody(desk: Desk, cell: str) -> None:
     expect(panel.text).to_contain_text("one")
     panel.ask(bob, "while it waits")
     expect(panel.row(bob)).to_contain_text("while it waits")
-    took = latency(panel.button("Pause"), panel.row(ann), "paused")
-    took = max(took, latency(panel.button("Resume"), panel.row(ann), "running"))
+    panel.button("Pause").click()
+    expect(panel.row(ann)).to_contain_text("paused")
+    panel.button("Resume").click()
+    expect(panel.row(ann)).to_contain_text(RUNNING)
     desk.lab.tell(ann, "two")
     expect(panel.text).to_contain_text("one two")
     expect(panel.notice).not_to_contain_text(BUSY)
     expect(desk.notebook.cell(cell)).to_contain_text("[*]")
-    assert took < 10_000
     desk.lab.tell(ann, ".")
     desk.lab.tell(bob, ".")
     desk.lab.tell("on", "now")
@@ -459,7 +443,7 @@ def test_everything_is_within_reach_at_every_width(desk: Desk, sized: Callable[[
         "button:not([aria-disabled=true]):visible, select:visible, input:visible, textarea:visible"
     )
     for control in controls.all():
-        control.click(trial=True, timeout=2000)  # scrolled into view, and hit where its middle is
+        control.click(trial=True)  # scrolled into view, and hit where its middle is
 
 
 #: The chips that can be seen, but not as a whole.
