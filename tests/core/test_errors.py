@@ -13,13 +13,13 @@ from whisper_nb.core.messages import Delta, TextDelta
 from whisper_nb.models.model import Request
 
 
-def test_a_model_error_says_whose_and_whether_to_try_again() -> None:
+def test_a_model_error_names_its_model_and_whether_it_is_retryable() -> None:
     error = ModelError("rate limit", model="openai/x", retryable=True)
     assert (str(error), error.model, error.retryable) == ("rate limit", "openai/x", True)
     assert not ModelError("no", model="openai/x").retryable
 
 
-async def test_a_kept_error_leaves_the_background_tasks_of_a_model_alone(runtime: Runtime) -> None:
+async def test_a_kept_error_does_not_cancel_background_tasks_of_a_model(runtime: Runtime) -> None:
     """A client library may hand on an error that its own task has caught, and go on with that task."""
     handed_on: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     go = asyncio.Event()
@@ -46,14 +46,14 @@ async def test_a_kept_error_leaves_the_background_tasks_of_a_model_alone(runtime
     assert caught.value.__cause__.__traceback__ is not None
 
 
-def test_errors_that_lead_to_each_other() -> None:
+def test_clearing_the_frames_of_errors_that_cause_each_other_ends() -> None:
     one, other = ValueError("one"), ValueError("other")
     one.__cause__, other.__cause__ = other, one
     clear_frames(one)
     clear_frames(None)
 
 
-def test_a_frame_that_is_being_executed_is_left_alone() -> None:
+def test_a_frame_that_is_still_running_is_not_cleared() -> None:
     def ours() -> str:
         kept = "kept"
         try:

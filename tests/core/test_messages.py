@@ -27,13 +27,13 @@ def test_usage_adds_up(parts: list[Usage]) -> None:
     assert total.output_tokens == sum(part.output_tokens for part in parts)
 
 
-def test_messages_are_values() -> None:
+def test_messages_are_compared_by_value() -> None:
     assert AssistantMessage("a", (CALL,)) == AssistantMessage("a", (ToolCall("c1", "rows", '{"limit": 3}'),))
     assert len({UserMessage("a"), UserMessage("a")}) == 1
 
 
 @pytest.mark.parametrize("kind", [partial(AssistantMessage, "a", (CALL,)), partial(Finish, "stop", None, None)])
-def test_thoughts_are_compared_and_not_shown(kind: Callable[[Any], AssistantMessage | Finish]) -> None:
+def test_reasoning_is_compared_and_not_in_the_repr(kind: Callable[[Any], AssistantMessage | Finish]) -> None:
     one, same, other = (kind({"thinking_blocks": [{"thinking": text}]}) for text in ("hm", "hm", "oh"))
     assert one == same != other
     assert len({one, same, other}) == 2

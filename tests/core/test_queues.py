@@ -45,27 +45,27 @@ def test_higher_priority_starts_first() -> None:
     assert [item.priority for item in ordered(*items)] == ["urgent", "high", "normal", "low"]
 
 
-def test_an_unready_run_lets_an_earlier_one_of_lower_priority_pass() -> None:
+def test_an_unready_run_lets_an_earlier_run_of_lower_priority_start() -> None:
     first = Item(1, "low")
     urgent = Item(2, "urgent", needs=[first])
     assert next_to_start(ordered(first, urgent)) is first
 
 
-def test_an_unready_run_holds_back_a_later_one_of_lower_priority() -> None:
+def test_an_unready_run_holds_back_a_later_run_of_lower_priority() -> None:
     elsewhere = Item(1, session=1)
     urgent = Item(1, "urgent", needs=[elsewhere])
     later = Item(2, "low")
     assert next_to_start(ordered(urgent, later)) is None
 
 
-def test_an_unready_run_does_not_hold_back_a_later_one_of_higher_priority() -> None:
+def test_an_unready_run_does_not_hold_back_a_later_run_of_higher_priority() -> None:
     elsewhere = Item(1, session=1)
     waits = Item(1, "normal", needs=[elsewhere])
     urgent = Item(2, "urgent")
     assert next_to_start(ordered(waits, urgent)) is urgent
 
 
-def test_the_earliest_of_several_unready_runs_decides() -> None:
+def test_a_run_that_is_earlier_than_all_unready_runs_starts() -> None:
     elsewhere = Item(1, session=1)
     runs = [
         Item(1, "low"),
@@ -77,7 +77,7 @@ def test_the_earliest_of_several_unready_runs_decides() -> None:
 
 
 @given(st.lists(st.sampled_from(PRIORITIES)))
-def test_first_in_first_out_among_equals(priorities: list[Priority]) -> None:
+def test_runs_of_equal_priority_start_first_in_first_out(priorities: list[Priority]) -> None:
     queue = ordered(*(Item(number, priority) for number, priority in enumerate(priorities, 1)))
     started: list[Item] = []
     while (item := next_to_start(queue)) is not None:
@@ -103,7 +103,7 @@ def teams(draw: st.DrawFn) -> list[Item]:
 
 
 @given(teams(), st.randoms(use_true_random=False))
-def test_no_order_of_priorities_and_needs_ever_deadlocks(items: list[Item], random: object) -> None:
+def test_no_combination_of_priorities_and_needs_deadlocks(items: list[Item], random: object) -> None:
     """Whatever session is next to start something, everything is done in the end, and nothing starts unready."""
     queues = {session: ordered(*(item for item in items if item.session == session)) for session in range(3)}
     running: list[Item] = []
@@ -133,7 +133,7 @@ def numbers(queue: list[Item]) -> list[int]:
     return [item.number for item in queue]
 
 
-def test_a_run_is_moved_before_another() -> None:
+def test_a_run_can_be_moved_before_another_run() -> None:
     queue = queue_of("normal", "normal", "normal", "normal")
     move(queue, queue[3], "normal", "bob#2")
     assert numbers(queue) == [1, 4, 2, 3]
@@ -141,13 +141,13 @@ def test_a_run_is_moved_before_another() -> None:
     assert numbers(queue) == [4, 2, 1, 3]
 
 
-def test_a_run_of_another_priority_comes_behind_all_others_of_it() -> None:
+def test_a_run_whose_priority_changes_comes_last_in_its_new_priority() -> None:
     queue = queue_of("high", "low", "high")
     move(queue, queue[2], "high", None)
     assert (numbers(queue), queue[2].priority) == ([1, 3, 2], "high")
 
 
-def test_before_one_that_has_gone_is_behind_all_others() -> None:
+def test_a_move_before_a_run_that_has_gone_puts_the_run_last() -> None:
     queue = queue_of("normal", "normal")
     move(queue, queue[0], "normal", "bob#7")
     assert numbers(queue) == [2, 1]
@@ -157,7 +157,7 @@ moves = st.lists(st.tuples(st.integers(0, 7), st.sampled_from(PRIORITIES), st.in
 
 
 @given(st.lists(st.sampled_from(PRIORITIES), min_size=8, max_size=8), moves)
-def test_moves_keep_a_queue_in_order_and_newcomers_last(
+def test_moves_keep_a_queue_in_order_and_new_runs_last(
     priorities: list[Priority], steps: list[tuple[int, Priority, int]]
 ) -> None:
     queue = queue_of(*priorities)

@@ -44,7 +44,7 @@ GATE_TABLE = {
 
 
 @pytest.mark.parametrize(("activity", "gate", "trigger"), [*itertools.product(ACTIVITIES, GATES, TRIGGERS)])
-def test_every_transition_is_legal_by_the_table_or_raises(activity: Activity, gate: Gate, trigger: Trigger) -> None:
+def test_every_transition_is_in_the_table_or_raises(activity: Activity, gate: Gate, trigger: Trigger) -> None:
     state = State(activity, gate)
     if (activity, trigger) in ACTIVITY_TABLE:
         assert transition(state, trigger) == State(ACTIVITY_TABLE[activity, trigger], gate)  # type: ignore[arg-type]
@@ -55,7 +55,7 @@ def test_every_transition_is_legal_by_the_table_or_raises(activity: Activity, ga
             transition(state, trigger)
 
 
-def test_an_illegal_transition_says_what_led_there() -> None:
+def test_an_illegal_transition_names_the_transitions_before_it() -> None:
     state = State()
     for trigger in ("start", "wait", "stop"):
         state = transition(state, trigger)
@@ -63,18 +63,18 @@ def test_an_illegal_transition_says_what_led_there() -> None:
         transition(state, "start")
 
 
-def test_an_illegal_first_transition_says_that_nothing_led_there() -> None:
+def test_an_illegal_first_transition_says_that_there_were_none_before() -> None:
     with pytest.raises(SessionError, match="after: nothing"):
         transition(State(), "finish")
 
 
-def test_nothing_starts_twice() -> None:
+def test_a_running_session_cannot_start_a_run() -> None:
     with pytest.raises(SessionError):
         transition(transition(State(), "start"), "start")
 
 
 @given(st.lists(st.sampled_from(TRIGGERS)))
-def test_no_sequence_of_triggers_leaves_the_two_axes(triggers: list[Trigger]) -> None:
+def test_no_sequence_of_triggers_gives_an_undefined_state(triggers: list[Trigger]) -> None:
     state = State()
     for trigger in triggers:
         try:
@@ -101,11 +101,11 @@ def test_no_sequence_of_triggers_leaves_the_two_axes(triggers: list[Trigger]) ->
         (State("waiting", "stopped"), "stopped (waiting)"),
     ],
 )
-def test_the_label_that_people_see(state: State, label: str) -> None:
+def test_each_state_has_a_label(state: State, label: str) -> None:
     assert state.label == label
 
 
-def test_the_trail_is_no_part_of_what_a_state_is() -> None:
+def test_states_with_different_trails_are_equal() -> None:
     there_and_back = transition(transition(State(), "pause"), "resume")
     assert there_and_back == State()
     assert repr(there_and_back) == repr(State())

@@ -46,7 +46,7 @@ def test_control_characters_are_replaced() -> None:
     assert printable("a\tb\r\nc\n\ud83d\ude00") == "a\tb\nc\n😀"
 
 
-def test_one_line_marks_line_breaks_and_direction() -> None:
+def test_one_line_replaces_line_breaks_and_direction_marks() -> None:
     assert one_line("a\nb\u202ec") == f"a ⏎ b{UNKNOWN}c"
     assert one_line("x" * LINE_LIMIT) == "x" * LINE_LIMIT
     assert one_line("x" * (LINE_LIMIT + 1)) == "x" * (LINE_LIMIT - 1) + "…"
@@ -68,7 +68,7 @@ def test_keys_are_masked(key: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["a task-0123456789abcdef", "sk-short", "skeleton", "risk-of-everything-at-once"])
-def test_other_words_are_not_masked(text: str) -> None:
+def test_words_that_are_not_keys_are_not_masked(text: str) -> None:
     assert mask_keys(text) == text
 
 
@@ -78,14 +78,14 @@ def test_a_repr_is_short_and_has_no_key() -> None:
     assert short_repr(Unprintable()) == "of the type Unprintable"
 
 
-def test_the_text_of_an_error() -> None:
+def test_the_text_of_an_error_is_its_message_or_its_type() -> None:
     assert error_text(ValueError("no such table")) == "no such table"
     assert error_text(ValueError("a\ud83db")) == f"a{UNKNOWN}b"
     assert error_text(ZeroDivisionError()) == "ZeroDivisionError"
     assert error_text(Unprintable()) == "Unprintable"
 
 
-def test_an_unknown_word_comes_with_a_suggestion() -> None:
+def test_an_unknown_word_gets_the_nearest_known_word_as_a_suggestion() -> None:
     assert suggestion("modle", ["model", "seed"]) == "did you mean 'model'?"
     assert suggestion("x", ["model", "seed"]) == "known are model, seed"
     assert suggestion("x", []) == "known are none"

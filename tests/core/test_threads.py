@@ -18,7 +18,7 @@ WHOLE = True
 """
 
 
-async def test_who_asks_for_a_module_that_another_is_importing_waits_until_it_is_whole(
+async def test_a_thread_waits_for_a_module_that_another_thread_is_importing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(tmp_path)
@@ -35,7 +35,9 @@ async def test_who_asks_for_a_module_that_another_is_importing_waits_until_it_is
     assert await asyncio.gather(first, ask(), ask()) == [True, True, True]
 
 
-async def test_an_import_that_fails_fails_for_all_who_ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_failed_import_fails_in_every_thread_that_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "a_broken_module.py").write_text("1 / 0")
     for _ in range(2):

@@ -33,30 +33,30 @@ ASKS = AssistantMessage("", (ONE, TWO))
 # What comes next
 
 
-def test_a_prompt_wants_the_model() -> None:
+def test_the_next_step_after_a_prompt_is_a_model_call() -> None:
     assert next_step([PROMPT]) == CallModel()
     assert next_step([SYSTEM, PROMPT]) == CallModel()
 
 
-def test_a_reply_without_calls_is_the_output() -> None:
+def test_a_reply_without_tool_calls_is_the_output() -> None:
     assert next_step([PROMPT, AssistantMessage("three")]) == Done("three")
 
 
-def test_calls_without_results_are_pending() -> None:
+def test_tool_calls_without_results_are_the_next_step() -> None:
     assert next_step([PROMPT, ASKS]) == CallTools((ONE, TWO))
     assert next_step([PROMPT, ASKS, ToolMessage("c2", "columns", "4")]) == CallTools((ONE,))
 
 
-def test_when_every_call_has_its_result_the_model_goes_on() -> None:
+def test_the_next_step_after_all_results_is_a_model_call() -> None:
     results: list[Message] = [ToolMessage("c2", "columns", "4"), ToolMessage("c1", "rows", "3")]
     assert next_step([PROMPT, ASKS, *results]) == CallModel()
 
 
-def test_a_new_prompt_after_an_old_exchange() -> None:
+def test_a_new_prompt_after_a_finished_exchange_calls_the_model() -> None:
     assert next_step([PROMPT, AssistantMessage("three"), UserMessage("and now?")]) == CallModel()
 
 
-def test_results_of_an_earlier_turn_answer_nothing_in_a_later_one() -> None:
+def test_a_result_of_an_earlier_turn_does_not_answer_a_call_with_the_same_id() -> None:
     history: list[Message] = [
         PROMPT,
         AssistantMessage("", (ONE,)),
@@ -67,7 +67,7 @@ def test_results_of_an_earlier_turn_answer_nothing_in_a_later_one() -> None:
 
 
 @pytest.mark.parametrize("history", [[], [SYSTEM], [ToolMessage("c1", "rows", "3")]])
-def test_without_a_prompt_there_is_nothing_to_do(history: list[Message]) -> None:
+def test_a_history_without_a_prompt_is_an_error(history: list[Message]) -> None:
     with pytest.raises(ValueError, match="no prompt"):
         next_step(history)
 
@@ -82,12 +82,12 @@ def reply_of(*deltas: Delta) -> tuple[AssistantMessage, Finish]:
     return reply.complete()
 
 
-def test_text_is_joined() -> None:
+def test_text_deltas_are_joined() -> None:
     finish = Finish("stop", Usage(3, 2), 0.1)
     assert reply_of(TextDelta("Hel"), TextDelta("lo"), finish) == (AssistantMessage("Hello"), finish)
 
 
-def test_pieces_of_a_call_are_joined_by_index() -> None:
+def test_pieces_of_a_tool_call_are_joined_by_index() -> None:
     message, _ = reply_of(
         CallDelta(1, "b", "columns", "{"),
         CallDelta(0, "a", "rows", '{"limit"'),
@@ -98,13 +98,13 @@ def test_pieces_of_a_call_are_joined_by_index() -> None:
     assert message.tool_calls == (ToolCall("a", "rows", '{"limit": 3}'), ToolCall("b", "columns", "{}"))
 
 
-def test_a_name_that_is_sent_twice_counts_once() -> None:
+def test_a_tool_name_that_is_sent_twice_is_used_once() -> None:
     message, _ = reply_of(CallDelta(0, "a", "rows"), CallDelta(0, "a", "rows", "{}"), Finish("tool_calls"))
     assert message.tool_calls == (ToolCall("a", "rows", "{}"),)
 
 
 @given(st.lists(st.sampled_from(["", "a", "call_0_0", "call_1_0", "call_1_1", "call_2_1", "call_2_2"]), max_size=6))
-def test_every_call_gets_an_id_of_its_own(ids: list[str]) -> None:
+def test_every_tool_call_gets_a_unique_id(ids: list[str]) -> None:
     deltas = [CallDelta(index, id_, f"tool{index}") for index, id_ in enumerate(ids)]
     message, _ = reply_of(*deltas, Finish("tool_calls"))
     assert [call.name for call in message.tool_calls] == [delta.name for delta in deltas]
@@ -114,14 +114,14 @@ def test_every_call_gets_an_id_of_its_own(ids: list[str]) -> None:
     assert {id_ for id_ in ids if id_} <= {call.id for call in message.tool_calls}
 
 
-def test_a_stream_without_a_finish_was_cut_off() -> None:
+def test_a_stream_without_a_finish_is_an_error() -> None:
     with pytest.raises(ModelError, match="openai/x: the reply was cut off") as caught:
         reply_of(TextDelta("half a sen"))
     assert caught.value.retryable
     assert caught.value.model == "openai/x"
 
 
-def test_half_a_tool_call_is_never_handed_on() -> None:
+def test_half_a_tool_call_is_an_error() -> None:
     with pytest.raises(ModelError, match="cut off"):
         reply_of(CallDelta(0, "a", "delete", '{"path": "/tmp'))
 
@@ -129,24 +129,24 @@ def test_half_a_tool_call_is_never_handed_on() -> None:
 @pytest.mark.parametrize(
     ("reason", "said"), [("length", "hit the token limit .*raise max_tokens"), ("content_filter", "content filter")]
 )
-def test_a_reply_that_is_not_whole(reason: str, said: str) -> None:
+def test_an_incomplete_reply_is_an_error(reason: str, said: str) -> None:
     with pytest.raises(ModelError, match=said) as caught:
         reply_of(TextDelta("half"), Finish(reason))
     assert not caught.value.retryable
 
 
-def test_a_reply_that_ended_for_an_unknown_reason_is_not_taken_for_whole() -> None:
+def test_a_reply_with_an_unknown_finish_reason_is_an_error() -> None:
     with pytest.raises(ModelError, match=r"unknown reason \('abort'\)") as caught:
         reply_of(TextDelta("half"), Finish("abort", Usage(1, 2)))
     assert caught.value.finish == Finish("abort", Usage(1, 2))
 
 
-def test_what_a_model_thinks_is_no_part_of_its_reply() -> None:
+def test_reasoning_is_not_part_of_the_reply_text() -> None:
     message, _ = reply_of(ReasoningDelta("hm"), TextDelta("o"), ReasoningDelta("ah"), TextDelta("k"), Finish("stop"))
     assert message == AssistantMessage("ok")
 
 
-def test_a_whole_reply_may_have_nothing_told_of_its_cost() -> None:
+def test_a_complete_reply_may_have_unknown_usage_and_cost() -> None:
     message, finish = reply_of(TextDelta("ok"), Finish("stop"))
     assert message == AssistantMessage("ok")
     assert finish.usage is None
@@ -172,7 +172,7 @@ def test_a_complete_draft_is_kept_as_it_is() -> None:
     assert close_turn(draft) == draft
 
 
-def test_a_call_without_a_result_gets_a_cancelled_one_in_the_order_of_the_calls() -> None:
+def test_a_call_without_a_result_gets_a_cancelled_result_in_call_order() -> None:
     closed = close_turn([PROMPT, ASKS, ToolMessage("c2", "columns", "4")])
     assert closed[:2] == [PROMPT, ASKS]
     cancelled, result = closed[2:]
@@ -183,7 +183,7 @@ def test_a_call_without_a_result_gets_a_cancelled_one_in_the_order_of_the_calls(
 
 
 @given(conversations(), st.data())
-def test_whatever_came_until_the_end_history_holds_whole_turns(messages: list[Message], data: st.DataObject) -> None:
+def test_history_holds_whole_turns_wherever_a_run_ends(messages: list[Message], data: st.DataObject) -> None:
     draft = messages[: data.draw(st.integers(0, len(messages)), "cut")]
     closed = close_turn(draft)
     assert_whole(closed)

@@ -11,7 +11,7 @@ def record(seq: int, agent: str = "bob", run: str | None = None) -> Record:
     return Record(seq, 0.0, agent, run, HistoryReset())
 
 
-async def test_what_is_kept_comes_back_oldest_first() -> None:
+async def test_records_are_returned_oldest_first() -> None:
     store = MemoryStore()
     records = [record(1), record(2, "eve", "eve#1"), record(3, "bob", "bob#1"), record(4, "bob", "bob#2")]
     for one in records:
@@ -34,7 +34,9 @@ async def test_a_full_store_forgets_the_oldest() -> None:
     st.integers(0, 6),
     st.lists(st.tuples(st.sampled_from(["bob", "eve"]), st.sampled_from([None, 1, 2])), max_size=12),
 )
-async def test_the_index_finds_the_same_records_as_a_walk(capacity: int, kept: list[tuple[str, int | None]]) -> None:
+async def test_the_index_finds_the_same_records_as_a_linear_search(
+    capacity: int, kept: list[tuple[str, int | None]]
+) -> None:
     store = MemoryStore(capacity)
     records = [record(seq, agent, run and f"{agent}#{run}") for seq, (agent, run) in enumerate(kept)]
     for one in records:

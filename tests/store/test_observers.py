@@ -13,7 +13,7 @@ def record(seq: int) -> Record:
     return Record(seq, 0.0, "bob", None, HistoryReset())
 
 
-def test_observers_hear_everything_in_order_until_they_are_taken_off() -> None:
+def test_observers_receive_all_records_in_order_until_they_are_removed() -> None:
     observers, heard = Observers(), list[str]()
     first = observers.add(lambda one: heard.append(f"first {one.seq}"))
     observers.add(lambda one: heard.append(f"second {one.seq}"))
@@ -23,7 +23,7 @@ def test_observers_hear_everything_in_order_until_they_are_taken_off() -> None:
     assert heard == ["first 1", "second 1", "second 2"]
 
 
-def test_taking_off_twice_does_no_harm_to_another_who_added_the_same() -> None:
+def test_removing_an_observer_twice_keeps_an_equal_observer() -> None:
     observers, heard = Observers(), list[Record]()
     drop = observers.add(heard.append)
     observers.add(heard.append)
@@ -33,7 +33,7 @@ def test_taking_off_twice_does_no_harm_to_another_who_added_the_same() -> None:
     assert len(heard) == 1
 
 
-def test_an_observer_that_fails_is_logged_and_dropped_and_the_others_go_on(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failing_observer_is_logged_and_removed_and_the_others_continue(caplog: pytest.LogCaptureFixture) -> None:
     observers, heard = Observers(), list[int]()
 
     def broken(one: Record) -> None:
@@ -52,7 +52,7 @@ def test_an_observer_that_fails_is_logged_and_dropped_and_the_others_go_on(caplo
     drop()
 
 
-def test_an_observer_may_take_itself_or_another_off_while_it_hears() -> None:
+def test_an_observer_may_remove_itself_or_another_during_a_call() -> None:
     observers, heard = Observers(), list[str]()
 
     def once(one: Record) -> None:
@@ -71,7 +71,7 @@ def test_an_observer_may_take_itself_or_another_off_while_it_hears() -> None:
     assert heard == ["once", "last", "last"]
 
 
-def test_one_who_is_added_meanwhile_hears_the_next() -> None:
+def test_an_observer_that_is_added_during_a_call_receives_the_next_record() -> None:
     observers, heard = Observers(), list[int]()
 
     def inviting(one: Record) -> None:
@@ -105,11 +105,11 @@ def notified(error: BaseException, *, in_cell: bool = False) -> list[str]:
 
 @pytest.mark.parametrize("error", [ValueError(), SystemExit(), GeneratorExit(), asyncio.CancelledError()])
 @pytest.mark.parametrize("in_cell", [True, False])
-def test_an_observer_that_fails_in_any_way_is_removed(error: BaseException, in_cell: bool) -> None:
+def test_an_observer_that_raises_any_error_is_removed(error: BaseException, in_cell: bool) -> None:
     assert notified(error, in_cell=in_cell) == ["first", "raising", "last", "first", "last"]
 
 
-def test_an_interrupt_of_a_cell_reaches_it_and_removes_no_observer() -> None:
+def test_an_interrupt_of_a_cell_reaches_the_cell_and_removes_no_observer() -> None:
     assert notified(KeyboardInterrupt(), in_cell=True) == ["first", "raising", "last", "KeyboardInterrupt"] * 2
 
 
@@ -117,5 +117,5 @@ def test_an_observer_cannot_end_the_loop_with_a_keyboard_interrupt() -> None:
     assert notified(KeyboardInterrupt()) == ["first", "raising", "last", "first", "last"]
 
 
-def test_the_outcome_of_a_test_runner_goes_up() -> None:
+def test_a_test_runners_outcome_passes_through_an_observer() -> None:
     assert notified(pytest.fail.Exception("no"), in_cell=False) == ["first", "raising", "last", "Failed"] * 2

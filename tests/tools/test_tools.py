@@ -58,7 +58,7 @@ async def call(function: Callable[..., Any] | Tool, arguments: str = "{}") -> To
 # What a model is told
 
 
-def test_the_schema_is_the_function() -> None:
+def test_the_schema_is_derived_from_the_functions_signature_and_docstring() -> None:
     schema = FunctionTool(rows).schema
     assert schema.name == "rows"
     assert schema.description == "The first rows of a table.\n\nAs a list of records."
@@ -68,12 +68,12 @@ def test_the_schema_is_the_function() -> None:
     assert schema.parameters["properties"]["kind"]["enum"] == ["head", "tail"]
 
 
-def test_the_schema_is_made_once() -> None:
+def test_the_schema_of_a_function_is_created_once() -> None:
     tool = FunctionTool(rows)
     assert tool.schema is tool.schema
 
 
-def test_a_function_that_says_nothing_of_itself() -> None:
+def test_a_function_without_docstring_and_annotations_is_a_tool() -> None:
     def quiet(anything):  # type: ignore[no-untyped-def]
         return anything
 
@@ -81,7 +81,7 @@ def test_a_function_that_says_nothing_of_itself() -> None:
     assert list(FunctionTool(quiet).schema.parameters["properties"]) == ["anything"]
 
 
-def test_arguments_that_no_schema_can_say_are_an_error_that_names_the_tool() -> None:
+def test_annotations_without_a_json_schema_are_an_error_that_names_the_tool() -> None:
     def strange(event: threading.Event) -> None: ...
 
     with pytest.raises(ConfigError, match=r"tool strange: .*threading\.Event"):
@@ -91,7 +91,7 @@ def test_arguments_that_no_schema_can_say_are_an_error_that_names_the_tool() -> 
 # What is a tool
 
 
-def test_tools_stay_what_they_are() -> None:
+def test_a_tool_object_is_used_unchanged() -> None:
     clock, tool = Clock(), FunctionTool(rows)
     assert as_tool(clock) is clock
     assert as_tool(tool) is tool
@@ -99,7 +99,7 @@ def test_tools_stay_what_they_are() -> None:
 
 
 @pytest.mark.parametrize("source", ["rows", 5, None, lambda: 1, functools.partial(rows, "t"), Clock])
-def test_what_is_no_tool(source: Any) -> None:
+def test_a_value_that_is_not_a_tool_is_an_error(source: Any) -> None:
     with pytest.raises(ConfigError, match="is not a tool: give a named function"):
         as_tool(source)
 
@@ -127,7 +127,7 @@ def test_methods_of_two_objects_are_two_tools() -> None:
     assert FunctionTool(one.hour) != FunctionTool(other.hour)
 
 
-def test_a_function_that_knows_a_name_not_yet_bound_can_be_compared() -> None:
+def test_a_function_with_an_unbound_closure_variable_can_be_compared() -> None:
     def define() -> tuple[Callable[[], int], Callable[[], int]]:
         def early() -> int:
             return later
@@ -179,7 +179,7 @@ async def test_arguments_are_checked_and_converted() -> None:
         ({("a", 1): 2}, "{('a', 1): 2}"),
     ],
 )  # fmt: skip
-async def test_results_become_text(value: object, text: str) -> None:
+async def test_the_result_of_a_tool_is_converted_to_text(value: object, text: str) -> None:
     def give() -> Any:
         return value
 
@@ -188,7 +188,7 @@ async def test_results_become_text(value: object, text: str) -> None:
     assert result.text in (text, json.dumps(text))
 
 
-async def test_a_result_that_holds_itself_is_still_a_result() -> None:
+async def test_a_result_that_contains_itself_is_converted_to_text() -> None:
     def endless() -> Any:
         loop: list[Any] = []
         loop.append(loop)
@@ -197,7 +197,7 @@ async def test_a_result_that_holds_itself_is_still_a_result() -> None:
     assert await call(endless) == ToolMessage("c1", "endless", "[[...]]")
 
 
-async def test_a_tool_that_is_no_function() -> None:
+async def test_an_object_with_the_tool_protocol_is_called() -> None:
     assert await call(Clock()) == ToolMessage("c1", "clock", "noon")
 
 
@@ -223,17 +223,17 @@ async def test_a_plain_function_sees_the_context_of_its_caller() -> None:
 
 
 @pytest.mark.parametrize("arguments", ["{", "[1]", "null", '"text"', "{}{}", " "])
-async def test_arguments_that_are_no_object(arguments: str) -> None:
+async def test_arguments_that_are_not_a_json_object_are_an_error_result(arguments: str) -> None:
     result = await call(double, arguments)
     assert result.is_error
     assert result.text.startswith("error: ")
 
 
-async def test_no_arguments_at_all_are_none() -> None:
+async def test_empty_arguments_are_an_empty_object() -> None:
     assert (await call(Clock(), "")).text == "noon"
 
 
-async def test_an_unknown_tool_names_those_there_are() -> None:
+async def test_a_call_of_an_unknown_tool_names_the_known_tools() -> None:
     result = await call_tool({"rows": FunctionTool(rows)}, ToolCall("c1", "row", "{}"))
     assert result == ToolMessage("c1", "row", "error: no tool named 'row'; there are: rows", True)
     nothing = await call_tool({}, ToolCall("c1", "row", "{}"))
@@ -243,7 +243,7 @@ async def test_an_unknown_tool_names_those_there_are() -> None:
 @pytest.mark.parametrize(
     "error", [ValueError("no such table"), KeyError("t"), AssertionError(), RecursionError("deep")]
 )
-async def test_whatever_a_tool_raises_is_its_result(error: Exception) -> None:
+async def test_any_error_of_a_tool_is_its_result(error: Exception) -> None:
     def sync() -> None:
         raise error
 
@@ -257,7 +257,7 @@ async def test_whatever_a_tool_raises_is_its_result(error: Exception) -> None:
         assert str(error) in result.text
 
 
-async def test_running_out_of_items_is_an_error_like_any_other() -> None:
+async def test_a_stop_iteration_of_a_tool_is_its_result() -> None:
     def sync() -> None:
         next(iter(()))
 
@@ -292,7 +292,7 @@ async def test_an_interrupt_of_a_tool_in_a_thread_is_its_result() -> None:
     assert result.text.startswith("error: KeyboardInterrupt: KeyboardInterrupt (test_tools.py:")
 
 
-async def test_an_interrupt_of_the_main_threads_loop_goes_up() -> None:
+async def test_an_interrupt_on_the_main_threads_loop_passes_through() -> None:
     async def interrupted() -> None:
         raise KeyboardInterrupt
 
@@ -309,7 +309,7 @@ def test_an_interrupt_cannot_end_the_loop_of_another_thread() -> None:
     assert result.text.startswith("error: KeyboardInterrupt")
 
 
-async def test_the_outcome_of_a_test_runner_goes_up() -> None:
+async def test_a_test_runners_outcome_passes_through_a_tool_call() -> None:
     def sync() -> None:
         pytest.fail("from the tool")
 
@@ -335,7 +335,7 @@ async def test_cancellation_passes_through() -> None:
         await task
 
 
-async def test_a_huge_result_is_cut_and_says_so() -> None:
+async def test_a_very_long_result_is_truncated_and_says_so() -> None:
     async def flood() -> str:
         return "x" * (RESULT_LIMIT + 5)
 
