@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 #: The length at which `one_line` cuts a text.
 LINE_LIMIT = 400
@@ -42,14 +42,21 @@ def one_line(text: str) -> str:
     For text from files: it cannot imitate a line of output of its own.
     """
     line = _DIRECTION.sub("\N{REPLACEMENT CHARACTER}", " ⏎ ".join(printable(text).splitlines()))
-    return _cut(line, LINE_LIMIT)
+    return shortened(line, LINE_LIMIT)
 
 
 def clip(text: str, width: int) -> str:
     """Return the text in one printable line of at most `width` characters, with white space collapsed."""
     if len(text) <= width and text.isascii() and text.isprintable() and "  " not in text:  # most texts
         return text.strip()
-    return _cut(printable(" ".join(text[: width * 16].split())), width)
+    return shortened(printable(" ".join(text[: width * 16].split())), width)
+
+
+def shortened(text: str, width: int) -> str:
+    """Return the text, cut to at most `width` characters; an ellipsis is then the last of them."""
+    if len(text) <= width:
+        return text
+    return f"{text[: width - 1]}…"
 
 
 def mask_keys(text: str) -> str:
@@ -59,27 +66,27 @@ def mask_keys(text: str) -> str:
 
 def short_repr(value: object) -> str:
     """Return the repr of a value for a message: short, and without anything that looks like an API key."""
-    try:
-        text = mask_keys(repr(value))
-    except Exception:  # the value may be of a user's class, whose __repr__ may raise anything
-        text = f"of the type {type(value).__name__}"
-    return _cut(text, _REPR_LIMIT)
+    text = _text_or(f"of the type {type(value).__name__}", lambda: mask_keys(repr(value)))
+    return shortened(text, _REPR_LIMIT)
 
 
 def error_text(error: BaseException | None) -> str:
     """Return the message of an error, or the name of its class if it has none."""
+    name = type(error).__name__
+    return _text_or(name, lambda: valid_unicode(str(error)) or name)
+
+
+def _text_or(default: str, convert: Callable[[], str]) -> str:
     try:
-        return valid_unicode(str(error)) or type(error).__name__
-    except Exception:  # the error may be of a user's class, whose __str__ may raise anything
-        return type(error).__name__
+        return convert()
+    except Exception:  # the value may be of a user's class, whose __repr__ or __str__ may raise anything
+        return default
 
 
 def suggestion(word: object, known: Iterable[str]) -> str:
     """Return the end of a message about an unknown word: the closest known one, or else all of them."""
     words = list(known)
     found = difflib.get_close_matches(str(word), words, 1)
-    return f"did you mean {found[0]!r}?" if found else f"known are {', '.join(words) or 'none'}"
-
-
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else f"{text[: width - 1]}…"
+    if found:
+        return f"did you mean {found[0]!r}?"
+    return f"known are {', '.join(words) or 'none'}"

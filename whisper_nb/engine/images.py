@@ -10,14 +10,15 @@ import io
 import os
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from ..core.errors import ConfigError
 from ..core.messages import Image
-from ..core.text import error_text, short_repr
+from ..core.text import error_text, short_repr, shortened
 
 #: Bytes of an image's file.
 MAX_BYTES = 20_000_000
@@ -37,7 +38,9 @@ def as_image(source: object) -> Image:
     """Convert as `image_of`. ConfigError: the source is not an image."""
     if image := image_of(source):
         return image
-    remedy = "; PIL.Image.fromarray makes one of an array of pixels" if hasattr(source, "__array__") else ""
+    remedy = ""
+    if hasattr(source, "__array__"):
+        remedy = "; PIL.Image.fromarray makes one of an array of pixels"
     raise ConfigError(f"{type(source).__name__} cannot be used as an image; {ALLOWED}{remedy}")
 
 
@@ -69,12 +72,20 @@ def image_of(source: object) -> Image | None:
 
 
 def _shown_by(source: object, name: str) -> bytes:
-    try:
+    with _translated(f"{name} of this {type(source).__name__} fails"):
         data = getattr(source, name)() or b""
-        data = data[0] if isinstance(data, tuple) else data
+        if isinstance(data, tuple):
+            data = data[0]
         return base64.b64decode(data) if isinstance(data, str) else bytes(data)
-    except Exception as error:  # the object's own code may raise anything
-        raise ConfigError(f"{name} of this {type(source).__name__} fails: {reason(error)}") from None
+
+
+@contextmanager
+def _translated(failure: str) -> Iterator[None]:
+    """Raise the block's exceptions as ConfigErrors that begin with this text."""
+    try:
+        yield
+    except Exception as error:  # matplotlib, PIL's plugins and a user's classes may raise anything
+        raise ConfigError(f"{failure}: {reason(error)}") from None
 
 
 def is_picture(value: object) -> bool:
@@ -115,23 +126,20 @@ def _figure(source: Any, depth: int) -> Any:
 
 def _drawn(figure: Any) -> Image:
     file = io.BytesIO()
-    try:
+    with _translated("the figure cannot be drawn"):
         figure.savefig(file, format="png", bbox_inches="tight")  # as a notebook displays it
-    except Exception as error:  # matplotlib, and user code in artists, may raise anything
-        raise ConfigError(f"the figure cannot be drawn: {reason(error)}") from None
     return _recognized(file.getvalue(), "the figure", "give it fewer dpi")
 
 
 def _painted(image: Any) -> Image:
-    # A photo saved as PNG would be ten times as large.
-    kind = "JPEG" if getattr(image, "format", None) in ("JPEG", "MPO") and image.mode in ("L", "RGB") else "PNG"
+    kind = "PNG"
+    if getattr(image, "format", None) in ("JPEG", "MPO") and image.mode in ("L", "RGB"):
+        kind = "JPEG"  # a photo saved as PNG would be ten times as large
     file = io.BytesIO()
-    try:
+    with _translated(f"the PIL image cannot be saved as {kind}"):
         if image.mode not in _PNG_MODES:
             image = image.convert(_BECOMES.get(image.mode, "RGB"))
         image.save(file, format=kind)
-    except Exception as error:  # PIL's plugins may raise anything
-        raise ConfigError(f"the PIL image cannot be saved as {kind}: {reason(error)}") from None
     return _recognized(file.getvalue(), "the PIL image", "make it smaller with image.thumbnail((2048, 2048))")
 
 
@@ -173,8 +181,8 @@ def _recognized(data: bytes, name: str, smaller: str = "make it smaller") -> Ima
 
 def reason(error: BaseException) -> str:
     """Return an error's type and text, in one short line."""
-    text = " ".join(error_text(error).split())
-    return f"{type(error).__name__}: {text if len(text) <= _REASON else f'{text[: _REASON - 1]}…'}"
+    text = shortened(" ".join(error_text(error).split()), _REASON)
+    return f"{type(error).__name__}: {text}"
 
 
 # Functions that return the number of frames from a file's header. IndexError, struct.error: it is broken or cut off.
