@@ -52,7 +52,9 @@ class Problem(Struct, frozen=True):
     """The file and line, such as `agents/bob.yaml:7`; empty for input that is not from a file."""
 
     def __str__(self) -> str:
-        return f"{self.location}: {self.text}" if self.location else self.text
+        if self.location:
+            return f"{self.location}: {self.text}"
+        return self.text
 
 
 class ConfigError(WhisperError):

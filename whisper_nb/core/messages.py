@@ -124,7 +124,9 @@ class Spent(Data, frozen=True):
     @property
     def cost(self) -> float | None:
         """US dollars. None if the cost of one run is unknown: never understated."""
-        return None if self.unpriced else self.known
+        if self.unpriced:
+            return None
+        return self.known
 
     def plus(self, usage: Usage | None, cost: float | None) -> Spent:
         """Return the sum with one more finished run."""

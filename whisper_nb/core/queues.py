@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import insort
 from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar
@@ -54,12 +55,12 @@ def next_to_start(queue: Iterable[R]) -> R | None:
     A run that waits for another blocks only runs that were submitted after it. So every run waits only for earlier
     ones, over all sessions, and no order of priorities can cause a deadlock.
     """
-    held: int | None = None
+    held = math.inf
     for run in queue:
-        if run.ready and (held is None or run.number < held):
+        if run.ready and run.number < held:
             return run
         if not run.ready:
-            held = run.number if held is None else min(held, run.number)
+            held = min(held, run.number)
     return None
 
 

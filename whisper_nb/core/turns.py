@@ -63,7 +63,9 @@ def next_step(history: Sequence[Message]) -> Step:
                 pending = tuple(call for call in calls if call.id not in answered)
                 if pending:
                     return CallTools(pending)
-                return CallModel() if calls else Done(text)
+                if calls:
+                    return CallModel()
+                return Done(text)
             case UserMessage():
                 return CallModel()
             case SystemMessage():
@@ -119,13 +121,10 @@ class Reply:
         finish = self._finish
         if finish is None:
             what = f"{self._model}: the reply was cut off (the stream ended without a finish reason)."
-            kept = "The text so far is in run.text; submit" if any(self._text) else "Submit"
-            raise ModelError(
-                f"{what} {kept} the prompt again.",
-                what=what,
-                model=self._model,
-                retryable=True,
-            )
+            remedy = "Submit the prompt again."
+            if any(self._text):
+                remedy = "The text so far is in run.text; submit the prompt again."
+            raise ModelError(f"{what} {remedy}", what=what, model=self._model, retryable=True)
         if finish.reason == "length":
             raise LengthExceeded(
                 f"{self._model}: the reply hit the token limit and is incomplete (finish_reason=length). "
@@ -179,10 +178,12 @@ def close_turn(draft: Sequence[Message]) -> list[Message]:
     """
     if not any(isinstance(message, AssistantMessage) for message in draft):
         return []
+    closed = list(draft)
     step = next_step(draft)
-    pending = step.pending if isinstance(step, CallTools) else ()
-    missing = "cancelled before it finished; it may or may not have taken effect"
-    return in_call_order([*draft, *(ToolMessage(call.id, call.name, missing, True) for call in pending)])
+    if isinstance(step, CallTools):
+        missing = "cancelled before it finished; it may or may not have taken effect"
+        closed += [ToolMessage(call.id, call.name, missing, True) for call in step.pending]
+    return in_call_order(closed)
 
 
 def in_call_order(messages: Sequence[Message]) -> list[Message]:

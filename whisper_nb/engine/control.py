@@ -95,7 +95,9 @@ class Control:
     def _handle(self, connection: socket.socket) -> None:
         try:
             request = json.loads(connection.recv(MAX_REQUEST))
-            names = None if request["names"] is None else frozenset(map(str, request["names"]))
+            names = request["names"]
+            if names is not None:
+                names = frozenset(map(str, names))
             action = {"stop": self._stop, "list": self._list}[request["do"]]
         except (OSError, ValueError, TypeError, KeyError, RecursionError):  # not a request of `kernels.py`
             self._remove(connection)

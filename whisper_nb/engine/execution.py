@@ -86,11 +86,10 @@ class Execution:
             reason = f"{run.id}: something that it awaited was cancelled from within; submit it again"
         except (SystemExit, GeneratorExit) as error:  # raised by the model: it would end the event loop
             reason = f"{run.id}: the model raised {type(error).__name__}"
-        except BaseException as error:
+        except BaseException as error:  # KeyboardInterrupt, or an outcome of a test runner: no failure of the model
             if isinstance(error, Exception):
                 raise
-            # KeyboardInterrupt, or an outcome of a test runner: no failure of the model. Whoever awaits the run gets
-            # it.
+            # The code that awaits the run gets it.
             run.error = error.with_traceback(None)
             raise asyncio.CancelledError from None
         # Raised here, so that it does not hold the error that it replaces, and all that its frames refer to.
@@ -171,9 +170,12 @@ class Execution:
 
     async def _stream(self, model: Model, request: Request) -> tuple[AssistantMessage, Finish]:
         config = request.config
-        # A reply that is requested whole sends nothing before its end.
-        deadline = Deadline(config.timeout_s, None if config.stream is False else config.token_timeout_s)
-        reply, timed_out = Reply(config.model or ""), False
+        token_timeout_s = config.token_timeout_s
+        if config.stream is False:  # a reply that is requested whole sends nothing before its end
+            token_timeout_s = None
+        deadline = Deadline(config.timeout_s, token_timeout_s)
+        reply = Reply(config.model or "")
+        timed_out = False
         try:
             async with deadline, aclosing(model.stream(request)) as deltas:
                 async for delta in deltas:
@@ -207,9 +209,12 @@ class Execution:
         if messages.size + sum(len(repr(tool)) for tool in self._schemas) < limit:
             return messages
         history, draft, counted = self._journal.history, self._journal.projection.draft, self._journal.counted
-        if counted and counted.fits(self._config.model, self._agent, history, draft.size, limit):
-            return without(messages, counted.left_out)
-        guess, history_size = counted.left_out if counted else 0, history.size
+        guess = 0
+        if counted:
+            guess = counted.left_out
+            if counted.fits(self._config.model, self._agent, history, draft.size, limit):
+                return without(messages, guess)
+        history_size = history.size
         kept, size = await in_thread(self._trimmed, model, messages, limit, guess)
         self._journal.counted = Counted(
             self._config.model, self._agent, history, history_size, size, len(messages) - len(kept)
@@ -269,8 +274,10 @@ def _system_prompt(text: str) -> Transcript:
 
 def _pause(error: ModelError, attempt: int) -> float:
     """Return the seconds before the next attempt: doubled each time, with jitter, at least what the provider asks."""
-    backoff = RETRY_S * 2**attempt * random.uniform(0.5, 1.0)  # noqa: S311
-    return backoff if error.retry_after_s is None else error.retry_after_s + random.uniform(0.0, backoff / 4)  # noqa: S311
+    backoff: float = RETRY_S * 2**attempt * random.uniform(0.5, 1.0)  # noqa: S311
+    if error.retry_after_s is None:
+        return backoff
+    return error.retry_after_s + random.uniform(0.0, backoff / 4)  # noqa: S311
 
 
 def _obey_cancellation() -> None:

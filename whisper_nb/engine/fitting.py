@@ -34,7 +34,9 @@ class Counted(Struct, frozen=True):
 
 def without(messages: Transcript, left_out: int) -> Transcript:
     """Return a conversation with a system prompt, without that many messages after it."""
-    return Transcript.joined(messages[:1], messages[1 + left_out :]) if left_out else messages
+    if not left_out:
+        return messages
+    return Transcript.joined(messages[:1], messages[1 + left_out :])
 
 
 def trim(messages: Transcript, limit: int, count: Callable[[Transcript], int], guess: int = 0) -> Transcript:
@@ -47,12 +49,15 @@ def trim(messages: Transcript, limit: int, count: Callable[[Transcript], int], g
         messages: a whole conversation.
         limit: in tokens.
         count: returns the tokens of messages. Slow, so it is called as rarely as possible.
-        guess: how many messages an earlier call of the same conversation left out. Saves counting if it still holds.
+        guess: the number of messages that an earlier call of the same conversation left out. It saves counting if it
+            still holds.
     """
     has_system = len(messages) > 0 and isinstance(messages[0], SystemMessage)
 
     def kept(cut: int) -> Transcript:
-        return Transcript.joined(messages[:has_system], messages[cut:]) if cut else messages
+        if cut == 0:
+            return messages
+        return Transcript.joined(messages[:has_system], messages[cut:])
 
     def fits(index: int) -> bool:
         return count(kept(cuts[index])) <= limit

@@ -16,7 +16,7 @@ class Following:
     """Builds agents from files, and revises sessions when their files change.
 
     Args:
-        project: the folder whose files are used; None for none.
+        project: the folder whose files are used, if any.
         find_tool: returns the function for a tool's name.
     """
 
@@ -30,7 +30,10 @@ class Following:
     @property
     def team(self) -> Mapping[str, Entry]:
         """The agents that files describe, by name. The project's override the package's."""
-        return {**package().team, **(self._project.used.team if self._project else {})}
+        team = dict(package().team)
+        if self._project:
+            team |= self._project.used.team
+        return team
 
     def build(self, name: str, created: Iterable[str]) -> Agent:
         """Return the agent that a file describes under this name.
@@ -63,7 +66,7 @@ class Following:
             self._agents.pop(name, None)
 
     def includes(self, session: Session) -> bool:
-        """Whether a session follows a file: it was created from it, and has got no other spec since."""
+        """Whether a session follows a file: it was created from it, and has had no other spec since."""
         return self._agents.get(session.name) == session.agent
 
     def check_trusted(self, session: Session) -> None:

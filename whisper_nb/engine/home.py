@@ -257,7 +257,8 @@ class Home:
             raise SessionError(
                 "agents can be moved to another loop only by the main thread, not by a tool or another thread"
             )
-        old, new = self._own, OwnLoop() if where == "thread" else None
+        old = self._own
+        new = OwnLoop() if where == "thread" else None
         try:
             self.do(self._switch, new, leave)
         except BaseException:  # whatever was raised, the new loop's thread must end
@@ -297,7 +298,9 @@ class Home:
 
     def _switch(self, own: OwnLoop | None, leave: Callable[[], None]) -> None:
         leave()
-        loop, thread = (own.loop, own.thread) if own else (self.main, self._main_thread)
+        loop, thread = self.main, self._main_thread
+        if own:
+            loop, thread = own.loop, own.thread
         with self._lock:  # calls accepted before this arrive on the old loop, which forwards them
             old, self.loop, self._thread, self._own = self.loop, loop, thread, own
             self._turns = asyncio.Semaphore(TURNS)

@@ -54,8 +54,9 @@ class Journal:
     @property
     def state(self) -> State:
         """Activity and gate. A gate holds from the moment of the request, before its record is published."""
-        state = self.projection.state
-        return state if self._gate is None else replace(state, gate=self._gate)
+        if self._gate is None:
+            return self.projection.state
+        return replace(self.projection.state, gate=self._gate)
 
     @property
     def posted(self) -> deque[tuple[Posted, Run | None]] | tuple[()]:
@@ -115,7 +116,7 @@ class Journal:
     async def publish(self, event: Event, run: Run | None) -> None:
         """Store the event, apply it, then notify the observers. One at a time, in the order of the calls.
 
-        Nothing more is published of a run that was given up: whoever tries, although cancelled, is cancelled again.
+        Nothing more is published of a run that was given up: a task that tries, although cancelled, is cancelled again.
         """
         if type(event) is TextStreamed and (self._order is None or not self._order.locked()):
             self._take(self._stamped(event, run), run)  # is not stored, and overtakes nothing

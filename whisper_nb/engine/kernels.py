@@ -73,7 +73,10 @@ def kernels(folder: Path, pid: int | None = None) -> Iterator[Kernel]:
     if not os.path.lexists(folder):
         return
     check_private(folder)
-    for path in sorted(folder.glob(f"{'*' if pid is None else pid}.socket")):
+    pattern = "*.socket"
+    if pid is not None:
+        pattern = f"{pid}.socket"
+    for path in sorted(folder.glob(pattern)):
         if not (path.stem.isdecimal() and path.is_socket()):  # not a control socket
             continue
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -137,7 +140,9 @@ def stop(folder: Path, names: Sequence[str] | None, pid: int | None = None) -> t
 
 def _stopped(kernel: Kernel, names: Sequence[str] | None) -> str:
     if not kernel.facts:
-        agents = "its agents" if names is None else f"those of {', '.join(names)} that it has"
+        agents = "its agents"
+        if names is not None:
+            agents = f"those of {', '.join(names)} that it has"
         return f" is busy: it will stop {agents} when its cell ends or awaits"
     agents = _listed(kernel.facts["agents"], kernel.facts.get("more"))
     runs = ", ".join(kernel.facts["runs"])
@@ -149,7 +154,9 @@ def _stopped(kernel: Kernel, names: Sequence[str] | None) -> str:
 
 
 def _listed(names: Sequence[str], more: int | None) -> str:
-    return ", ".join([*names, f"{more:,} more"] if more else names)
+    if more:
+        names = [*names, f"{more:,} more"]
+    return ", ".join(names)
 
 
 def listed(folder: Path) -> tuple[list[str], bool]:

@@ -163,8 +163,9 @@ class Projection(Generic[R]):
     @property
     def draft_messages(self) -> list[Message]:
         """The current run's messages so far, those of an incomplete turn included."""
-        results = [] if self._turn_is_whole else in_call_order(self._turn)[1:]
-        return [*self.draft, *results]
+        if self._turn_is_whole:
+            return [*self.draft]
+        return [*self.draft, *in_call_order(self._turn)[1:]]
 
     def apply(self, record: Record, run: R | None) -> None:
         """Fold one record. `run` is the run that the record names; None if it names none."""
@@ -223,13 +224,17 @@ class Projection(Generic[R]):
             self.current = None
         elif run in self.queue:
             self.queue.remove(run)
-        # A run that never started cost nothing.
-        self.spent = self.spent.plus(run.usage, 0.0 if run.started_at is None else run.cost)
+        cost = run.cost
+        if run.started_at is None:  # a run that never started cost nothing
+            cost = 0.0
+        self.spent = self.spent.plus(run.usage, cost)
 
     @property
     def _turn_is_whole(self) -> bool:
-        first = self._turn[0] if self._turn else None
-        return not isinstance(first, AssistantMessage) or len(self._turn) == 1 + len(first.tool_calls)
+        match self._turn:
+            case [AssistantMessage(_, calls), *results]:
+                return len(results) == len(calls)
+        return True
 
     def _keep_draft(self) -> None:
         """Move the draft's whole turns into the history. A draft without a reply is dropped."""

@@ -20,16 +20,22 @@ def checked_parts(prompt: object, priority: str, timeout_s: float | None) -> lis
     checked_priority(priority)
     if timeout_s is not None and not timeout_s > 0:
         raise ConfigError(f"timeout {timeout_s!r} is not more than 0 seconds")
-    many = isinstance(prompt, Sequence) and not isinstance(prompt, str | bytes | bytearray)
+    if isinstance(prompt, str | bytes | bytearray) or not isinstance(prompt, Sequence):
+        prompt = [prompt]
     parts: list[str | Image | RunState] = []
-    for piece in prompt if many else [prompt]:  # type: ignore[attr-defined]
+    for piece in prompt:
         part = piece if isinstance(piece, str | RunState) else image_of(piece)
         if part is None:
             raise ConfigError(f"a prompt is text, or pieces of text, images and runs, not {type(piece).__name__}")
         parts.append(part)
-    if not any(part.strip() if isinstance(part, str) else part for part in parts):
+    if is_empty(parts):
         raise ConfigError("an empty prompt: nothing to send")
     return parts
+
+
+def is_empty(parts: Sequence[object]) -> bool:
+    """Whether the pieces of a prompt are nothing but white space."""
+    return all(isinstance(part, str) and not part.strip() for part in parts)
 
 
 def prompt_text(parts: Sequence[str | Image | RunState]) -> str:
@@ -40,8 +46,9 @@ def prompt_text(parts: Sequence[str | Image | RunState]) -> str:
             text += part
         elif isinstance(part, Image):
             images += 1
-            space = "" if not text or text[-1].isspace() else " "
-            text += f"{space}⟨image {images}⟩"
+            if text and not text[-1].isspace():
+                text += " "
+            text += f"⟨image {images}⟩"
         else:
             text += part.text if part.done else f"⟨{part.id}⟩"
     return text

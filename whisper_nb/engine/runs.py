@@ -16,7 +16,7 @@ from ..core.events import Charge, Priority, Record, RunFinished, RunQueued, RunR
 from ..core.messages import Image
 from ..core.queues import checked_priority, held_back_by, leads_to
 from ..core.states import State
-from ..core.text import error_text
+from ..core.text import error_text, shortened
 from ..store.observers import Observers
 from .home import Home
 from .projection import RunState
@@ -86,7 +86,7 @@ class Run(RunState):
         self.number = self.place = number
         self.priority = priority
         self.timeout_s = timeout_s
-        """Seconds for the whole run. None: as its agent says."""
+        """Seconds for the whole run. None: the agent's limit applies."""
         self.submitted_at = time.time()
         """Seconds since the epoch."""
         self.error: BaseException | None = None
@@ -156,14 +156,18 @@ class Run(RunState):
         """Submitted → queued → running ⇄ waiting → succeeded | failed | cancelled."""
         if self._outcome is not None:
             return self._outcome
-        if self.started_at is not None:
-            return "waiting" if self._session.state.activity == "waiting" else "running"
-        return "submitted" if self.queued is None else "queued"
+        if self.started_at is None:
+            return "submitted" if self.queued is None else "queued"
+        if self._session.state.activity == "waiting":
+            return "waiting"
+        return "running"
 
     @property
     def seconds(self) -> float | None:
         """From its start until its end, or until now. None before the start."""
-        return None if self.started_at is None else (self.finished_at or time.time()) - self.started_at
+        if self.started_at is None:
+            return None
+        return (self.finished_at or time.time()) - self.started_at
 
     @property
     def blocked(self) -> str | None:
@@ -179,12 +183,13 @@ class Run(RunState):
         return None
 
     def __str__(self) -> str:
-        return self.text if self._outcome == "succeeded" else self.status
+        if self._outcome == "succeeded":
+            return self.text
+        return self.status
 
     def __repr__(self) -> str:
-        first = " ".join(self.prompt.split())
-        first = first if len(first) <= 48 else first[:47] + "…"
-        return f"<Run {self.id} {self.status}: {first}>"
+        prompt = shortened(" ".join(self.prompt.split()), 48)
+        return f"<Run {self.id} {self.status}: {prompt}>"
 
     # For its user
 
@@ -205,8 +210,14 @@ class Run(RunState):
             return
         end = asyncio.Event()
         home = self._session.home
-        # Its agent may move to another loop meanwhile, for example while it is paused.
-        self.on_done(lambda: end.set() if home.loop is loop else loop.call_soon_threadsafe(end.set))
+
+        def wake() -> None:
+            if home.loop is loop:
+                end.set()
+            else:  # its agent has moved to another loop meanwhile, for example while it was paused
+                loop.call_soon_threadsafe(end.set)
+
+        self.on_done(wake)
         await end.wait()
 
     def result(self, timeout: float | None = None) -> str:
@@ -257,8 +268,10 @@ class Run(RunState):
                 raise SessionError(f"{run.id} is not in the queue of {self._session.name}: only queued runs are moved")
         if (priority is None) == (before is None) or before is self:
             raise ConfigError(f"{self.id}: give either its priority, or another run that it comes before")
-        priority = checked_priority(before.priority if before else priority)
-        self._session.home.call(self._session._move_run, self, priority, before.id if before else None)
+        before_id = None
+        if before is not None:
+            priority, before_id = before.priority, before.id
+        self._session.home.call(self._session._move_run, self, checked_priority(priority), before_id)
 
     async def stream(self) -> AsyncGenerator[Record, None]:
         """Yield its records: the stored ones first, then new ones, TextStreamed included, until RunFinished.
@@ -307,13 +320,14 @@ class Run(RunState):
 
     def _as_queued(self) -> RunQueued:
         """Return the event of its acceptance."""
-        plain_text = len(self._parts) == 1 and isinstance(self._parts[0], str)
-        references = (RunReference(part.id) if isinstance(part, RunState) else part for part in self._parts)
+        parts: tuple[str | Image | RunReference, ...] = ()
+        if not (len(self._parts) == 1 and isinstance(self._parts[0], str)):
+            parts = tuple(RunReference(part.id) if isinstance(part, RunState) else part for part in self._parts)
         return RunQueued(
             self.prompt,
             self.priority,
             self.number,
-            () if plain_text else tuple(references),
+            parts,
             {} if self._config is UNSET else plain(self._config),
             self.timeout_s,
             self.submitted_at,
@@ -382,12 +396,18 @@ class Run(RunState):
         """Return the runs that must be done before it can be, as far as it is known."""
         if self.done:
             return ()
-        if (current := self._session.current) is self:
+        current = self._session.current
+        if current is self:
             return tuple(self._awaiting)
-        return (*self.needs, *((current,) if current else ()), *held_back_by(self._session.queue, self))
+        before = held_back_by(self._session.queue, self)
+        if current is not None:
+            before.append(current)
+        return (*self.needs, *before)
 
 
 def _waiter() -> Run | None:
     # A task that a tool leaves in the background keeps the run's context after the run is done.
     run = current_run.get()
-    return None if run is None or run.done else run
+    if run is None or run.done:
+        return None
+    return run

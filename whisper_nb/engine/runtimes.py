@@ -40,7 +40,7 @@ DEFAULT_CALLS, DEFAULT_QUEUE = 100, 100
 
 
 class Runtime:
-    """A team at work. In a script: `async with Runtime() as rt`. In a notebook `whisper_nb.runtime()` is the one.
+    """A team at work. In a script: `async with Runtime() as rt`. In a notebook, `whisper_nb.runtime()` returns it.
 
     Args:
         config: overrides the config of all agents: a model string, a dict or an AIConfig.
@@ -72,7 +72,9 @@ class Runtime:
         if max_concurrent_calls is not None and max_concurrent_calls < 1:
             raise ConfigError(f"max_concurrent_calls {max_concurrent_calls!r} is not at least 1")
         # Not a default of the argument: help() shows those, keys and all.
-        self.keys = Keys(os.environ if environ is None else environ)
+        if environ is None:
+            environ = os.environ
+        self.keys = Keys(environ)
         """Looks up API keys."""
         self.models = Models(self.keys)
         """The pool of models; `rt.models["offline/mine"] = ScriptedModel(...)` adds one of your own."""
@@ -98,15 +100,18 @@ class Runtime:
             seq=itertools.count(1),
             admission=Admission(DEFAULT_QUEUE),
         )
-        self.project = Project(Path(project).resolve()) if isinstance(project, str | Path) else project
+        if isinstance(project, str | Path):
+            project = Project(Path(project).resolve())
+        self.project = project
         """The folder whose files are used, if any."""
         self._following = Following(self.project, find_tool)
         self._applied: ProjectConfig | None = None  # the settings in force
+        where: str = self.home.where
         if self.project:
             self.project.refresh()
             self._apply()
-        settings = self.project.used.settings if self.project else {}
-        self.home.move(checked_where(loop or settings.get("loop", self.home.where)))
+            where = self.project.used.settings.get("loop", where)
+        self.home.move(checked_where(loop or where))
 
     async def __aenter__(self) -> Self:
         return self
@@ -272,18 +277,20 @@ class Runtime:
             ConfigError: nothing is changed.
         """
         offline = AIConfig(model=offline or self._offline).model
-        self._config = AIConfig.of(self._config if config is None else config, **values)
+        if config is None:
+            config = self._config
+        self._config = AIConfig.of(config, **values)
         self._offline = offline or ""
 
     def resolve(
         self, agent: Agent | None = None, call: AIConfig | None = None, session: AIConfig | None = None
     ) -> AIConfig:
-        """The config of a run.
+        """Return the config of a run.
 
         Args:
-            agent: whose run; None for what holds for all.
-            call: what the run itself sets.
-            session: what its session sets.
+            agent: the run's agent; None for the config that all agents share.
+            call: the fields that the run itself sets.
+            session: the fields that its session sets.
 
         Raises:
             ConfigError: `config/main.yaml` is wrong, and nothing is in force in its place.
@@ -291,20 +298,21 @@ class Runtime:
         return precedence.resolve(self._layers(agent, call, session), self.keys, self._offline)
 
     def explain(self, agent: Agent | str | None = None, call: AIConfig | None = None) -> Layer:
-        """The config of a run, and the place where each value was said: `layer.place("temperature")`.
+        """Return the config of a run, with the source of each value: `layer.place("temperature")`.
 
         Args:
-            agent: whose run, by name with what its session sets; None for what holds for all.
-            call: what the run itself sets.
+            agent: the run's agent; by name, with the fields that its session sets. None for the config that all agents
+                share.
+            call: the fields that the run itself sets.
 
         Raises:
             ConfigError: as `resolve`; or there is no agent of that name.
         """
-        session = self[agent] if isinstance(agent, str) else None
-        if session:
+        if isinstance(agent, str):
+            session = self[agent]
             layers = self._layers(session.agent, call, session.configured)
         else:
-            layers = self._layers(agent if isinstance(agent, Agent) else None, call, None)
+            layers = self._layers(agent, call, None)
         return precedence.explain(layers, self.keys, self._offline)
 
     def _layers(self, agent: Agent | None, call: AIConfig | None, session: AIConfig | None) -> list[Layer]:
@@ -350,7 +358,8 @@ class Runtime:
             raise ConfigError(
                 "there is no project to save in: no folder above this one has agents/ or config/main.yaml"
             )
-        agent = agent if isinstance(agent, Agent) else self[agent].agent
+        if not isinstance(agent, Agent):
+            agent = self[agent].agent
         path = self.project.save(*agent_file(agent), overwrite)
         self._apply()
         return path

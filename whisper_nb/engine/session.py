@@ -225,7 +225,10 @@ class Session:
 
     def stop(self) -> None:
         """Cancel everything and take no more work until `resume`. Thread-safe."""
-        (self.home.call if self.home.where == "notebook" else self.home.do)(self._shut, "stop")
+        if self.home.where == "notebook":
+            self.home.call(self._shut, "stop")
+        else:
+            self.home.do(self._shut, "stop")
 
     @at_home
     def remove(self) -> None:
@@ -247,7 +250,9 @@ class Session:
             **values: fields of AIConfig, set on top.
         """
         self.state.check_kept(self.name)
-        self._configured = AIConfig.of(self._configured if config is None else config, **values)
+        if config is None:
+            config = self._configured
+        self._configured = AIConfig.of(config, **values)
 
     def fork(self, name: str) -> Session:
         """Create a session of the same spec under another name, with a copy of this history.
@@ -336,7 +341,9 @@ class Session:
                 await self._journal.publish(self._end_of(self.current, self._task), self.current)
                 self._task = None
                 continue
-            run = next_to_start(self._journal.projection.queue) if self.state.is_open() else None
+            if not self.state.is_open():
+                return False
+            run = next_to_start(self._journal.projection.queue)
             if run is None:
                 return False
             await self._start(run)
@@ -363,9 +370,10 @@ class Session:
     def _prepared(self, run: Run) -> Start:
         start = self._ports.prepare(self.name, run.config)
         for need in run.needs:
+            if need.status == "failed":
+                raise RunFailed(f"it needs {need.id}, which failed: {error_text(need.error)}")
             if need.status != "succeeded":
-                why = f"failed: {error_text(need.error)}" if need.status == "failed" else "was cancelled"
-                raise RunFailed(f"it needs {need.id}, which {why}")
+                raise RunFailed(f"it needs {need.id}, which was cancelled")
         return start
 
     def _end_of(self, run: Run, task: asyncio.Task[None]) -> RunFinished:

@@ -12,9 +12,9 @@ from .session import Session
 
 def spent_on(run: Run) -> Spent:
     """Return the usage and cost of a run; so far, if it is running."""
-    # A run that never started cost nothing.
-    usage, cost = (Usage(), 0.0) if run.done and run.started_at is None else (run.usage, run.cost)
-    spent = Spent().plus(usage, cost)
+    if run.done and run.started_at is None:  # a run that never started cost nothing
+        return Spent().plus(Usage(), 0.0)
+    spent = Spent().plus(run.usage, run.cost)
     if run.done:
         return spent
     return replace(spent, runs=0, at_work=1)

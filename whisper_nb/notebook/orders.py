@@ -13,7 +13,7 @@ from ..config.aiconfig import AIConfig
 from ..core.errors import ConfigError
 from ..core.events import Priority
 from ..core.messages import Image, without_images
-from ..engine.prompts import prompt_text
+from ..engine.prompts import is_empty, prompt_text
 from ..engine.runs import Run
 from ..engine.session import Session
 from ..models.openai_format import to_openai
@@ -68,7 +68,7 @@ class Order(Struct, frozen=True, kw_only=True):
         """
         parts: Parts = interpolate(self.prompt, namespace) if self.interpolate else [self.prompt]
         parts += [image(word, namespace) for word in self.images]
-        if not any(part.strip() if isinstance(part, str) else part for part in parts):
+        if is_empty(parts):
             raise ConfigError(
                 f"empty prompt: write it in the lines below %%{root} {self.name}, or in one line: "
                 f"%{root} ask {self.name} PROMPT"

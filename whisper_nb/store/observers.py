@@ -1,4 +1,4 @@
-"""Observers: callbacks that are called with every record, or with every session that is made or removed."""
+"""Observers: callbacks that are called with every record, or with every session that is created or removed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Observers(Generic[T]):
         return partial(self._remove, key)
 
     def notify(self, what: T, *, in_cell: bool = False) -> None:
-        """Call every observer. One that raises, be it SystemExit, is logged and removed.
+        """Call every observer. One that raises, even SystemExit, is logged and removed.
 
         Args:
             what: the argument of each call.

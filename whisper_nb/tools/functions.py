@@ -104,7 +104,7 @@ class FunctionTool:
         return self._adapter
 
     def _cached(self, what: str, make: Callable[[], T]) -> T:
-        """Return what all tools of this function share. It takes a millisecond to make, and is kept on the function."""
+        """Return an object that all tools of this function share. Made once: it takes a millisecond."""
         function, name = self._function, f"__whisper_nb_{what}__"
         owner, made = getattr(function, name, (None, None))
         if owner is not function:  # not made yet, or copied here by functools.wraps
