@@ -68,9 +68,14 @@ def from_environment(keys: Keys, offline: str) -> Layer:
     if model := keys.get(MODEL_VARIABLE):
         if text := problem_with(CONFIG_FIELDS["model"], MODEL_VARIABLE, model):
             raise ConfigError(text)
-        return Layer(AIConfig(model=model), keys.source(MODEL_VARIABLE))
+        return Layer(_of_model(model), keys.source(MODEL_VARIABLE))
     for provider in PROVIDERS.values():
         for variable in provider.variables if provider.model else ():
             if keys.get(variable):
-                return Layer(AIConfig(model=provider.model), keys.source(variable))
-    return Layer(AIConfig(model=offline), "default: no provider's key is set")
+                return Layer(_of_model(provider.model), keys.source(variable))
+    return Layer(_of_model(offline), "default: no provider's key is set")
+
+
+@lru_cache(maxsize=64)  # a run has the model of an earlier one
+def _of_model(model: str) -> AIConfig:
+    return AIConfig(model=model)

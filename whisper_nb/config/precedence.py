@@ -49,10 +49,11 @@ def config_layers(
 
 def resolve(layers: Sequence[Layer], keys: Keys, offline: str) -> AIConfig:
     """Return the config of these layers, with the environment's model if they set none; see `from_environment`."""
-    config = merged(*(layer.config for layer in layers))
+    configs = [layer.config for layer in layers]
+    config = merged(*configs)
     if config.model:
         return config
-    return explain(layers, keys, offline).config
+    return merged(from_environment(keys, offline).config, *configs)
 
 
 def explain(layers: Sequence[Layer], keys: Keys, offline: str) -> Layer:
