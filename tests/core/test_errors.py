@@ -20,7 +20,7 @@ def test_a_model_error_names_its_model_and_whether_it_is_retryable() -> None:
 
 
 async def test_a_kept_error_does_not_cancel_background_tasks_of_a_model(runtime: Runtime) -> None:
-    """A client library may hand on an error that its own task has caught, and go on with that task."""
+    """A client library may pass on an error that its own task has caught, and continue that task."""
     handed_on: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     go = asyncio.Event()
 
@@ -41,7 +41,7 @@ async def test_a_kept_error_does_not_cancel_background_tasks_of_a_model(runtime:
         await hire(runtime, FunctionModel(stream)).submit("hello")
     go.set()
     assert await task == "still here"
-    # Where it came from can still be read.
+    # Its origin can still be read.
     assert caught.value.__cause__ is not None
     assert caught.value.__cause__.__traceback__ is not None
 

@@ -104,7 +104,7 @@ def teams(draw: st.DrawFn) -> list[Item]:
 
 @given(teams(), st.randoms(use_true_random=False))
 def test_no_combination_of_priorities_and_needs_deadlocks(items: list[Item], random: object) -> None:
-    """Whatever session is next to start something, everything is done in the end, and nothing starts unready."""
+    """Whichever session starts a run next, all runs finish, and none starts before it is ready."""
     queues = {session: ordered(*(item for item in items if item.session == session)) for session in range(3)}
     running: list[Item] = []
     while any(queues.values()) or running:

@@ -1,4 +1,4 @@
-"""Imports in threads: whoever asks for a module gets it whole."""
+"""Imports in threads: a thread never gets a half-imported module."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from whisper_nb.core.threads import loaded
 SLOW = """
 import sys, time
 sys.begun()
-time.sleep(0.1)  # what an import takes
+time.sleep(0.1)  # an import takes time
 WHOLE = True
 """
 

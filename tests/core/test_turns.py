@@ -30,7 +30,7 @@ ONE, TWO = ToolCall("c1", "rows", "{}"), ToolCall("c2", "columns", "{}")
 ASKS = AssistantMessage("", (ONE, TWO))
 
 
-# What comes next
+# The next step
 
 
 def test_the_next_step_after_a_prompt_is_a_model_call() -> None:
@@ -72,7 +72,7 @@ def test_a_history_without_a_prompt_is_an_error(history: list[Message]) -> None:
         next_step(history)
 
 
-# A reply, put together
+# A reply that is assembled from deltas
 
 
 def reply_of(*deltas: Delta) -> tuple[AssistantMessage, Finish]:
@@ -110,7 +110,7 @@ def test_every_tool_call_gets_a_unique_id(ids: list[str]) -> None:
     assert [call.name for call in message.tool_calls] == [delta.name for delta in deltas]
     assert all(call.id for call in message.tool_calls)
     assert len({call.id for call in message.tool_calls}) == len(ids)
-    # An id that is there and not taken is kept: the provider may know it.
+    # An id that is present and unused is kept: the provider may know it.
     assert {id_ for id_ in ids if id_} <= {call.id for call in message.tool_calls}
 
 
@@ -187,12 +187,12 @@ def test_history_holds_whole_turns_wherever_a_run_ends(messages: list[Message], 
     draft = messages[: data.draw(st.integers(0, len(messages)), "cut")]
     closed = close_turn(draft)
     assert_whole(closed)
-    # Nothing is invented but cancelled results, and nothing that was said gets lost.
+    # Only cancelled results are added, and no message is lost.
     missing = Counter(map(repr, draft)) - Counter(map(repr, closed))
     assert not missing or draft == [messages[0]]
     invented = Counter(map(repr, closed)) - Counter(map(repr, draft))
     assert all("cancelled before it finished" in text for text in invented)
-    # A closed history can be gone on with.
+    # A closed history can be continued.
     assert next_step([*closed, PROMPT]) == CallModel()
 
 

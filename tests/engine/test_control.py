@@ -1,4 +1,4 @@
-"""`python -m whisper_nb`: the agents of a user's kernels, reached from a terminal."""
+"""`python -m whisper_nb`: a terminal lists and stops the agents of the user's kernels."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture
 async def runtime(folder: Path, complaints: list[str]) -> AsyncIterator[Runtime]:
-    """Agents in a thread, so that they hear what this very thread asks them, and waits for."""
+    """Agents in a thread, so that they can answer requests that this thread sends and waits for."""
     async with Runtime(environ={}, loop="thread") as rt:
         control = Control(rt, folder)
         yield rt
@@ -54,7 +54,7 @@ def bob(runtime: Runtime) -> Session:
 
 
 async def under_way(runtime: Runtime, *runs: Run) -> None:
-    """Wait until these have started, or are queued behind others."""
+    """Wait until these runs have started, or are queued behind others."""
     for run in runs:
         async for _ in run.stream():
             break
@@ -62,7 +62,7 @@ async def under_way(runtime: Runtime, *runs: Run) -> None:
 
 
 def here(said: str) -> str:
-    """A line about this process, told without its number and folder."""
+    """Replace this process's number and folder in a line."""
     return said.replace(f"kernel {PID} in {os.getcwd()!r}", "this one").replace(f"kernel {PID}", "this one")
 
 
@@ -71,7 +71,7 @@ def told(folder: Path, *names: str) -> tuple[list[str], bool]:
     return [here(line) for line in lines], done
 
 
-async def test_no_socket_before_the_first_run(folder: Path, bob: Session) -> None:
+async def test_there_is_no_socket_before_the_first_run(folder: Path, bob: Session) -> None:
     assert not folder.exists()
     assert told(folder) == (["none of your kernels has run an agent"], True)
     await bob.submit("hello")
@@ -79,7 +79,7 @@ async def test_no_socket_before_the_first_run(folder: Path, bob: Session) -> Non
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
-async def test_stop_says_what_it_stopped_once_that_has_ended(folder: Path, runtime: Runtime, bob: Session) -> None:
+async def test_stop_answers_when_the_cancelled_runs_have_ended(folder: Path, runtime: Runtime, bob: Session) -> None:
     amy = hire(runtime, ScriptedModel(RULES), "amy")
     runs = [bob.submit("forever"), amy.submit("forever"), bob.submit("forever")]
     await under_way(runtime, *runs)
@@ -89,7 +89,7 @@ async def test_stop_says_what_it_stopped_once_that_has_ended(folder: Path, runti
     assert told(folder) == (["this one: no runs to cancel; stopped until %agent resume: bob, amy"], True)
 
 
-async def test_stop_by_name(folder: Path, runtime: Runtime, bob: Session) -> None:
+async def test_stop_by_name_stops_these_agents_only(folder: Path, runtime: Runtime, bob: Session) -> None:
     amy = hire(runtime, ScriptedModel(RULES), "amy")
     going, run = bob.submit("forever"), amy.submit("forever")
     await under_way(runtime, going, run)
@@ -115,7 +115,7 @@ async def test_list(folder: Path, runtime: Runtime, bob: Session) -> None:
     )
 
 
-async def test_it_hears_also_after_a_move_and_there_and_back(folder: Path, runtime: Runtime, bob: Session) -> None:
+async def test_the_socket_works_after_agents_moved_there_and_back(folder: Path, runtime: Runtime, bob: Session) -> None:
     await bob.submit("hello")
     for where in ("notebook", "thread"):
         runtime.loop(where)
@@ -123,7 +123,7 @@ async def test_it_hears_also_after_a_move_and_there_and_back(folder: Path, runti
         assert told_ == (["this one: no runs to cancel; stopped until %agent resume: bob"], True)
 
 
-async def test_what_blocks_the_loop_is_said_and_it_is_done_afterwards(
+async def test_a_request_to_a_blocked_loop_says_so_and_is_executed_later(
     folder: Path, complaints: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kernels, "ANSWER_TIMEOUT_S", 0.1)
@@ -145,7 +145,9 @@ async def test_what_blocks_the_loop_is_said_and_it_is_done_afterwards(
         control.close()
 
 
-async def test_a_run_that_does_not_end_is_said(folder: Path, runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_run_that_does_not_end_in_time_is_reported(
+    folder: Path, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
     go_on = threading.Event()
 
     async def stubborn() -> str:
@@ -165,9 +167,7 @@ async def test_a_run_that_does_not_end_is_said(folder: Path, runtime: Runtime, m
     go_on.set()
 
 
-async def test_of_thousands_of_agents_those_at_work_are_named_and_the_rest_is_counted(
-    folder: Path, runtime: Runtime
-) -> None:
+async def test_a_long_list_names_the_agents_at_work_and_counts_the_rest(folder: Path, runtime: Runtime) -> None:
     for number in range(1_000):
         hire(runtime, ScriptedModel(RULES), f"agent-{number}")
     await under_way(runtime, runtime["agent-999"].submit("forever"))
@@ -191,7 +191,7 @@ async def test_sockets_of_dead_kernels_are_removed(folder: Path, bob: Session) -
     assert not dead.exists()
 
 
-async def test_a_socket_of_a_process_that_had_this_number_is_replaced(folder: Path, bob: Session) -> None:
+async def test_a_socket_of_a_dead_process_with_the_same_pid_is_replaced(folder: Path, bob: Session) -> None:
     folder.mkdir(parents=True, mode=0o700)
     with socket.socket(socket.AF_UNIX) as end:
         end.bind(str(folder / f"{PID}.socket"))
@@ -199,7 +199,7 @@ async def test_a_socket_of_a_process_that_had_this_number_is_replaced(folder: Pa
     assert told(folder) == (["this one: no runs to cancel; stopped until %agent resume: bob"], True)
 
 
-async def test_notebooks_of_one_folder_are_told_apart(
+async def test_two_kernels_of_one_folder_have_different_names(
     folder: Path, runtime: Runtime, bob: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await bob.submit("hello")
@@ -208,7 +208,7 @@ async def test_notebooks_of_one_folder_are_told_apart(
     assert stop(folder, None)[0][0].startswith(f"kernel {PID} of '/notebooks/first.ipynb': no runs to cancel")
 
 
-async def test_a_kernel_whose_folder_is_gone_answers_all_the_same(
+async def test_a_kernel_whose_folder_is_deleted_still_answers(
     folder: Path, runtime: Runtime, bob: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await bob.submit("hello")
@@ -218,7 +218,7 @@ async def test_a_kernel_whose_folder_is_gone_answers_all_the_same(
     assert listed(folder) == ([f"kernel {PID} in a folder that was deleted", "  bob: idle, 0 unfinished"], True)
 
 
-async def test_what_else_is_in_the_folder_is_left_alone(folder: Path, runtime: Runtime, bob: Session) -> None:
+async def test_other_files_in_the_sockets_folder_are_ignored(folder: Path, runtime: Runtime, bob: Session) -> None:
     await bob.submit("hello")
     (folder / "1.socket").mkdir()
     (folder / "2.socket").write_text("no socket")
@@ -234,7 +234,7 @@ async def test_what_else_is_in_the_folder_is_left_alone(folder: Path, runtime: R
     (folder / "1.socket").rmdir()
 
 
-async def test_more_names_than_a_kernel_hears_are_refused_before_any_hears_them(
+async def test_a_request_with_too_many_names_is_refused_before_it_is_sent(
     folder: Path, bob: Session, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("whisper_nb.__main__.sockets_folder", lambda: folder)
@@ -254,7 +254,7 @@ async def test_more_names_than_a_kernel_hears_are_refused_before_any_hears_them(
     [b"", b"x", b"[]", b"null", b"{}", b'{"do": "stop"}', b'{"do": "fly", "names": null}',
      b'{"do": "stop", "names": 5}', b"\xff" * 99],
 )  # fmt: skip
-async def test_what_is_no_request_is_left_unanswered(folder: Path, bob: Session, sent: bytes) -> None:
+async def test_a_malformed_request_gets_no_answer(folder: Path, bob: Session, sent: bytes) -> None:
     await bob.submit("hello")
 
     def ask() -> bytes:
@@ -268,7 +268,7 @@ async def test_what_is_no_request_is_left_unanswered(folder: Path, bob: Session,
     assert bob.state.gate == "open"
 
 
-async def test_who_asks_and_goes_away_is_obeyed_all_the_same(folder: Path, runtime: Runtime, bob: Session) -> None:
+async def test_a_request_is_executed_though_its_sender_has_gone(folder: Path, runtime: Runtime, bob: Session) -> None:
     run = bob.submit("forever")
     await under_way(runtime, run)
     with socket.socket(socket.AF_UNIX) as end:
@@ -278,7 +278,7 @@ async def test_who_asks_and_goes_away_is_obeyed_all_the_same(folder: Path, runti
         await run
 
 
-async def test_a_folder_that_others_may_enter_is_not_used(
+async def test_a_sockets_folder_that_other_users_may_enter_is_not_used(
     folder: Path, runtime: Runtime, bob: Session, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder.mkdir(parents=True)
@@ -292,7 +292,7 @@ async def test_a_folder_that_others_may_enter_is_not_used(
     assert "cannot find kernels" in capsys.readouterr().out
 
 
-async def test_the_command(
+async def test_the_command_lists_and_stops_agents_and_sets_the_exit_code(
     folder: Path, bob: Session, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("whisper_nb.__main__.sockets_folder", lambda: folder)
@@ -319,7 +319,7 @@ async def test_the_command(
         assert left.value.code == 2
 
 
-def test_as_a_module_with_nobody_there(folder: Path) -> None:
+def test_the_command_without_kernels_says_that_there_are_none(folder: Path) -> None:
     folder.parent.mkdir(mode=0o700)
     env = {**os.environ, "XDG_RUNTIME_DIR": str(folder.parent)}
     done = subprocess.run(
@@ -328,7 +328,7 @@ def test_as_a_module_with_nobody_there(folder: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "none of your kernels has run an agent\n", "")
 
 
-async def test_a_terminal_that_knows_few_characters_shows_the_others_escaped(
+async def test_characters_that_a_terminal_cannot_encode_are_escaped(
     folder: Path, bob: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await bob.submit("hello")
@@ -343,6 +343,6 @@ async def test_a_terminal_that_knows_few_characters_shows_the_others_escaped(
         assert (done.returncode, b"gr\\xf6\\xdfe" in said) == (code, True)
 
 
-def test_the_folder_is_the_users_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_sockets_folder_belongs_to_the_user_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
     assert sockets_folder().name == "whisper_nb"  # and there is no warning where no session says where

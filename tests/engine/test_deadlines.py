@@ -11,13 +11,13 @@ from support.clock import forward
 from whisper_nb.engine.deadlines import GRACE_S, LATE_S, Deadline
 
 
-async def test_a_block_that_ends_in_time() -> None:
+async def test_a_block_that_ends_in_time_does_not_expire() -> None:
     async with Deadline(5, 5) as deadline:
         deadline.touch()
     assert deadline.expired is None
 
 
-async def test_no_bounds_no_timer() -> None:
+async def test_a_deadline_without_bounds_has_no_timer() -> None:
     loop = asyncio.get_running_loop()
     async with Deadline(None):
         assert not loop._scheduled  # type: ignore[attr-defined]
@@ -30,7 +30,7 @@ async def test_no_timer_is_left_behind() -> None:
     assert all(handle.cancelled() for handle in loop._scheduled)  # type: ignore[attr-defined]
 
 
-async def test_the_whole_block_has_a_bound() -> None:
+async def test_the_time_of_the_whole_block_is_bounded() -> None:
     deadline = Deadline(0.02)
 
     async def block() -> None:
@@ -44,7 +44,7 @@ async def test_the_whole_block_has_a_bound() -> None:
     assert deadline.expired == "not complete after 0.02 s"
 
 
-async def test_so_has_the_time_from_one_sign_of_life_to_the_next() -> None:
+async def test_the_time_between_two_signs_of_life_is_bounded() -> None:
     deadline = Deadline(60, 0.02)
     with pytest.raises(TimeoutError):
         async with deadline:
@@ -61,7 +61,7 @@ async def test_every_sign_of_life_moves_the_bound() -> None:
     assert deadline.expired is None
 
 
-async def test_cancelling_from_outside_is_no_timeout() -> None:
+async def test_a_cancellation_from_outside_is_not_a_timeout() -> None:
     entered = asyncio.Event()
     deadline = Deadline(60)
 
@@ -89,13 +89,13 @@ async def test_an_error_of_the_block_passes_through() -> None:
 
 
 def compute(seconds: float) -> None:
-    """What a cell does that never awaits: nothing on the loop turns, timers included."""
+    """Block the loop with its timers, as a cell that never awaits does."""
     time.sleep(seconds)
 
 
 @pytest.fixture
 async def line() -> AsyncIterator[tuple[asyncio.StreamReader, socket.socket]]:
-    """A connection: what is sent on the socket can be read from the reader."""
+    """A connection: bytes that are sent on the socket can be read from the reader."""
     near, far = socket.socketpair()
     reader, writer = await asyncio.open_connection(sock=near)
     with far:
@@ -107,7 +107,7 @@ async def line() -> AsyncIterator[tuple[asyncio.StreamReader, socket.socket]]:
 async def test_a_late_deadline_grants_one_read_of_what_had_arrived(
     line: tuple[asyncio.StreamReader, socket.socket],
 ) -> None:
-    """The bytes were there in time; only the loop was not."""
+    """The bytes arrived in time, but the loop was blocked."""
     reader, far = line
     async with Deadline(0.02, 0.02) as deadline:
         far.send(b"token\n")
@@ -116,7 +116,7 @@ async def test_a_late_deadline_grants_one_read_of_what_had_arrived(
     assert deadline.expired is None
 
 
-async def test_a_late_deadline_counts_when_nothing_had_arrived() -> None:
+async def test_a_late_deadline_expires_if_nothing_had_arrived() -> None:
     deadline = Deadline(None, 0.02)
 
     async def block() -> None:
@@ -129,7 +129,7 @@ async def test_a_late_deadline_counts_when_nothing_had_arrived() -> None:
     assert deadline.expired == "nothing arrived for 0.02 s"
 
 
-async def test_the_grace_is_given_once_for_one_bound() -> None:
+async def test_grace_is_given_once_for_each_bound() -> None:
     cells = 0
 
     async def block() -> None:
@@ -146,7 +146,7 @@ async def test_the_grace_is_given_once_for_one_bound() -> None:
     assert cells <= 5 + GRACE_S / (0.05 + LATE_S)
 
 
-async def test_every_blocking_cell_gets_it_as_long_as_there_are_signs_of_life(
+async def test_every_blocking_cell_gets_grace_as_long_as_there_are_signs_of_life(
     line: tuple[asyncio.StreamReader, socket.socket],
 ) -> None:
     reader, far = line

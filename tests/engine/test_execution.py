@@ -27,7 +27,7 @@ from whisper_nb.core.messages import (
 from whisper_nb.models.model import Request
 from whisper_nb.models.offline import EchoModel
 
-#: "use A B" calls the tools A and B at once; afterwards all is said.
+#: "use A B" calls the tools A and B concurrently; after their results the reply is "all done".
 TALK = [
     Rule(role="tool", reply="all done"),
     Rule(match=r"use (\w+) (\w+)", calls=[{"name": r"\1"}, {"name": r"\2"}]),
@@ -44,7 +44,7 @@ def now() -> str:
 # A turn
 
 
-async def test_what_a_model_is_sent(runtime: Runtime) -> None:
+async def test_a_request_has_messages_tools_and_config(runtime: Runtime) -> None:
     model = ScriptedModel(TALK)
     bob = hire(runtime, model, system_prompt="be brief", tools=(now,))
     run = bob.submit("use now", config=AIConfig(temperature=0.5))
@@ -69,7 +69,7 @@ async def test_the_events_of_a_run_with_tools(runtime: Runtime) -> None:
     assert run.events[1].event == RunStarted("use now", "offline/bob")
 
 
-async def test_calls_of_one_turn_run_at_once(runtime: Runtime) -> None:
+async def test_tool_calls_of_one_turn_run_concurrently(runtime: Runtime) -> None:
     both = asyncio.Barrier(2)
 
     async def ping() -> str:
@@ -84,7 +84,7 @@ async def test_calls_of_one_turn_run_at_once(runtime: Runtime) -> None:
     assert await run == "all done"
 
 
-async def test_results_are_told_as_they_come_and_sent_in_the_order_of_the_calls(runtime: Runtime) -> None:
+async def test_results_are_published_as_they_come_and_sent_in_call_order(runtime: Runtime) -> None:
     quick_done = asyncio.Event()
 
     async def slow() -> str:
@@ -105,7 +105,7 @@ async def test_results_are_told_as_they_come_and_sent_in_the_order_of_the_calls(
         assert [message.text for message in messages if isinstance(message, ToolMessage)] == ["slow", "quick"]
 
 
-async def test_a_tool_that_fails_is_a_result_and_the_run_goes_on(runtime: Runtime) -> None:
+async def test_an_error_of_a_tool_is_its_result_and_the_run_continues(runtime: Runtime) -> None:
     def broken() -> None:
         raise ValueError("no such table")
 
@@ -115,7 +115,7 @@ async def test_a_tool_that_fails_is_a_result_and_the_run_goes_on(runtime: Runtim
     assert await bob.submit("use nothing") == "sorry: error: no tool named 'nothing'; there are: broken"
 
 
-async def test_a_tool_of_a_class_of_its_own(runtime: Runtime) -> None:
+async def test_an_object_with_the_tool_protocol_can_be_called(runtime: Runtime) -> None:
     class Clock:
         name = "clock"
         schema = ToolSchema("clock", "The time.")
@@ -127,14 +127,14 @@ async def test_a_tool_of_a_class_of_its_own(runtime: Runtime) -> None:
     assert await hire(runtime, model, tools=(Clock(),)).submit("use clock") == "noon"
 
 
-async def test_a_tool_that_no_model_can_be_told_of_fails_the_run(runtime: Runtime) -> None:
+async def test_a_tool_without_a_valid_schema_fails_the_run(runtime: Runtime) -> None:
     def strange(event: asyncio.Event) -> None: ...
 
     with pytest.raises(RunFailed, match=r"tool strange: .*asyncio\.locks\.Event"):
         await hire(runtime, EchoModel(), tools=(strange,)).submit("hello")
 
 
-async def test_so_many_turns_and_no_more(runtime: Runtime) -> None:
+async def test_a_run_fails_after_max_turns(runtime: Runtime) -> None:
     model = ScriptedModel([Rule(calls=[{"name": "now"}])])
     bob = hire(runtime, model, tools=(now,), max_turns=3)
     run = bob.submit("hello")
@@ -142,11 +142,11 @@ async def test_so_many_turns_and_no_more(runtime: Runtime) -> None:
         await run
     assert isinstance(caught.value.__cause__, TurnLimitExceeded)
     assert len(model.requests) == 3
-    # What the turns brought stays: whole.
+    # The completed turns stay in the history.
     assert [type(message).__name__ for message in bob.history[-2:]] == ["AssistantMessage", "ToolMessage"]
 
 
-async def test_the_last_turn_that_is_allowed_may_answer(runtime: Runtime) -> None:
+async def test_a_run_may_answer_in_its_last_allowed_turn(runtime: Runtime) -> None:
     assert await hire(runtime, ScriptedModel(TALK), tools=(now,), max_turns=2).submit("use now") == "all done"
 
 
@@ -158,9 +158,7 @@ async def test_the_last_turn_that_is_allowed_may_answer(runtime: Runtime) -> Non
         (Rule(reply="one two", finish="content_filter"), "content filter"),
     ],
 )
-async def test_a_reply_that_is_not_whole_fails_the_run_and_keeps_the_text(
-    runtime: Runtime, rule: Rule, said: str
-) -> None:
+async def test_an_incomplete_reply_fails_the_run_and_keeps_its_text(runtime: Runtime, rule: Rule, said: str) -> None:
     bob = hire(runtime, ScriptedModel([rule]))
     run = bob.submit("hello")
     with pytest.raises(RunFailed, match=said):
@@ -169,7 +167,7 @@ async def test_a_reply_that_is_not_whole_fails_the_run_and_keeps_the_text(
     assert bob.history == ()
 
 
-async def test_half_a_tool_call_is_not_made(runtime: Runtime) -> None:
+async def test_half_a_tool_call_is_not_executed(runtime: Runtime) -> None:
     called: list[str] = []
 
     async def cut_off(request: Request) -> AsyncGenerator[Delta, None]:
@@ -183,7 +181,7 @@ async def test_half_a_tool_call_is_not_made(runtime: Runtime) -> None:
     assert called == []
 
 
-# A context that is full
+# A full context
 
 
 async def test_the_oldest_exchanges_are_left_out_visibly_and_stay_in_the_history(runtime: Runtime) -> None:
@@ -199,7 +197,7 @@ async def test_the_oldest_exchanges_are_left_out_visibly_and_stay_in_the_history
     assert len(bob.history) == 8
 
 
-async def test_what_cannot_be_left_out_is_refused_before_the_call(runtime: Runtime) -> None:
+async def test_a_prompt_that_cannot_fit_is_refused_before_the_call(runtime: Runtime) -> None:
     model = ScriptedModel([Rule(reply="noted")], context_tokens=20)
     bob = hire(runtime, model, system_prompt="be brief")
     await bob.submit("hello")
@@ -212,7 +210,7 @@ async def test_what_cannot_be_left_out_is_refused_before_the_call(runtime: Runti
 
 
 async def test_room_for_the_reply_is_kept_free(runtime: Runtime) -> None:
-    """Short enough to fit, but not beside the reply that may come."""
+    """The prompt fits alone, but not together with `max_tokens` of reply."""
     model = ScriptedModel([Rule(reply="noted")], context_tokens=500)
     bob = hire(runtime, model, system_prompt="be brief")
     await bob.submit("a b c d e f g h")
@@ -243,7 +241,7 @@ async def test_one_character_may_be_several_tokens(runtime: Runtime) -> None:
         await hire(runtime, model, system_prompt="be brief").submit("🤯" * 100)
 
 
-async def test_most_requests_are_not_counted(runtime: Runtime) -> None:
+async def test_a_request_that_certainly_fits_is_not_counted(runtime: Runtime) -> None:
     class Uncounted(ScriptedModel):
         def count_tokens(self, messages: Any, tools: Any = ()) -> int:
             raise AssertionError("counting is slow")
@@ -252,7 +250,7 @@ async def test_most_requests_are_not_counted(runtime: Runtime) -> None:
     await hire(runtime, Uncounted([Rule(reply="ok")]), "eve").submit("word " * 100_000)
 
 
-# Time
+# Time limits
 
 
 async def hang(request: Request) -> AsyncGenerator[Delta, None]:
@@ -319,12 +317,12 @@ async def test_a_call_that_takes_too_long_is_closed(runtime: Runtime, limits: di
     assert model.in_flight == 0
 
 
-async def test_tokens_that_keep_coming_are_in_time(runtime: Runtime) -> None:
+async def test_a_steady_stream_does_not_exceed_the_token_timeout(runtime: Runtime) -> None:
     model = ScriptedModel([Rule(reply="one two three four five six seven eight", tokens_per_second=20)])
     assert await hire(runtime, model).submit("hello", config=AIConfig(token_timeout_s=0.3)) == model.rules[0].reply
 
 
-async def test_a_timeout_that_is_not_ours_keeps_its_words(runtime: Runtime) -> None:
+async def test_a_timeout_error_of_the_model_keeps_its_message(runtime: Runtime) -> None:
     async def broken(request: Request) -> AsyncGenerator[Delta, None]:
         yield TextDelta("half")
         raise TimeoutError("the proxy gave up")
@@ -333,7 +331,7 @@ async def test_a_timeout_that_is_not_ours_keeps_its_words(runtime: Runtime) -> N
         await hire(runtime, FunctionModel(broken)).submit("hello", timeout_s=60)
 
 
-async def test_cancelling_a_run_with_time_limits_is_no_timeout(runtime: Runtime) -> None:
+async def test_cancelling_a_run_with_time_limits_is_not_a_timeout(runtime: Runtime) -> None:
     model = HeldModel()
     run = hire(runtime, model).submit("hello", timeout_s=60, config=AIConfig(timeout_s=60, token_timeout_s=60))
     await model.arrived()
@@ -342,7 +340,7 @@ async def test_cancelling_a_run_with_time_limits_is_no_timeout(runtime: Runtime)
     assert run.status == "cancelled"
 
 
-# Cancelled from within
+# A model or tool that cancels itself
 
 
 async def elsewhere_cancelled() -> None:
@@ -359,7 +357,7 @@ async def test_a_tool_whose_own_task_was_cancelled_has_a_result(runtime: Runtime
     assert "was cancelled" in await bob.submit("use trip")
 
 
-async def test_a_tool_that_cancels_itself_fails_the_run_and_is_not_called_for_ever(runtime: Runtime) -> None:
+async def test_a_tool_that_cancels_itself_fails_the_run_and_is_not_called_again(runtime: Runtime) -> None:
     called: list[bool] = []
 
     async def quit_all() -> None:
@@ -376,7 +374,7 @@ async def test_a_tool_that_cancels_itself_fails_the_run_and_is_not_called_for_ev
     assert isinstance(bob.history[-1], ToolMessage)
 
 
-async def test_a_model_that_was_cancelled_from_within_failed(runtime: Runtime) -> None:
+async def test_a_model_that_cancels_itself_fails_the_run(runtime: Runtime) -> None:
     async def trip(request: Request) -> AsyncGenerator[Delta, None]:
         await elsewhere_cancelled()
         yield Finish("stop")
@@ -395,7 +393,7 @@ async def narrow(complaints: list[str]) -> Any:
         yield rt
 
 
-async def test_so_many_calls_at_a_time_and_no_more(narrow: Runtime) -> None:
+async def test_the_number_of_concurrent_model_calls_is_limited(narrow: Runtime) -> None:
     model = HeldModel()
     sessions = [hire(narrow, model, f"a{number}") for number in range(6)]
     runs = [session.submit("go") for session in sessions]
@@ -408,7 +406,7 @@ async def test_so_many_calls_at_a_time_and_no_more(narrow: Runtime) -> None:
     assert most == 2
 
 
-async def test_who_waits_for_a_permit_says_so(narrow: Runtime) -> None:
+async def test_a_run_that_waits_for_a_permit_is_waiting(narrow: Runtime) -> None:
     model = HeldModel()
     sessions = [hire(narrow, model, f"a{number}") for number in range(3)]
     runs = [session.submit("go") for session in sessions]
@@ -424,7 +422,7 @@ async def test_who_waits_for_a_permit_says_so(narrow: Runtime) -> None:
     await settled(*runs)
 
 
-async def test_who_runs_a_tool_holds_no_permit(narrow: Runtime) -> None:
+async def test_a_run_that_executes_a_tool_holds_no_permit(narrow: Runtime) -> None:
     release = asyncio.Event()
 
     async def slow() -> str:
@@ -441,7 +439,7 @@ async def test_who_runs_a_tool_holds_no_permit(narrow: Runtime) -> None:
     await settled(*runs)
 
 
-async def test_who_is_paused_holds_no_permit(narrow: Runtime) -> None:
+async def test_a_paused_run_holds_no_permit(narrow: Runtime) -> None:
     team = [hire(narrow, ScriptedModel(TALK), f"a{number}", tools=(now,)) for number in range(2)]
     drop = narrow.observe(
         lambda record: narrow[record.agent].pause() if isinstance(record.event, ToolStarted) else None
@@ -457,7 +455,7 @@ async def test_who_is_paused_holds_no_permit(narrow: Runtime) -> None:
 
 
 async def test_permits_are_fair_among_sessions(narrow: Runtime) -> None:
-    """One that has a hundred runs does not keep out one that has a single one."""
+    """A session with a hundred runs does not delay a session with one run."""
     model = HeldModel()
     crowds = [hire(narrow, model, f"crowd{number}") for number in range(2)]
     runs = [crowd.submit("many") for _ in range(50) for crowd in crowds]
@@ -472,7 +470,7 @@ async def test_permits_are_fair_among_sessions(narrow: Runtime) -> None:
     await settled(*runs, single)
 
 
-async def test_who_is_cancelled_while_waiting_takes_no_permit_along(narrow: Runtime) -> None:
+async def test_a_run_that_is_cancelled_while_waiting_holds_no_permit(narrow: Runtime) -> None:
     model = HeldModel()
     sessions = [hire(narrow, model, f"a{number}") for number in range(4)]
     runs = [session.submit("go") for session in sessions]
@@ -493,13 +491,13 @@ async def test_who_is_cancelled_while_waiting_takes_no_permit_along(narrow: Runt
     await settled(*again)
 
 
-async def test_a_failed_call_gives_its_permit_back(narrow: Runtime) -> None:
+async def test_a_failed_call_releases_its_permit(narrow: Runtime) -> None:
     bob = hire(narrow, ScriptedModel([Rule(match="bad", error="no"), Rule(reply="ok")]))
     await settled(*[bob.submit("bad") for _ in range(5)])
     assert await bob.submit("good") == "ok"
 
 
-async def test_the_current_run_goes_on_with_the_spec_it_began_with(runtime: Runtime) -> None:
+async def test_the_current_run_keeps_the_spec_that_it_began_with(runtime: Runtime) -> None:
     def revise() -> str:
         return "old"
 
@@ -521,11 +519,11 @@ async def test_the_current_run_goes_on_with_the_spec_it_began_with(runtime: Runt
     await quiet()
 
 
-# What an attack found
+# Hostile models, tools and observers
 
 
 class RaisingModel(ScriptedModel):
-    """Raises in mid-stream."""
+    """Raises in the middle of a stream."""
 
     def __init__(self, error: BaseException) -> None:
         super().__init__([])
@@ -542,7 +540,7 @@ class Wordless(Exception):
 
 
 @pytest.mark.parametrize("error", [SystemExit(), GeneratorExit(), Wordless(), OSError("\ud83d")])
-async def test_whatever_a_model_raises_fails_its_run_and_nothing_else(runtime: Runtime, error: BaseException) -> None:
+async def test_any_error_of_a_model_fails_its_run_and_nothing_else(runtime: Runtime, error: BaseException) -> None:
     bob = hire(runtime, RaisingModel(error))
     runs = [bob.submit("one"), bob.submit("two")]
     for run in runs:
@@ -553,7 +551,7 @@ async def test_whatever_a_model_raises_fails_its_run_and_nothing_else(runtime: R
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, pytest.fail.Exception])
-async def test_an_interrupt_and_an_outcome_of_a_test_runner_reach_whoever_awaits_the_run(
+async def test_an_interrupt_or_a_test_outcome_in_a_model_reaches_the_waiter_of_the_run(
     runtime: Runtime, error: type[BaseException]
 ) -> None:
     bob = hire(runtime, RaisingModel(error("enough")))
@@ -566,7 +564,7 @@ async def test_an_interrupt_and_an_outcome_of_a_test_runner_reach_whoever_awaits
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, pytest.fail.Exception])
-async def test_an_interrupt_or_a_test_outcome_in_a_tool_reaches_whoever_awaits_the_run(
+async def test_an_interrupt_or_a_test_outcome_in_a_tool_reaches_the_waiter_of_the_run(
     runtime: Runtime, error: type[BaseException]
 ) -> None:
     async def raising() -> None:
@@ -578,7 +576,7 @@ async def test_an_interrupt_or_a_test_outcome_in_a_tool_reaches_whoever_awaits_t
     assert await bob.submit("hello") == "ok"
 
 
-async def test_the_outcome_of_a_test_runner_in_an_observer_leaves_no_waiter_behind(runtime: Runtime) -> None:
+async def test_a_test_outcome_in_an_observer_ends_every_wait(runtime: Runtime) -> None:
     bob = hire(runtime, ScriptedModel(TALK))
     drop = runtime.observe(lambda record: pytest.fail("no") if isinstance(record.event, RunFinished) else None)
     run, worker = bob.submit("one"), bob._worker
@@ -590,7 +588,7 @@ async def test_the_outcome_of_a_test_runner_in_an_observer_leaves_no_waiter_behi
     assert await bob.submit("two") == "ok"
 
 
-async def test_halves_of_a_character_become_it_and_lone_ones_do_not_stay(runtime: Runtime) -> None:
+async def test_surrogate_pairs_in_deltas_are_joined_and_lone_surrogates_replaced(runtime: Runtime) -> None:
     class Halves(ScriptedModel):
         async def stream(self, request: Request) -> AsyncGenerator[Delta, None]:
             for half in ("a\ud83d", "\ude00b", "\ud83d"):
@@ -601,7 +599,7 @@ async def test_halves_of_a_character_become_it_and_lone_ones_do_not_stay(runtime
     assert await run == "a😀b\N{REPLACEMENT CHARACTER}"
 
 
-async def test_a_stream_that_catches_its_cancellation_is_cancelled_all_the_same(runtime: Runtime) -> None:
+async def test_a_stream_that_catches_its_cancellation_is_still_cancelled(runtime: Runtime) -> None:
     started = asyncio.Event()
 
     class Deaf(ScriptedModel):

@@ -1,4 +1,4 @@
-"""Agents on a loop in a thread of its own: the same contracts from the main thread, and moves between loops."""
+"""Agents on an event loop in a thread: the same contracts from the main thread, and moves between loops."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ RULES = [
 
 @pytest.fixture
 async def runtime(complaints: list[str]) -> AsyncIterator[Runtime]:
-    """A runtime whose agents live in a thread.
+    """A runtime whose agents run in a thread.
 
     Neither the thread nor a task of it may be left when the test is over.
     """
@@ -65,7 +65,7 @@ def bob(runtime: Runtime) -> Session:
 
 
 async def first_token(run: Run) -> None:
-    """Wait until the run has said something."""
+    """Wait until the run has text."""
     async for record in run.stream():
         if isinstance(record.event, TextStreamed):
             return
@@ -78,14 +78,14 @@ def block(holds: Callable[[], bool]) -> None:
 
 
 def notebook(loop: asyncio.AbstractEventLoop) -> Home:
-    """A home with a main thread that tools may touch, as a notebook's; here nobody waits on it."""
+    """A home whose tools may run on the main thread, as in a notebook; no cell waits on it."""
     return Home(loop, lambda loop, done, timeout: pytest.fail("nobody waits in a cell here"))
 
 
 # The same contracts
 
 
-async def test_agents_and_observers_are_on_a_thread_of_their_own(runtime: Runtime, bob: Session) -> None:
+async def test_agents_and_observers_run_in_the_agents_thread(runtime: Runtime, bob: Session) -> None:
     heard: list[str] = []
     runtime.observe(lambda record: heard.append(threading.current_thread().name))
     assert await bob.submit("hello") == "heard: hello"
@@ -101,7 +101,7 @@ async def test_chunks_arrive_while_the_main_thread_blocks(runtime: Runtime, bob:
     run.cancel()
 
 
-async def test_a_plain_wait_on_the_main_thread(bob: Session) -> None:
+async def test_result_waits_on_the_main_thread(bob: Session) -> None:
     assert bob.submit("hello").result() == "heard: hello"
     run = bob.submit("forever")
     with pytest.raises(TimeoutError):
@@ -109,7 +109,7 @@ async def test_a_plain_wait_on_the_main_thread(bob: Session) -> None:
     assert run.status in ("queued", "running")
 
 
-async def test_cancel_keeps_the_text_so_far(bob: Session) -> None:
+async def test_a_cancelled_run_keeps_its_text(bob: Session) -> None:
     run, queued = bob.submit("long"), bob.submit("hello")
     await first_token(run)
     queued.cancel()
@@ -121,7 +121,7 @@ async def test_cancel_keeps_the_text_so_far(bob: Session) -> None:
     assert (queued.text, bob.history, bob.queue) == ("", (), ())
 
 
-async def test_stop_holds_at_once(bob: Session) -> None:
+async def test_stop_takes_effect_at_once(bob: Session) -> None:
     run = bob.submit("forever")
     bob.stop()
     assert bob.state.gate == "stopped"
@@ -133,7 +133,7 @@ async def test_stop_holds_at_once(bob: Session) -> None:
     assert await bob.submit("hello") == "heard: hello"
 
 
-async def test_pause_and_resume_hold_at_once(bob: Session) -> None:
+async def test_pause_and_resume_take_effect_at_once(bob: Session) -> None:
     bob.pause()
     assert bob.state.label == "paused"
     run = bob.submit("hello")
@@ -144,7 +144,7 @@ async def test_pause_and_resume_hold_at_once(bob: Session) -> None:
     assert await run == "heard: hello"
 
 
-async def test_history_holds_whole_turns_and_can_be_forgotten(bob: Session) -> None:
+async def test_history_holds_whole_turns_and_can_be_reset(bob: Session) -> None:
     assert await bob.submit("one") == "heard: one"
     with pytest.raises(RunFailed, match="no more"):
         await bob.submit("fail")
@@ -153,7 +153,7 @@ async def test_history_holds_whole_turns_and_can_be_forgotten(bob: Session) -> N
     assert bob.history == ()
 
 
-async def test_a_run_in_a_prompt_is_waited_for(runtime: Runtime, bob: Session) -> None:
+async def test_a_run_in_a_prompt_is_awaited(runtime: Runtime, bob: Session) -> None:
     amy = hire(runtime, ScriptedModel(RULES), "amy")
     first = bob.submit("one")
     assert await amy.submit(["then ", first]) == "heard: then heard: one"
@@ -162,7 +162,7 @@ async def test_a_run_in_a_prompt_is_waited_for(runtime: Runtime, bob: Session) -
         await amy.submit([failed])
 
 
-async def test_priorities_and_moves(bob: Session) -> None:
+async def test_runs_start_by_priority_and_can_be_moved(bob: Session) -> None:
     bob.pause()
     runs = [bob.submit(str(number)) for number in range(3)]
     async for _ in bob.submit("urgent", priority="urgent").stream():
@@ -174,7 +174,9 @@ async def test_priorities_and_moves(bob: Session) -> None:
     assert said == ["urgent", "2", "0", "1"]
 
 
-async def test_everything_of_a_run_is_told_before_whoever_waits_for_it_goes_on(runtime: Runtime, bob: Session) -> None:
+async def test_observers_receive_all_events_of_a_run_before_its_waiters_continue(
+    runtime: Runtime, bob: Session
+) -> None:
     finished: list[str | None] = []
     runtime.observe(lambda r: finished.append(r.run) if isinstance(r.event, RunFinished) else None)
     for number in range(1, 50):
@@ -183,7 +185,7 @@ async def test_everything_of_a_run_is_told_before_whoever_waits_for_it_goes_on(r
         assert (len(finished), bob.spent.runs, len(bob.history)) == (number, number, 2 * number)
 
 
-async def test_streams_are_whole_from_any_loop(bob: Session) -> None:
+async def test_a_stream_that_is_read_on_another_loop_is_complete(bob: Session) -> None:
     for _ in range(20):
         run = bob.submit("a b c")
         records = [record async for record in run.stream()]
@@ -193,7 +195,7 @@ async def test_streams_are_whole_from_any_loop(bob: Session) -> None:
         assert kinds_of(records)[-1] == "RunFinished"
 
 
-async def test_specs_forks_and_removal(runtime: Runtime, bob: Session) -> None:
+async def test_agents_can_be_revised_forked_and_removed(runtime: Runtime, bob: Session) -> None:
     await bob.submit("one")
     assert runtime.create(Agent(name="bob", description="new", config=bob.agent.config)) is bob
     assert (bob.revision, len(bob.history)) == (2, 2)
@@ -207,7 +209,7 @@ async def test_specs_forks_and_removal(runtime: Runtime, bob: Session) -> None:
         runtime["bob"]
 
 
-async def test_four_threads_may_submit_at_once(runtime: Runtime, bob: Session) -> None:
+async def test_four_threads_may_submit_concurrently(runtime: Runtime, bob: Session) -> None:
     def work(number: int) -> str:
         return bob.submit(f"number {number}").result()
 
@@ -215,7 +217,7 @@ async def test_four_threads_may_submit_at_once(runtime: Runtime, bob: Session) -
         assert list(pool.map(work, range(40))) == [f"heard: number {number}" for number in range(40)]
 
 
-async def test_a_lost_store_fails_its_runs_and_nobody_waits_in_vain(complaints: list[str]) -> None:
+async def test_a_failing_store_fails_its_runs_and_ends_all_waits(complaints: list[str]) -> None:
     store = FailingStore(lambda record: record.run == "bob#2")
     async with Runtime(environ={}, loop="thread", store=store) as rt:
         bob = hire(rt, ScriptedModel(RULES))
@@ -226,7 +228,7 @@ async def test_a_lost_store_fails_its_runs_and_nobody_waits_in_vain(complaints: 
         assert isinstance(run.error, DiskFull)
 
 
-async def test_a_run_that_would_wait_for_itself(runtime: Runtime) -> None:
+async def test_a_tool_that_waits_for_its_own_run_is_refused(runtime: Runtime) -> None:
     def wait() -> str:
         "Wait for oneself."
         return runtime["bob"].submit("hello").result()
@@ -241,7 +243,7 @@ async def test_a_run_that_would_wait_for_itself(runtime: Runtime) -> None:
     assert "write `await run` for amy#1" in await bob.submit("tool look")
 
 
-async def test_a_finished_run_is_a_value_when_its_thread_has_ended() -> None:
+async def test_a_finished_run_can_be_read_after_its_thread_has_ended() -> None:
     async with Runtime(environ={}, loop="thread") as rt:
         run = hire(rt, ScriptedModel(RULES)).submit("hello")
         await run
@@ -255,14 +257,14 @@ async def test_a_finished_run_is_a_value_when_its_thread_has_ended() -> None:
     await rt.aclose()
 
 
-async def test_closing_ends_what_is_at_work() -> None:
+async def test_closing_ends_all_unfinished_runs() -> None:
     async with Runtime(environ={}, loop="thread") as rt:
         runs = [hire(rt, ScriptedModel(RULES), name).submit("forever") for name in ("bob", "amy")]
         await asyncio.sleep(0.01)
     assert {run.status for run in runs} == {"cancelled"}
 
 
-async def test_an_error_that_would_leave_the_loop_ends_nobody_else(
+async def test_an_error_that_leaves_the_agents_loop_ends_no_agent(
     runtime: Runtime, bob: Session, caplog: pytest.LogCaptureFixture
 ) -> None:
     runtime.home.call(sys.exit)
@@ -270,7 +272,7 @@ async def test_an_error_that_would_leave_the_loop_ends_nobody_else(
     assert "an exception left the agents" in caplog.text
 
 
-def test_a_config_and_a_script_may_choose_the_thread(tmp_path: Path) -> None:
+def test_a_config_and_a_script_can_select_the_thread(tmp_path: Path) -> None:
     (tmp_path / "config").mkdir()
     (tmp_path / "config/main.yaml").write_text("loop: thread\n")
 
@@ -341,13 +343,13 @@ async def outcome(rt: Runtime, tool: Callable[..., object]) -> str:
     return (await bob.submit(f"tool {tool.__name__}")).removeprefix("it said: ")
 
 
-async def test_what_the_notebook_defines_runs_on_the_main_thread_in_the_runs_context() -> None:
+async def test_a_tool_from_the_notebook_runs_on_the_main_thread_in_the_runs_context() -> None:
     async with Runtime(environ={}, home=notebook(asyncio.get_running_loop()), loop="thread") as rt:
         for number, tool in enumerate(of_notebook(plain, coroutine, wrapped), 1):
             assert await outcome(rt, tool) == f"('MainThread', 'bob#{number}')"
 
 
-async def test_other_tools_stay_where_they_were() -> None:
+async def test_a_tool_from_a_module_does_not_run_on_the_main_thread() -> None:
     async with Runtime(environ={}, home=notebook(asyncio.get_running_loop()), loop="thread") as rt:
         assert await outcome(rt, plain) == "('whisper_nb tool', 'bob#1')"
         assert await outcome(rt, coroutine) == "('whisper_nb agents', 'bob#2')"
@@ -377,7 +379,7 @@ async def test_methods_of_an_object_and_tools_that_a_cell_made_run_on_the_main_t
         assert await bob.submit("tool own") == "it said: ('MainThread', 'bob#2')"
 
 
-async def test_whatever_a_tool_raises_on_the_main_thread_is_its_result() -> None:
+async def test_any_error_of_a_tool_on_the_main_thread_is_its_result() -> None:
     async with Runtime(environ={}, home=notebook(asyncio.get_running_loop()), loop="thread") as rt:
         said = [await outcome(rt, tool) for tool in of_notebook(leave, leave_later, stop)]
     assert [one.partition(" (")[0] for one in said] == [
@@ -387,9 +389,7 @@ async def test_whatever_a_tool_raises_on_the_main_thread_is_its_result() -> None
     ]
 
 
-async def test_cancelling_a_run_whose_tool_waits_for_the_main_thread_ends_it_at_once_and_the_tool_never_starts() -> (
-    None
-):
+async def test_a_run_whose_tool_waits_for_the_main_thread_is_cancelled_at_once_and_the_tool_never_starts() -> None:
     started: list[str] = []
 
     def touch() -> str:
@@ -463,7 +463,7 @@ async def test_a_session_keeps_everything_when_it_moves_there_and_back(complaint
     assert [thread for thread in threading.enumerate() if thread.name == "whisper_nb agents"] == []
 
 
-async def test_who_is_at_work_does_not_move(runtime: Runtime, bob: Session) -> None:
+async def test_agents_at_work_cannot_move(runtime: Runtime, bob: Session) -> None:
     hire(runtime, ScriptedModel(RULES), "amy")
     run = bob.submit("forever")
     with pytest.raises(SessionError, match=r"bob is at work, and agents move .* at rest: .*%agent wait"):
@@ -474,7 +474,7 @@ async def test_who_is_at_work_does_not_move(runtime: Runtime, bob: Session) -> N
     assert runtime.loop("notebook") == "notebook"
 
 
-async def test_only_the_main_thread_moves_agents_and_only_to_where_there_is_something() -> None:
+async def test_only_the_main_thread_moves_agents_and_only_to_a_known_place() -> None:
     async with Runtime(environ={}) as rt:
         with pytest.raises(SessionError, match="only by the main thread"):
             await asyncio.to_thread(rt.loop, "thread")
@@ -494,7 +494,7 @@ async def test_connections_are_closed_where_they_were_opened(runtime: Runtime) -
         runtime.loop("thread")  # nothing here can wait for what is open on the running loop
 
 
-async def test_connections_to_a_provider_belong_to_one_loop(runtime: Runtime) -> None:
+async def test_connections_are_not_shared_between_loops(runtime: Runtime) -> None:
     async with Provider() as provider:
         bob = runtime.create(Agent(name="bob", config=AIConfig(model="ollama/test", api_base=provider.url)))
         assert await bob.submit("hello") == "Hello world"
@@ -502,7 +502,7 @@ async def test_connections_to_a_provider_belong_to_one_loop(runtime: Runtime) ->
         assert await bob.submit("hello") == "Hello world"
 
 
-async def test_what_other_threads_submit_during_moves_arrives(complaints: list[str]) -> None:
+async def test_work_that_other_threads_submit_during_moves_is_done(complaints: list[str]) -> None:
     async with Runtime(environ={}) as rt:
         sessions = [hire(rt, ScriptedModel(RULES), f"a{number}") for number in range(3)]
         over = threading.Event()
@@ -530,7 +530,7 @@ async def test_what_other_threads_submit_during_moves_arrives(complaints: list[s
             assert all(await asyncio.gather(*jobs))
 
 
-async def test_what_was_put_off_happens_at_once_on_the_new_loop() -> None:
+async def test_delayed_calls_are_made_at_once_on_the_new_loop() -> None:
     home = Home(asyncio.get_running_loop())
     happened: list[str] = []
     home.later(3600, lambda: happened.append(threading.current_thread().name))
@@ -544,7 +544,7 @@ async def test_what_was_put_off_happens_at_once_on_the_new_loop() -> None:
     assert happened == ["whisper_nb agents", "MainThread"]
 
 
-async def test_what_is_listened_to_is_heard_on_the_new_loop() -> None:
+async def test_a_socket_is_read_on_the_new_loop_after_a_move() -> None:
     home = Home(asyncio.get_running_loop())
     ours, theirs = socket.socketpair()
     heard: Future[str] = Future()
@@ -562,7 +562,7 @@ async def test_what_is_listened_to_is_heard_on_the_new_loop() -> None:
         home.move("notebook")
 
 
-async def test_who_may_not_leave_stays() -> None:
+async def test_a_refused_move_keeps_the_place() -> None:
     home = Home(asyncio.get_running_loop())
 
     def stay() -> None:
@@ -578,7 +578,7 @@ async def test_who_may_not_leave_stays() -> None:
     home.move("notebook")
 
 
-async def test_do_gives_what_the_function_gives_in_the_callers_context() -> None:
+async def test_do_returns_the_functions_result_and_uses_the_callers_context() -> None:
     home, word = Home(asyncio.get_running_loop()), contextvars.ContextVar("word", default="")
     word.set("mine")
     assert await asyncio.to_thread(home.do, threading.get_ident) != threading.get_ident()
@@ -599,7 +599,7 @@ async def test_do_gives_what_the_function_gives_in_the_callers_context() -> None
         home.call(pytest.fail)
 
 
-async def test_a_loop_that_something_blocks_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
+async def test_closing_does_not_wait_for_a_blocked_loop(caplog: pytest.LogCaptureFixture) -> None:
     home, go_on = Home(asyncio.get_running_loop()), threading.Event()
     home.move("thread")
     home.call(go_on.wait)
@@ -615,7 +615,7 @@ async def test_a_loop_that_something_blocks_is_left_alone(caplog: pytest.LogCapt
     assert home.loop.is_closed()
 
 
-async def test_a_task_that_is_left_over_ends_with_the_thread() -> None:
+async def test_an_unfinished_task_is_cancelled_when_the_thread_ends() -> None:
     home, ended = Home(asyncio.get_running_loop()), threading.Event()
     home.move("thread")
 
@@ -631,7 +631,7 @@ async def test_a_task_that_is_left_over_ends_with_the_thread() -> None:
     assert ended.wait()
 
 
-async def test_a_model_may_stream_for_many(runtime: Runtime) -> None:
+async def test_one_model_can_stream_for_fifty_agents(runtime: Runtime) -> None:
     async def stream(request: Request) -> AsyncGenerator[Delta, None]:
         for _ in range(20):
             await asyncio.sleep(0)

@@ -52,7 +52,7 @@ IMAGE = Image("image/png", DATA)
     ("size", "said"),
     [(0, "0 B"), (1, "1 B"), (999, "999 B"), (12_345, "12 kB"), (1_000_000, "1.0 MB"), (3 << 20, "3.1 MB")],
 )
-def test_an_image_says_its_kind_and_size_and_never_what_is_in_it(size: int, said: str) -> None:
+def test_the_repr_of_an_image_has_its_type_and_size_and_no_data(size: int, said: str) -> None:
     image = Image("image/png", base64.b64encode(bytes(size)).decode())
     assert image.size == size
     assert (repr(image), str(image)) == (f"<Image image/png {said}>", f"image/png {said}")
@@ -64,7 +64,7 @@ def test_an_image_is_plain_data() -> None:
     assert len({IMAGE, Image("image/png", DATA)}) == 1
 
 
-def test_the_openai_form_has_parts_only_where_there_are_images() -> None:
+def test_the_openai_format_has_parts_only_in_messages_with_images() -> None:
     assert to_openai(UserMessage("what?")) == {"role": "user", "content": "what?"}
     part = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{DATA}"}}
     assert to_openai(UserMessage("what?", (IMAGE, IMAGE))) == {
@@ -85,11 +85,13 @@ def test_images_are_counted_by_number_and_not_as_text() -> None:
     assert without_images(messages) == [messages[0], UserMessage("what?"), *messages[2:]]
 
 
-# What is an image
+# Values that are images, and others
 
 
 @pytest.mark.parametrize(("media_type", "data"), STILL.items())
-def test_a_file_is_known_by_its_first_bytes_and_not_by_its_name(tmp_path: Path, media_type: str, data: bytes) -> None:
+def test_the_type_of_a_file_is_taken_from_its_first_bytes_and_not_its_name(
+    tmp_path: Path, media_type: str, data: bytes
+) -> None:
     (path := tmp_path / "picture.txt").write_bytes(data)
     image = as_image(path)
     assert (image.media_type, base64.b64decode(image.data)) == (media_type, data)
@@ -97,12 +99,12 @@ def test_a_file_is_known_by_its_first_bytes_and_not_by_its_name(tmp_path: Path, 
     assert as_image(image) is image
 
 
-def test_lossless_webp_and_an_animation_of_one_picture_are_images() -> None:
+def test_lossless_webp_and_an_animation_of_one_frame_are_images() -> None:
     assert as_image(WEBP_LOSSLESS).media_type == "image/webp"
     assert as_image(png(frames=1)).media_type == "image/png"
 
 
-def test_a_path_may_begin_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_may_begin_with_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "a.png").write_bytes(PNG)
     assert as_image("~/a.png") == IMAGE
@@ -133,7 +135,7 @@ def test_a_path_may_begin_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         (PNG + bytes(MAX_BYTES), "more than 20 MB"),
     ],
 )
-def test_what_no_provider_takes_is_refused_with_what_is_allowed(data: bytes, says: str) -> None:
+def test_an_unsupported_image_is_refused_with_the_allowed_types(data: bytes, says: str) -> None:
     with pytest.raises(ConfigError, match=says) as caught:
         as_image(data)
     assert str(caught.value).count("\n") == 0
@@ -143,14 +145,14 @@ def test_what_no_provider_takes_is_refused_with_what_is_allowed(data: bytes, say
 @pytest.mark.parametrize(
     ("data", "header"), [(PNG, 41), (JPEG, JPEG.index(b"\xff\xc0") + 7), (GIF, 24), (WEBP, 25)], ids=list(STILL)
 )
-def test_a_header_that_breaks_off_is_refused_wherever_it_does(data: bytes, header: int) -> None:
+def test_an_image_with_a_truncated_header_is_refused(data: bytes, header: int) -> None:
     for end in range(1, header):
         with pytest.raises(ConfigError):
             as_image(data[:end])
 
 
 @given(st.sampled_from([*STILL.values(), ANIMATED_GIF, ANIMATED_PNG]), st.integers(0, 60), st.binary(max_size=40))
-def test_bytes_of_any_kind_are_an_image_or_a_clear_error(data: bytes, at: int, noise: bytes) -> None:
+def test_any_bytes_are_an_image_or_a_clear_error(data: bytes, at: int, noise: bytes) -> None:
     try:
         assert as_image(data[:at] + noise + data[at + len(noise) :]).media_type in STILL
     except ConfigError as error:
@@ -170,29 +172,29 @@ def test_bytes_of_any_kind_are_an_image_or_a_clear_error(data: bytes, at: int, n
         ("x" * 3000, "cannot be read: File name too long"),
     ],
 )
-def test_a_path_that_leads_to_no_file(name: str, says: str) -> None:
+def test_a_path_without_a_file_is_an_error(name: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says) as caught:
         as_image(name)
     assert len(str(caught.value)) < 300
 
 
 @pytest.mark.parametrize("source", [5, None, {"a": 1}, [1, 2], [], object()], ids=lambda one: type(one).__name__)
-def test_what_is_no_image(source: Any) -> None:
+def test_a_value_that_is_not_an_image_is_an_error(source: Any) -> None:
     with pytest.raises(ConfigError, match="allowed are"):
         as_image(source)
     assert not is_picture(source)
 
 
-def test_an_array_is_told_how_to_become_one() -> None:
+def test_the_error_for_an_array_says_how_to_convert_it() -> None:
     array = SimpleNamespace(__array__=lambda: None, flat=iter([0.0] * 100))
     with pytest.raises(ConfigError, match=r"PIL\.Image\.fromarray makes one of an array"):
         as_image(array)
 
 
-# What draws one
+# Objects that draw an image
 
 
-def test_a_figure_is_drawn_at_once_and_left_as_it_is() -> None:
+def test_a_figure_is_drawn_at_once_and_not_changed() -> None:
     figure = Figure()
     image = as_image(figure)
     figure.shows = png(2, 2)
@@ -232,12 +234,12 @@ FIGURE = Figure()
         "image",
     ],
 )
-def test_what_a_plotting_notebook_has_at_hand(source: Any, can_be_nothing_else: bool) -> None:
+def test_figures_axes_and_pyplot_are_images(source: Any, can_be_nothing_else: bool) -> None:
     assert is_picture(source) == can_be_nothing_else
     assert as_image(source) == IMAGE
 
 
-def test_axes_without_a_figure_and_pyplot_without_a_current_one() -> None:
+def test_axes_and_pyplot_without_a_figure_are_an_error() -> None:
     assert not is_picture(Axes(None))
     with pytest.raises(ConfigError, match="Axes cannot be used as an image"):
         as_image(Axes(None))
@@ -245,12 +247,12 @@ def test_axes_without_a_figure_and_pyplot_without_a_current_one() -> None:
         as_image(SimpleNamespace(gcf=Figure, get_fignums=list))
 
 
-def test_an_attribute_of_a_value_makes_no_picture_of_it() -> None:
+def test_a_value_with_similar_attributes_is_not_an_image() -> None:
     """A table may have columns of any name."""
     assert not is_picture(SimpleNamespace(savefig=print, figure=FIGURE, save=print, convert=print, getbands=print))
 
 
-def test_what_fails_to_draw_itself_says_why_in_one_line() -> None:
+def test_a_value_that_cannot_be_drawn_gives_a_one_line_error() -> None:
     with pytest.raises(ConfigError, match="the figure cannot be drawn: ValueError: no such glyph") as caught:
         as_image(Figure(error=ValueError("no such\nglyph " + "x" * 5000)))
     assert caught.value.__cause__ is None
@@ -275,7 +277,7 @@ def test_what_fails_to_draw_itself_says_why_in_one_line() -> None:
         ("La", None, "PNG LA"),
     ],
 )
-def test_a_pil_image_becomes_png_in_a_mode_that_png_can_hold_and_a_photo_stays_jpeg(
+def test_a_pil_image_becomes_png_in_a_supported_mode_and_a_photo_stays_jpeg(
     mode: str, format_: str | None, saved: str
 ) -> None:
     painting = Painting(mode, format_)
@@ -284,10 +286,10 @@ def test_a_pil_image_becomes_png_in_a_mode_that_png_can_hold_and_a_photo_stays_j
     assert painting.mode == mode
 
 
-# On its way through an agent
+# Images in prompts and histories
 
 
-async def test_text_and_images_of_every_kind_make_a_prompt(runtime: Runtime, tmp_path: Path) -> None:
+async def test_a_prompt_may_contain_text_and_images_of_every_type(runtime: Runtime, tmp_path: Path) -> None:
     model = ScriptedModel([Rule(reply="a plot")])
     bob, heard = hire(runtime, model), heard_by(runtime)
     (path := tmp_path / "a.jpg").write_bytes(JPEG)
@@ -307,7 +309,7 @@ async def test_text_and_images_of_every_kind_make_a_prompt(runtime: Runtime, tmp
     assert DATA not in f"{heard} {run!r} {run.parts} {bob.history} {model.requests}"
 
 
-async def test_a_replay_of_the_events_gives_the_messages_again(runtime: Runtime) -> None:
+async def test_a_replay_of_the_events_restores_the_messages(runtime: Runtime) -> None:
     bob = hire(runtime, ScriptedModel([Rule(reply="seen")]))
     await bob.submit(["look", IMAGE])
     replayed: list[Any] = []
@@ -320,7 +322,7 @@ async def test_a_replay_of_the_events_gives_the_messages_again(runtime: Runtime)
     assert tuple(replayed) == bob.history
 
 
-async def test_an_image_alone_is_a_prompt_and_so_it_stays_in_the_history(runtime: Runtime) -> None:
+async def test_an_image_can_be_the_whole_prompt_and_stays_in_the_history(runtime: Runtime) -> None:
     model = ScriptedModel([Rule(reply="seen")])
     bob = hire(runtime, model)
     await bob.submit(IMAGE)
@@ -332,7 +334,7 @@ async def test_an_image_alone_is_a_prompt_and_so_it_stays_in_the_history(runtime
     ]
 
 
-async def test_images_stand_beside_runs(runtime: Runtime) -> None:
+async def test_a_prompt_may_contain_images_and_runs(runtime: Runtime) -> None:
     bob = hire(runtime, ScriptedModel([Rule("^first$", reply="one"), Rule(reply="two")]))
     first = bob.submit("first")
     run = bob.submit([first, IMAGE])
@@ -341,7 +343,7 @@ async def test_images_stand_beside_runs(runtime: Runtime) -> None:
     assert run.prompt == "one ⟨image 1⟩"
 
 
-async def test_what_is_no_piece_of_a_prompt_is_refused_before_anything_is_sent(runtime: Runtime) -> None:
+async def test_an_invalid_piece_of_a_prompt_is_refused_before_anything_is_sent(runtime: Runtime) -> None:
     bob = hire(runtime, ScriptedModel([]))
     with pytest.raises(ConfigError, match="text, images and runs, not int"):
         bob.submit(["what?", IMAGE, 5])
@@ -353,7 +355,7 @@ async def test_what_is_no_piece_of_a_prompt_is_refused_before_anything_is_sent(r
 
 
 async def test_a_prompt_whose_images_do_not_fit_is_refused_before_the_call(runtime: Runtime) -> None:
-    """They are counted as images: their text would be far too long, their names far too short."""
+    """They are counted as images: by their base64 text they would be far too long, by their marks far too short."""
     model = ScriptedModel([Rule(reply="seen")], context_tokens=3 * IMAGE_TOKENS)
     model.count_tokens = lambda messages, tools=(): image_tokens(messages) + 10 * len(messages)  # type: ignore[method-assign]
     bob = hire(runtime, model)

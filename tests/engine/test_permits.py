@@ -1,4 +1,4 @@
-"""Permits: first come, first served; after a 429 an endpoint gets fewer calls, and later."""
+"""Permits: first come, first served; after a 429 an endpoint gets fewer calls, after a pause."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def too_many(after_s: float | None = 0.0) -> ModelError:
 
 
 class Call:
-    """A call that goes out when it may, and ends when the test says how."""
+    """A call that is made when it gets its permit, and ends as the test says."""
 
     def __init__(self, permits: Permits, endpoint: tuple[str, str | None, str | None] = ONE) -> None:
         self.out = asyncio.Event()
@@ -63,7 +63,7 @@ def out(made: list[Call]) -> list[bool]:
     return [call.out.is_set() for call in made]
 
 
-async def test_first_come_first_served() -> None:
+async def test_permits_are_given_first_come_first_served() -> None:
     permits = Permits(2)
     async with calls(permits, 4) as made:
         assert out(made) == [True, True, False, False]
@@ -72,7 +72,7 @@ async def test_first_come_first_served() -> None:
         assert out(made) == [True, True, True, False]
 
 
-async def test_a_limit_that_is_raised_holds_for_calls_to_come() -> None:
+async def test_a_raised_limit_holds_for_later_calls() -> None:
     permits = Permits(1)
     async with calls(permits, 2) as made:
         permits.limit = 3
@@ -80,7 +80,7 @@ async def test_a_limit_that_is_raised_holds_for_calls_to_come() -> None:
             assert out(made + more) == [True, True, True]
 
 
-async def test_who_gives_up_waiting_leaves_the_line() -> None:
+async def test_a_cancelled_waiter_leaves_the_line() -> None:
     permits = Permits(1)
     async with calls(permits, 3) as made:
         made[1].task.cancel()
@@ -90,7 +90,7 @@ async def test_who_gives_up_waiting_leaves_the_line() -> None:
         assert out(made) == [True, False, True]
 
 
-async def test_who_is_cancelled_at_the_moment_of_its_turn_passes_it_on() -> None:
+async def test_a_waiter_that_is_cancelled_when_it_gets_its_permit_passes_it_on() -> None:
     permits = Permits(1)
     async with calls(permits, 3) as made:
         made[0]._end.set_result(None)
@@ -100,7 +100,7 @@ async def test_who_is_cancelled_at_the_moment_of_its_turn_passes_it_on() -> None
         assert out(made)[2]
 
 
-async def test_too_many_halves_what_goes_out_at_once_and_success_raises_it_again() -> None:
+async def test_a_429_halves_the_number_of_concurrent_calls_and_successes_raise_it() -> None:
     permits = Permits(8)
     async with calls(permits, 12) as made:
         assert sum(out(made)) == 8
@@ -123,7 +123,7 @@ async def test_too_many_halves_what_goes_out_at_once_and_success_raises_it_again
     assert permits.at_once(ONE) is None
 
 
-async def test_at_least_one_call_goes_out() -> None:
+async def test_at_least_one_call_is_always_allowed() -> None:
     permits = Permits(4)
     for _ in range(5):
         with pytest.raises(ModelError):
@@ -134,7 +134,7 @@ async def test_at_least_one_call_goes_out() -> None:
         assert not permits.free(ONE)
 
 
-async def test_other_errors_change_nothing() -> None:
+async def test_other_errors_do_not_change_the_number_of_concurrent_calls() -> None:
     permits = Permits(4)
     with pytest.raises(ModelError):
         async with permits.hold(ONE):
@@ -142,7 +142,7 @@ async def test_other_errors_change_nothing() -> None:
     assert permits.at_once(ONE) is None
 
 
-async def test_nothing_goes_out_before_the_provider_allows_and_others_pass() -> None:
+async def test_no_call_is_sent_before_the_providers_time_and_other_providers_are_not_delayed() -> None:
     permits = Permits(2)
     with pytest.raises(ModelError):
         async with permits.hold(ONE):
@@ -154,7 +154,7 @@ async def test_nothing_goes_out_before_the_provider_allows_and_others_pass() -> 
         assert out(made) == [True, False]
 
 
-async def test_who_waits_for_a_provider_hears_why_and_how_long() -> None:
+async def test_a_waiter_is_notified_of_the_reason_and_the_time() -> None:
     permits, heard = Permits(4), list[tuple[str, float]]()
     with pytest.raises(ModelError):
         async with permits.hold(ONE):
@@ -168,7 +168,7 @@ async def test_who_waits_for_a_provider_hears_why_and_how_long() -> None:
     assert 0 < after_s <= 30
 
 
-async def test_who_waits_already_hears_of_it_too_and_once() -> None:
+async def test_a_call_that_already_waits_is_notified_once() -> None:
     permits, heard = Permits(2), list[tuple[str, float]]()
     async with calls(permits, 2) as made:
         waits = asyncio.create_task(permits.hold(ONE, lambda *why: heard.append(why)).__aenter__())
@@ -180,7 +180,7 @@ async def test_who_waits_already_hears_of_it_too_and_once() -> None:
     assert heard == [("openai answered 429 (too many requests) and is sent 1 call at a time", 0.0)]
 
 
-async def test_who_waits_for_calls_to_others_hears_nothing_of_its_provider() -> None:
+async def test_a_call_that_waits_for_a_permit_only_is_not_notified() -> None:
     permits, heard = Permits(1), list[tuple[str, float]]()
     with pytest.raises(ModelError):
         async with permits.hold(ONE):
@@ -193,7 +193,7 @@ async def test_who_waits_for_calls_to_others_hears_nothing_of_its_provider() -> 
     assert heard == []
 
 
-async def test_no_credit_is_no_crowd_and_holds_nobody_back() -> None:
+async def test_an_error_about_credit_does_not_hold_back_other_calls() -> None:
     permits = Permits(2)
     with pytest.raises(ModelError):
         async with permits.hold(ONE):
@@ -202,7 +202,7 @@ async def test_no_credit_is_no_crowd_and_holds_nobody_back() -> None:
     assert permits.at_once(ONE) is None
 
 
-async def test_a_wait_that_is_given_up_leaves_no_timer() -> None:
+async def test_a_cancelled_wait_leaves_no_timer() -> None:
     permits = Permits(2)
     with pytest.raises(ModelError):
         async with permits.hold(ONE):

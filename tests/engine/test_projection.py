@@ -40,7 +40,7 @@ def test_no_records_give_an_idle_session() -> None:
     assert (empty.state, empty.queue, empty.current, list(empty.history)) == (State(), [], None, [])
 
 
-def test_a_run_goes_through_the_queue_into_the_history() -> None:
+def test_a_run_leaves_the_queue_and_enters_the_history() -> None:
     story = records(*one_run(1))
     assert [run.id for run in fold(story[:1]).queue] == ["bob#1"]
     claimed = fold(story[:2])
@@ -63,7 +63,7 @@ def test_the_queue_is_in_the_order_of_starting() -> None:
     assert [run.id for run in fold(story).queue] == ["bob#3", "bob#1", "bob#2"]
 
 
-def test_the_newest_runs_are_kept_and_all_that_are_unfinished() -> None:
+def test_the_newest_runs_and_all_unfinished_runs_are_kept() -> None:
     runs = [event for number in range(1, RUNS_KEPT + 3) for event in one_run(number)]
     state = fold(records(queued(10_000, "low"), *runs, queued(10_001)))
     assert len(state.runs) == RUNS_KEPT

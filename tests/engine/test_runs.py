@@ -20,16 +20,16 @@ from whisper_nb.engine.home import Home
 from whisper_nb.models.model import Request
 
 SAY = ScriptedModel([Rule(match="(?s)(.*)", reply=r"\1!")])
-#: "use TOOL" calls that tool; what it gives is the answer.
+#: "use TOOL" calls that tool; its result is the answer.
 TOOLS = ScriptedModel(
     [Rule(role="tool", match="(?s)(.*)", reply=r"\1"), Rule(match="use (.*)", calls=[{"name": r"\1"}])]
 )
 
 
-# What it is
+# A run's values
 
 
-async def test_as_text_a_run_is_its_output_or_its_status(runtime: Runtime) -> None:
+async def test_str_of_a_run_is_its_output_or_its_status(runtime: Runtime) -> None:
     bob = hire(runtime, SAY)
     run = bob.submit("hello")
     assert str(run) == "submitted"
@@ -42,7 +42,7 @@ async def test_as_text_a_run_is_its_output_or_its_status(runtime: Runtime) -> No
     assert str(cancelled) == "cancelled"
 
 
-async def test_its_repr_is_one_short_line(runtime: Runtime) -> None:
+async def test_the_repr_of_a_run_is_one_short_line(runtime: Runtime) -> None:
     bob = hire(runtime, SAY)
     assert repr(bob.submit("hello")) == "<Run bob#1 submitted: hello>"
     run = bob.submit("one\n  two\tthree " + "x" * 100)
@@ -51,7 +51,7 @@ async def test_its_repr_is_one_short_line(runtime: Runtime) -> None:
     assert run.session is bob
 
 
-async def test_times(runtime: Runtime) -> None:
+async def test_a_run_has_the_times_of_its_start_and_end(runtime: Runtime) -> None:
     model = HeldModel()
     run = hire(runtime, model).submit("hello")
     assert (run.started_at, run.finished_at, run.seconds) == (None, None, None)
@@ -66,7 +66,7 @@ async def test_times(runtime: Runtime) -> None:
     assert run.seconds == run.finished_at - run.started_at
 
 
-async def test_text_grows_as_it_streams_and_is_that_of_the_last_turn(runtime: Runtime) -> None:
+async def test_text_grows_as_it_streams_and_belongs_to_the_last_turn(runtime: Runtime) -> None:
     said: list[str] = []
     rules = [Rule(role="tool", reply="it is noon"), Rule(reply="let me see", calls=[{"name": "now"}])]
 
@@ -89,7 +89,7 @@ async def test_usage_and_cost_add_up_over_turns(runtime: Runtime) -> None:
 
 
 @pytest.mark.parametrize("parts", [((None, None), (Usage(7, 2), 0.5)), ((Usage(5, 1), 0.25), (None, None))])
-async def test_an_unknown_part_makes_the_sum_unknown(
+async def test_an_unknown_usage_or_cost_makes_the_sum_unknown(
     runtime: Runtime, parts: tuple[tuple[Usage | None, float | None], ...]
 ) -> None:
     run = hire(runtime, replies(*parts), tools=(noop,)).submit("hello")
@@ -113,8 +113,8 @@ def replies(*ends: tuple[Usage | None, float | None]) -> FunctionModel:
     return FunctionModel(stream)
 
 
-async def test_a_call_that_broke_off_has_an_unknown_price_which_is_never_left_out(runtime: Runtime) -> None:
-    """The provider may bill what it had begun: neither the run nor the session says less than it cost."""
+async def test_an_aborted_call_makes_the_cost_unknown(runtime: Runtime) -> None:
+    """The provider may bill the part that it produced: neither the run nor the session shows less than the cost."""
     model = HeldModel()
     runtime.models["openai/held"] = model
     runtime.configure("openai/held")
@@ -135,7 +135,7 @@ async def test_a_call_that_broke_off_has_an_unknown_price_which_is_never_left_ou
     assert bob.spent.cost is None
 
 
-async def test_a_second_call_that_broke_off_makes_the_price_of_the_first_unknown_too(runtime: Runtime) -> None:
+async def test_an_aborted_second_call_makes_usage_and_cost_unknown(runtime: Runtime) -> None:
     async def stream(request: Request) -> AsyncGenerator[Delta, None]:
         if len(request.messages) > 2:
             raise ZeroDivisionError
@@ -149,17 +149,17 @@ async def test_a_second_call_that_broke_off_makes_the_price_of_the_first_unknown
     assert (run.usage, run.cost, bob.spent.cost) == (None, None, None)
 
 
-async def test_what_never_left_this_machine_cost_nothing(runtime: Runtime) -> None:
+async def test_a_call_that_was_never_sent_costs_nothing(runtime: Runtime) -> None:
     bob = hire(runtime, ScriptedModel([Rule(error="no luck")]))
     run = bob.submit("hello")
     await settled(run)
     assert (run.cost, bob.spent) == (0.0, Spent(1, Usage(), 0.0))
 
 
-# Waiting for it
+# Waiting for a run
 
 
-async def test_awaiting_gives_the_output_as_often_as_asked(runtime: Runtime) -> None:
+async def test_a_run_can_be_awaited_repeatedly(runtime: Runtime) -> None:
     run = hire(runtime, SAY).submit("hello")
     assert [*await asyncio.gather(run, run)] == ["hello!", "hello!"]
     assert await run == "hello!"
@@ -167,7 +167,7 @@ async def test_awaiting_gives_the_output_as_often_as_asked(runtime: Runtime) -> 
     run.wait()
 
 
-async def test_awaiting_a_failed_or_cancelled_run_raises_as_often_as_asked(runtime: Runtime) -> None:
+async def test_every_await_of_a_failed_or_cancelled_run_raises(runtime: Runtime) -> None:
     bob = hire(runtime, ScriptedModel([Rule(error="no luck")]))
     failed, cancelled = bob.submit("one"), bob.submit("two")
     cancelled.cancel()
@@ -182,7 +182,7 @@ async def test_awaiting_a_failed_or_cancelled_run_raises_as_often_as_asked(runti
     cancelled.wait()
 
 
-async def test_cancelling_who_awaits_leaves_the_run_alone(runtime: Runtime) -> None:
+async def test_cancelling_a_waiter_does_not_cancel_the_run(runtime: Runtime) -> None:
     model = HeldModel()
     run = hire(runtime, model).submit("hello")
     call = await model.arrived()
@@ -198,7 +198,7 @@ async def test_cancelling_who_awaits_leaves_the_run_alone(runtime: Runtime) -> N
     assert await run == "partial and done"
 
 
-async def test_the_result_from_another_thread(runtime: Runtime) -> None:
+async def test_result_works_in_another_thread(runtime: Runtime) -> None:
     model = HeldModel()
     run = hire(runtime, model).submit("hello")
     result = asyncio.ensure_future(asyncio.to_thread(run.result))
@@ -206,7 +206,7 @@ async def test_the_result_from_another_thread(runtime: Runtime) -> None:
     assert await result == "partial and done"
 
 
-async def test_a_wait_in_another_thread_times_out_and_the_run_goes_on(runtime: Runtime) -> None:
+async def test_a_wait_in_another_thread_times_out_and_the_run_continues(runtime: Runtime) -> None:
     model = HeldModel()
     run = hire(runtime, model).submit("hello")
     call = await model.arrived()
@@ -218,8 +218,8 @@ async def test_a_wait_in_another_thread_times_out_and_the_run_goes_on(runtime: R
     await run
 
 
-async def test_what_happened_is_there_as_soon_as_the_result_is(runtime: Runtime) -> None:
-    """Another thread that wakes on the run's fate finds its last event and its status."""
+async def test_the_events_of_a_run_are_complete_when_its_result_is_available(runtime: Runtime) -> None:
+    """Another thread that is woken by the end of the run finds its last event and its status."""
     bob = hire(runtime, SAY)
     found: list[tuple[str, str]] = []
     for _ in range(20):
@@ -229,7 +229,7 @@ async def test_what_happened_is_there_as_soon_as_the_result_is(runtime: Runtime)
     assert set(found) == {("succeeded", "RunFinished")}
 
 
-async def test_awaiting_on_another_loop(runtime: Runtime) -> None:
+async def test_a_run_can_be_awaited_on_another_loop(runtime: Runtime) -> None:
     model = HeldModel()
     run = hire(runtime, model).submit("hello")
 
@@ -269,7 +269,7 @@ async def test_a_plain_tool_in_its_thread_may_block(runtime: Runtime) -> None:
 
 
 async def test_any_number_of_plain_tools_may_block_at_once(runtime: Runtime) -> None:
-    """More than any pool of threads would have; and those that they wait for need threads for their tools too."""
+    """There are more than a pool has threads, and the runs that they wait for need threads for their tools, too."""
     helpers = [hire(runtime, TOOLS, f"helper{number}", tools=(noon,)) for number in range(40)]
 
     def boss(number: int) -> Run:
@@ -285,8 +285,8 @@ def noon() -> str:
     return "noon"
 
 
-async def test_a_plain_tool_that_goes_on_keeps_nobody(complaints: list[str]) -> None:
-    """Its thread comes to its end when the run is long cancelled, and the loop closed."""
+async def test_a_plain_tool_that_outlives_its_cancelled_run_delays_nothing(complaints: list[str]) -> None:
+    """Its thread ends long after the run was cancelled and the loop was closed."""
     started, go = asyncio.Event(), threading.Event()
     loop = asyncio.get_running_loop()
 
@@ -306,7 +306,7 @@ async def test_a_plain_tool_that_goes_on_keeps_nobody(complaints: list[str]) -> 
     await asyncio.to_thread(thread.join)
 
 
-async def test_a_wait_that_only_a_person_could_end_is_refused() -> None:
+async def test_a_wait_that_only_a_user_could_end_is_refused() -> None:
     blocked: list[object] = []
     home = Home(asyncio.get_running_loop(), lambda *args: blocked.append(args))
     async with Runtime(environ={}, home=home) as runtime:
@@ -329,7 +329,7 @@ async def test_a_wait_that_only_a_person_could_end_is_refused() -> None:
         assert second.blocked is None
 
 
-async def test_calling_back_when_it_is_done(runtime: Runtime) -> None:
+async def test_a_callback_is_called_when_the_run_is_done(runtime: Runtime) -> None:
     called: list[str] = []
     run = hire(runtime, SAY).submit("hello")
     run.on_done(lambda: called.append(run.status))
@@ -341,7 +341,7 @@ async def test_calling_back_when_it_is_done(runtime: Runtime) -> None:
 # Deadlocks
 
 
-async def test_a_tool_that_awaits_a_run_of_its_own_session(runtime: Runtime) -> None:
+async def test_a_tool_that_awaits_a_run_of_its_own_session_gets_an_error(runtime: Runtime) -> None:
     async def again() -> str:
         return await bob.submit("hello")
 
@@ -351,7 +351,7 @@ async def test_a_tool_that_awaits_a_run_of_its_own_session(runtime: Runtime) -> 
     await settled(*bob.unfinished)
 
 
-async def test_a_tool_that_awaits_its_own_run(runtime: Runtime) -> None:
+async def test_a_tool_that_awaits_its_own_run_gets_an_error(runtime: Runtime) -> None:
     async def me() -> str:
         return await run
 
@@ -359,7 +359,7 @@ async def test_a_tool_that_awaits_its_own_run(runtime: Runtime) -> None:
     assert "bob#1 would wait for itself" in await run
 
 
-async def test_two_agents_that_ask_each_other(runtime: Runtime) -> None:
+async def test_two_agents_that_wait_for_each_other_get_an_error(runtime: Runtime) -> None:
     async def ask_eve() -> str:
         return await eve.submit("use ask_bob")
 
@@ -372,7 +372,7 @@ async def test_two_agents_that_ask_each_other(runtime: Runtime) -> None:
     await settled(*bob.unfinished)
 
 
-async def test_two_agents_whose_plain_tools_ask_each_other(runtime: Runtime) -> None:
+async def test_two_agents_whose_plain_tools_wait_for_each_other_get_an_error(runtime: Runtime) -> None:
     def ask_eve() -> str:
         return eve.submit("use ask_bob").result()
 
@@ -385,8 +385,8 @@ async def test_two_agents_whose_plain_tools_ask_each_other(runtime: Runtime) -> 
     await settled(*bob.unfinished)
 
 
-async def test_one_of_several_that_are_awaited_at_once(runtime: Runtime) -> None:
-    """The wait that ends first does not make the other forgotten."""
+async def test_a_cycle_through_one_of_several_concurrent_waits_is_refused(runtime: Runtime) -> None:
+    """The wait that ends first does not hide the other."""
     asked = asyncio.Event()
 
     async def ask_both() -> str:
@@ -405,8 +405,8 @@ async def test_one_of_several_that_are_awaited_at_once(runtime: Runtime) -> None
     await settled(*bob.unfinished)
 
 
-async def test_a_wait_that_leads_back_over_what_a_run_needs(runtime: Runtime) -> None:
-    """bob's tool awaits eve's run, which needs a run that stands behind bob's own."""
+async def test_a_cycle_of_a_wait_and_a_needed_run_is_refused(runtime: Runtime) -> None:
+    """bob's tool awaits eve's run, which needs a run that is queued behind bob's own."""
 
     async def ask() -> str:
         return await eve.submit(["see: ", bob.submit("later")])
@@ -416,8 +416,8 @@ async def test_a_wait_that_leads_back_over_what_a_run_needs(runtime: Runtime) ->
     await settled(*bob.unfinished, *eve.unfinished)
 
 
-async def test_a_wait_that_leads_back_over_what_holds_a_run_back(runtime: Runtime) -> None:
-    """The run that bob awaits stands behind one of eve's that needs a later one of bob's."""
+async def test_a_cycle_of_a_wait_and_a_held_back_run_is_refused(runtime: Runtime) -> None:
+    """The run that bob awaits is queued behind one of eve's that needs a later run of bob's."""
 
     async def ask() -> str:
         held = eve.submit(["see: ", bob.submit("later")])
@@ -429,8 +429,8 @@ async def test_a_wait_that_leads_back_over_what_holds_a_run_back(runtime: Runtim
     await settled(*bob.unfinished, *eve.unfinished)
 
 
-async def test_agents_may_ask_each_other_in_turn(runtime: Runtime) -> None:
-    """No false alarm: two who await the same third, and one who awaits a chain."""
+async def test_agents_may_ask_each_other_one_after_the_other(runtime: Runtime) -> None:
+    """No false alarm: two agents await the same third, and one awaits a chain."""
 
     async def ask() -> str:
         shared = ann.submit("hello")
@@ -442,7 +442,7 @@ async def test_agents_may_ask_each_other_in_turn(runtime: Runtime) -> None:
     assert [*texts] == ["hello! hello! hello!hello!!"] * 2
 
 
-async def test_what_a_tool_leaves_behind_may_wait_for_anything_once_its_run_is_done(runtime: Runtime) -> None:
+async def test_a_task_that_a_tool_left_behind_may_wait_for_any_run_after_its_own_is_done(runtime: Runtime) -> None:
     left: list[asyncio.Task[str]] = []
 
     async def leave() -> str:
@@ -466,10 +466,10 @@ async def test_what_a_tool_leaves_behind_may_wait_for_anything_once_its_run_is_d
     assert await following == "fine"
 
 
-# Its records
+# A run's records
 
 
-async def test_its_stream_says_what_happens_and_ends(runtime: Runtime) -> None:
+async def test_the_stream_of_a_run_has_all_its_records_and_ends(runtime: Runtime) -> None:
     run = hire(runtime, ScriptedModel([Rule(reply="one two")])).submit("hello")
     records = [record async for record in run.stream()]
     assert kinds_of(records) == [
@@ -477,7 +477,7 @@ async def test_its_stream_says_what_happens_and_ends(runtime: Runtime) -> None:
     ]  # fmt: skip
 
 
-async def test_its_stream_begins_with_what_was_stored_and_goes_on_from_there(runtime: Runtime) -> None:
+async def test_a_late_stream_begins_with_the_stored_records_and_continues(runtime: Runtime) -> None:
     model = HeldModel()
     run = hire(runtime, model).submit("hello")
     call = await model.arrived()
@@ -489,8 +489,8 @@ async def test_its_stream_begins_with_what_was_stored_and_goes_on_from_there(run
     assert [record async for record in run.stream()] == run.events
 
 
-async def test_a_record_that_comes_twice_is_told_once(runtime: Runtime) -> None:
-    """As it may to a follower on another thread: among what is past and among what is new."""
+async def test_a_record_that_is_delivered_twice_is_streamed_once(runtime: Runtime) -> None:
+    """As may happen to a reader on another thread: once among the stored records and once among the new ones."""
     model = HeldModel()
     run = hire(runtime, model).submit("hello")
     call = await model.arrived()
@@ -504,7 +504,7 @@ async def test_a_record_that_comes_twice_is_told_once(runtime: Runtime) -> None:
     assert len({record.seq for record in records}) == len(records) == 5
 
 
-async def test_two_may_follow_and_one_may_leave(runtime: Runtime) -> None:
+async def test_two_streams_of_a_run_are_independent(runtime: Runtime) -> None:
     model = HeldModel()
     run = hire(runtime, model).submit("hello")
     async with aclosing(run.stream()) as stream:
@@ -520,7 +520,7 @@ async def collect(run: Run) -> list[Record]:
     return [record async for record in run.stream()]
 
 
-async def test_following_from_another_loop(runtime: Runtime) -> None:
+async def test_a_stream_can_be_read_on_another_loop(runtime: Runtime) -> None:
     bob = hire(runtime, ScriptedModel([Rule(reply="one two three")]))
     for _ in range(5):
         run = bob.submit("hello")
@@ -539,18 +539,18 @@ async def test_a_cancelled_run_ends_its_stream(runtime: Runtime) -> None:
     assert (await following)[-1].event == RunFinished("cancelled")
 
 
-# What it keeps
+# References that a finished run keeps
 
 
 class Output:
-    """Something large that the submitting cell's context leads to."""
+    """A large object that is reachable from the submitting cell's context."""
 
 
 CELL: contextvars.ContextVar[Output | None] = contextvars.ContextVar("cell", default=None)
 
 
-async def test_a_finished_run_keeps_nothing_of_the_context_it_came_from(runtime: Runtime) -> None:
-    """Runs are kept; the cells that they came from are not, however the runs ended."""
+async def test_a_finished_run_keeps_no_reference_to_its_context(runtime: Runtime) -> None:
+    """Runs are kept, but not the contexts of their cells, however the runs ended."""
     rules = [Rule(match="bad", error="no luck"), Rule(match="lag", delay_s=60), Rule(match="hello", reply="ok")]
     bob = hire(runtime, ScriptedModel([*rules, *TOOLS.rules]), tools=(noop,), max_turns=2)
     gone: dict[str, list[weakref.ref[Output]]] = {}
@@ -584,7 +584,7 @@ async def test_a_finished_run_keeps_nothing_of_the_context_it_came_from(runtime:
     assert [kind for kind, outputs in gone.items() for output in outputs if output() is not None] == []
 
 
-async def test_a_tool_runs_in_the_context_of_who_submitted(runtime: Runtime) -> None:
+async def test_a_tool_runs_in_the_submitters_context(runtime: Runtime) -> None:
     cell: contextvars.ContextVar[str] = contextvars.ContextVar("cell")
     seen: list[tuple[str, str, bool]] = []
 
@@ -627,7 +627,7 @@ async def test_text_read_in_a_thread_loses_nothing(runtime: Runtime) -> None:
     assert run.text == "".join(pieces)
 
 
-async def test_the_queue_is_put_in_another_order(runtime: Runtime) -> None:
+async def test_a_queue_can_be_reordered(runtime: Runtime) -> None:
     bob = hire(runtime, model := HeldModel())
     bob.submit("first")
     call = await model.arrived()
@@ -652,7 +652,7 @@ async def test_the_queue_is_put_in_another_order(runtime: Runtime) -> None:
     await settled(*runs)
 
 
-async def test_only_what_waits_can_be_moved(runtime: Runtime) -> None:
+async def test_only_a_queued_run_can_be_moved(runtime: Runtime) -> None:
     bob, amy = hire(runtime, model := HeldModel()), hire(runtime, HeldModel(), "amy")
     running = bob.submit("first")
     await model.arrived()

@@ -23,10 +23,10 @@ SAY = ScriptedModel([Rule(match="(?s)(.*)", reply=r"\1!")])
 TALK = [Rule(role="tool", reply="done"), Rule(match="use (.*)", calls=[{"name": r"\1"}]), Rule(reply="ok")]
 
 
-# The team
+# Sessions
 
 
-async def test_the_same_spec_is_the_same_session(runtime: Runtime) -> None:
+async def test_creating_the_same_spec_gives_the_same_session(runtime: Runtime) -> None:
     heard = heard_by(runtime)
     bob = runtime.create(Agent(name="bob"))
     assert runtime.create(Agent(name="bob")) is bob
@@ -35,7 +35,7 @@ async def test_the_same_spec_is_the_same_session(runtime: Runtime) -> None:
     assert heard == []
 
 
-async def test_another_spec_is_a_revision_with_the_history_kept(runtime: Runtime) -> None:
+async def test_creating_another_spec_revises_the_agent_and_keeps_its_history(runtime: Runtime) -> None:
     bob = hire(runtime, SAY)
     await bob.submit("hello")
     heard = heard_by(runtime)
@@ -46,21 +46,21 @@ async def test_another_spec_is_a_revision_with_the_history_kept(runtime: Runtime
     assert [record.event for record in heard] == [AgentRevised(2)]
 
 
-async def test_creating_a_stopped_one_again_lets_it_work(runtime: Runtime) -> None:
+async def test_creating_a_stopped_agent_again_resumes_it(runtime: Runtime) -> None:
     bob = hire(runtime, SAY)
     bob.stop()
     runtime.create(bob.agent)
     assert await bob.submit("hello") == "hello!"
 
 
-async def test_creating_a_paused_one_again_leaves_it_paused(runtime: Runtime) -> None:
+async def test_creating_a_paused_agent_again_leaves_it_paused(runtime: Runtime) -> None:
     bob = hire(runtime, SAY)
     bob.pause()
     runtime.create(bob.agent)
     assert bob.state.label == "paused"
 
 
-async def test_finding_a_session(runtime: Runtime) -> None:
+async def test_a_session_is_found_by_name(runtime: Runtime) -> None:
     with pytest.raises(
         ConfigError,
         match=r"no agent named 'bob'; known are alice, debbie, eamonn, patricia, tessa "
@@ -78,7 +78,7 @@ async def test_finding_a_session(runtime: Runtime) -> None:
         runtime["zzz"]
 
 
-async def test_removing_stops_and_forgets(runtime: Runtime) -> None:
+async def test_removing_an_agent_stops_and_forgets_it(runtime: Runtime) -> None:
     model = HeldModel()
     bob = hire(runtime, model)
     run = bob.submit("hello")
@@ -93,7 +93,7 @@ async def test_removing_stops_and_forgets(runtime: Runtime) -> None:
         runtime.remove("bob")
 
 
-async def test_the_id_of_a_run_is_never_given_again(runtime: Runtime) -> None:
+async def test_a_run_id_is_never_reused(runtime: Runtime) -> None:
     first = hire(runtime, SAY).submit("one")
     await first
     runtime.remove("bob")
@@ -103,7 +103,7 @@ async def test_the_id_of_a_run_is_never_given_again(runtime: Runtime) -> None:
     assert [record.run for record in runtime.store.records(run="bob#2")] == ["bob#2"] * 4
 
 
-async def test_stopping_all_ends_everything(runtime: Runtime) -> None:
+async def test_stopping_all_agents_ends_every_run(runtime: Runtime) -> None:
     model = HeldModel()
     runs = [hire(runtime, model, f"a{number}").submit("go") for number in range(50)]
     for _ in runs:
@@ -117,7 +117,7 @@ async def test_stopping_all_ends_everything(runtime: Runtime) -> None:
 # Observers
 
 
-async def test_observers_hear_all_sessions_in_the_order_of_each(runtime: Runtime) -> None:
+async def test_observers_receive_all_sessions_records_each_in_order(runtime: Runtime) -> None:
     heard = heard_by(runtime)
     runs = [hire(runtime, EchoModel(), f"a{number}").submit(f"{turn}") for number in range(3) for turn in range(2)]
     await settled(*runs)
@@ -126,7 +126,7 @@ async def test_observers_hear_all_sessions_in_the_order_of_each(runtime: Runtime
         assert [one for one in heard if one.run == run.id and one in run.events] == run.events
 
 
-async def test_an_observer_can_be_taken_off(runtime: Runtime) -> None:
+async def test_an_observer_can_be_removed(runtime: Runtime) -> None:
     heard: list[Record] = []
     drop = runtime.observe(heard.append)
     bob = hire(runtime, SAY)
@@ -138,8 +138,8 @@ async def test_an_observer_can_be_taken_off(runtime: Runtime) -> None:
     assert len(heard) == count
 
 
-async def test_an_observer_may_give_work(runtime: Runtime) -> None:
-    """From within the notification: a chain of agents without a tool."""
+async def test_an_observer_may_submit_work(runtime: Runtime) -> None:
+    """In the notification: a chain of agents without a tool."""
     bob, eve = hire(runtime, SAY), hire(runtime, SAY, "eve")
 
     def chain(record: Record) -> None:
@@ -154,7 +154,7 @@ async def test_an_observer_may_give_work(runtime: Runtime) -> None:
 # Config
 
 
-async def test_layers_of_config(complaints: list[str]) -> None:
+async def test_each_layer_of_config_overrides_those_below(complaints: list[str]) -> None:
     environ: dict[str, str] = {}
     async with Runtime(environ=environ, config={"temperature": 1.0}) as runtime:
         agent = Agent(name="bob", config=AIConfig(max_tokens=5, temperature=0.2))
@@ -195,7 +195,7 @@ async def test_a_bad_config_changes_nothing(runtime: Runtime) -> None:
     assert runtime.resolve() == before
 
 
-async def test_configuring_holds_from_the_next_run_on(runtime: Runtime) -> None:
+async def test_configure_takes_effect_from_the_next_run(runtime: Runtime) -> None:
     model = HeldModel()
     runtime.models["offline/held"] = model
     bob = runtime.create(Agent(name="bob"))
@@ -209,7 +209,7 @@ async def test_configuring_holds_from_the_next_run_on(runtime: Runtime) -> None:
     assert (run.model, following.model) == ("offline/held", "offline/echo")
 
 
-async def test_a_bad_word_in_the_environment_harms_only_who_needs_it(complaints: list[str]) -> None:
+async def test_an_invalid_model_in_the_environment_fails_only_agents_that_use_it(complaints: list[str]) -> None:
     async with Runtime(environ={"WHISPER_MODEL": "nonsense"}) as runtime:
         assert runtime.resolve(call=AIConfig(model="offline/echo")).model == "offline/echo"
         with pytest.raises(ConfigError, match="'nonsense'"):
@@ -224,7 +224,7 @@ def test_a_runtime_needs_a_running_loop() -> None:
 @pytest.mark.parametrize(
     "options", [{"max_concurrent_calls": 0}, {"config": "nonsense"}, {"offline": "nonsense"}, {"config": 5}]
 )
-async def test_a_runtime_that_cannot_be(options: dict[str, object]) -> None:
+async def test_invalid_options_of_a_runtime_are_an_error(options: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
         Runtime(**options)  # type: ignore[arg-type]
 
@@ -233,7 +233,7 @@ async def test_a_runtime_that_cannot_be(options: dict[str, object]) -> None:
 
 
 class Ledger(MemoryStore):
-    """Notes that it was closed, and refuses records after that."""
+    """Records that it was closed, and refuses records after that."""
 
     closed = 0
 
@@ -263,7 +263,7 @@ async def test_closing_leaves_no_task_and_settles_every_run(complaints: list[str
     await runtime.aclose()
 
 
-async def test_closing_an_unused_runtime(complaints: list[str]) -> None:
+async def test_an_unused_runtime_can_be_closed(complaints: list[str]) -> None:
     await Runtime(environ={}).aclose()
 
 
@@ -278,9 +278,7 @@ async def test_closing_an_unused_runtime(complaints: list[str]) -> None:
         lambda old: old.configure(temperature=1),
     ],
 )
-async def test_the_handle_of_who_was_removed_changes_nothing_and_says_so(
-    runtime: Runtime, change: Callable[[Session], object]
-) -> None:
+async def test_a_removed_session_refuses_every_change(runtime: Runtime, change: Callable[[Session], object]) -> None:
     old = hire(runtime, SAY)
     await old.submit("hello")
     runtime.remove("bob")
@@ -315,7 +313,7 @@ async def test_closing_waits_for_removed_sessions_too(complaints: list[str]) -> 
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_a_tool_that_ignores_cancellation_is_named_and_left_behind(complaints: list[str]) -> None:
+async def test_closing_names_a_tool_that_ignores_cancellation_and_does_not_wait_for_it(complaints: list[str]) -> None:
     go, calls = asyncio.Event(), list[str]()
 
     async def stubborn() -> str:
@@ -345,7 +343,7 @@ async def test_a_tool_that_ignores_cancellation_is_named_and_left_behind(complai
     gc.collect()  # would tell of exceptions that nobody retrieved
 
 
-async def test_a_store_that_hangs_does_not_keep_closing_from_its_end(complaints: list[str]) -> None:
+async def test_closing_does_not_wait_for_a_store_that_hangs(complaints: list[str]) -> None:
     store = HeldStore(RunQueued)
     runtime = Runtime(environ={}, store=store)
     run = hire(runtime, SAY).submit("hello")
@@ -356,8 +354,8 @@ async def test_a_store_that_hangs_does_not_keep_closing_from_its_end(complaints:
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-def test_a_script_that_forgets_to_close(caplog: pytest.LogCaptureFixture) -> None:
-    """asyncio.run cancels what is left: every run that was at work, or waited for one that was, has a fate."""
+def test_a_script_that_does_not_close_its_runtime_ends_quietly(caplog: pytest.LogCaptureFixture) -> None:
+    """asyncio.run cancels the remaining tasks: every run that was running, or waited for one, is finished."""
 
     async def script() -> list[object]:
         runtime, model = Runtime(environ={}), HeldModel()
@@ -377,10 +375,10 @@ def test_a_script_that_forgets_to_close(caplog: pytest.LogCaptureFixture) -> Non
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
-async def test_nobody_is_told_of_exceptions_that_were_never_retrieved(
+async def test_runs_that_nobody_awaits_fail_without_a_log_message(
     runtime: Runtime, complaints: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nobody awaits these runs: they fail and are cancelled in silence."""
+    """These runs are not awaited: they fail and are cancelled without a message."""
     bob = hire(runtime, ScriptedModel([Rule(match="bad", error="no luck"), *TALK]), tools=(fails,))
     for _ in range(20):
         bob.submit("bad")
@@ -399,7 +397,7 @@ async def fails() -> None:
     raise ZeroDivisionError
 
 
-async def test_many_agents_at_once(runtime: Runtime) -> None:
+async def test_three_hundred_agents_work_concurrently(runtime: Runtime) -> None:
     sessions = [hire(runtime, EchoModel(), f"a{number}") for number in range(300)]
     runs = [session.submit("hello") for session in sessions]
     await settled(*runs)
@@ -407,8 +405,8 @@ async def test_many_agents_at_once(runtime: Runtime) -> None:
     await quiet()
 
 
-async def test_a_loop_in_a_thread_is_a_home_like_any_other() -> None:
-    """Nothing assumes which thread the loop runs in: work is given, followed and cancelled from this one."""
+async def test_a_runtime_works_on_an_event_loop_in_another_thread() -> None:
+    """Nothing assumes which thread the loop runs in: work is submitted, streamed and cancelled from this one."""
     loop, model = asyncio.new_event_loop(), HeldModel()
     made: list[Session] = []
 
@@ -436,8 +434,8 @@ async def test_a_loop_in_a_thread_is_a_home_like_any_other() -> None:
         loop.close()
 
 
-def test_a_script_in_one_piece() -> None:
-    """What the README says, in an interpreter of its own, with warnings as errors."""
+def test_a_complete_script_works() -> None:
+    """The README's script, in its own interpreter, with warnings as errors."""
     script = """
 import asyncio
 import whisper_nb as wnb
@@ -463,7 +461,7 @@ async def test_a_failing_run_does_not_end_the_block_of_its_runtime() -> None:
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_a_silent_model(runtime: Runtime) -> None:
+async def test_a_reply_without_text_succeeds_with_an_empty_output(runtime: Runtime) -> None:
     async def silent(request: Request) -> AsyncGenerator[Delta, None]:
         yield Finish("stop")
 
@@ -472,7 +470,7 @@ async def test_a_silent_model(runtime: Runtime) -> None:
     assert kinds_of(heard) == ["RunQueued", "RunStarted", "ModelReplied", "RunFinished"]
 
 
-async def test_a_closed_runtime_makes_no_sessions() -> None:
+async def test_a_closed_runtime_creates_no_sessions() -> None:
     async with Runtime(environ={}) as runtime:
         runtime.create(Agent(name="bob"))
     with pytest.raises(SessionClosed, match="closed: create a new one"):

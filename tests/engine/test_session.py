@@ -93,7 +93,7 @@ async def test_a_run_counts_as_queued_only_when_it_is_stored() -> None:
         await run
 
 
-async def test_a_fate_is_final_and_told_once(runtime: Runtime) -> None:
+async def test_a_run_finishes_once(runtime: Runtime) -> None:
     heard = heard_by(runtime)
     bob = hire(runtime, SAY)
     run = bob.submit("hello")
@@ -132,19 +132,21 @@ async def test_submitting_never_waits_for_the_store_or_the_loop() -> None:
         ("hello", {"config": {"modle": "x"}}, "did you mean 'model'"),
     ],
 )
-async def test_what_cannot_be_submitted(runtime: Runtime, prompt: str, options: dict[str, str], said: str) -> None:
+async def test_an_invalid_submit_is_an_error_and_makes_no_run(
+    runtime: Runtime, prompt: str, options: dict[str, str], said: str
+) -> None:
     bob = runtime.create(Agent(name="bob"))
     with pytest.raises(ConfigError, match=said):
         bob.submit(prompt, **options)  # type: ignore[arg-type]
     assert bob.runs == ()
 
 
-async def test_a_run_alone_is_a_prompt(runtime: Runtime) -> None:
+async def test_a_run_can_be_the_whole_prompt(runtime: Runtime) -> None:
     bob = hire(runtime, SAY)
     assert await bob.submit(bob.submit("hello")) == "hello!!"
 
 
-async def test_what_one_call_sets_of_its_config(runtime: Runtime) -> None:
+async def test_a_submit_can_set_the_config_of_its_run(runtime: Runtime) -> None:
     bob = hire(runtime, SAY)
     runtime.models["offline/other"] = ScriptedModel([Rule(reply="other")])
     assert await bob.submit("hello", config="offline/other") == "other"
@@ -152,7 +154,7 @@ async def test_what_one_call_sets_of_its_config(runtime: Runtime) -> None:
     assert bob.config.model == "offline/bob"
 
 
-async def test_its_runs_oldest_first_and_those_whose_fate_is_open(runtime: Runtime) -> None:
+async def test_a_session_lists_its_runs_and_its_unfinished_runs_oldest_first(runtime: Runtime) -> None:
     model = HeldModel()
     bob = hire(runtime, model)
     runs = [bob.submit("one"), bob.submit("two")]
@@ -190,12 +192,12 @@ async def order_of(runtime: Runtime, priorities: list[Priority]) -> list[str]:
     return [call.prompt for call in model.calls]
 
 
-async def test_order_by_priority_then_first_in_first_out(runtime: Runtime) -> None:
+async def test_runs_start_by_priority_then_first_in_first_out(runtime: Runtime) -> None:
     order = await order_of(runtime, ["low", "normal", "urgent", "normal", "high", "urgent"])
     assert order == ["first", "2 urgent", "5 urgent", "4 high", "1 normal", "3 normal", "0 low"]
 
 
-async def test_nothing_overtakes_the_running_one(runtime: Runtime) -> None:
+async def test_an_urgent_run_does_not_interrupt_the_running_one(runtime: Runtime) -> None:
     model = HeldModel()
     bob = hire(runtime, model)
     low, urgent = bob.submit("low", priority="low"), None
@@ -210,7 +212,7 @@ async def test_nothing_overtakes_the_running_one(runtime: Runtime) -> None:
     await urgent
 
 
-async def test_a_full_queue_says_so_and_takes_work_again_when_there_is_room(runtime: Runtime) -> None:
+async def test_a_full_queue_refuses_work_until_there_is_room(runtime: Runtime) -> None:
     model = HeldModel()
     bob = hire(runtime, model)
     current = bob.submit("current")
@@ -232,7 +234,7 @@ async def test_a_full_queue_says_so_and_takes_work_again_when_there_is_room(runt
         bob.submit("room for all")
 
 
-async def test_every_way_out_of_the_queue_makes_room(runtime: Runtime) -> None:
+async def test_a_run_that_leaves_the_queue_in_any_way_makes_room(runtime: Runtime) -> None:
     model = HeldModel()
     bob = hire(runtime, model)
     for end in (bob.cancel, bob.stop):
@@ -261,8 +263,8 @@ async def test_one_run_at_a_time_per_session_and_many_sessions_at_once(runtime: 
 # Threads
 
 
-async def test_threads_submit_cancel_and_stop_at_will(runtime: Runtime) -> None:
-    """Whatever they do at once, every run has a fate in the end, each told once, and the counts are right."""
+async def test_other_threads_may_submit_cancel_and_stop(runtime: Runtime) -> None:
+    """Whatever they do concurrently, every run finishes, each end is published once, and the counts are right."""
     heard = heard_by(runtime)
     sessions = [hire(runtime, EchoModel(), f"a{number}") for number in range(3)]
     runs: list[Run] = []
@@ -323,7 +325,7 @@ async def test_a_stop_between_admission_and_acceptance_cancels_the_run(runtime: 
     assert runs[0].status == "cancelled"
 
 
-async def test_cancelling_before_acceptance(runtime: Runtime) -> None:
+async def test_a_run_can_be_cancelled_before_it_is_accepted(runtime: Runtime) -> None:
     bob = hire(runtime, SAY)
     runs: list[Run] = []
     thread = threading.Thread(target=lambda: runs.append(bob.submit("hello")))
@@ -340,7 +342,7 @@ async def test_cancelling_before_acceptance(runtime: Runtime) -> None:
 # Cancel
 
 
-async def test_cancelling_a_queued_run_leaves_the_others(runtime: Runtime) -> None:
+async def test_cancelling_a_queued_run_keeps_the_other_runs(runtime: Runtime) -> None:
     model = HeldModel()
     bob = hire(runtime, model)
     runs = [bob.submit(text) for text in ("one", "two", "three")]
@@ -355,7 +357,7 @@ async def test_cancelling_a_queued_run_leaves_the_others(runtime: Runtime) -> No
     assert [call.prompt for call in model.calls] == ["one", "three"]
 
 
-async def test_cancelling_the_running_one_closes_its_stream_and_keeps_its_text(runtime: Runtime) -> None:
+async def test_cancelling_the_running_run_closes_its_stream_and_keeps_its_text(runtime: Runtime) -> None:
     model = HeldModel()
     bob = hire(runtime, model)
     run, following = bob.submit("one"), bob.submit("two")
@@ -370,7 +372,7 @@ async def test_cancelling_the_running_one_closes_its_stream_and_keeps_its_text(r
     assert await following == "partial and done"
 
 
-async def test_what_breaks_while_a_cancelled_run_is_being_closed_does_not_make_it_a_failed_one(
+async def test_an_error_during_the_end_of_a_cancelled_run_does_not_make_it_failed(
     runtime: Runtime,
 ) -> None:
     started = asyncio.Event()
@@ -390,7 +392,7 @@ async def test_what_breaks_while_a_cancelled_run_is_being_closed_does_not_make_i
     assert (run.status, run.error, run.text) == ("cancelled", None, "partial")
 
 
-async def test_a_model_that_will_not_be_cancelled_is_left_at_its_next_word(runtime: Runtime) -> None:
+async def test_a_model_that_suppresses_cancellation_is_closed_at_its_next_delta(runtime: Runtime) -> None:
     started = asyncio.Event()
 
     async def stream(request: Request) -> AsyncGenerator[Delta, None]:
@@ -408,7 +410,7 @@ async def test_a_model_that_will_not_be_cancelled_is_left_at_its_next_word(runti
     assert (run.status, run.text) == ("cancelled", "partial")
 
 
-async def test_cancelling_at_once_after_submitting(runtime: Runtime) -> None:
+async def test_a_run_can_be_cancelled_immediately_after_its_submit(runtime: Runtime) -> None:
     bob = hire(runtime, SAY)
     run = bob.submit("hello")
     run.cancel()
@@ -417,8 +419,8 @@ async def test_cancelling_at_once_after_submitting(runtime: Runtime) -> None:
     assert kinds_of(run.events) == ["RunQueued", "RunFinished"]
 
 
-async def test_cancelling_in_every_moment_of_a_run_ends_it_once(runtime: Runtime) -> None:
-    """Cancel at the n-th record that the run causes, for every n, from within the observer that hears of it."""
+async def test_cancelling_at_any_moment_ends_a_run_once(runtime: Runtime) -> None:
+    """Cancel at the n-th record that the run causes, for every n, in the observer that receives it."""
     bob = hire(runtime, ScriptedModel(TALK), tools=(now,))
     moment = 0
     while True:
@@ -447,7 +449,7 @@ def now() -> str:
     return "noon"
 
 
-async def test_cancelling_a_session_cancels_what_runs_and_what_waits_and_it_goes_on(runtime: Runtime) -> None:
+async def test_cancelling_a_session_cancels_all_its_runs_and_keeps_it_usable(runtime: Runtime) -> None:
     model = HeldModel()
     bob = hire(runtime, model)
     runs = [bob.submit("one"), bob.submit("two"), bob.submit("three")]
@@ -462,7 +464,7 @@ async def test_cancelling_a_session_cancels_what_runs_and_what_waits_and_it_goes
 
 
 @pytest.mark.parametrize("end", ["cancel", "stop"])
-async def test_what_is_just_being_accepted_is_cancelled_too(end: str) -> None:
+async def test_cancel_and_stop_also_cancel_a_run_that_is_being_accepted(end: str) -> None:
     store = HeldStore(RunQueued)
     async with Runtime(environ={}, store=store) as runtime:
         bob = hire(runtime, SAY)
@@ -474,7 +476,7 @@ async def test_what_is_just_being_accepted_is_cancelled_too(end: str) -> None:
         assert run.status == "cancelled"
 
 
-async def test_closing_settles_what_is_just_being_accepted() -> None:
+async def test_closing_cancels_a_run_that_is_being_accepted() -> None:
     store = HeldStore(RunQueued)
     async with Runtime(environ={}, store=store) as runtime:
         run = hire(runtime, SAY).submit("hello")
@@ -483,7 +485,7 @@ async def test_closing_settles_what_is_just_being_accepted() -> None:
     assert run.done
 
 
-async def test_a_tool_that_is_cancelled_leaves_a_whole_turn_in_the_history(runtime: Runtime) -> None:
+async def test_cancelling_a_tool_leaves_a_whole_turn_in_the_history(runtime: Runtime) -> None:
     started = asyncio.Event()
 
     async def slow() -> str:
@@ -524,7 +526,7 @@ async def test_a_run_that_fails_leaves_the_agent_alive(runtime: Runtime) -> None
     assert bad.events[-1].event == RunFinished("failed", "no luck")
 
 
-async def test_a_model_that_breaks_in_any_way_fails_its_run(runtime: Runtime) -> None:
+async def test_any_error_of_a_model_fails_its_run(runtime: Runtime) -> None:
     async def broken(request: Request) -> AsyncGenerator[Delta, None]:
         yield TextDelta("half")
         raise ZeroDivisionError
@@ -550,7 +552,7 @@ async def test_a_config_that_cannot_be_resolved_fails_its_run(complaints: list[s
 # Gates
 
 
-async def test_pausing_lets_the_current_turn_end_and_a_run_of_one_turn_with_it(runtime: Runtime) -> None:
+async def test_pausing_lets_a_run_of_one_turn_finish(runtime: Runtime) -> None:
     model = HeldModel()
     bob = hire(runtime, model)
     first, second = bob.submit("one"), bob.submit("two")
@@ -567,7 +569,7 @@ async def test_pausing_lets_the_current_turn_end_and_a_run_of_one_turn_with_it(r
     await second
 
 
-async def test_a_paused_run_finishes_its_turn_tools_included_and_holds_before_the_next(runtime: Runtime) -> None:
+async def test_a_paused_run_finishes_its_turn_with_its_tools_and_waits_before_the_next(runtime: Runtime) -> None:
     bob = hire(runtime, model := ScriptedModel(TALK), tools=(now,))
     waits = asyncio.ensure_future(told_state(runtime, State("waiting", "paused")))
 
@@ -592,7 +594,7 @@ async def told_state(runtime: Runtime, state: State) -> None:
         pass
 
 
-async def test_a_held_run_can_be_cancelled(runtime: Runtime) -> None:
+async def test_a_paused_run_can_be_cancelled(runtime: Runtime) -> None:
     bob = hire(runtime, ScriptedModel(TALK), tools=(now,))
     bob.pause()
     run = bob.submit("use now")
@@ -614,7 +616,7 @@ async def test_a_held_run_can_be_cancelled(runtime: Runtime) -> None:
     assert [type(message).__name__ for message in bob.history] == ["UserMessage", "AssistantMessage", "ToolMessage"]
 
 
-async def test_pausing_and_resuming_are_told_only_when_they_change_something(runtime: Runtime) -> None:
+async def test_pause_and_resume_publish_an_event_only_if_the_gate_changes(runtime: Runtime) -> None:
     heard = heard_by(runtime)
     bob = hire(runtime, SAY)
     for move in (bob.pause, bob.pause, bob.resume, bob.resume):
@@ -642,7 +644,7 @@ async def test_stopping_cancels_everything_and_refuses_work_until_resumed(runtim
     await following
 
 
-async def test_an_illegal_move_changes_nothing(runtime: Runtime) -> None:
+async def test_an_illegal_pause_changes_nothing(runtime: Runtime) -> None:
     bob = hire(runtime, SAY)
     bob.stop()
     with pytest.raises(SessionError, match="'pause' is illegal while idle/stopped"):
@@ -674,7 +676,7 @@ async def test_no_agent_sees_the_history_of_another(runtime: Runtime) -> None:
     assert "what is it" not in str(model.requests[-1].messages)
 
 
-async def test_resetting_forgets_the_history_in_the_order_of_asking(runtime: Runtime) -> None:
+async def test_a_run_after_a_reset_starts_without_history(runtime: Runtime) -> None:
     model = ScriptedModel([Rule(reply="noted")])
     bob = hire(runtime, model)
     await bob.submit("one")
@@ -686,7 +688,7 @@ async def test_resetting_forgets_the_history_in_the_order_of_asking(runtime: Run
     assert bob.history == (UserMessage("two"), AssistantMessage("noted"))
 
 
-async def test_resetting_leaves_a_run_in_progress_its_own_turns(runtime: Runtime) -> None:
+async def test_a_reset_during_a_run_keeps_the_turns_of_that_run(runtime: Runtime) -> None:
     model = HeldModel()
     bob = hire(runtime, model)
     first = bob.submit("one")
@@ -701,7 +703,7 @@ async def test_resetting_leaves_a_run_in_progress_its_own_turns(runtime: Runtime
     assert bob.history == (UserMessage("two"), AssistantMessage("partial and done"))
 
 
-async def test_a_fork_begins_with_a_copy_and_goes_its_own_way(runtime: Runtime) -> None:
+async def test_a_fork_begins_with_a_copy_of_the_history_and_then_diverges(runtime: Runtime) -> None:
     bob = hire(runtime, SAY, system_prompt="be brief")
     await bob.submit("one")
     eve = bob.fork("eve")
@@ -716,7 +718,7 @@ async def test_a_fork_begins_with_a_copy_and_goes_its_own_way(runtime: Runtime) 
         bob.fork("not a name")
 
 
-async def test_revising_keeps_the_history_and_the_current_run(runtime: Runtime) -> None:
+async def test_a_revision_keeps_the_history_and_the_current_run(runtime: Runtime) -> None:
     model = HeldModel()
     bob = hire(runtime, model, system_prompt="old")
     run = bob.submit("one")
@@ -746,7 +748,7 @@ async def test_a_revision_cannot_change_the_name(runtime: Runtime) -> None:
 # Dependencies
 
 
-async def test_a_run_in_a_prompt_is_waited_for_and_its_text_stands_in_its_place(runtime: Runtime) -> None:
+async def test_a_run_in_a_prompt_is_awaited_and_replaced_by_its_text(runtime: Runtime) -> None:
     model = HeldModel()
     bob, eve = hire(runtime, model), hire(runtime, SAY, "eve")
     first = bob.submit("one")
@@ -763,12 +765,12 @@ async def test_a_run_in_a_prompt_is_waited_for_and_its_text_stands_in_its_place(
 
 
 async def at_rest() -> None:
-    """Let the loop turn until every task waits for something that only the test can do."""
+    """Let the loop run until every task waits for an action of the test."""
     for _ in range(20):
         await asyncio.sleep(0)
 
 
-async def test_a_session_that_only_waits_for_another_has_no_task(runtime: Runtime) -> None:
+async def test_a_session_whose_runs_wait_for_another_session_has_no_task(runtime: Runtime) -> None:
     model = HeldModel()
     bob, eve = hire(runtime, model), hire(runtime, SAY, "eve")
     bob.pause()
@@ -782,7 +784,7 @@ async def test_a_session_that_only_waits_for_another_has_no_task(runtime: Runtim
 
 
 @pytest.mark.parametrize("same_session", [True, False])
-async def test_a_run_fails_with_what_it_needs_by_name(runtime: Runtime, same_session: bool) -> None:
+async def test_a_run_fails_with_the_failed_run_that_it_needs_and_names_it(runtime: Runtime, same_session: bool) -> None:
     bob = hire(runtime, ScriptedModel([Rule(error="no luck")]))
     eve = bob if same_session else hire(runtime, SAY, "eve")
     first = bob.submit("one")
@@ -795,7 +797,7 @@ async def test_a_run_fails_with_what_it_needs_by_name(runtime: Runtime, same_ses
     await settled(first)
 
 
-async def test_a_run_fails_by_name_when_what_it_needs_is_cancelled(runtime: Runtime) -> None:
+async def test_a_run_fails_if_the_run_that_it_needs_is_cancelled_and_names_it(runtime: Runtime) -> None:
     model = HeldModel()
     bob, eve = hire(runtime, model), hire(runtime, SAY, "eve")
     first = bob.submit("one")
@@ -820,7 +822,7 @@ async def test_a_run_that_waits_for_another_can_be_cancelled(runtime: Runtime) -
     assert second.status == "cancelled"
 
 
-async def test_an_urgent_run_that_needs_a_normal_one_of_its_own_session(runtime: Runtime) -> None:
+async def test_an_urgent_run_may_need_a_normal_run_of_its_own_session(runtime: Runtime) -> None:
     bob = hire(runtime, SAY)
     normal = bob.submit("one")
     low = bob.submit("low", priority="low")
@@ -829,7 +831,7 @@ async def test_an_urgent_run_that_needs_a_normal_one_of_its_own_session(runtime:
     await low
 
 
-async def test_needs_across_sessions_in_both_directions(runtime: Runtime) -> None:
+async def test_runs_of_two_sessions_may_need_each_others_runs(runtime: Runtime) -> None:
     bob, eve = hire(runtime, SAY), hire(runtime, SAY, "eve")
     one = bob.submit("a", priority="low")
     two = eve.submit([one], priority="urgent")
@@ -838,7 +840,7 @@ async def test_needs_across_sessions_in_both_directions(runtime: Runtime) -> Non
     assert await four == "a!!!a!!"
 
 
-async def test_a_finished_run_in_a_prompt_is_its_text(runtime: Runtime) -> None:
+async def test_a_finished_run_in_a_prompt_is_replaced_by_its_text(runtime: Runtime) -> None:
     bob = hire(runtime, SAY)
     first = bob.submit("one")
     await first
@@ -848,7 +850,7 @@ async def test_a_finished_run_in_a_prompt_is_its_text(runtime: Runtime) -> None:
 # Store and observers
 
 
-async def test_every_event_is_stored_before_anybody_hears_of_it(runtime: Runtime) -> None:
+async def test_every_event_is_stored_before_observers_receive_it(runtime: Runtime) -> None:
     bob = hire(runtime, ScriptedModel(TALK), tools=(now,))
     late: list[Event] = []
 
@@ -861,7 +863,7 @@ async def test_every_event_is_stored_before_anybody_hears_of_it(runtime: Runtime
     assert late == []
 
 
-async def test_deltas_are_told_and_not_stored_and_in_their_place(runtime: Runtime) -> None:
+async def test_deltas_are_observed_in_order_and_not_stored(runtime: Runtime) -> None:
     heard = heard_by(runtime)
     run = hire(runtime, ScriptedModel([Rule(reply="one two three")])).submit("hello")
     await run
@@ -873,8 +875,8 @@ async def test_deltas_are_told_and_not_stored_and_in_their_place(runtime: Runtim
     assert {(one.agent, one.run) for one in heard} == {("bob", "bob#1")}
 
 
-async def test_deltas_never_overtake_what_is_being_stored() -> None:
-    """The session's own events and those of its run go one at a time, in the order of publishing."""
+async def test_deltas_never_overtake_an_event_that_is_being_stored() -> None:
+    """The events of the session and those of its run are stored one at a time, in the order of publishing."""
     store = HeldStore(StateChanged)
     async with Runtime(environ={}, store=store) as runtime:
         model = HeldModel()
@@ -893,7 +895,9 @@ async def test_deltas_never_overtake_what_is_being_stored() -> None:
         assert [one.seq for one in heard] == sorted(one.seq for one in heard)
 
 
-async def test_an_observer_that_fails_harms_nobody(runtime: Runtime, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_failing_observer_does_not_disturb_the_run_or_other_observers(
+    runtime: Runtime, caplog: pytest.LogCaptureFixture
+) -> None:
     def broken(record: Record) -> None:
         raise ZeroDivisionError
 
@@ -915,7 +919,7 @@ def fails_once(kind: type[Event]) -> FailingStore:
 
 
 @pytest.mark.parametrize("kind", [RunQueued, RunStarted, ModelReplied, ToolFinished, StateChanged, RunFinished])
-async def test_a_store_that_fails_fails_the_runs_and_the_session_lives_on(
+async def test_a_failing_store_fails_the_runs_and_the_session_stays_usable(
     kind: type[Event], caplog: pytest.LogCaptureFixture, complaints: list[str]
 ) -> None:
     async with Runtime(environ={}, store=fails_once(kind)) as runtime:
@@ -929,14 +933,14 @@ async def test_a_store_that_fails_fails_the_runs_and_the_session_lives_on(
             await run
         assert isinstance(caught.value.__cause__, DiskFull)
         assert (bob.state.label, bob.current, bob.queue) == ("idle", None, ())
-        # Whoever follows the run hears of its end, although it is stored nowhere.
+        # Whoever streams the run receives its end, although it is not stored.
         assert run.events[-1].event == RunFinished("failed", "no space left")
         assert kinds_of(heard)[-1] == "RunFinished"
         assert await bob.submit("hello") == "ok"
         assert len([bob.submit("room for all") for _ in range(QUEUE_LIMIT)]) == QUEUE_LIMIT
 
 
-async def test_a_store_that_fails_for_good_fails_everything_that_waits(
+async def test_a_store_that_keeps_failing_fails_all_waiting_runs(
     caplog: pytest.LogCaptureFixture, complaints: list[str]
 ) -> None:
     broken = [False]
@@ -958,8 +962,8 @@ async def test_a_store_that_fails_for_good_fails_everything_that_waits(
         assert bob.history == (UserMessage("four"), AssistantMessage("partial and done"))
 
 
-async def test_a_run_given_up_with_its_store_leaves_no_trace_in_the_next(complaints: list[str]) -> None:
-    """Its tool does not let itself be cancelled: what it gives in the end belongs to nobody."""
+async def test_a_run_that_failed_with_its_store_does_not_affect_the_next_run(complaints: list[str]) -> None:
+    """Its tool suppresses cancellation: its late result is dropped."""
     broken, stubborn, go = [False], asyncio.Event(), asyncio.Event()
 
     async def hang() -> str:
@@ -992,8 +996,8 @@ async def test_a_run_given_up_with_its_store_leaves_no_trace_in_the_next(complai
         assert bob.history[-2:] == (UserMessage("hello"), AssistantMessage("ok"))
 
 
-async def test_the_loop_goes_down_and_every_run_has_a_fate() -> None:
-    """Without aclose: the tasks are cancelled, as asyncio.run does."""
+async def test_every_run_is_settled_when_the_event_loop_is_closed() -> None:
+    """Without aclose, the tasks are cancelled, as asyncio.run does."""
     model = HeldModel()
     runtime = Runtime(environ={})
     bob = hire(runtime, model)
@@ -1012,8 +1016,8 @@ async def test_the_loop_goes_down_and_every_run_has_a_fate() -> None:
     assert all(isinstance(run.events[-1].event, RunFinished) for run in runs)
 
 
-async def test_what_follows_from_events_follows_from_them_again(runtime: Runtime) -> None:
-    """The stored events of a session tell its history."""
+async def test_the_stored_events_give_the_history(runtime: Runtime) -> None:
+    """The history's replies and results are those of the stored events."""
     bob = hire(runtime, ScriptedModel(TALK), tools=(now,))
     await bob.submit("use now")
     await bob.submit("hello")
@@ -1025,7 +1029,7 @@ async def test_what_follows_from_events_follows_from_them_again(runtime: Runtime
     assert said == [message for message in bob.history if not isinstance(message, UserMessage)]
 
 
-async def test_a_finish_without_a_reply_is_an_empty_one(runtime: Runtime) -> None:
+async def test_an_empty_reply_has_unknown_usage_and_cost(runtime: Runtime) -> None:
     async def silent(request: Request) -> AsyncGenerator[Delta, None]:
         yield Finish("stop")
 
@@ -1034,11 +1038,11 @@ async def test_a_finish_without_a_reply_is_an_empty_one(runtime: Runtime) -> Non
     assert (run.usage, run.cost) == (None, None)
 
 
-# Whatever happens
+# Random sequences of actions
 
 
 class SlowStore(FailingStore):
-    """Takes from none to two turns of the loop for a record, and fails for some, as the test's numbers say."""
+    """Takes zero to two turns of the loop for a record, and fails for some, according to the test's numbers."""
 
     def __init__(self, numbers: random.Random, failures: float) -> None:
         super().__init__(lambda _: numbers.random() < failures)
@@ -1051,7 +1055,7 @@ class SlowStore(FailingStore):
 
 
 def moody(numbers: random.Random) -> FunctionModel:
-    """A model that answers, calls tools, breaks off, or fails, and takes its time over it."""
+    """A model that answers, calls tools, ends early or fails, after some turns of the loop."""
 
     async def stream(request: Request) -> AsyncGenerator[Delta, None]:
         for _ in range(numbers.randrange(4)):
@@ -1080,7 +1084,7 @@ async def trip() -> None:
 
 
 def meddle(numbers: random.Random, session: Session, runs: list[Run]) -> None:
-    """One random thing that a person may do to a session, or nothing."""
+    """One random action on a session, or none."""
     match numbers.choice("sssssscccpprrxRV....."):
         case "s" if session.state.gate != "stopped":
             needs = numbers.sample(runs, min(len(runs), numbers.choice([0, 0, 1, 2])))
@@ -1101,7 +1105,7 @@ def meddle(numbers: random.Random, session: Session, runs: list[Run]) -> None:
 
 
 class Shadow:
-    """Folds the records of sessions, each once encoded and decoded, and compares the states with the live ones."""
+    """Folds the records of sessions, each encoded and decoded, and compares the states with the live ones."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
@@ -1126,7 +1130,7 @@ class Shadow:
 
 
 def facts(state: Projection[Any]) -> dict[str, object]:
-    """All that a session's state says, as values that can be compared."""
+    """A session's whole state, as values that can be compared."""
     return {
         "state": state.state,
         "current": state.current and state.current.id,
@@ -1155,7 +1159,7 @@ def run_facts(run: RunState) -> tuple[object, ...]:
 
 
 async def live(numbers: random.Random, failures: float) -> None:
-    """Random work for three agents, random interventions, then rest; and what must be true then."""
+    """Random work for three agents and random actions; when all is idle, the invariants must hold."""
     async with Runtime(environ={}, store=SlowStore(numbers, failures), max_concurrent_calls=2) as runtime:
         heard = heard_by(runtime)
         shadow = Shadow(runtime)
@@ -1188,7 +1192,7 @@ async def live(numbers: random.Random, failures: float) -> None:
 
 
 def assert_whole(history: Sequence[Message]) -> None:
-    """Every call has its result, right behind it and in order, and nothing else is a result."""
+    """Every call is followed by its result, in order, and there are no other results."""
     left = list(history)
     while left:
         match left.pop(0):
@@ -1203,16 +1207,16 @@ def assert_whole(history: Sequence[Message]) -> None:
 
 @given(st.randoms(use_true_random=True), st.sampled_from([0.0, 0.0, 0.02]))
 @settings(max_examples=25)
-def test_whatever_happens_every_run_has_one_fate_and_every_history_is_whole(
+def test_in_any_sequence_of_actions_every_run_finishes_once_and_histories_are_whole(
     numbers: random.Random, failures: float
 ) -> None:
     asyncio.run(live(numbers, failures))
 
 
-# What an attack found
+# Repeated and concurrent requests
 
 
-async def test_cancelling_again_and_again_costs_nothing(runtime: Runtime) -> None:
+async def test_repeated_cancel_and_stop_end_each_run_once(runtime: Runtime) -> None:
     bob = hire(runtime, ScriptedModel(TALK))
     runs = [bob.submit(f"{number}") for number in range(3)]
     for _ in range(100):
@@ -1223,7 +1227,7 @@ async def test_cancelling_again_and_again_costs_nothing(runtime: Runtime) -> Non
     assert [record.event for record in ends] == [RunFinished("cancelled")] * 3
 
 
-async def test_a_reset_is_there_when_it_returns(runtime: Runtime) -> None:
+async def test_a_reset_has_taken_effect_when_it_returns(runtime: Runtime) -> None:
     bob = hire(runtime, ScriptedModel(TALK))
     await bob.submit("hello")
     bob.reset()
@@ -1231,7 +1235,7 @@ async def test_a_reset_is_there_when_it_returns(runtime: Runtime) -> None:
 
 
 @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, asyncio.CancelledError])
-async def test_an_observer_that_would_end_the_loop_is_dropped(
+async def test_an_observer_that_raises_an_exit_is_removed(
     runtime: Runtime, error: type[BaseException], caplog: pytest.LogCaptureFixture
 ) -> None:
     def observer(record: Record) -> None:
@@ -1243,8 +1247,8 @@ async def test_an_observer_that_would_end_the_loop_is_dropped(
     assert "was removed" in caplog.text
 
 
-async def test_what_is_told_last_of_its_state_is_its_state(runtime: Runtime) -> None:
-    """It is paused between the start of a run and its first turn, which then waits before the pause is published."""
+async def test_the_last_published_state_is_the_current_state(runtime: Runtime) -> None:
+    """A pause between the start of a run and its first turn: the turn waits before the pause is published."""
     bob = hire(runtime, SAY)
     heard = heard_by(runtime)
     runtime.observe(lambda record: bob.pause() if isinstance(record.event, RunStarted) else None)
@@ -1258,7 +1262,7 @@ async def test_what_is_told_last_of_its_state_is_its_state(runtime: Runtime) -> 
     await settled(run)
 
 
-async def test_a_run_that_started_before_its_move_is_told_stays_where_it_is(runtime: Runtime) -> None:
+async def test_moving_a_run_that_has_just_started_does_not_move_it(runtime: Runtime) -> None:
     bob = hire(runtime, model := HeldModel())
     run = bob.submit("hello")
     call = await model.arrived()

@@ -21,7 +21,7 @@ RUNS = st.lists(st.tuples(USAGES, COSTS))
 
 
 def priced(cost: float | None, usage: Usage | None = USAGE) -> FunctionModel:
-    """A model whose every call costs so much."""
+    """A model each of whose calls has this cost."""
 
     async def stream(request: Request) -> AsyncGenerator[Delta, None]:
         yield TextDelta("ok")
@@ -31,7 +31,7 @@ def priced(cost: float | None, usage: Usage | None = USAGE) -> FunctionModel:
 
 
 def at(runtime: Runtime, name: str, model: FunctionModel) -> Session:
-    """An agent that is not on an offline model, whose runs would cost nothing."""
+    """An agent with a model that is not offline, since offline runs cost nothing."""
     runtime.models[f"openai/{name}"] = model
     return runtime.create(Agent(name=name, config=f"openai/{name}"))
 
@@ -44,7 +44,7 @@ def total(runs: list[tuple[Usage | None, float | None]]) -> Spent:
 
 
 @given(RUNS, RUNS)
-def test_a_sum_is_that_of_its_parts_and_never_less(
+def test_a_sum_of_spending_equals_its_parts_and_is_never_less(
     some: list[tuple[Usage | None, float | None]], more: list[tuple[Usage | None, float | None]]
 ) -> None:
     spent = total([*some, *more])
@@ -56,7 +56,7 @@ def test_a_sum_is_that_of_its_parts_and_never_less(
     assert spent.unpriced == costs.count(None)
 
 
-async def test_a_run_a_session_and_a_runtime_know_what_was_spent(runtime: Runtime) -> None:
+async def test_runs_sessions_and_the_runtime_have_their_spending(runtime: Runtime) -> None:
     bob, amy = at(runtime, "bob", priced(0.25)), at(runtime, "amy", priced(None))
     free = hire(runtime, ScriptedModel([Rule(reply="ok")]), "eve")
     runs = [bob.submit("1"), bob.submit("2"), amy.submit("3"), free.submit("4")]
@@ -69,13 +69,13 @@ async def test_a_run_a_session_and_a_runtime_know_what_was_spent(runtime: Runtim
     assert runtime.spent.cost is None
 
 
-async def test_who_has_spent_nothing_is_there_with_nothing(runtime: Runtime) -> None:
+async def test_an_agent_without_runs_has_spent_zero(runtime: Runtime) -> None:
     at(runtime, "bob", priced(0.25))
     assert runtime.spent_by_agent() == {"bob": Spent()}
     assert runtime.spent == Spent()
 
 
-async def test_a_run_at_work_is_in_the_sum_with_what_is_known_of_it(runtime: Runtime) -> None:
+async def test_an_unfinished_run_is_included_with_its_known_spending(runtime: Runtime) -> None:
     model = HeldModel()
     bob = at(runtime, "bob", model)
     whole, going = bob.submit("1"), bob.submit("2")
@@ -89,7 +89,7 @@ async def test_a_run_at_work_is_in_the_sum_with_what_is_known_of_it(runtime: Run
     assert runtime.spent == Spent(2, Usage(2, 4), 1.0)
 
 
-async def test_what_never_began_cost_nothing(runtime: Runtime) -> None:
+async def test_a_run_that_never_started_costs_nothing(runtime: Runtime) -> None:
     bob = at(runtime, "bob", priced(0.25))
     bob.pause()
     run = bob.submit("1")
@@ -98,7 +98,7 @@ async def test_what_never_began_cost_nothing(runtime: Runtime) -> None:
     assert spent_on(run) == Spent(1) == runtime.spent
 
 
-async def test_what_a_removed_agent_spent_is_not_forgotten(runtime: Runtime) -> None:
+async def test_the_spending_of_a_removed_agent_is_kept(runtime: Runtime) -> None:
     bob = at(runtime, "bob", priced(0.25))
     await bob.submit("1")
     runtime.remove("bob")
@@ -134,8 +134,8 @@ def test_an_unknown_cost_makes_the_sum_unknown() -> None:
     assert (total.usage, total.cost) == (None, None)
 
 
-async def test_who_was_removed_is_so_for_good(runtime: Runtime) -> None:
-    """Nobody would count what it spends."""
+async def test_a_removed_agent_cannot_be_used_again(runtime: Runtime) -> None:
+    """Its spending would not be counted."""
     bob = at(runtime, "bob", priced(0.25))
     runtime.remove("bob")
     with pytest.raises(SessionError, match="removed"):
@@ -147,7 +147,7 @@ async def test_who_was_removed_is_so_for_good(runtime: Runtime) -> None:
 
 
 @pytest.mark.parametrize("ended", [True, False])
-async def test_a_run_of_a_fork_is_the_forks(runtime: Runtime, ended: bool) -> None:
+async def test_the_spending_of_a_fork_is_separate(runtime: Runtime, ended: bool) -> None:
     bob = at(runtime, "bob", priced(0.25))
     run: Run = bob.submit("1")
     if ended:

@@ -33,7 +33,7 @@ async def double(number: int) -> int:
 
 
 class Clock:
-    """A tool that is no function."""
+    """A tool that is not a function."""
 
     @property
     def name(self) -> str:
@@ -55,7 +55,7 @@ async def call(function: Callable[..., Any] | Tool, arguments: str = "{}") -> To
     return await call_tool({tool.name: tool}, ToolCall("c1", tool.name, arguments))
 
 
-# What a model is told
+# Schemas
 
 
 def test_the_schema_is_derived_from_the_functions_signature_and_docstring() -> None:
@@ -88,7 +88,7 @@ def test_annotations_without_a_json_schema_are_an_error_that_names_the_tool() ->
         _ = FunctionTool(strange).schema
 
 
-# What is a tool
+# Values that are tools
 
 
 def test_a_tool_object_is_used_unchanged() -> None:
@@ -141,7 +141,7 @@ def test_a_function_with_an_unbound_closure_variable_can_be_compared() -> None:
     assert FunctionTool(early) == FunctionTool(copy)
 
 
-# Calling it
+# Calls
 
 
 async def test_a_plain_function_runs_in_a_thread() -> None:
@@ -219,7 +219,7 @@ async def test_a_plain_function_sees_the_context_of_its_caller() -> None:
     assert (await call(where)).text == "In[3]"
 
 
-# Failing
+# Errors
 
 
 @pytest.mark.parametrize("arguments", ["{", "[1]", "null", '"text"', "{}{}", " "])
