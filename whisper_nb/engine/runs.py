@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
@@ -27,6 +28,8 @@ current_run: contextvars.ContextVar[Run | None] = contextvars.ContextVar("whispe
 
 _FINISHED: Future[None] = Future()
 _FINISHED.set_result(None)
+#: Orders the creation of a run's future, by any thread that waits, and the run's end.
+_ENDS = threading.Lock()
 
 
 class Owner(Protocol):
@@ -100,9 +103,7 @@ class Run(RunState):
         self._charge: Charge | None = None  # of a call that is in flight or failed, and that no record has yet
         self._awaiting: list[Run] = []  # runs that its task and tools await, to find deadlocks
         self._observers: Observers[Record] | None = None
-        self._done: Future[None] = Future()
-        # A running future cannot be cancelled by a waiter: waiting never owns the work.
-        self._done.set_running_or_notify_cancel()
+        self._done: Future[None] | None = None  # see `_future`
 
     # Its state
 
@@ -206,7 +207,7 @@ class Run(RunState):
         """Wait until it is done, with any outcome. On its own event loop this needs no call between threads."""
         loop = asyncio.get_running_loop()
         if loop is not self._session.home.loop:
-            await asyncio.wrap_future(self._done)
+            await asyncio.wrap_future(self._future)
             return
         end = asyncio.Event()
         home = self._session.home
@@ -249,7 +250,7 @@ class Run(RunState):
         if (home.here or home.on_main) and (reason := self.blocked):  # this thread may be the one that could help
             raise SessionError(f"waiting for {self.id} would never end: {reason}")
         with self._awaited(home.waiters if home.on_main else None):
-            home.wait(self._done, timeout)
+            home.wait(self._future, timeout)
 
     def cancel(self) -> None:
         """Cancel it, queued or running. Thread-safe; no effect once it is done. Its partial text stays in `text`."""
@@ -300,7 +301,18 @@ class Run(RunState):
 
     def on_done(self, call: Callable[[], object]) -> None:
         """Call when the outcome is final, on the thread that sets it; at once if it is final already."""
-        self._done.add_done_callback(lambda _: call())
+        self._future.add_done_callback(lambda _: call())
+
+    @property
+    def _future(self) -> Future[None]:
+        """The future of its end. Created for the first waiter, because one has 15 objects; finished runs share one."""
+        done = self._done
+        if done is None:
+            new: Future[None] = Future()
+            new.set_running_or_notify_cancel()  # a waiter cannot cancel it: waiting never owns the work
+            with _ENDS:
+                done = self._done = self._done or new
+        return done
 
     def _subscribe(self, listen: Callable[[Record], None]) -> tuple[tuple[Record, ...], Callable[[], None]]:
         """Return the stored records so far, and a function that ends the subscription of `listen` to further ones."""
@@ -357,10 +369,11 @@ class Run(RunState):
 
     def _seal(self) -> None:
         """Wake all waiters. The last step of a run: all observers have been notified."""
-        # A future is a third of a run's memory and garbage collection; all finished runs share one.
-        done, self._done = self._done, _FINISHED
+        with _ENDS:
+            done, self._done = self._done, _FINISHED
         self._context = None
-        done.set_result(None)
+        if done is not None:
+            done.set_result(None)
 
     @contextmanager
     def _awaited(self, beneath: list[Run] | None = None) -> Iterator[None]:

@@ -28,6 +28,9 @@ from ..core.messages import (
 from .model import Request
 from .transcript import Transcript
 
+#: Requests that a ScriptedModel keeps.
+REQUESTS_KEPT = 1_000
+
 _TOKEN = re.compile(r"\s*\S+\s*?(?=\s|$)|\s+$")
 
 
@@ -170,7 +173,7 @@ class ScriptedModel:
 
     Attributes:
         rules: tried in order.
-        requests: every request so far, for assertions.
+        requests: the newest 1,000 requests, oldest first, for assertions.
         context_tokens: in words; None is unbounded.
     """
 
@@ -181,6 +184,7 @@ class ScriptedModel:
     def __post_init__(self) -> None:
         self.rules = list(self.rules)
         self._left = [rule.times for rule in self.rules]
+        self._received = 0
 
     @classmethod
     def load(cls, path: str | Path) -> ScriptedModel:
@@ -214,7 +218,9 @@ class ScriptedModel:
         Raises:
             ModelError: no rule matches, or the rule has an `error`.
         """
+        self._received += 1
         self.requests.append(request)
+        del self.requests[:-REQUESTS_KEPT]
         rule, match = self._find(request.messages)
         await asyncio.sleep(rule.delay_s)
         if rule.error:
@@ -230,7 +236,7 @@ class ScriptedModel:
             return
         for index, call in enumerate(rule.calls):
             arguments = _expand_json(match, call.get("arguments", {}))
-            yield CallDelta(index, f"call_{len(self.requests)}_{index}", _expand(match, str(call["name"])), arguments)
+            yield CallDelta(index, f"call_{self._received}_{index}", _expand(match, str(call["name"])), arguments)
         natural = "tool_calls" if rule.calls else "stop"
         yield Finish(rule.finish or natural, Usage(count_words(request.messages), len(words)), 0.0)
 
