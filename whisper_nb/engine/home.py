@@ -259,15 +259,14 @@ class Home:
             )
         old = self._own
         new = OwnLoop() if where == "thread" else None
+        unused = new  # its thread must end even if the change fails
         try:
             self.do(self._switch, new, leave)
-        except BaseException:  # whatever was raised, the new loop's thread must end
-            old = new
-            raise
+            unused = old
         finally:
-            if old is not None:
-                old.end()
-                old.join(JOIN_TIMEOUT_S)
+            if unused is not None:
+                unused.end()
+                unused.join(JOIN_TIMEOUT_S)
 
     async def close(self, last: Coroutine[Any, Any, None], timeout_s: float) -> None:
         """Run a last coroutine on the loop; then end the loop's thread, if it has its own.

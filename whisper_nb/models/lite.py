@@ -323,19 +323,21 @@ def fields_taken(model: str) -> frozenset[str] | None:
     """Return the fields of AIConfig that LiteLLM passes on to a model; None if it does not know the model.
 
     Imports LiteLLM, which takes seconds: call it in a thread.
+
+    Raises:
+        Exception: of any class, for a name whose provider LiteLLM does not know.
     """
     litellm = import_litellm()
     provider, _, name = model.partition("/")
-    try:
-        taken = litellm.get_supported_openai_params(model=name, custom_llm_provider=provider)
-    except Exception:  # of any kind, for a name that it cannot endpoint
-        taken = None
+    taken = litellm.get_supported_openai_params(model=name, custom_llm_provider=provider)
     if not taken:
         return None
     fields = {field for field in (*PARAMETERS, "stop") if field in taken}
-    fields |= {"max_tokens"} if "max_completion_tokens" in taken else set()
-    thinks = provider == "openrouter" or (provider in THINKING and {"thinking", "reasoning_effort"} & {*taken})
-    return frozenset(fields | ({"max_reasoning_tokens"} if thinks else set()))
+    if "max_completion_tokens" in taken:
+        fields.add("max_tokens")
+    if provider == "openrouter" or (provider in THINKING and {"thinking", "reasoning_effort"} & {*taken}):
+        fields.add("max_reasoning_tokens")
+    return frozenset(fields)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

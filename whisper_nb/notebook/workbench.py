@@ -14,6 +14,7 @@ from msgspec import Struct
 from ..config.aiconfig import AIConfig
 from ..core.errors import ConfigError, SessionError
 from ..core.text import one_line
+from ..core.threads import answer
 from ..engine.runs import Run
 from ..engine.session import Session
 from .cells.interpolate import words
@@ -24,7 +25,7 @@ from .runtime import NotebookRuntime
 
 T = TypeVar("T")
 
-#: How many launched runs `%agent wait` can report after they finished.
+#: The most launched runs that `%agent wait` can report after they finished.
 _REMEMBERED = 1_000
 
 
@@ -101,26 +102,16 @@ class Workbench(Struct):
             return AIConfig()
 
     def take_up_edits(self) -> None:
-        """Use what has changed in the project's files, and print what was not used."""
+        """Apply the changes of the project's files, and print those that were not applied."""
         for line in self.runtime.refresh():
             print(one_line(f"whisper_nb: {line}"))  # noqa: T201
 
     def off_the_loop(self, function: Callable[[], T]) -> T:
         """Call a slow function in a thread, and wait for its result while agents go on."""
-        done: Future[None] = Future()
-        results: list[T] = []
-
-        def call() -> None:
-            try:
-                results.append(function())
-                done.set_result(None)
-            except BaseException as error:  # the waiting cell raises it
-                done.set_exception(error)
-
-        threading.Thread(target=call, name="whisper_nb look", daemon=True).start()
+        done: Future[T] = Future()
+        threading.Thread(target=answer, args=(done, function), name="whisper_nb look", daemon=True).start()
         self.runtime.home.wait(done, None)
-        done.result()
-        return results[0]
+        return done.result()
 
     def namespace(self, local_ns: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return the variables that expressions in a cell can use."""
@@ -136,10 +127,13 @@ class Workbench(Struct):
         Raises:
             SessionError: a run can go on only after a person acts, or the wait was interrupted or timed out.
         """
-        end = None if timeout_s is None else time.monotonic() + timeout_s
+        left_s = timeout_s
+        end = time.monotonic() + (timeout_s or 0.0)
         try:
             for run in runs:
-                run.wait(None if end is None else max(0.0, end - time.monotonic()))
+                if timeout_s is not None:
+                    left_s = max(0.0, end - time.monotonic())
+                run.wait(left_s)
         except (KeyboardInterrupt, TimeoutError) as error:
             why = "interrupted" if isinstance(error, KeyboardInterrupt) else f"after {timeout_s:g} s"
             unfinished = run_ids([run for run in runs if not run.done])
@@ -186,13 +180,18 @@ class Workbench(Struct):
         existing = [session.name for session in self.runtime.sessions]
         if everyone == bool(names):
             raise ConfigError(f"give agents, or --all for all of them; agents: {', '.join(existing) or 'none yet'}")
-        return [self.runtime[name] for name in (existing if everyone else names)]
+        if everyone:
+            names = existing
+        return [self.runtime[name] for name in names]
 
     def _runs(self, names: Sequence[str]) -> list[Run]:
         found: list[Run] = []
         for name in names or [session.name for session in self.runtime.sessions]:
             run = self.run(name)
-            found += self.runtime[name].unfinished if run is None else [run]
+            if run is None:
+                found += self.runtime[name].unfinished
+            else:
+                found.append(run)
         return list(dict.fromkeys(found))
 
     def display(self, run: Run) -> None:

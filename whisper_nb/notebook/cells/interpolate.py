@@ -11,15 +11,15 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from ...core.errors import ConfigError
 from ...core.messages import Image
 from ...engine.images import as_image, is_picture, reason
 from ...engine.runs import Run
 
-#: How many characters after `{{` its `}}` may be, and how deep brackets may nest. Beyond that it is text: a bound for
-#: large prompts.
+#: The most characters from `{{` to its `}}`, and the deepest nesting of brackets. Beyond these it is text: a bound
+#: for large prompts.
 _LONGEST = 2_000
 _DEEPEST = 20
 #: The tokens that decide where an expression ends: strings and comments, brackets, and a quote that nothing closes.
@@ -30,6 +30,8 @@ _TOKEN = re.compile(
     """,
     re.DOTALL | re.VERBOSE,
 )
+T = TypeVar("T")
+
 _MARK = "\ue000"  # of the private use area: stands for a value while the line is split
 
 
@@ -88,8 +90,10 @@ def expressions(text: str) -> Iterator[tuple[int, int, str, ast.Expression]]:
 
 def _expression_at(text: str, start: int) -> tuple[int, str, ast.Expression] | None:
     end = _end_of_expression(text, start + 2)
-    source = "" if end is None else text[start + 2 : end].strip()
-    if end is None or not source or source.startswith("#"):
+    if end is None:
+        return None
+    source = text[start + 2 : end].strip()
+    if not source or source.startswith("#"):
         return None
     try:
         return end + 2, source, ast.parse(f"({source}\n)", mode="eval")
@@ -120,13 +124,15 @@ def image(word: str, namespace: Mapping[str, Any]) -> Image:
     """
     failed, value = "", word
     try:
-        value = _evaluate(ast.parse(f"({word}\n)", mode="eval"), namespace)
-    except SyntaxError:
-        pass
-    except NameError as error:
-        failed = f"no variable {error.name!r}, and "
-    except Exception as error:  # a user's expression may raise anything
-        failed = f"{reason(error)}, and "
+        value = _evaluate(f"({word}\n)", namespace, lambda value: value)
+    except _Failed as failure:
+        match failure.error:
+            case SyntaxError():
+                pass
+            case NameError(name=name):
+                failed = f"no variable {name!r}, and "
+            case error:
+                failed = f"{reason(error)}, and "
     if failed and os.path.isfile(os.path.expanduser(word)):
         failed = ""
     try:
@@ -151,18 +157,42 @@ def function_in(namespace: Mapping[str, Any], name: str) -> Callable[..., Any]:
     return cast(Callable[..., Any], function)
 
 
-def _evaluate(code: ast.Expression, namespace: Mapping[str, Any]) -> Any:
-    return eval(compile(code, "{{ }}", "eval"), dict(namespace))  # noqa: S307 - the user's code in the user's kernel
+class _Failed(Exception):
+    """A user's expression raised an exception."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+def _evaluate(code: ast.Expression | str, namespace: Mapping[str, Any], convert: Callable[[Any], T]) -> T:
+    """Evaluate an expression and convert its value.
+
+    Raises:
+        _Failed: the expression or the conversion raised an exception.
+    """
+    try:
+        value = eval(compile(code, "{{ }}", "eval"), dict(namespace))  # noqa: S307 - the user's code in the user's kernel
+        return convert(value)
+    except Exception as error:  # a user's expression, and methods of its value, may raise anything
+        raise _Failed(error) from None
 
 
 def _value(source: str, code: ast.Expression, namespace: Mapping[str, Any]) -> str | Image | Run:
     try:
-        value = _evaluate(code, namespace)
-        if isinstance(value, Run):
-            return value
-        return as_image(value) if is_picture(value) else str(value)
-    except Exception as error:  # a user's expression may raise anything
+        return _evaluate(code, namespace, _part)
+    except _Failed as failure:
+        error = failure.error
         raise ConfigError(
             f"{{{{ {source} }}}} failed: {type(error).__name__}: {error}. "
             "Nothing was sent: correct it, or pass the braces unchanged with --no-interpolate."
         ) from None
+
+
+def _part(value: Any) -> str | Image | Run:
+    """Return the piece of a prompt for a value."""
+    if isinstance(value, Run):
+        return value
+    if is_picture(value):
+        return as_image(value)
+    return str(value)

@@ -10,7 +10,8 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ _PRIORITY = Text(pattern="|".join(PRIORITIES))
 _VIEW = Text(pattern=r"[a-z0-9]{4,32}")
 _NAMES = Text(pattern=rf"({AGENT_NAME}( {AGENT_NAME}){{0,{IN_VIEW - 1}}})?")
 _COUNT = Number(0, 2**53, whole=True)
-#: What a view may request → the kind of each field, beside `view` and `id`.
+#: The requests of a view → the kind of each field, beside `view` and `id`.
 REQUESTS: Mapping[str, Mapping[str, Kind]] = {
     "hello": {},
     "look": {"names": _NAMES, "open": Text(pattern=rf"({AGENT_NAME})?")},
@@ -99,6 +100,15 @@ def parse_request(content: object) -> PanelRequest | None:
     except ValueError:
         return None
     return PanelRequest(do, read.pop("view"), read.pop("id"), read)
+
+
+@contextmanager
+def _logged(what: str) -> Iterator[None]:
+    """Log the block's exceptions, and go on: no message of a view or to it may stop the agents' loop."""
+    try:
+        yield
+    except Exception:  # a text that JSON cannot encode, or an error in this module
+        _log.exception("the panel cannot %s", what)
 
 
 class Panel(anywidget.AnyWidget):
@@ -156,7 +166,7 @@ class Panel(anywidget.AnyWidget):
         """Resolve the agents' models again: a cell may have changed a config."""
         self._board.recheck()
 
-    # To the views: what has changed
+    # To the views: changes
 
     def _changed(self) -> None:
         if self._timer is None and self._views:
@@ -193,7 +203,9 @@ class Panel(anywidget.AnyWidget):
     def _send_update(self) -> None:
         in_view = dict.fromkeys(name for view in self._views.values() for name in view.names)
         details = self._board.details()
-        size = len(json.dumps(details)) if details else 0
+        size = 0
+        if details:
+            size = len(json.dumps(details))
         # The rows get a share of the budget even if an open agent has used all of it.
         rows, rows_size = self._board.changes(in_view, max(self._allowance - size, BURST / 4))
         self._allowance -= size + rows_size
@@ -209,10 +221,8 @@ class Panel(anywidget.AnyWidget):
             content["number"] = self._number
             if self._runtime.home.where == "thread":
                 content["threaded"] = True  # updates go on while a cell blocks the kernel
-        try:
+        with _logged(f"send a message of kind {kind!r}"):
             self.send({"kind": kind, "now": round(time.time(), 2), **content})
-        except Exception:  # a text that JSON cannot encode must not stop the updates after it
-            _log.exception("the panel cannot send a message of kind %r", kind)
 
     def _available(self) -> list[Facts]:
         """Return the agents that files describe and that were not created yet."""
@@ -225,27 +235,26 @@ class Panel(anywidget.AnyWidget):
     # From the views: requests
 
     def _handle_msg(self, msg: Any) -> None:
-        content = msg.get("content") if isinstance(msg, dict) else None
-        data = content.get("data") if isinstance(content, dict) else None
-        match data:
-            case {"method": "request_state"}:
+        request = None
+        match msg:
+            case {"content": {"data": {"method": "request_state"}}}:
                 self.send_state()
-            case {"method": "custom", "content": wanted} if not msg.get("buffers") and (
-                request := parse_request(wanted)
-            ):
-                self._runtime.home.call(self._execute, request)
-            case _:
-                self.dropped += 1
+                return
+            case {"content": {"data": {"method": "custom", "content": wanted}}} if not msg.get("buffers"):
+                request = parse_request(wanted)
+        if request is None:
+            self.dropped += 1
+        else:
+            self._runtime.home.call(self._execute, request)
 
     def _execute(self, request: PanelRequest) -> None:
-        ok = True
-        try:
-            text = getattr(self, f"_do_{request.do}")(request.view, **request.fields)
-        except WhisperError as error:
-            ok, text = False, printable(str(error))
-        except Exception:  # no request may end the agents' loop
-            _log.exception("the panel cannot execute %s", request.do)
-            ok, text = False, f"{request.do} failed; see the kernel's log"
+        ok, text = False, f"{request.do} failed; see the kernel's log"
+        with _logged(f"execute {request.do}"):
+            try:
+                text = getattr(self, f"_do_{request.do}")(request.view, **request.fields)
+                ok = True
+            except WhisperError as error:
+                text = printable(str(error))
         if text is not None:
             self._post("done", view=request.view, id=request.id, ok=ok, text=text)
 
