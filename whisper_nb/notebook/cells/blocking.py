@@ -77,7 +77,9 @@ def _widgets_served() -> Iterator[None]:
     def route(message: list[Any]) -> object:
         _, frames = kernel.session.feed_identities(message, copy=False)
         header = kernel.session.deserialize(frames, content=False, copy=False)["header"]
-        return hear(message) if header["msg_type"].startswith("comm_") else before(message)
+        if header["msg_type"].startswith("comm_"):
+            return hear(message)
+        return before(message)
 
     stream.on_recv(route, copy=False)
     try:

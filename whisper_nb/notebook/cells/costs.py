@@ -22,22 +22,31 @@ def dollars(cost: float | None) -> str:
 def cost_line(spent: Spent) -> str:
     """Return `$0.0123`; `at least $0.0123, 2 runs unknown`; `unknown`; with `so far` while runs are running."""
     text = dollars(spent.known)
-    if spent.unpriced:
-        runs = f"{spent.unpriced} run{'s' * (spent.unpriced > 1)}"
-        text = f"at least {text}, {runs} unknown" if spent.known else "unknown"
-    return f"{text} so far" if spent.at_work else text
+    if spent.unpriced and not spent.known:
+        text = "unknown"
+    elif spent.unpriced:
+        text = f"at least {text}, {spent.unpriced} run{'s' * (spent.unpriced > 1)} unknown"
+    if spent.at_work:
+        text += " so far"
+    return text
 
 
 def tokens_line(spent: Spent) -> str:
     """Return input and output tokens: `1,200 + 45`; `at least 1,200 + 45`; `unknown`."""
     usage = spent.usage
     text = f"{usage.input_tokens:,} + {usage.output_tokens:,}"
-    if spent.uncounted:
-        text = f"at least {text}" if usage.input_tokens or usage.output_tokens else "unknown"
-    return text
+    if not spent.uncounted:
+        return text
+    if usage.input_tokens or usage.output_tokens:
+        return f"at least {text}"
+    return "unknown"
 
 
 def usage_facts(usage: Usage | None, cost: float | None) -> list[str]:
     """Return `120 + 45 tokens` and `$0.0021`, or that one of them is unknown."""
-    tokens = "tokens unknown" if usage is None else f"{usage.input_tokens} + {usage.output_tokens} tokens"
-    return [tokens, "cost unknown" if cost is None else dollars(cost)]
+    tokens, price = "tokens unknown", "cost unknown"
+    if usage is not None:
+        tokens = f"{usage.input_tokens} + {usage.output_tokens} tokens"
+    if cost is not None:
+        price = dollars(cost)
+    return [tokens, price]

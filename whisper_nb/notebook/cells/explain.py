@@ -7,6 +7,7 @@ from difflib import unified_diff
 from itertools import islice
 from typing import Any
 
+from ...config.agents import Agent
 from ...config.aiconfig import AIConfig
 from ...config.keys import Keys, is_literal, variable_of
 from ...config.layers import Layer, layered
@@ -44,7 +45,9 @@ def config_rows(layer: Layer, keys: Keys) -> list[dict[str, str]]:
 
 
 def _key_source(keys: Keys, variable: str) -> str:
-    return keys.source(variable) if keys.get(variable) else f"{variable} is not set"
+    if keys.get(variable):
+        return keys.source(variable)
+    return f"{variable} is not set"
 
 
 def _value(name: str, value: Any) -> str:
@@ -54,7 +57,17 @@ def _value(name: str, value: Any) -> str:
         return "a literal key"
     if isinstance(value, tuple):
         return ", ".join(map(repr, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value)
+
+
+def limits_line(agent: Agent) -> str:
+    """Return the limits of each run of an agent: `10 turns, 60 s`."""
+    line = f"{agent.max_turns} turns"
+    if agent.timeout_s:
+        line += f", {agent.timeout_s:g} s"
+    return line
 
 
 def model_rows(keys: Keys, local: Mapping[str, list[str]], price: Mapping[str, str]) -> list[dict[str, str]]:
@@ -81,7 +94,7 @@ def cost_rows(runtime: Runtime, names: Sequence[str], last: int) -> list[dict[st
     Args:
         runtime: the runtime of the agents.
         names: the agents to show; empty for all, including removed ones.
-        last: how many of the last runs of each agent to show too.
+        last: the number of the newest runs of each agent to show, too.
 
     Raises:
         ConfigError: no agent has one of the names.
@@ -91,21 +104,28 @@ def cost_rows(runtime: Runtime, names: Sequence[str], last: int) -> list[dict[st
         if name not in spent:
             raise ConfigError(f"no agent named {name!r} has run here; {suggestion(name, spent)}")
     shown = {name: spent[name] for name in names or spent}
+    if not shown:
+        return []
     rows: list[dict[str, str]] = []
     for name, one in shown.items():
         session = runtime.get(name)
-        rows.append(_cost_row(name if session else f"{name} (removed)", _runs(one), one))
-        started = [run for run in (session.runs if session else ()) if run.done or run.started_at is not None]
+        if session is None:
+            rows.append(_cost_row(f"{name} (removed)", _runs(one), one))
+            continue
+        rows.append(_cost_row(name, _runs(one), one))
+        started = [run for run in session.runs if run.done or run.started_at is not None]
         rows += [_cost_row(run.id, run.status, spent_on(run)) for run in started[max(0, len(started) - last) :]]
     total = sum(shown.values(), Spent())
-    return [*rows, _cost_row("total", _runs(total), total)] if rows else []
+    return [*rows, _cost_row("total", _runs(total), total)]
 
 
 def _cost_row(name: str, runs: str, spent: Spent) -> dict[str, str]:
     def tokens(count: int) -> str:
         if not spent.uncounted:
             return f"{count:,}"
-        return f"at least {count:,}" if count else "unknown"
+        if not count:
+            return "unknown"
+        return f"at least {count:,}"
 
     usage = spent.usage
     return {
@@ -118,11 +138,13 @@ def _cost_row(name: str, runs: str, spent: Spent) -> dict[str, str]:
 
 
 def _runs(spent: Spent) -> str:
-    return f"{spent.runs} + {spent.at_work} running" if spent.at_work else str(spent.runs)
+    if spent.at_work:
+        return f"{spent.runs} + {spent.at_work} running"
+    return str(spent.runs)
 
 
 def trust_lines(project: Project, config: AIConfig, keys: Keys, root: str) -> Iterator[str]:
-    """Yield what a project's files would change, and how to trust them.
+    """Yield the changes that a project's files would make, and how to trust them.
 
     Args:
         project: the project.
@@ -136,9 +158,10 @@ def trust_lines(project: Project, config: AIConfig, keys: Keys, root: str) -> It
         return
     if not project.held_back:
         yield f"{project.root} is trusted as it is (%{root} trust --revoke ends that)"
+    elif project.used:
+        yield f"{project.root} is not trusted as it is now. Its files contain:"
     else:
-        now = " as it is now" if project.used else ""
-        yield f"{project.root} is not trusted{now}. Its files contain:"
+        yield f"{project.root} is not trusted. Its files contain:"
     main = found.main.layer if found.main else None
     provider = layered(Layer(config), main).config.provider
     yield from _main_lines(project, config, keys)
@@ -164,23 +187,31 @@ def _to_correct(project: Project) -> str:
 
 
 def _wrong(is_kept: object) -> str:
-    return ": wrong; its trusted version stays in use" if is_kept else ": wrong"
+    if is_kept:
+        return ": wrong; its trusted version stays in use"
+    return ": wrong"
 
 
 def _main_lines(project: Project, config: AIConfig, keys: Keys) -> Iterator[str]:
     before, after = project.used.main, project.found.main
-    if after and after.problems:
-        yield f"{_INDENT}config/main.yaml, for all agents{_wrong(before and before.layer)}"
+    head = f"{_INDENT}config/main.yaml, for all agents"
+    if after is None:
+        if before:
+            yield f"{head}: gone"
+            yield from _edit_lines(before.document(), {})
+        return
+    if after.problems:
+        yield f"{head}{_wrong(before and before.layer)}"
     elif before and before is not after:
-        yield f"{_INDENT}config/main.yaml, for all agents: {'changed' if after else 'gone'}"
-        yield from _edit_lines(before.document(), after.document() if after else {})
-    elif after:
-        yield f"{_INDENT}config/main.yaml, for all agents"
+        yield f"{head}: changed"
+        yield from _edit_lines(before.document(), after.document())
+    else:
+        yield head
         for name, value in after.document().items():
             now = getattr(config, name, None)
             changes = f" (now {_value(name, now)})" if now not in (None, value) else ""
             yield f"{_INDENT * 2}{name}: {_value(name, value)}{changes}"
-    if after and after.layer:
+    if after.layer:
         yield from _destination(after.layer.config, keys, config.provider)
 
 
@@ -202,11 +233,14 @@ def _destination(config: AIConfig, keys: Keys, provider: str) -> Iterator[str]:
 def _key(config: AIConfig, keys: Keys, provider: str) -> str:
     if is_literal(config.api_key):
         return "a literal key in the file"
-    known = PROVIDERS.get(provider)
-    variable = variable_of(config.api_key) or next(iter(known.variables if known else ()), "")
+    variable = variable_of(config.api_key)
+    if not variable and provider in PROVIDERS:
+        variable = next(iter(PROVIDERS[provider].variables), "")
     if not variable:
         return "no key"
-    return f"{variable} (set)" if keys.get(variable) else f"{variable} (not set)"
+    if keys.get(variable):
+        return f"{variable} (set)"
+    return f"{variable} (not set)"
 
 
 def _agent_lines(name: str, project: Project, keys: Keys, provider: str) -> Iterator[str]:

@@ -37,11 +37,11 @@ from ...engine.runs import Run
 from .costs import usage_facts
 from .markdown import NO_MATH, safe_markdown
 
-#: How many runs a line names.
+#: The most runs that a line names.
 _NAMED = 20
-#: How many characters of a run's text a cell shows. `run.text` has all of them.
+#: The most characters of a run's text that a cell shows. `run.text` has all of them.
 SHOWN = 50_000
-#: How many characters, the last ones, a cell shows while the run streams.
+#: The most characters, the last ones, that a cell shows while the run streams.
 STREAMED = 4_000
 _COLORS = {
     "succeeded": "#2e7d32",
@@ -64,7 +64,9 @@ def status_line(run: Run) -> str:
     """Return `bob#3 · succeeded · 120 + 45 tokens · $0.0021 · 3.2 s`, with the time for a run that is not finished."""
     facts = [run.id, run.status]
     if run.seconds is not None:
-        facts += [*(usage_facts(run.usage, run.cost) if run.done else ()), f"{run.seconds:.1f} s"]
+        if run.done:
+            facts += usage_facts(run.usage, run.cost)
+        facts.append(f"{run.seconds:.1f} s")
     if not run.done:
         facts.append(f"as of {time.strftime('%H:%M:%S')}")
     return " · ".join(facts)
@@ -75,8 +77,9 @@ def run_text(run: Run) -> str:
     lines = [status_line(run), *(f"  {line}" for line in tool_lines(run))]
     if run.status == "failed":
         lines.append(f"  {run.error}")
-    body = _visible_text(run)
-    return "\n".join([*lines, "", body] if body else lines)
+    if body := _visible_text(run):
+        lines += ["", body]
+    return "\n".join(lines)
 
 
 def run_html(run: Run) -> str:
@@ -84,7 +87,9 @@ def run_html(run: Run) -> str:
     color = _COLORS.get(run.status, "#757575")
     head = f'<span style="color:{color}">●</span> <small style="opacity:.75">{html.escape(status_line(run))}</small>'
     tools = "".join(f"<div><small><code>{html.escape(line)}</code></small></div>" for line in tool_lines(run))
-    error = f'<div style="color:{color}">{html.escape(str(run.error))}</div>' if run.status == "failed" else ""
+    error = ""
+    if run.status == "failed":
+        error = f'<div style="color:{color}">{html.escape(str(run.error))}</div>'
     body = _visible_text(run)
     if body and run.status == "succeeded":
         body = safe_markdown(body)
@@ -136,7 +141,8 @@ def history_lines(messages: Iterable[Message]) -> Iterator[str]:
     for message in messages:
         match message:
             case AssistantMessage(text, calls):
-                yield from (printable(f"assistant: {text}"),) if text else ()
+                if text:
+                    yield printable(f"assistant: {text}")
                 yield from (f"assistant calls {call_line(call)}" for call in calls)
             case ToolMessage(_, name, text):
                 yield f"{name} returned {clip(text, _LOG_WIDTH)}"
@@ -160,13 +166,16 @@ def record_text(record: Record) -> str:
             return f"calls {call_line(call)}"
         case ToolFinished(message):
             return f"{message.name} {'failed' if message.is_error else 'returned'}: {message.text}"
-        case RunFinished(outcome, error):
-            return f"{outcome}: {error}" if error else outcome
+        case RunFinished(outcome, error) if error:
+            return f"{outcome}: {error}"
+        case RunFinished(outcome):
+            return outcome
         case CallRetried(reason, after_s):
             return f"retry at {_clock(record.time + after_s)}: {reason}"
-        case CallHeld(reason, after_s):
-            until = f" until {_clock(record.time + after_s)} or later" if after_s else ""
-            return f"held back{until}: {reason}"
+        case CallHeld(reason, after_s) if after_s:
+            return f"held back until {_clock(record.time + after_s)} or later: {reason}"
+        case CallHeld(reason):
+            return f"held back: {reason}"
         case event:
             return _other_text(event)
 
@@ -180,8 +189,10 @@ def _other_text(
 ) -> str:
     """Return an event that is not part of a run's work in words."""
     match event:
-        case RunMoved(priority, before):
-            return f"moved before {before}" if before else f"priority {priority}"
+        case RunMoved(_, before) if before:
+            return f"moved before {before}"
+        case RunMoved(priority):
+            return f"priority {priority}"
         case Noticed(text):
             return f"note: {text}"
         case StateChanged(state):
@@ -221,17 +232,19 @@ def call_line(call: ToolCall) -> str:
 
 def run_ids(runs: Sequence[Run]) -> str:
     """Return the ids of runs; of many runs, the first ones."""
-    more = f" and {len(runs) - _NAMED} more" if len(runs) > _NAMED else ""
-    return ", ".join(run.id for run in runs[:_NAMED]) + more
+    ids = ", ".join(run.id for run in runs[:_NAMED])
+    if len(runs) > _NAMED:
+        ids += f" and {len(runs) - _NAMED} more"
+    return ids
 
 
 def outcome(runs: Sequence[Run]) -> str:
-    """Return how many runs succeeded, and which did not."""
+    """Return the number of runs that succeeded, and the ids of those that did not."""
     groups = {status: [run for run in runs if run.status == status] for status in ("succeeded", "failed", "cancelled")}
-    facts = [f"{len(groups['succeeded'])} succeeded"] if groups["succeeded"] else []
-    facts += [
-        f"{len(found)} {status} ({run_ids(found)})"
-        for status, found in groups.items()
-        if found and status != "succeeded"
-    ]
+    facts: list[str] = []
+    for status, found in groups.items():
+        if found and status == "succeeded":
+            facts.append(f"{len(found)} succeeded")
+        elif found:
+            facts.append(f"{len(found)} {status} ({run_ids(found)})")
     return ", ".join(facts) or "nothing to wait for"

@@ -77,18 +77,22 @@ class Draft:
                 f"{longest[-1]} is too long: all fields have {size:,} characters, and a file at most {MAX_FILE_BYTES:,}"
             )
             raise ConfigError.of([Problem(longest, text)])
-        problems = [] if NAME in texts else [Problem(NAME, f"the name is missing: {FIELDS[NAME].allowed}")]
-        said: dict[FieldPath, Any] = {}
+        problems: list[Problem] = []
+        if NAME not in texts:
+            problems.append(Problem(NAME, f"the name is missing: {FIELDS[NAME].allowed}"))
+        values: dict[FieldPath, Any] = {}
         for path, text in texts.items():
             try:
-                said[path] = _tools(text, find_tool) if path == TOOLS else _value(path, text)
+                values[path] = _tools(text, find_tool) if path == TOOLS else _value(path, text)
             except ConfigError as error:
                 problems += [replace(one, path=one.path or path, location="") for one in error.problems]
-        return said, problems
+        return values, problems
 
     def _text(self, path: FieldPath) -> str:
         text = valid_unicode(self.typed.get(path, ""))
-        return text if path == ("system_prompt",) else text.strip()
+        if path == ("system_prompt",):
+            return text
+        return text.strip()
 
 
 def field_of(problem: Problem) -> FieldPath:
@@ -149,9 +153,10 @@ def _tool(name: str, find_tool: FindTool) -> Tool:
 def _expression(value: Any) -> str:
     match value:
         case AIConfig():
-            said = {name: getattr(value, name) for name, one in plain(value).items() if one is not None}
-            said |= {"cleared": value.cleared} if value.cleared else {}
-            return _call("wnb.AIConfig", {name: _expression(one) for name, one in said.items()})
+            fields_set = {name: getattr(value, name) for name, one in plain(value).items() if one is not None}
+            if value.cleared:
+                fields_set["cleared"] = value.cleared
+            return _call("wnb.AIConfig", {name: _expression(one) for name, one in fields_set.items()})
         case Params():
             return repr(dict(value))
         case tuple():
@@ -163,11 +168,11 @@ def _expression(value: Any) -> str:
 
 
 def _call(function: str, arguments: Mapping[str, str]) -> str:
-    said = [f"{name}={value}" for name, value in arguments.items()]
-    line = f"{function}({', '.join(said)})"
-    return (
-        line if len(line) <= _WIDTH and "\n" not in line else _broken(f"{function}(", [f"{one}," for one in said], ")")
-    )
+    given = [f"{name}={value}" for name, value in arguments.items()]
+    line = f"{function}({', '.join(given)})"
+    if len(line) <= _WIDTH and "\n" not in line:
+        return line
+    return _broken(f"{function}(", [f"{one}," for one in given], ")")
 
 
 def _broken(before: str, lines: Iterable[str], after: str) -> str:

@@ -87,7 +87,9 @@ class AgentForm(ipywidgets.VBox):  # type: ignore[misc]
     def __init__(self, runtime: Runtime, find_tool: FindTool, takes: Takes | None = None) -> None:
         self._runtime = runtime
         self._find_tool = find_tool
-        self._lookup = _Lookup(runtime.home, takes, self._use_fields) if takes else None
+        self._lookup: _Lookup | None = None
+        if takes:
+            self._lookup = _Lookup(runtime.home, takes, self._use_fields)
         self._taken: frozenset[str] | None = None
         self._agent: Agent | None = None  # None while a field is wrong
         self._key_removed = False  # whether a key was typed, and removed
@@ -148,7 +150,7 @@ class AgentForm(ipywidgets.VBox):  # type: ignore[misc]
     # Checks
 
     def _check(self) -> None:
-        """Show what is wrong beside each field, and preview the agent."""
+        """Show each field's problems beside it, and preview the agent."""
         if self._remove_key():
             return  # setting the field has called this again
         self._show_params()
@@ -179,8 +181,11 @@ class AgentForm(ipywidgets.VBox):  # type: ignore[misc]
             field.message.value = _line(notes.get(path, ""), f"{color};padding-left:calc({_LABEL} + 8px)")
         self.create.disabled = self.save.disabled = agent is None
         incomplete = "incomplete: see " + ", ".join(path[-1].replace("_", " ") for path in self.fields if path in wrong)
-        self.yaml.value = _preview("YAML", yaml_of(agent) if agent else incomplete)
-        self.python.value = _preview("Python", python_of(agent) if agent else incomplete)
+        yaml = python = incomplete
+        if agent:
+            yaml, python = yaml_of(agent), python_of(agent)
+        self.yaml.value = _preview("YAML", yaml)
+        self.python.value = _preview("Python", python)
 
     def _remove_key(self) -> bool:
         """Clear the field for the key unless it holds a reference: a notebook may save the state of its widgets."""
@@ -278,14 +283,20 @@ class AgentForm(ipywidgets.VBox):  # type: ignore[misc]
                 raise
             self._ask(agent)
             return ""
-        held_back = "; held back with the project's files until %agent trust" if project and project.held_back else ""
-        return f"{agent.name} is in {path.relative_to(path.parents[1])}{held_back}"
+        saved = f"{agent.name} is in {path.relative_to(path.parents[1])}"
+        if project and project.held_back:
+            saved += "; held back with the project's files until %agent trust"
+        return saved
 
     def _ask(self, agent: Agent | None) -> None:
         """Ask whether the file of this agent may be overwritten; None removes the question."""
         self._unconfirmed = agent
-        self.question.value = _line(f"{AGENTS}/{agent.name}.yaml exists. Overwrite?" if agent else "")
-        self._last.children = [self._doubt] if agent else []
+        if agent is None:
+            self.question.value = ""
+            self._last.children = []
+        else:
+            self.question.value = _line(f"{AGENTS}/{agent.name}.yaml exists. Overwrite?")
+            self._last.children = [self._doubt]
 
     def _show_status(self, text: str, color: str = "inherit") -> None:
         self.status.value = _line(text, color)
@@ -331,7 +342,8 @@ class _Field(ipywidgets.VBox):  # type: ignore[misc]
     """An input, and a line below it for messages about it."""
 
     def __init__(self, looks: _Looks, input_: ipywidgets.Widget) -> None:
-        self.input, self.message = input_, looks.html()
+        self.input = input_
+        self.message = looks.html()
         super().__init__([self.input, self.message], layout=looks.field)
 
     @property
@@ -344,7 +356,9 @@ class _Lookup:
     """Looks up in a thread which fields a model takes: one model at a time, and only the newest answer is used."""
 
     def __init__(self, home: Home, takes: Takes, use: Callable[[frozenset[str] | None], None]) -> None:
-        self._home, self._takes, self._use = home, takes, use
+        self._home = home
+        self._takes = takes
+        self._use = use
         self._wanted = ""
         self._busy = False
 
@@ -365,9 +379,9 @@ class _Lookup:
         except Exception:  # LiteLLM raises anything for an unknown model: every field is then offered
             taken = None
         with suppress(SessionError):  # the loop is closed
-            self._home.call_main(self._use_fieldsd, model, taken)
+            self._home.call_main(self._use_answer, model, taken)
 
-    def _use_fieldsd(self, model: str, taken: frozenset[str] | None) -> None:
+    def _use_answer(self, model: str, taken: frozenset[str] | None) -> None:
         self._busy = False
         if model == self._wanted:
             self._use(taken)
@@ -376,11 +390,14 @@ class _Lookup:
 
 
 def _input(path: FieldPath, keys: Keys, looks: _Looks) -> ipywidgets.Widget:
-    label, hint = re.sub(" s$", " (s)", path[-1].replace("_", " ")), _HINTS.get(path, FIELDS[path].allowed)
+    label = re.sub(" s$", " (s)", path[-1].replace("_", " "))
+    hint = _HINTS.get(path, FIELDS[path].allowed)
     look = {"description": label, "placeholder": hint, "layout": looks.input, "style": looks.label}
     if path == MODEL:
         return ipywidgets.Combobox(options=_models(keys), ensure_option=False, **look)
-    return ipywidgets.Textarea(rows=6, **look) if path == PROMPT else ipywidgets.Text(**look)
+    if path == PROMPT:
+        return ipywidgets.Textarea(rows=6, **look)
+    return ipywidgets.Text(**look)
 
 
 def _button(text: str, tooltip: str, style: str = "") -> ipywidgets.Button:
@@ -395,13 +412,17 @@ def _models(keys: Keys) -> tuple[str, ...]:
 
 def _prompt_files(runtime: Runtime) -> list[str]:
     """Return the prompt files of the project that are in use; shared fragments are not prompts by themselves."""
-    paths = runtime.project.used.files.data if runtime.project else ()
+    if runtime.project is None:
+        return []
+    paths = runtime.project.used.files.data
     names = [path.removeprefix(f"{FOLDER}/") for path in paths if path.startswith(f"{FOLDER}/")]
     return sorted(name for name in names if not name.startswith("shared/"))
 
 
 def _line(text: str, color: str = "inherit") -> str:
-    return f'<div role="status" style="color:{color};{_SMALL}">{_escaped(text, _MESSAGE)}</div>' if text else ""
+    if not text:
+        return ""
+    return f'<div role="status" style="color:{color};{_SMALL}">{_escaped(text, _MESSAGE)}</div>'
 
 
 def _preview(title: str, text: str) -> str:
@@ -410,5 +431,6 @@ def _preview(title: str, text: str) -> str:
 
 def _escaped(text: str, most: int) -> str:
     """Return the text escaped for the content of an element; not for an attribute."""
-    shown = text if len(text) <= most else f"{text[:most]}\n… {len(text) - most:,} more characters"
-    return html.escape(shown, quote=False)
+    if len(text) > most:
+        text = f"{text[:most]}\n… {len(text) - most:,} more characters"
+    return html.escape(text, quote=False)

@@ -76,17 +76,19 @@ def _values(bench: Workbench, command: Command, flag: str) -> dict[str, str]:
 
 def _positional(bench: Workbench, command: Command, given: Sequence[str]) -> dict[str, str]:
     """Return the candidates for a word without a flag, after the given ones."""
+    if not command.arguments:
+        return {}
     agents = _all("agent", (session.name for session in bench.runtime.sessions))
-    match command.arguments[0][0][0] if command.arguments else "":
+    match command.arguments[0][0][0]:
         case "names":
             return agents
         case "runs":
             unfinished = [run.id for session in bench.runtime.sessions for run in session.unfinished]
             return agents | _all("run", [*unfinished, *_variables(bench, lambda value: isinstance(value, Run))])
-        case "where":
-            return {} if given else _all("value", get_args(Where))
-        case "topic":
-            return {} if given else _all("command", COMMANDS)
+        case "where" if not given:
+            return _all("value", get_args(Where))
+        case "topic" if not given:
+            return _all("command", COMMANDS)
         case "name" | "target" if not given:
             return agents
         case "name" if any(flags == ("values",) for flags, _ in command.arguments):

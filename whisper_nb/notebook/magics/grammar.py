@@ -92,7 +92,9 @@ class Command(Struct, frozen=True):
         if (field := flag.strip("-").replace("-", "_")) in CONFIG_FIELDS and "--set" in self.flags:
             return f"--set {field}=… sets this field"
         nearest = difflib.get_close_matches(flag, self.flags, 1)
-        return f"did you mean {nearest[0]}?" if nearest else f"known are {' '.join(self.flags) or 'none'}"
+        if nearest:
+            return f"did you mean {nearest[0]}?"
+        return f"known are {' '.join(self.flags) or 'none'}"
 
     def split(self, line: str) -> tuple[str, str]:
         """Split `[flags] NAME [flags] PROMPT` into the part before the prompt, and the prompt unchanged.
@@ -110,7 +112,7 @@ class Command(Struct, frozen=True):
             if flag not in self.flags and named:
                 if _FLAG.fullmatch(flag) and flag.startswith("--"):
                     raise ConfigError(
-                        f"unknown flag {flag}; {self._suggestion(word)}; a prompt that starts so goes after a --"
+                        f"unknown flag {flag}; {self._suggestion(word)}; a prompt that starts like this goes after a --"
                     )
                 break
             named = named or flag not in self.flags
@@ -125,7 +127,9 @@ class Command(Struct, frozen=True):
 def first_word(line: str) -> tuple[str, str]:
     """Split off the first word of a line. A `{{ … }}` and quoted text are parts of one word."""
     found = re.match(r"""\s*((?:\{\{.{,2000}?\}\}|"[^"]*"|'[^']*'|\S)+)\s*""", line)
-    return (found[1], line[found.end() :]) if found else ("", "")
+    if found is None:
+        return "", ""
+    return found[1], line[found.end() :]
 
 
 def arg(*flags: str, **options: Any) -> Argument:
@@ -148,7 +152,9 @@ def setting(word: str) -> tuple[str, Any]:
     """
     name, equals, value = word.partition("=")
     if not equals:
-        shown = repr(word) if word.isidentifier() and len(word) < _LONGEST_FIELD else "a word"  # it may be a key
+        shown = "a word"  # it may be a key
+        if word.isidentifier() and len(word) < _LONGEST_FIELD:
+            shown = repr(word)
         raise ConfigError(f"{shown} is not FIELD=VALUE, such as temperature=0.2")
     field, read = name.strip(), parse_yaml(value.encode("utf-8", "replace"), name).data
     if field != "api_key" or read is None:
@@ -231,9 +237,10 @@ def described(bench: Workbench, args: Arguments) -> Agent | str:
 
 
 def _system_prompt(args: Arguments) -> str | None:
+    prompt: str | None = args.prompt
     if args.prompt_file is None:
-        return None if args.prompt is None else str(args.prompt)
-    if args.prompt is not None:
+        return prompt
+    if prompt is not None:
         raise ConfigError("--prompt and --prompt-file exclude each other")
     try:
         return Path(args.prompt_file).expanduser().read_text(encoding="utf-8")

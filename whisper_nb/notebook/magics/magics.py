@@ -30,8 +30,9 @@ class Names(Struct, frozen=True):
 
     def with_body(self, lines: list[str]) -> list[str]:
         """Add an empty line to a cell of `%%agent …` alone: IPython would reject it with a misleading hint."""
-        first = lines[0].split(None, 1)[:1] if len(lines) == 1 else []
-        return [*lines, "\n"] if first in [[f"%%{root}"] for root in self.roots] else lines
+        if len(lines) == 1 and lines[0].split(None, 1)[:1] in [[f"%%{root}"] for root in self.roots]:
+            return [*lines, "\n"]
+        return lines
 
 
 def register(shell: InteractiveShell, bench: Workbench) -> Names:

@@ -25,7 +25,9 @@ class AskQuestion(TokenTransformBase):  # type: ignore[misc]
         for line in tokens_by_line:
             tokens = [token for token in line if token.type not in (INDENT, DEDENT)]
             words = [token.string for token in tokens]
-            percent = words.index("=") + 1 if "=" in words and words[0] != "%" else 0
+            percent = 0
+            if "=" in words and words[0] != "%":
+                percent = words.index("=") + 1
             if words[percent : percent + 3] in _ASKS and words[-2] == "?":
                 return cls(tokens[0].start)
         return None

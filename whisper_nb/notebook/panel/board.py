@@ -84,7 +84,7 @@ _MARKED = [tuple(table for table in range(len(COLUMNS)) if marks >> table & 1) f
 
 @dataclass(slots=True)
 class _Row:
-    """What the board knows of one agent."""
+    """The board's data about one agent."""
 
     name: str
     session: Session
@@ -277,7 +277,7 @@ class Board:
         return facts
 
     def spent_on_removed(self) -> Facts:
-        """Return what removed agents have spent: it is in the sum of all agents, and in no row."""
+        """Return the costs of removed agents: they are in the sum of all agents, and in no row."""
         return spent_facts(sum(self._runtime.spent_by_agent(removed_only=True).values(), Spent()))
 
     def _collect(self, row: _Row, marks: int, message: _Message) -> int:
@@ -312,7 +312,9 @@ class Board:
         if run is not None:
             return (row.name, row.timeline.waits or clip(run.prompt, LINE))
         queue = row.session.queue
-        return (row.name, _needs(queue[0]) if queue else "")
+        if not queue:
+            return (row.name, "")
+        return (row.name, _needs(queue[0]))
 
     def _queue(self, row: _Row) -> Values:
         queue = row.session.queue
@@ -364,7 +366,7 @@ class Board:
 
 
 def spent_facts(spent: Spent) -> Facts:
-    """Return what was spent, as a panel adds it up."""
+    """Return usage and cost, as a panel adds them up."""
     return dict(zip(COLUMNS[SPENDING], _sums("", spent)[1:], strict=True))
 
 
@@ -380,9 +382,7 @@ def _state(row: _Row) -> Values:
 
 
 def _spending(row: _Row) -> Values:
-    session = row.session
-    spent = session.spent if session.current is None else spent_by(session)
-    return _sums(row.name, spent)
+    return _sums(row.name, spent_by(row.session))
 
 
 def _error(row: _Row) -> Values:
@@ -396,9 +396,11 @@ def _spec(row: _Row) -> Values:
 
 
 def _needs(run: Run) -> str:
-    """Return what the next run waits for."""
+    """Return the runs that the next run waits for."""
     needs = [need.id for need in run.needs if not need.done]
-    return f"needs {', '.join(needs)}" if needs else ""
+    if not needs:
+        return ""
+    return f"needs {', '.join(needs)}"
 
 
 def _text_bytes(values: Values) -> int:

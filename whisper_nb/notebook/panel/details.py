@@ -10,7 +10,7 @@ from ...core.text import clip, printable
 from ...engine.runs import Run
 from ...engine.runtimes import Runtime
 from ...engine.session import Session
-from ..cells.explain import config_rows
+from ..cells.explain import config_rows, limits_line
 from ..cells.render import step_line, steps
 
 Facts = dict[str, Any]
@@ -22,7 +22,7 @@ QUEUE, STEPS, RUNS = 40, 40, 8
 
 
 class Details:
-    """What was sent about one agent, and whether something is new."""
+    """The facts that were sent about one agent, and whether something is new."""
 
     def __init__(self) -> None:
         self.dirty = True
@@ -82,14 +82,14 @@ def _sections(runtime: Runtime, session: Session, run: Run | None) -> Facts:
             "role": clip(agent.role, LINE),
             "prompt": printable(agent.instructions[:TEXT]),
             "tools": [clip(tool.name, LINE) for tool in agent.as_tools],
-            "limits": f"{agent.max_turns} turns" + (f", {agent.timeout_s:g} s" if agent.timeout_s else ""),
+            "limits": limits_line(agent),
             "revision": session.revision,
             "history": len(session.history),
         },
         "config": [{name: clip(value, RESULT) for name, value in row.items()} for row in config],
         "queue": [_queued(one) for one in session.queue[:QUEUE]],
         "runs": [_run_facts(one) for one in reversed(done[-RUNS:])],
-        "run": _run_facts(run) | {"steps": [_step(*step) for step in steps(run)[-STEPS:]]} if run else None,
+        "run": run and _run_facts(run) | {"steps": [_step(*step) for step in steps(run)[-STEPS:]]},
     }
 
 
@@ -110,8 +110,8 @@ def _run_facts(run: Run) -> Facts:
         "prompt": clip(run.prompt, RESULT),
         "result": clip(run.text, RESULT) if run.done else "",
         "error": clip(str(run.error or ""), RESULT),
-        "input": run.usage.input_tokens if run.usage else None,
-        "output": run.usage.output_tokens if run.usage else None,
+        "input": run.usage and run.usage.input_tokens,
+        "output": run.usage and run.usage.output_tokens,
         "cost": run.cost,
         "started": run.started_at and round(run.started_at, 2),
         "finished": run.finished_at and round(run.finished_at, 2),
@@ -122,5 +122,7 @@ def _run_facts(run: Run) -> Facts:
 def _step(step: Any, result: ToolMessage | None) -> Facts:
     if not isinstance(step, ToolCall):
         return {"line": step_line(step, None), "failed": False}
-    call = {"arguments": clip(step.arguments, RESULT), "outcome": clip(result.text, RESULT) if result else ""}
-    return call | {"line": step_line(step, result), "failed": bool(result and result.is_error)}
+    facts = {"line": step_line(step, result), "arguments": clip(step.arguments, RESULT)}
+    if result is None:
+        return facts | {"outcome": "", "failed": False}
+    return facts | {"outcome": clip(result.text, RESULT), "failed": result.is_error}

@@ -1,7 +1,7 @@
 """The panel's static form, for readers without a widget: a terminal, nbconvert, GitHub, a notebook without a kernel.
 
 It is an output of its own beside the widget, whose script folds it up. It is displayed again after the next cell and
-when the agents come to rest, so that a saved notebook is current, and shows as of when.
+when the agents come to rest, so that a saved notebook is current, and it shows its time.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ def snapshot(runtime: Runtime, board: Board) -> dict[str, str]:
     facts = [(session, board.row(session)) for session in runtime.sessions]
     now = time.time()
     rows = [_row(session, row, now) for session, row in islice(facts, ROWS)]
-    clock, total = f"as of {time.strftime('%H:%M:%S')}", _total(runtime, [row for _, row in facts])
+    clock = f"as of {time.strftime('%H:%M:%S')}"
+    total = _total(runtime, [row for _, row in facts])
     head = f"{total} · {clock}"
     more = f"and {len(facts) - ROWS} more" if len(facts) > ROWS else ""
     text = "\n".join(line for line in (head, table_text(rows, _EMPTY), more) if line)
@@ -73,10 +74,10 @@ def team_text(runtime: Runtime) -> str:
 
 
 def _total(runtime: Runtime, rows: list[Facts]) -> str:
-    """Return the sums of all agents, with what was spent on removed ones, as the panel shows them."""
+    """Return the sums of all agents, with the costs of removed ones, as the panel shows them."""
     states, spent = Counter(row["state"] for row in rows), runtime.spent
     parts = (
-        f"{len(rows)} agent{'' if len(rows) == 1 else 's'}",
+        f"{len(rows)} agent{'s' * (len(rows) != 1)}",
         ", ".join(f"{count} {state}" for state, count in states.items()),
         f"{sum(row['queued'] for row in rows)} queued",
         f"tokens {tokens_line(spent)}",
@@ -87,15 +88,17 @@ def _total(runtime: Runtime, rows: list[Facts]) -> str:
 
 def _row(session: Session, row: Facts, now: float) -> dict[str, str]:
     name, spent = session.name, spent_by(session)
-    queue = ", ".join(
-        f"{run.removeprefix(name)}{'' if priority == 'normal' else f' {priority}'}" for run, priority, _ in row["queue"]
-    )
-    more = row["queued"] - len(row["queue"])
+    state = row["state"]
+    if row["since"] is not None:
+        state += f" {_ago(now - row['since'])}"
+    queue = ", ".join(_queued(run.removeprefix(name), priority) for run, priority, _ in row["queue"])
+    if more := row["queued"] - len(row["queue"]):
+        queue += f" and {more} more"
     return {
         "agent": f"{row['icon']} {name}".strip(),
-        "state": row["state"] if row["since"] is None else f"{row['state']} {_ago(now - row['since'])}",
+        "state": state,
         "now": clip(row["now"], 40),
-        "queue": f"{queue} and {more} more" if more else queue,
+        "queue": queue,
         "done": str(spent.runs),
         "tokens": tokens_line(spent),
         "cost": cost_line(spent),
@@ -104,10 +107,18 @@ def _row(session: Session, row: Facts, now: float) -> dict[str, str]:
     }
 
 
+def _queued(run: str, priority: str) -> str:
+    if priority == "normal":
+        return run
+    return f"{run} {priority}"
+
+
 def _ago(seconds: float) -> str:
     if seconds < 60:
         return f"{max(0, seconds):.0f} s"
-    return f"{seconds // 60:.0f} min" if seconds < 3600 else f"{seconds // 3600:.0f} h"
+    if seconds < 3600:
+        return f"{seconds // 60:.0f} min"
+    return f"{seconds // 3600:.0f} h"
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ from .details import LINE, RESULT
 #: Seconds that a timeline covers, spans that it keeps, and of these the newest that one update sends.
 TIMELINE_S, SPANS, FRESH = 300.0, 120, 40
 
-#: When a state began, and which: `running`, `waiting`, `idle`, `paused`, `sleeping`, `stopped`.
+#: The time at which a state began, and the state: `running`, `waiting`, `idle`, `paused`, `sleeping`, `stopped`.
 Span = tuple[float, str]
 
 
@@ -68,7 +68,7 @@ class Timeline:
                 self._enter(state.activity if self.run else "idle", state.gate, record.time)
 
     def recent(self, since: float, most: int) -> list[Span]:
-        """Return the newest spans: those that end after `since`, and at most so many."""
+        """Return the newest spans: those that end after `since`, at most `most` of them."""
         first = next((at for at, (when, _) in enumerate(self.spans) if when > since), len(self.spans))
         return list(islice(self.spans, max(0, first - 1, len(self.spans) - most), None))
 
@@ -77,6 +77,9 @@ class Timeline:
         if state is self.state:
             return
         self.state, self.since = state, round(when, 2)
-        span = (self.since, gate if activity == "idle" and gate != "open" else activity)
+        label: str = activity
+        if activity == "idle" and gate != "open":
+            label = gate
+        span = (self.since, label)
         self.spans.append(span)
         self.fresh.append(span)

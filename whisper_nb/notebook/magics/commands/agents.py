@@ -64,7 +64,9 @@ def stop(bench: Workbench, args: Arguments) -> None:
 def _stop(session: Session) -> str:
     cancelled = session.unfinished
     session.stop()
-    return f"stopped; {run_ids(cancelled)} cancelled" if cancelled else ""
+    if not cancelled:
+        return ""
+    return f"stopped; {run_ids(cancelled)} cancelled"
 
 
 @command(
@@ -73,8 +75,8 @@ def _stop(session: Session) -> str:
 )
 def loop(bench: Workbench, args: Arguments) -> None:
     """Move agents to a loop, if one is given, and print where they run."""
-    where = "the notebook's own loop" if bench.runtime.loop(args.where) == "notebook" else "a loop in their own thread"
-    print(f"agents run on {where}")  # noqa: T201
+    names = {"notebook": "the notebook's own loop", "thread": "a loop in their own thread"}
+    print(f"agents run on {names[bench.runtime.loop(args.where)]}")  # noqa: T201
 
 
 @command("Clear the history of agents.", NAMES, _ALL)

@@ -60,6 +60,9 @@ def cancel(bench: Workbench, args: Arguments) -> None:
 def move(bench: Workbench, args: Arguments) -> None:
     """Change the order of a queue."""
     run = bench.the_run(args.run)
-    before = bench.the_run(args.before) if args.before else None
+    before, position = None, f"to priority {args.priority}"
+    if args.before:
+        before = bench.the_run(args.before)
+        position = f"before {before.id}"
     run.move(priority=args.priority, before=before)
-    print(f"{run.id} moved {f'before {before.id}' if before else f'to priority {args.priority}'}")  # noqa: T201
+    print(f"{run.id} moved {position}")  # noqa: T201

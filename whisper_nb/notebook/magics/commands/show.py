@@ -13,7 +13,7 @@ from ....config.providers import PROVIDERS
 from ....core.errors import ConfigError
 from ....core.events import TextStreamed
 from ....core.text import one_line, printable
-from ...cells.explain import config_rows, cost_rows, model_rows, trust_lines
+from ...cells.explain import config_rows, cost_rows, limits_line, model_rows, trust_lines
 from ...cells.render import history_lines, log_line, status_line
 from ...cells.tables import table_bundle
 from ...panel.snapshot import team_rows, team_text
@@ -32,7 +32,9 @@ def list_(bench: Workbench, args: Arguments) -> None:
     runtime = bench.runtime
     bundle = table_bundle(team_rows(runtime), _no_agents(bench))
     available = [name for name, entry in runtime.team.items() if entry.agent and runtime.get(name) is None]
-    note = f"available: {', '.join(available)} (%%{bench.root} NAME gives one work)" if available else ""
+    note = ""
+    if available:
+        note = f"available: {', '.join(available)} (%%{bench.root} NAME gives one work)"
     display(_with_note(bundle, note), raw=True)
 
 
@@ -85,7 +87,7 @@ def show(bench: Workbench, args: Arguments) -> None:
         "system prompt": agent.instructions,
         "config": ", ".join(f"{key}={value}" for key, value in config.values().items() if key != "api_key"),
         "tools": ", ".join(tool.name for tool in agent.as_tools),
-        "limits": f"{agent.max_turns} turns" + (f", {agent.timeout_s:g} s" if agent.timeout_s else ""),
+        "limits": limits_line(agent),
         "revision": str(session.revision),
         "history": f"{len(session.history)} messages",
     }
@@ -98,9 +100,11 @@ def show(bench: Workbench, args: Arguments) -> None:
 @command("Show the events of an agent or of one run.", _TARGET, _LAST)
 def log(bench: Workbench, args: Arguments) -> None:
     """Print the newest records of a session or a run."""
-    run = bench.run(args.target)
-    agent, run_id = (run.session.name, run.id) if run else (bench.runtime[args.target].name, None)
-    records = [r for r in bench.runtime.store.records(agent, run_id) if not isinstance(r.event, TextStreamed)]
+    if run := bench.run(args.target):
+        found = bench.runtime.store.records(run.session.name, run.id)
+    else:
+        found = bench.runtime.store.records(bench.runtime[args.target].name)
+    records = [r for r in found if not isinstance(r.event, TextStreamed)]
     for record in _last(args.n, records):
         print(log_line(record))  # noqa: T201
 
@@ -124,8 +128,7 @@ def _last(number: int, items: Sequence[T]) -> Sequence[T]:
 
 @command(
     "Show an agent's config, or the config of all agents, with the source of each value. "
-    "FIELD=VALUE sets a value for this "
-    "session.",
+    "FIELD=VALUE sets a value for this session.",
     arg("name", metavar="NAME", nargs="?", help="an agent"),
     arg("values", metavar="FIELD=VALUE", nargs="*", type=setting, help="a field of AIConfig, its value as in YAML"),
 )
@@ -152,8 +155,7 @@ def config(bench: Workbench, args: Arguments) -> None:
 
 @command(
     "List the models that can be used now: with an API key that is set, or on this machine. "
-    "Other models work too, with their "
-    "keys."
+    "Other models work too, with their keys."
 )
 def models(bench: Workbench, args: Arguments) -> None:
     """Look for keys and local servers, and display a table."""
