@@ -28,7 +28,7 @@ def read(chunks: Iterable[Any]) -> tuple[list[Delta], Finish | None]:
     return [delta for chunk in chunks for delta in reading.read(chunk)], reading.finish()
 
 
-def test_the_generic_form() -> None:
+def test_a_generic_chunk_is_read() -> None:
     call = {"index": 1, "id": "call_1", "type": "function", "function": {"name": "add", "arguments": "{}"}}
     used = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
     deltas, finish = read([generic("Hel"), generic("lo"), generic(tool_use=call), generic(finished=True, usage=used)])
@@ -36,7 +36,7 @@ def test_the_generic_form() -> None:
     assert finish == Finish("stop", Usage(3, 2))
 
 
-def test_the_end_of_a_stream_is_no_reason() -> None:
+def test_the_end_of_a_stream_is_not_a_finish_reason() -> None:
     done = generic(finished=True)
     assert read([done])[1] is None
     assert read([openai("Hello"), done])[1] is None
@@ -45,14 +45,14 @@ def test_the_end_of_a_stream_is_no_reason() -> None:
         read([openai("Hello"), done, openai("!")])
 
 
-def test_tokens_may_be_told_in_parts() -> None:
+def test_usage_may_come_in_several_chunks() -> None:
     reading = LiteLLMReader()
     for used in ({"prompt_tokens": 7, "completion_tokens": 0}, {"prompt_tokens": 0, "completion_tokens": 2, "cost": 0}):
         assert list(reading.read(generic(usage=used))) == []
     assert reading.usage == {"prompt_tokens": 7, "completion_tokens": 2, "cost": 0}
 
 
-def test_what_was_spent_is_never_told_less_afterwards() -> None:
+def test_a_later_smaller_usage_does_not_replace_a_larger_one() -> None:
     reading = LiteLLMReader()
     for used in (
         {"cost": 0.5, "prompt_tokens": 9},
@@ -75,7 +75,7 @@ def thought(*pieces: dict[str, Any]) -> Any:
     return finish.reasoning["thinking_blocks"]
 
 
-def test_thoughts_that_come_in_turn_are_as_many_as_they_were() -> None:
+def test_interleaved_reasoning_blocks_are_joined_by_index() -> None:
     pieces = [
         {"type": "t", "index": n, "text": text} for n, text in ((0, "I "), (1, "You "), (0, "think."), (1, "do."))
     ]
@@ -86,7 +86,7 @@ def test_thoughts_that_come_in_turn_are_as_many_as_they_were() -> None:
     assert thought(*pieces, *ends, again)[2] == again
 
 
-def test_thoughts_can_be_sent_whatever_is_in_them() -> None:
+def test_any_reasoning_can_be_encoded() -> None:
     pieces = [{"text": "a\ud83d"}, {"text": "\ude00", "signature": "\udc00", "more": {"x": [math.nan, "\ud800"]}}]
     [block] = thought(*pieces)
     assert block == {"text": "a😀", "signature": "�", "more": {"x": [None, "�"]}}
@@ -113,7 +113,7 @@ class Wrapper:
 
 
 @pytest.mark.parametrize("reason", ["stop", None])
-async def test_what_litellm_makes_up_is_left_out(reason: str | None) -> None:
+async def test_chunks_that_litellm_adds_are_left_out(reason: str | None) -> None:
     counted = SimpleNamespace(choices=[], usage={"prompt_tokens": 7, "completion_tokens": 2})
     wrapper = Wrapper(openai("Hello"), openai(reason="stop"), counted, reason=reason, heard=[openai("Hello")])
     deltas, finish = read([chunk async for chunk in provider_chunks(wrapper)])

@@ -147,7 +147,7 @@ async def ready(site: Site, line: Line) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("line", LINES, ids=str)
-async def test_faults_are_told_and_do_no_harm(site: Site, line: Line, family: str) -> None:
+async def test_each_fault_is_an_error_and_the_next_run_succeeds(site: Site, line: Line, family: str) -> None:
     await ready(site, line)
     faults = faults_of(line, family)
     together = asyncio.Semaphore(1 if family == "big" else len(faults) or 1)
@@ -265,7 +265,7 @@ def retries_of(run: Run) -> list[float]:
 
 
 @pytest.mark.parametrize("line", SOME, ids=str)
-async def test_only_what_may_pass_is_tried_again(site: Site, line: Line) -> None:
+async def test_only_transient_failures_are_retried(site: Site, line: Line) -> None:
     await ready(site, line)
     families = ("refusals", "no answers", "truncations", "typed")
     faults = [fault for family in families for fault in faults_of(line, family)]
@@ -285,7 +285,7 @@ async def test_only_what_may_pass_is_tried_again(site: Site, line: Line) -> None
     assert len(again) > 20
 
 
-async def test_silence_is_tried_again(site: Site) -> None:
+async def test_a_silent_provider_is_retried(site: Site) -> None:
     run = site.meets(BY_NAME["no reply"], LINES[0], retries=1)
     await settled(run)
     assert (len(retries_of(run)), len(site.provider.requests)) == (1, 2)
@@ -311,7 +311,7 @@ PAUSES = [
 
 
 @pytest.mark.parametrize("line", LINES[:5], ids=str)
-async def test_a_provider_says_when_to_come_again(site: Site, line: Line) -> None:
+async def test_a_retry_waits_as_long_as_the_provider_asks_for(site: Site, line: Line) -> None:
     await ready(site, line)
     cases = [(status, *one) for status in (429, 503) for one in PAUSES]
     site.provider.default = lambda request: answers[request.prompt].pop()
@@ -331,7 +331,7 @@ async def test_a_provider_says_when_to_come_again(site: Site, line: Line) -> Non
 
 
 @pytest.mark.parametrize("line", SOME, ids=str)
-async def test_a_moment_to_come_is_waited_for(site: Site, line: Line) -> None:
+async def test_a_retry_waits_until_the_date_that_the_provider_names(site: Site, line: Line) -> None:
     await ready(site, line)
     due, heard = time.time() + 1.9, list[float]()
     site.runtime.observe(lambda one: heard.append(time.time()) if isinstance(one.event, CallRetried) else None)
@@ -344,7 +344,7 @@ async def test_a_moment_to_come_is_waited_for(site: Site, line: Line) -> None:
 
 @pytest.mark.parametrize("line", SOME, ids=str)
 @pytest.mark.parametrize("says", ["3600", moment(3600), "9" * 400], ids=["seconds", "moment", "digits"])
-async def test_who_asks_to_wait_too_long_is_not_waited_for(site: Site, line: Line, says: str) -> None:
+async def test_a_provider_that_asks_for_a_too_long_wait_is_not_retried(site: Site, line: Line, says: str) -> None:
     await ready(site, line)
     site.provider.answers.append(Refusal(429, headers={"Retry-After": says}))
     run = site.hire(line, retries=3).submit("Hi")
@@ -355,7 +355,7 @@ async def test_who_asks_to_wait_too_long_is_not_waited_for(site: Site, line: Lin
 
 
 @pytest.mark.parametrize("line", SOME, ids=str)
-async def test_what_tools_did_is_not_done_again(site: Site, line: Line) -> None:
+async def test_a_retry_does_not_repeat_tool_calls(site: Site, line: Line) -> None:
     await ready(site, line)
     calls = [*call(0, "add", '{"a": 1, "b": 2}'), finish("tool_calls"), usage(7, 2, cost=0.25), DONE]
     end = [*text("3"), finish(), usage(9, 1, cost=0.5), DONE]
@@ -370,7 +370,7 @@ async def test_what_tools_did_is_not_done_again(site: Site, line: Line) -> None:
 
 
 @pytest.mark.parametrize("line", SOME, ids=str)
-async def test_what_broke_off_may_have_been_billed(site: Site, line: Line) -> None:
+async def test_an_aborted_call_may_have_been_billed(site: Site, line: Line) -> None:
     await ready(site, line)
     site.provider.answers.extend([[DONE], [*text("fine"), finish(), usage(7, 1, cost=0.25), DONE]])
     run = site.hire(line, retries=1).submit("Hi")
@@ -378,7 +378,7 @@ async def test_what_broke_off_may_have_been_billed(site: Site, line: Line) -> No
     assert (len(retries_of(run)), run.cost, run.usage) == (1, None, None)
 
 
-async def test_who_asks_to_wait_longer_than_a_run_may_take_is_not_waited_for(site: Site) -> None:
+async def test_a_wait_that_exceeds_the_runs_timeout_is_not_retried(site: Site) -> None:
     site.provider.answers.append(Refusal(503, headers={"Retry-After": "50"}))
     run = site.hire(LINES[0], retries=1).submit("Hi", timeout_s=40)
     with pytest.raises(RunFailed, match="the provider failed \\(503\\)"):
@@ -413,7 +413,7 @@ async def test_no_key_and_no_prompt_follow_a_redirect(site: Site, line: Line) ->
 
 
 @pytest.mark.parametrize("line", LINES, ids=str)
-async def test_a_provider_that_repeats_the_key_is_not_repeated(
+async def test_a_key_in_a_providers_error_is_not_shown(
     site: Site, line: Line, caplog: pytest.LogCaptureFixture
 ) -> None:
     middle = "an error in the middle" if line.provider != "anthropic" else "an error event in the middle"
@@ -433,7 +433,7 @@ async def test_a_provider_that_repeats_the_key_is_not_repeated(
 
 
 @pytest.mark.parametrize("line", LINES, ids=str)
-async def test_odd_characters_arrive_and_can_be_shown(site: Site, line: Line) -> None:
+async def test_unusual_characters_arrive_and_can_be_shown(site: Site, line: Line) -> None:
     await ready(site, line)
     site.provider.answers.append(says("a\0b\x1b[31m", "\ud83d", "\ude00", "\udc00", "é\u2028\r\n", "\ufeff"))
     bob = site.hire(line)
@@ -446,7 +446,7 @@ async def test_odd_characters_arrive_and_can_be_shown(site: Site, line: Line) ->
 
 
 @pytest.mark.parametrize("line", LINES, ids=str)
-async def test_odd_characters_in_a_tool_call(site: Site, line: Line) -> None:
+async def test_unusual_characters_in_a_tool_call_do_not_fail_the_run(site: Site, line: Line) -> None:
     await ready(site, line)
     calls = [*call(0, "add", '{"a": 1, "b": "\\ud800\\u0000"}'), *call(1, "a\ud800dd", "{}")]
     site.provider.answers.append([*calls, finish("tool_calls"), DONE])
@@ -469,7 +469,7 @@ INVALID = [
 
 
 @pytest.mark.parametrize("line", [line for line in LINES if line.streams], ids=str)
-async def test_arguments_that_are_no_json_do_no_lasting_harm(site: Site, line: Line) -> None:
+async def test_arguments_that_are_not_json_fail_only_their_call(site: Site, line: Line) -> None:
     await ready(site, line)
     bobs = [site.hire(line) for _ in INVALID]
     for bob, arguments in zip(bobs, INVALID, strict=True):
@@ -498,7 +498,7 @@ async def not_run(run: Run, calls: int) -> str:
         "litellm hosted_vllm/test-model true 1 big",
     ],
 )
-def test_a_process_does_not_grow(way: str) -> None:
+def test_repeated_faults_do_not_leak_memory(way: str) -> None:
     command = [sys.executable, "-m", "support.soak", *way.split()]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1])
     grown, false, kinds = map(int, done.stdout.split())

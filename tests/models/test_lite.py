@@ -110,7 +110,7 @@ def everything_told_by(error: BaseException) -> str:
 
 
 @pytest.mark.parametrize("model", ROUTES)
-async def test_tools_are_called_and_answered(rt: Runtime, provider: Provider, model: str) -> None:
+async def test_tool_calls_and_results_pass_through_litellm(rt: Runtime, provider: Provider, model: str) -> None:
     def add(a: int, b: int) -> int:
         """Add two numbers."""
         return a + b
@@ -146,7 +146,7 @@ async def test_tools_are_called_and_answered(rt: Runtime, provider: Provider, mo
         pytest.param("openai/gpt-4o-mini", [], None, None, id="tokens unknown"),
     ],
 )
-async def test_usage_and_cost_are_the_providers_or_unknown(
+async def test_usage_and_cost_are_the_providers_figures_or_unknown(
     rt: Runtime, provider: Provider, model: str, spent: list[Any], tokens: tuple[int, int] | None, cost: float | None
 ) -> None:
     provider.answers.append([*text("Hello"), finish(), *spent, DONE])
@@ -163,12 +163,12 @@ async def test_usage_and_cost_are_the_providers_or_unknown(
     assert run.cost == (None if cost is None else pytest.approx(cost))
 
 
-async def test_chunks_without_choices_say_nothing(rt: Runtime, provider: Provider) -> None:
+async def test_chunks_without_choices_are_ignored(rt: Runtime, provider: Provider) -> None:
     provider.answers.append([b": comment\n\n", chunk(prompt_filter_results=[]), *says("Hello")])
     assert await hire(rt, provider).submit("Hi") == "Hello"
 
 
-async def test_providers_with_a_format_of_their_own(rt: Runtime, provider: Provider) -> None:
+async def test_providers_with_their_own_format_answer(rt: Runtime, provider: Provider) -> None:
     def event(kind: str, **fields: Any) -> bytes:
         return f"event: {kind}\ndata: {json.dumps({'type': kind, **fields})}\n\n".encode()
 
@@ -226,14 +226,14 @@ async def test_a_text_completion_that_is_truncated_fails(rt: Runtime, provider: 
     assert bob.history == ()
 
 
-async def test_text_that_litellm_takes_for_the_end_is_not_lost_in_silence(rt: Runtime, provider: Provider) -> None:
+async def test_text_that_litellm_takes_for_the_end_is_kept_or_an_error(rt: Runtime, provider: Provider) -> None:
     provider.answers.extend([says("It ends in ", "[DONE]", ".")] * 2)
     assert await hire(rt, provider, "openai/test-model").submit("Hi") == "It ends in [DONE]."
     error, _ = await failure(hire(rt, provider, "openrouter/test/model", "amy"))
     assert "[DONE]" in str(error)
 
 
-async def test_frames_of_bytes_are_left_to_who_can_read_them(provider: Provider) -> None:
+async def test_binary_event_streams_pass_unchecked_and_text_under_their_type_is_an_error(provider: Provider) -> None:
     from whisper_nb.models.guard import GuardedClient
 
     kind = {"Content-Type": "application/vnd.amazon.eventstream"}
@@ -262,9 +262,7 @@ async def test_the_key_is_read_at_each_call(rt: Runtime, provider: Provider, mon
     assert [request.key for request in provider.requests] == ["sk-first", "sk-second"]
 
 
-async def test_a_server_of_ones_own_needs_no_key(
-    rt: Runtime, provider: Provider, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_custom_server_needs_no_key(rt: Runtime, provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
     for number, model in enumerate(ROUTES):
         monkeypatch.delenv(f"{model.partition('/')[0].upper()}_API_KEY")
         assert await hire(rt, provider, model, f"bob{number}").submit("Hi") == "Hello world"
@@ -273,7 +271,7 @@ async def test_a_server_of_ones_own_needs_no_key(
 @pytest.mark.parametrize(
     ("model", "says"), [("nonsense/x", "knows no provider 'nonsense'"), ("cerebras/x", "CEREBRAS_API_KEY")]
 )
-async def test_what_only_litellm_knows_is_checked_before_anything_is_sent(
+async def test_parameters_that_litellm_rejects_are_an_error_before_anything_is_sent(
     rt: Runtime, model: str, says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("CEREBRAS_API_KEY", raising=False)
@@ -283,7 +281,7 @@ async def test_what_only_litellm_knows_is_checked_before_anything_is_sent(
     assert isinstance(run.error, ConfigError)
 
 
-async def test_tokens_are_estimated_until_litellm_is_there(provider: Provider) -> None:
+async def test_tokens_are_estimated_until_litellm_is_imported(provider: Provider) -> None:
     model = LiteLLMModel(AIConfig(model="openai/gpt-4o-mini", api_base=provider.url), Keys({}))
     prompt = [UserMessage("one two three four")]
     assert model.context_tokens is None
@@ -308,7 +306,7 @@ async def test_tokens_are_estimated_until_litellm_is_there(provider: Provider) -
     ],
     ids=lambda one: next(iter(one)),
 )
-def test_what_a_model_thought_is_counted(thoughts: dict[str, Any]) -> None:
+def test_reasoning_is_counted_as_tokens(thoughts: dict[str, Any]) -> None:
     said = AssistantMessage("", (ToolCall("1", "add", "{}"),), thoughts)
     assert (
         count_tokens("openai/gpt-4o-mini", [said])
@@ -319,9 +317,7 @@ def test_what_a_model_thought_is_counted(thoughts: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("model", ROUTES)
-async def test_an_image_goes_to_the_provider_as_a_part_of_the_message(
-    rt: Runtime, provider: Provider, model: str
-) -> None:
+async def test_an_image_is_sent_as_a_part_of_the_message(rt: Runtime, provider: Provider, model: str) -> None:
     await hire(rt, provider, model).submit(["what is this?", PNG])
     (request,) = provider.requests
     text, image = request.body["messages"][-1]["content"]
@@ -341,7 +337,7 @@ async def test_a_refusal_that_quotes_the_image_does_not_show_it(rt: Runtime, pro
 # Leaving early, and many at once
 
 
-async def test_a_hundred_streams_at_once(rt: Runtime, provider: Provider) -> None:
+async def test_a_hundred_streams_run_concurrently(rt: Runtime, provider: Provider) -> None:
     all_here = asyncio.Event()
 
     def answer(request: Request) -> Answer:
@@ -358,7 +354,7 @@ async def wait(run: Any) -> str:
     return str(await run)
 
 
-async def test_closing_one_runtime_leaves_the_calls_of_another(rt: Runtime, provider: Provider) -> None:
+async def test_closing_one_runtime_does_not_end_the_calls_of_another(rt: Runtime, provider: Provider) -> None:
     more = asyncio.Event()
     provider.answers.append([*text("Hel"), more, *says("lo")])
     run = hire(rt, provider).submit("Hi")
@@ -449,11 +445,11 @@ async def test_a_missing_key_is_found_before_litellm_is_imported(tmp_path: Path)
     assert said.endswith("False\n")
 
 
-async def test_calls_and_cancelled_calls_leave_no_noise(provider: Provider, tmp_path: Path) -> None:
+async def test_calls_and_cancelled_calls_print_and_log_nothing(provider: Provider, tmp_path: Path) -> None:
     assert await python(CANCELLED_AT_ANY_MOMENT, provider.url, folder=tmp_path, OPENAI_API_KEY=KEY) == ""
 
 
-async def test_an_env_file_in_the_folder_diverts_no_key(provider: Provider, tmp_path: Path) -> None:
+async def test_an_env_file_in_the_working_folder_is_not_read(provider: Provider, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text(f"OPENAI_API_BASE={provider.url}\n")
     assert await python(STRANGERS_ADDRESS, folder=tmp_path, OPENAI_API_KEY=KEY) == "{'api.openai.com'} None\n"
     assert provider.requests == []

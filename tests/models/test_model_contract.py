@@ -179,7 +179,7 @@ def calls_of(deltas: list[Delta]) -> list[tuple[str, str, str]]:
 
 
 @over(LINES)
-async def test_text_then_the_reason_with_what_was_used(reached: Reached) -> None:
+async def test_a_reply_is_text_and_then_a_finish_with_usage(reached: Reached) -> None:
     deltas = await reached.deltas(*text("Hel", "lo", " world"), finish(), usage(7, 3), DONE)
     assert joined(deltas) == [TextDelta("Hello world"), Finish("stop", Usage(7, 3), priced(reached))]
 
@@ -190,19 +190,19 @@ def priced(reached: Reached) -> float | None:
 
 
 @over(LINES)
-async def test_nothing_is_asked_for_that_cannot_be_checked_as_it_comes(reached: Reached) -> None:
+async def test_no_compressed_reply_is_requested(reached: Reached) -> None:
     await reached.deltas(*text("Hello"), finish(), usage(7, 3), DONE)
     assert reached.provider.requests[-1].headers["Accept-Encoding"] == "identity"
 
 
 @over([line for line in OPENAI if line.streams])
-async def test_what_follows_the_end_is_not_looked_at(reached: Reached) -> None:
+async def test_data_after_the_end_is_ignored(reached: Reached) -> None:
     deltas = await reached.deltas(*text("Hello"), finish(), DONE, b"data: {oops}\n\n")
     assert joined(deltas) == [TextDelta("Hello"), Finish("stop")]
 
 
 @over(STREAMS)
-async def test_a_delta_comes_as_soon_as_it_is_said(reached: Reached) -> None:
+async def test_a_delta_is_yielded_as_soon_as_it_arrives(reached: Reached) -> None:
     more = asyncio.Event()
     reached.provider.answers.append([*text("Hel"), more, *text("lo"), finish(), DONE])
     async with aclosing(reached.model.stream(reached.request())) as stream:
@@ -212,7 +212,7 @@ async def test_a_delta_comes_as_soon_as_it_is_said(reached: Reached) -> None:
 
 
 @over(LINES)
-async def test_usage_that_nobody_tells_is_unknown(reached: Reached) -> None:
+async def test_missing_usage_is_unknown(reached: Reached) -> None:
     [*_, end] = await reached.deltas(*text("Hello"), finish(), DONE)
     assert isinstance(end, Finish)
     assert (end.usage, end.cost_usd) == (None, None)
@@ -220,14 +220,14 @@ async def test_usage_that_nobody_tells_is_unknown(reached: Reached) -> None:
 
 @over(OPENAI)
 @pytest.mark.parametrize(("cost", "told"), [(0.25, 0.25), (0, 0.0), (None, None)])
-async def test_the_providers_own_figure_of_the_cost(reached: Reached, cost: float | None, told: float | None) -> None:
+async def test_the_providers_own_cost_is_used(reached: Reached, cost: float | None, told: float | None) -> None:
     [*_, end] = await reached.deltas(*text("Hello"), finish(), usage(7, 3, cost=cost), DONE)
     assert isinstance(end, Finish)
     assert (end.usage, end.cost_usd) == (Usage(7, 3), told)
 
 
 @over([line for line in OPENAI if line.streams])
-async def test_usage_beside_the_reason_and_in_every_chunk(reached: Reached) -> None:
+async def test_usage_may_come_with_the_finish_reason_or_in_every_chunk(reached: Reached) -> None:
     counted = [{"prompt_tokens": 7, "completion_tokens": n, "total_tokens": 7 + n} for n in range(4)]
     steps = [
         chunk({"content": "a"}, usage=counted[1]),
@@ -240,7 +240,7 @@ async def test_usage_beside_the_reason_and_in_every_chunk(reached: Reached) -> N
 
 @over([line for line in OPENAI if line.streams])
 @pytest.mark.parametrize("told", [{"prompt_tokens": -7}, {"prompt_tokens": None}, {}], ids=str)
-async def test_usage_that_makes_no_sense_loses_no_reply(reached: Reached, told: dict[str, Any]) -> None:
+async def test_invalid_usage_does_not_fail_the_reply(reached: Reached, told: dict[str, Any]) -> None:
     deltas = await reached.deltas(*text("Hello"), finish(), chunk(usage=told), DONE)
     assert [type(delta) for delta in joined(deltas)] == [TextDelta, Finish]
     assert deltas[-1] == Finish("stop")
@@ -248,14 +248,14 @@ async def test_usage_that_makes_no_sense_loses_no_reply(reached: Reached, told: 
 
 @over(LINES)
 @pytest.mark.parametrize("reason", ["length", "content_filter"])
-async def test_reasons_to_end_early_have_one_name(reached: Reached, reason: str) -> None:
+async def test_finish_reasons_for_a_truncated_reply_have_one_name(reached: Reached, reason: str) -> None:
     [*_, end] = await reached.deltas(*text("Hel"), finish(reason), usage(7, 1), DONE)
     assert isinstance(end, Finish)
     assert end.reason == reason
 
 
 @over(LINES)
-async def test_no_reason_no_finish(reached: Reached) -> None:
+async def test_a_reply_without_a_finish_reason_has_no_finish(reached: Reached) -> None:
     """Nothing at all is as good as an error: the run fails either way."""
     try:
         heard = await reached.deltas(*text("Hel"), usage(7, 1), DONE)
@@ -267,13 +267,13 @@ async def test_no_reason_no_finish(reached: Reached) -> None:
 
 
 @over(STREAMS)
-async def test_text_is_kept_that_came_before_a_cut(reached: Reached) -> None:
+async def test_text_before_a_cut_off_is_kept(reached: Reached) -> None:
     heard, error = await reached.broken(*text("Hel"), Pause(0.02), CUT)
     assert (heard, error.retryable, error.free) == ([TextDelta("Hel")], True, False)
 
 
 @over(LINES)
-async def test_thoughts_are_no_text_and_are_not_lost(reached: Reached) -> None:
+async def test_reasoning_is_kept_and_is_not_text(reached: Reached) -> None:
     field = "reasoning" if reached.line.name.startswith("openrouter") else "reasoning_content"
     deltas = await reached.deltas(*thought("I ", "think.", field=field), *text("Hello"), finish(), usage(7, 3), DONE)
     assert joined(deltas)[:2] == [ReasoningDelta("I think."), TextDelta("Hello")]
@@ -281,7 +281,7 @@ async def test_thoughts_are_no_text_and_are_not_lost(reached: Reached) -> None:
 
 @over([line for line in OPENAI if line.transport == "wire"])
 @pytest.mark.parametrize("field", ["reasoning", "reasoning_content"])
-async def test_thoughts_by_either_name(reached: Reached, field: str) -> None:
+async def test_both_field_names_of_reasoning_are_read(reached: Reached, field: str) -> None:
     deltas = await reached.deltas(*thought("I ", "think.", field=field), *text("Hello"), finish(), DONE)
     assert joined(deltas)[:2] == [ReasoningDelta("I think."), TextDelta("Hello")]
 
@@ -319,7 +319,7 @@ THINKERS = [
 
 
 @over(THINKERS)
-async def test_thoughts_go_back_with_the_results_of_tools(reached: Reached) -> None:
+async def test_reasoning_is_sent_back_with_the_results_of_tools(reached: Reached) -> None:
     provider = reached.line.name.partition("/")[0]
     thoughts = [chunk({"reasoning_details": [one]}) for one in DETAILS]
     if provider != "openrouter":
@@ -341,7 +341,7 @@ async def test_thoughts_go_back_with_the_results_of_tools(reached: Reached) -> N
 
 @over([THINKERS[0]])
 @pytest.mark.parametrize("bad", [7, "x", [7, None], {"type": "x"}], ids=str)
-async def test_thoughts_in_another_form_are_no_reason_to_lose_a_reply(reached: Reached, bad: Any) -> None:
+async def test_reasoning_in_an_unknown_form_does_not_fail_the_reply(reached: Reached, bad: Any) -> None:
     deltas = await reached.deltas(chunk({"reasoning_details": bad}), *text("Hello"), finish(), DONE)
     assert [type(delta) for delta in deltas] == [TextDelta, Finish]
 
@@ -369,7 +369,7 @@ BROKEN_OFF: list[list[Step]] = [
 
 @over(LINES)
 @pytest.mark.parametrize("label", LABELS)
-async def test_no_label_hides_a_fault(reached: Reached, label: str) -> None:
+async def test_a_fault_is_an_error_under_every_content_type(reached: Reached, label: str) -> None:
     for steps in BROKEN_OFF if reached.line.streams else BROKEN_OFF[1:2]:
         reached.provider.answers.append(Reply(steps, headers={"Content-Type": label}))
         assert not await replied(reached)
@@ -389,7 +389,7 @@ OTHERS = [
 
 
 @over(OTHERS)
-async def test_whoever_it_is_no_fault_passes_through_litellm(reached: Reached) -> None:
+async def test_a_fault_is_an_error_with_every_provider_of_litellm(reached: Reached) -> None:
     good: list[Step] = [*text("Hel", "lo"), finish(), DONE]
     lines = [
         b'{"model": "test", "message": {"content": "Hello"}, "done": false}\n',
@@ -440,7 +440,7 @@ ENDINGS: list[tuple[str, bool, list[dict[str, Any]], bool]] = [
     [(Line("litellm", name, streams), pieces, whole) for name, streams, pieces, whole in ENDINGS],
     indirect=["reached"],
 )
-async def test_how_a_reply_ends_is_read_in_the_words_of_its_format(
+async def test_the_end_of_a_reply_is_read_in_each_format(
     reached: Reached, pieces: list[dict[str, Any]], whole: bool
 ) -> None:
     bodies = [json.dumps(piece).encode() for piece in pieces]
@@ -454,7 +454,7 @@ async def test_how_a_reply_ends_is_read_in_the_words_of_its_format(
 
 
 @over([line for line in OPENAI if line.streams])
-async def test_what_says_nothing_breaks_nothing(reached: Reached) -> None:
+async def test_empty_events_and_comments_are_ignored(reached: Reached) -> None:
     said = chunk({"content": "Hel"})
     said["choices"][0]["message"] = {"role": "assistant", "content": "Hel"}  # as some have it beside the delta
     deltas = await reached.deltas(b"data: \n\n", said, b": a comment\n\n", *text("lo"), finish(), DONE)
@@ -462,7 +462,7 @@ async def test_what_says_nothing_breaks_nothing(reached: Reached) -> None:
 
 
 @over([line for line in CLAUDE if not line.streams])
-async def test_a_word_of_the_conversation_is_not_taken_for_one_of_the_request(reached: Reached) -> None:
+async def test_a_tool_argument_named_stream_does_not_change_the_request(reached: Reached) -> None:
     asked = AssistantMessage("", (ToolCall("call_0", "add", '{"stream": true}'),))
     told = ToolMessage("call_0", "add", "1")
     deltas = await reached.deltas(*says("1"), request=reached.request(UserMessage("Add"), asked, told))
@@ -481,7 +481,7 @@ async def replied(reached: Reached) -> bool:
 
 
 @over(LINES)
-async def test_tool_calls(reached: Reached) -> None:
+async def test_tool_calls_are_deltas(reached: Reached) -> None:
     steps = [*text("So"), *call(0, "add", '{"a": ', "1}"), *call(1, "sub", '{"b": 2}'), finish("tool_calls"), DONE]
     deltas = await reached.deltas(*steps, request=reached.request(tools=(ADD,)))
     calls = [(id_, name, json.loads(arguments)) for id_, name, arguments in calls_of(deltas)]
@@ -492,7 +492,7 @@ async def test_tool_calls(reached: Reached) -> None:
 
 
 @over([line for line in OPENAI if line.streams])
-async def test_parallel_calls_in_turn(reached: Reached) -> None:
+async def test_interleaved_parallel_calls_are_joined_by_index(reached: Reached) -> None:
     first, second = call(0, "add", '{"a": ', "1}"), call(1, "sub", '{"b": ', "2}")
     mixed = [one for pair in zip(first, second, strict=True) for one in pair]
     deltas = await reached.deltas(*mixed, finish("tool_calls"), DONE)
@@ -509,14 +509,14 @@ def without(steps: list[dict[str, Any]], *names: str) -> list[dict[str, Any]]:
 
 
 @over([line for line in OPENAI if line.streams])
-async def test_calls_without_ids(reached: Reached) -> None:
+async def test_calls_without_ids_are_kept_apart(reached: Reached) -> None:
     steps = without([*call(0, "add", '{"a": 1}'), *call(1, "sub", '{"b": 2}')], "id")
     deltas = await reached.deltas(*steps, finish("tool_calls"), DONE)
     assert [(name, arguments) for _, name, arguments in calls_of(deltas)] == [("add", '{"a": 1}'), ("sub", '{"b": 2}')]
 
 
 @over([line for line in OPENAI if line.streams])
-async def test_calls_that_all_have_the_number_0(reached: Reached) -> None:
+async def test_calls_that_all_have_index_0_are_kept_apart(reached: Reached) -> None:
     steps = [*call(0, "add", id="call_a"), *call(0, "sub", id="call_b")]
     for step, arguments in zip(steps, ('{"a": 1}', '{"b": 2}'), strict=True):
         step["choices"][0]["delta"]["tool_calls"][0]["function"]["arguments"] = arguments
@@ -525,7 +525,7 @@ async def test_calls_that_all_have_the_number_0(reached: Reached) -> None:
 
 
 @over([line for line in OPENAI if line.transport == "wire" and line.streams])
-async def test_calls_without_numbers(reached: Reached) -> None:
+async def test_calls_without_an_index_are_kept_apart(reached: Reached) -> None:
     steps = without([*call(0, "add", '{"a": ', "1}"), *call(1, "sub", '{"b": 2}')], "index")
     deltas = await reached.deltas(*steps, finish("tool_calls"), DONE)
     assert calls_of(deltas) == [("call_0", "add", '{"a": 1}'), ("call_1", "sub", '{"b": 2}')]
@@ -557,7 +557,7 @@ async def test_only_what_is_set_is_sent(reached: Reached) -> None:
 
 
 @over(LINES)
-async def test_the_key_is_sent_and_read_anew(reached: Reached, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_key_is_sent_and_read_at_each_call(reached: Reached, monkeypatch: pytest.MonkeyPatch) -> None:
     variable = f"{reached.line.name.partition('/')[0].upper()}_API_KEY"
     for key in ("sk-first", "sk-second"):
         monkeypatch.setenv(variable, f" {key}\n")
@@ -575,7 +575,7 @@ async def test_without_a_key_nothing_is_sent(reached: Reached, monkeypatch: pyte
 
 
 @over(OPENAI)
-async def test_a_conversation_with_tools_is_sent_whole(reached: Reached) -> None:
+async def test_a_conversation_with_tools_is_sent_completely(reached: Reached) -> None:
     asked = AssistantMessage("", (ToolCall("call_0", "add", '{"a": 1}'),))
     told = ToolMessage("call_0", "add", "1")
     await reached.deltas(
@@ -614,7 +614,7 @@ async def test_closing_the_generator_closes_the_connection(reached: Reached) -> 
 
 @over(LINES)
 @pytest.mark.parametrize("status", [408, 409, 429, 500, 503])
-async def test_nothing_is_tried_again(reached: Reached, status: int) -> None:
+async def test_a_model_does_not_retry(reached: Reached, status: int) -> None:
     reached.provider.answers.append(Refusal(status))
     with pytest.raises(ModelError) as caught:
         await reached.deltas()
@@ -623,14 +623,14 @@ async def test_nothing_is_tried_again(reached: Reached, status: int) -> None:
 
 
 @over(LINES)
-async def test_connections_are_used_again(reached: Reached) -> None:
+async def test_connections_are_reused(reached: Reached) -> None:
     for _ in range(3):
         await reached.deltas(*says("Hello"))
     assert len(reached.provider.connections) == 1
 
 
 @over(LINES)
-async def test_many_at_once(reached: Reached) -> None:
+async def test_many_calls_run_concurrently(reached: Reached) -> None:
     all_here = asyncio.Event()
 
     def answer(request: Any) -> list[Step]:
@@ -666,14 +666,14 @@ FORMS = {
 
 @over([line for line in OPENAI if line.streams])
 @pytest.mark.parametrize("form", FORMS)
-async def test_forms_of_a_stream(reached: Reached, form: str) -> None:
+async def test_valid_forms_of_a_stream_are_read(reached: Reached, form: str) -> None:
     deltas = await reached.deltas(FORMS[form])
     assert joined(deltas) == [TextDelta("Hello"), Finish("stop")]
 
 
 @over([line for line in OPENAI if line.transport == "wire" and line.streams])
 @pytest.mark.parametrize("form", ["CR", "a byte-order mark", "data in two lines", "ids"])
-async def test_forms_of_a_stream_that_are_rare(reached: Reached, form: str) -> None:
+async def test_rare_forms_of_a_stream_are_read(reached: Reached, form: str) -> None:
     stream = b"".join(EVENTS) + DONE
     forms = {
         "CR": stream.replace(b"\n", b"\r"),
@@ -685,7 +685,7 @@ async def test_forms_of_a_stream_that_are_rare(reached: Reached, form: str) -> N
 
 
 @over([line for line in OPENAI if line.streams])
-async def test_characters_that_arrive_in_pieces(reached: Reached) -> None:
+async def test_characters_that_arrive_in_pieces_are_joined(reached: Reached) -> None:
     event = b"data: " + json.dumps(text("Zürich 🙂")[0], ensure_ascii=False).encode() + b"\n\n"
     steps: list[Step] = [piece for at in range(0, len(event), 7) for piece in (event[at : at + 7], Pause(0.001))]
     deltas = await reached.deltas(*steps, data(finish()), DONE)
@@ -693,7 +693,7 @@ async def test_characters_that_arrive_in_pieces(reached: Reached) -> None:
 
 
 @over([line for line in OPENAI if line.streams])
-async def test_a_chunk_of_another_choice_is_no_text(reached: Reached) -> None:
+async def test_a_chunk_of_another_choice_is_ignored(reached: Reached) -> None:
     other = chunk({"content": "another"})
     other["choices"][0]["index"] = 1
     deltas = await reached.deltas(*text("Hello"), other, finish(), DONE)
@@ -702,14 +702,14 @@ async def test_a_chunk_of_another_choice_is_no_text(reached: Reached) -> None:
 
 @over([line for line in OPENAI if line.streams])
 @pytest.mark.parametrize("space", ["\u2028", "\u2029", "\x85"], ids=ascii)
-async def test_text_that_some_take_for_the_end_of_a_line(reached: Reached, space: str) -> None:
+async def test_unicode_line_separators_do_not_end_a_line(reached: Reached, space: str) -> None:
     said = b"data: " + json.dumps(text(f"Hel{space}lo")[0], ensure_ascii=False).encode() + b"\n\n"
     deltas = await reached.deltas(said, finish(), DONE)
     assert joined(deltas) == [TextDelta(f"Hel{space}lo"), Finish("stop")]
 
 
 @over([line for line in OPENAI if line.streams])
-async def test_what_is_compressed_unasked_is_read_and_checked_all_the_same(reached: Reached) -> None:
+async def test_an_unrequested_compressed_reply_is_read_and_checked(reached: Reached) -> None:
     def zipped(*steps: bytes) -> Reply:
         return Reply([gzip.compress(b"".join(steps))], headers={"Content-Encoding": "gzip"})
 
@@ -719,6 +719,6 @@ async def test_what_is_compressed_unasked_is_read_and_checked_all_the_same(reach
 
 
 @over([line for line in OPENAI if line.streams])
-async def test_a_type_of_any_name_may_hold_a_stream(reached: Reached) -> None:
+async def test_a_stream_is_read_under_any_content_type(reached: Reached) -> None:
     reached.provider.answers.append(Reply(says("Hello"), headers={"Content-Type": "text/event-stream; charset=UTF-8"}))
     assert joined(await reached.deltas())[0] == TextDelta("Hello")

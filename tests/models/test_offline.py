@@ -53,7 +53,7 @@ def test_a_token_is_a_word_with_the_space_before_it() -> None:
     assert tokens_of("") == []
 
 
-def test_words_are_counted_in_calls_too() -> None:
+def test_words_in_tool_calls_are_counted() -> None:
     assert count_words([UserMessage("one two")]) == 2
     assert count_words([AssistantMessage("", (ToolCall("c", "rows", '{"a": 1}'),))]) == 3
     assert count_words([]) == 0
@@ -62,13 +62,13 @@ def test_words_are_counted_in_calls_too() -> None:
 # The echo
 
 
-async def test_the_echo_says_what_it_was_asked_and_how_to_reach_a_real_model() -> None:
+async def test_the_echo_repeats_the_prompt_and_says_how_to_use_a_real_model() -> None:
     text = await text_of(EchoModel(), SystemMessage("be brief"), ASK)
     assert text.startswith("You said: how many rows in sales?")
     assert "OPENROUTER_API_KEY" in text
 
 
-async def test_the_echo_says_nothing_of_a_system_prompt() -> None:
+async def test_the_echo_does_not_repeat_the_system_prompt() -> None:
     assert (await text_of(EchoModel(), SystemMessage("secret"))).startswith("You said: \n")
 
 
@@ -81,7 +81,7 @@ async def test_the_echo_streams_and_costs_nothing() -> None:
     await model.aclose()
 
 
-async def test_the_echo_may_take_its_time() -> None:
+async def test_the_echo_streams_at_the_given_rate() -> None:
     loop, model = asyncio.get_running_loop(), EchoModel(tokens_per_second=1000)
     start = loop.time()
     count = len(await deltas_of(model, ASK)) - 1
@@ -103,40 +103,40 @@ async def test_a_rule_uses_the_groups_of_its_match() -> None:
     assert await text_of(model, ASK) == "sales has sales rows"
 
 
-async def test_a_match_goes_over_lines() -> None:
+async def test_a_match_may_span_lines() -> None:
     assert await text_of(ScriptedModel([Rule(match="a.b", reply="yes")]), UserMessage("a\nb")) == "yes"
 
 
 @pytest.mark.parametrize("reply", [r"\2", r"\g<nobody>", r"C:\data"])
-async def test_a_group_that_the_match_has_not_got(reply: str) -> None:
+async def test_a_missing_group_is_an_error(reply: str) -> None:
     with pytest.raises(ModelError, match="write a backslash that does not refer to a group twice"):
         await deltas_of(ScriptedModel([Rule(match="(in)", reply=reply)]), ASK)
 
 
-async def test_no_rule_matches() -> None:
+async def test_a_prompt_that_no_rule_matches_is_an_error() -> None:
     with pytest.raises(ModelError, match="no rule matches the user message 'how many rows in sales"):
         await deltas_of(ScriptedModel([Rule(match="^no")]), ASK)
 
 
-async def test_a_rule_for_one_role() -> None:
+async def test_a_rule_may_apply_to_one_role() -> None:
     model = ScriptedModel([Rule(role="tool", reply="a result"), Rule(role="user", reply="a prompt")])
     assert await text_of(model, ASK) == "a prompt"
     assert await text_of(model, ToolMessage("c", "rows", "3")) == "a result"
 
 
-async def test_a_rule_for_one_member_of_a_team() -> None:
+async def test_a_rule_may_match_the_system_prompt() -> None:
     model = ScriptedModel([Rule(system="critic", reply="bad"), Rule(reply="good")])
     assert await text_of(model, SystemMessage("you are a critic"), ASK) == "bad"
     assert await text_of(model, SystemMessage("you are a fan"), ASK) == "good"
     assert await text_of(model, ASK) == "good"
 
 
-async def test_a_rule_that_may_be_used_so_often() -> None:
+async def test_a_rule_may_have_a_number_of_uses() -> None:
     model = ScriptedModel([Rule(reply="first", times=2), Rule(reply="then")])
     assert [await text_of(model, ASK) for _ in range(3)] == ["first", "first", "then"]
 
 
-async def test_a_rule_asks_for_tools() -> None:
+async def test_a_rule_may_call_tools() -> None:
     calls: list[dict[str, Any]] = [
         {"name": "rows", "arguments": {"table": r"\1", "tags": [r"\1", 2], "deep": {"er": r"<\1>"}}},
         {"name": r"now_\1"},
@@ -155,14 +155,14 @@ async def test_a_rule_asks_for_tools() -> None:
     assert len({call.id for call in asked if isinstance(call, CallDelta)}) == 3
 
 
-async def test_a_rule_that_fails() -> None:
+async def test_a_rule_may_fail() -> None:
     with pytest.raises(ModelError, match="rate limit") as caught:
         await deltas_of(ScriptedModel([Rule(error="rate limit", retryable=True)]), ASK)
     assert caught.value.retryable
 
 
 @pytest.mark.parametrize("truncate", [0, 1, 99])
-async def test_a_stream_that_breaks_off_has_no_finish(truncate: int) -> None:
+async def test_a_rule_may_cut_the_stream_off(truncate: int) -> None:
     deltas = await deltas_of(ScriptedModel([Rule(reply="one two", truncate=truncate)]), ASK)
     assert [delta for delta in deltas if isinstance(delta, TextDelta)] == [TextDelta("one"), TextDelta(" two")][
         :truncate
@@ -170,19 +170,19 @@ async def test_a_stream_that_breaks_off_has_no_finish(truncate: int) -> None:
     assert not any(isinstance(delta, Finish) for delta in deltas)
 
 
-async def test_another_finish_reason() -> None:
+async def test_a_rule_may_set_the_finish_reason() -> None:
     *_, finish = await deltas_of(ScriptedModel([Rule(reply="one", finish="length")]), ASK)
     assert finish == Finish("length", Usage(5, 1), 0.0)
 
 
-async def test_a_rule_takes_its_time() -> None:
+async def test_a_rule_may_delay_its_reply() -> None:
     loop = asyncio.get_running_loop()
     start = loop.time()
     await deltas_of(ScriptedModel([Rule(reply="one two three", delay_s=0.02, tokens_per_second=100)]), ASK)
     assert loop.time() - start >= 0.02 + 2 / 100
 
 
-async def test_a_scripted_model_counts_words_and_lets_go() -> None:
+async def test_a_scripted_model_counts_words_and_can_be_closed() -> None:
     model = ScriptedModel([], context_tokens=7)
     assert model.context_tokens == 7
     assert model.count_tokens([ASK]) == 5
@@ -198,7 +198,7 @@ def write(folder: Path, text: str) -> Path:
     return path
 
 
-async def test_rules_from_a_file(tmp_path: Path) -> None:
+async def test_rules_are_loaded_from_a_file(tmp_path: Path) -> None:
     model = ScriptedModel.load(write(tmp_path, "- {match: sales, reply: three}\n- reply: what?\n"))
     assert await text_of(model, ASK) == "three"
     single = ScriptedModel.load(str(write(tmp_path, "reply: one rule needs no list")))
@@ -223,12 +223,12 @@ async def test_rules_from_a_file(tmp_path: Path) -> None:
         ("- {calls: now}", r"rule 1: calls"),
     ],
 )
-def test_a_bad_file(tmp_path: Path, text: str, said: str) -> None:
+def test_an_invalid_rules_file_is_an_error_with_its_place(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         ScriptedModel.load(write(tmp_path, text))
 
 
-def test_a_missing_file(tmp_path: Path) -> None:
+def test_a_missing_rules_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot read"):
         ScriptedModel.load(tmp_path / "no.yaml")
 
@@ -236,7 +236,7 @@ def test_a_missing_file(tmp_path: Path) -> None:
 # The pool
 
 
-def test_one_model_per_place() -> None:
+def test_one_offline_model_is_opened_per_name() -> None:
     models = Models(Keys({}))
     echo = models.open(AIConfig(model="offline/echo"))
     assert isinstance(echo, EchoModel)
@@ -244,7 +244,7 @@ def test_one_model_per_place() -> None:
     assert models.open(AIConfig(model="offline/echo", api_base="http://localhost")) is not echo
 
 
-def test_a_model_of_your_own_behind_a_name() -> None:
+def test_a_custom_model_can_be_registered_under_a_name() -> None:
     models, mine = Models(Keys({})), ScriptedModel([])
     models["offline/mine"] = mine
     assert models.open(AIConfig(model="offline/mine")) is mine
@@ -252,7 +252,7 @@ def test_a_model_of_your_own_behind_a_name() -> None:
         models["mine"] = mine
 
 
-def test_a_script_by_its_path(tmp_path: Path) -> None:
+def test_a_script_is_opened_by_its_path(tmp_path: Path) -> None:
     path = write(tmp_path, "reply: hi")
     model = Models(Keys({})).open(AIConfig(model=f"offline/script:{path}"))
     assert isinstance(model, ScriptedModel)
@@ -260,7 +260,7 @@ def test_a_script_by_its_path(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["offline/nonsense", "offline/script", "offline/script:"])
-def test_an_offline_model_that_does_not_exist(name: str) -> None:
+def test_an_unknown_offline_model_is_an_error(name: str) -> None:
     models = Models(Keys({}))
     models["offline/mine"] = ScriptedModel([])
     with pytest.raises(ConfigError, match=r"no offline model .*; there are offline/echo, .*offline/mine"):

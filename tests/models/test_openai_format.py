@@ -48,7 +48,7 @@ def test_tool_calls_in_the_openai_format(text: str, content: str | None) -> None
 
 
 @given(messages(repairable=False))
-def test_what_the_format_holds_is_decoded_as_it_was(message: Message) -> None:
+def test_decoding_restores_the_encoded_messages(message: Message) -> None:
     assert decode(encode(message)) == message
     assert json.loads(encode(message)) == to_openai(message)
 
@@ -59,7 +59,7 @@ def test_every_message_can_be_sent_again(message: Message) -> None:
     assert encode(decode(piece)) == piece
 
 
-def test_text_is_encoded_as_it_is() -> None:
+def test_text_is_encoded_without_escapes() -> None:
     assert encode(UserMessage("größer\n")) == '{"role":"user","content":"größer\\n"}'.encode()
 
 

@@ -30,7 +30,7 @@ print(json.dumps([
 """
 
 
-def test_costs_are_those_of_litellm() -> None:
+def test_costs_equal_those_of_litellm() -> None:
     """For each model of the price list that is reached over the wire, except LiteLLM's time-dependent prices."""
     prices = price_list()
     models = [
@@ -59,16 +59,16 @@ def test_costs_are_those_of_litellm() -> None:
 @pytest.mark.parametrize(
     "model", ["openai/gpt-4o-mini", "groq/openai/gpt-oss-20b", "deepseek/deepseek-chat", "openai/x", "groq/"]
 )
-def test_an_entry_read_alone_is_that_of_the_whole_list(model: str) -> None:
+def test_an_entry_that_is_read_alone_equals_the_parsed_lists(model: str) -> None:
     assert entry(model) == listed(model, json.loads(json.dumps(dict(price_list()))))
 
 
 @pytest.mark.parametrize("told", [True, "0.5", -1, float("nan"), float("inf"), None, {}, {"total_cost": "1"}])
-def test_a_figure_that_is_none_is_not_believed(told: Any) -> None:
+def test_a_reported_cost_that_is_not_a_valid_number_is_ignored(told: Any) -> None:
     assert reported_cost({"cost": told}) is None
 
 
-def test_the_providers_own_figure() -> None:
+def test_the_providers_own_cost_is_used() -> None:
     assert reported_cost({"cost": 0}) == 0.0
     assert reported_cost({"cost": {"total_cost": 0.25}}) == 0.25
 
@@ -82,7 +82,7 @@ def test_the_providers_own_figure() -> None:
         {"prompt_tokens": 5, "completion_tokens": 5, "service_tier": "priority"},
     ],
 )
-def test_what_does_not_say_enough_is_unknown(spent: dict[str, Any]) -> None:
+def test_an_incomplete_usage_has_an_unknown_cost(spent: dict[str, Any]) -> None:
     assert listed_cost(spent, {"input_cost_per_token": 1.0, "output_cost_per_token": 1.0}) is None
 
 

@@ -29,12 +29,12 @@ def body(config: AIConfig, some: Any = ASK, tools: Any = (), bodies: RequestBodi
 
 
 @given(st.lists(messages(repairable=False), max_size=4))
-def test_a_transcript_and_a_list_make_the_same_body(some: list[Message]) -> None:
+def test_a_transcript_and_a_list_give_the_same_body(some: list[Message]) -> None:
     assert body(CONFIG, Transcript(some)) == body(CONFIG, some)
     assert body(CONFIG, some)["messages"] == [to_openai(message) for message in some]
 
 
-def test_a_body_is_of_its_own_config_and_tools() -> None:
+def test_a_body_has_its_own_config_and_tools() -> None:
     bodies = RequestBodies(CONFIG)
     for _ in range(2):
         for temperature in range(3):
@@ -47,7 +47,7 @@ def test_a_body_is_of_its_own_config_and_tools() -> None:
         assert "tools" not in body(CONFIG, bodies=bodies)
 
 
-def test_many_configs_are_not_kept() -> None:
+def test_the_number_of_kept_configs_is_limited() -> None:
     bodies = RequestBodies(CONFIG)
     for seed in range(200):
         config = AIConfig(model=CONFIG.model, seed=seed)
@@ -71,7 +71,7 @@ def test_extra_headers_that_are_not_a_mapping_are_an_error() -> None:
         body(AIConfig(model="openai/x", extra={"extra_headers": "X"}))
 
 
-async def test_a_large_body_is_sent_in_blocks_and_says_its_length() -> None:
+async def test_a_large_body_is_sent_in_blocks_with_a_content_length() -> None:
     request = Request(Transcript([UserMessage("ä" * 2**20)]), [], CONFIG)
     blocks, headers = RequestBodies(CONFIG).build(request)
     assert not isinstance(blocks, bytes)

@@ -28,12 +28,12 @@ def fed(pieces: list[bytes], limit: int = 10_000) -> list[str]:
 
 
 @given(st.sets(st.integers(1, len(STREAM) - 1)))
-def test_events_are_the_same_however_their_bytes_are_cut(cuts: set[int]) -> None:
+def test_events_do_not_depend_on_how_their_bytes_are_split(cuts: set[int]) -> None:
     places = [0, *sorted(cuts), len(STREAM)]
     assert fed([STREAM[a:b] for a, b in itertools.pairwise(places)]) == EVENTS
 
 
-def test_json_lines_are_events_where_they_may_be_and_never_among_others() -> None:
+def test_json_lines_are_events_only_if_allowed_and_not_mixed_with_events() -> None:
     events = Events(100, lines=True)
     assert [*events.feed(b'\n{"a": 1}\n\n{"b"'), *events.feed(b": 2}\r\n")] == ['{"a": 1}', '{"b": 2}']
     for first, second in (
@@ -48,16 +48,16 @@ def test_json_lines_are_events_where_they_may_be_and_never_among_others() -> Non
         fed([b'{"a": 1}\n'])
 
 
-def test_a_byte_order_mark_is_no_part_of_the_first_line() -> None:
+def test_a_byte_order_mark_is_not_part_of_the_first_line() -> None:
     assert fed([b"\xef\xbb\xbfdata: x\n\n", b"\xef\xbb\xbfdata: y\n\n"]) == ["x"]
     assert fed([b"\xef", b"\xbb", b"\xbfdata: x\n\n"]) == ["x"]
 
 
-def test_lines_of_one_event_stay_together_over_packets() -> None:
+def test_the_lines_of_one_event_are_joined_across_packets() -> None:
     assert fed([b"data: a\n\ndata: x\n", b"data: y\n\n"]) == ["a", "x\ny"]
 
 
-def test_bytes_that_are_not_utf8_are_an_error_and_what_came_before_is_kept() -> None:
+def test_bytes_that_are_not_utf8_are_an_error_and_earlier_events_are_kept() -> None:
     events = Events(100)
     arriving = events.feed(b"data: one\n\ndata: \xff\xfe\n\n")
     assert next(arriving) == "one"
@@ -70,15 +70,15 @@ def test_bytes_that_are_not_utf8_are_an_error_and_what_came_before_is_kept() -> 
 @pytest.mark.parametrize(
     "pieces", [[b"x" * 101], [b"x"] * 101, [b"data: " + b"x" * 100], [b"data: xxxx\n"] * 11, [b": ping\n\n"] * 20]
 )
-def test_an_event_has_a_limit(pieces: list[bytes]) -> None:
+def test_an_event_has_a_size_limit(pieces: list[bytes]) -> None:
     with pytest.raises(ValueError, match="100 bytes came"):
         fed(pieces, 100)
 
 
-def test_many_events_together_may_be_larger() -> None:
+def test_many_events_together_may_exceed_the_limit_of_one() -> None:
     assert fed([b"data: xxxx\n\n"] * 1_000 + [b"data: y\n", b"\n"] * 1_000, 100) == ["xxxx"] * 1_000 + ["y"] * 1_000
 
 
-def test_a_long_line_in_many_pieces_is_put_together_once() -> None:
+def test_a_long_line_in_many_pieces_is_joined_once() -> None:
     """Put together at each piece it would take minutes."""
     assert fed([b"data: ", *[b"x"] * 300_000, b"\n\n"], 10**6) == ["x" * 300_000]

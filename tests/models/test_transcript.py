@@ -36,7 +36,7 @@ some_messages = st.lists(messages(), max_size=4)
 
 
 @given(some_messages)
-def test_the_same_messages_come_out(some: list[Message]) -> None:
+def test_a_transcript_returns_the_same_messages(some: list[Message]) -> None:
     transcript = Transcript(some)
     assert list(transcript) == some
     assert [transcript[index] for index in range(-len(some), len(some))] == some + some
@@ -47,7 +47,7 @@ def test_the_same_messages_come_out(some: list[Message]) -> None:
 
 
 @given(some_messages, some_messages, st.slices(4))
-def test_it_behaves_as_a_list_does(some: list[Message], more: list[Message], part: slice) -> None:
+def test_a_transcript_behaves_like_a_list(some: list[Message], more: list[Message], part: slice) -> None:
     one, other = Transcript(some), Transcript(more)
     for transcript, expected in [
         (one + other, some + more),
@@ -62,19 +62,19 @@ def test_it_behaves_as_a_list_does(some: list[Message], more: list[Message], par
 
 
 @given(some_messages, some_messages)
-def test_it_is_equal_where_the_messages_are(some: list[Message], other: list[Message]) -> None:
+def test_a_transcript_equals_a_list_of_equal_messages(some: list[Message], other: list[Message]) -> None:
     assert (Transcript(some) == Transcript(other)) is (some == other)
     assert (Transcript(some) == other) is (some == other)
 
 
-def test_messages_that_are_sent_alike_are_not_equal() -> None:
+def test_messages_with_the_same_encoding_are_not_equal() -> None:
     failed = replace(RESULT, is_error=True)
     assert encode(failed) == encode(RESULT)
     assert Transcript([failed]) == Transcript([failed]) != Transcript([RESULT])
     assert Transcript([ASK]) != "how many?"
 
 
-def test_it_grows_at_its_end() -> None:
+def test_messages_can_be_appended_to_a_transcript() -> None:
     transcript = Transcript(TALK[:2])
     transcript.append(CALL)
     transcript.extend([RESULT])
@@ -85,7 +85,7 @@ def test_it_grows_at_its_end() -> None:
     assert repr(transcript) == f"<Transcript of 6 messages, {transcript.size} tokens at most>"
 
 
-def test_a_joined_one_does_not_grow_with_its_parts() -> None:
+def test_a_joined_transcript_does_not_grow_with_its_parts() -> None:
     history, draft = Transcript(TALK[:2]), Transcript(TALK[2:])
     both = history + draft
     history.append(ASK)
@@ -95,7 +95,7 @@ def test_a_joined_one_does_not_grow_with_its_parts() -> None:
     assert Transcript(history) == history
 
 
-def test_nothing_is_encoded_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_message_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     history = Transcript(TALK)
     monkeypatch.setattr(module, "encode", lambda message: pytest.fail("it was encoded again"))
     both = Transcript.joined(history, history[2:], Transcript(history))
@@ -103,14 +103,14 @@ def test_nothing_is_encoded_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(any(piece is own for own in history.pieces) for piece in both.pieces)
 
 
-def test_no_token_is_smaller_than_a_byte_and_an_image_has_its_own_size() -> None:
+def test_the_size_bounds_the_tokens_and_an_image_has_its_own_size() -> None:
     plain = Transcript([ASK])
     assert plain.size == len(plain.pieces[0])
     seen = Transcript([UserMessage("how many?", (Image("image/png", "A" * 100_000),))])
     assert IMAGE_TOKENS < seen.size < IMAGE_TOKENS + 200
 
 
-def test_what_only_json_reads_is_decoded() -> None:
+def test_a_message_that_only_json_can_decode_is_decoded() -> None:
     thoughts = AssistantMessage("", CALL.tool_calls, {"score": float("inf")})
     (sent,) = Transcript([thoughts]).to_openai()
     assert sent["score"] == float("inf")
@@ -131,7 +131,7 @@ class Counted:
 
 
 @given(some_messages, some_messages, some_messages)
-def test_a_measure_is_summed(some: list[Message], more: list[Message], rest: list[Message]) -> None:
+def test_a_measure_of_messages_is_summed(some: list[Message], more: list[Message], rest: list[Message]) -> None:
     measure = Counted()
     history, draft = Transcript(some), Transcript(more)
     both = history + draft

@@ -62,13 +62,13 @@ def test_providers_that_speak_the_format_are_reached_over_the_wire(provider_name
     assert isinstance(models.open(config), OpenAIWireModel if speaks else Offloaded)
 
 
-def test_the_other_way_can_be_said() -> None:
+def test_transport_selects_the_wire_or_litellm() -> None:
     models = Models(Keys({}))
     assert isinstance(models.open(AIConfig(model="openai/x", transport="litellm")), Offloaded)
     assert isinstance(models.open(AIConfig(model="anthropic/x", transport="wire")), OpenAIWireModel)
 
 
-def test_one_model_for_each_place_and_one_for_all_parameters() -> None:
+def test_one_model_is_opened_for_each_endpoint_whatever_the_parameters() -> None:
     models = Models(Keys({}))
     first = models.open(AIConfig(model="openai/x", temperature=0.1))
     assert models.open(AIConfig(model="openai/x", temperature=0.9)) is first
@@ -115,7 +115,7 @@ async def test_a_call_with_its_cost_needs_no_litellm(provider: Provider) -> None
         ("groq/x", {}, "https://api.groq.com/openai/v1/chat/completions"),
     ],
 )
-async def test_the_address(model: str, environ: dict[str, str], address: str) -> None:
+async def test_each_provider_has_its_address(model: str, environ: dict[str, str], address: str) -> None:
     connections = Connections()
     keys = Keys({"OPENAI_API_KEY": "none", "GROQ_API_KEY": "none", **environ})
     wire = OpenAIWireModel(AIConfig(model=model), keys, connections)
@@ -124,7 +124,7 @@ async def test_the_address(model: str, environ: dict[str, str], address: str) ->
     await connections.aclose()
 
 
-async def test_a_server_without_an_address_is_asked_for(rt: Runtime) -> None:
+async def test_a_missing_api_base_is_an_error(rt: Runtime) -> None:
     run = rt.create(Agent(name="bob", config="hosted_vllm/x")).submit("Hi")
     with pytest.raises(RunFailed, match=r"set api_base.*or HOSTED_VLLM_API_BASE"):
         await run
@@ -132,7 +132,7 @@ async def test_a_server_without_an_address_is_asked_for(rt: Runtime) -> None:
     assert run.cost == 0.0
 
 
-async def test_a_file_of_keys_says_no_address() -> None:
+async def test_an_env_file_does_not_set_an_address() -> None:
     keys = Keys({"OPENAI_API_KEY": "none"})
     keys.read("OPENAI_API_BASE=http://stranger/v1\nOPENAI_BASE_URL=http://stranger/v1", ".env")
     wire = OpenAIWireModel(AIConfig(model="openai/x"), keys, Connections())
@@ -151,23 +151,23 @@ async def test_a_proxy_of_the_environment_is_used(
 # In which words
 
 
-async def test_openai_itself_has_a_new_name_for_the_most_tokens(rt: Runtime, provider: Provider) -> None:
+async def test_openai_gets_max_completion_tokens(rt: Runtime, provider: Provider) -> None:
     assert (await sent(rt, provider, "openai/gpt-4o-mini", max_tokens=5))["max_tokens"] == 5
     assert (await sent(rt, provider, "openai/gpt-5-mini", max_tokens=5))["max_completion_tokens"] == 5
 
 
-async def test_mistral_has_words_of_its_own(rt: Runtime, provider: Provider) -> None:
+async def test_mistral_gets_its_own_parameter_names(rt: Runtime, provider: Provider) -> None:
     body = await sent(rt, provider, "mistral/x", seed=7)
     assert body["random_seed"] == 7
     assert {"seed", "stream_options"}.isdisjoint(body)
 
 
-async def test_openrouter_is_asked_for_the_cost_and_told_how_much_to_think(rt: Runtime, provider: Provider) -> None:
+async def test_openrouter_is_asked_for_the_cost_and_gets_the_reasoning_limit(rt: Runtime, provider: Provider) -> None:
     body = await sent(rt, provider, "openrouter/a/b", max_reasoning_tokens=100)
     assert (body["model"], body["usage"], body["reasoning"]) == ("a/b", {"include": True}, {"max_tokens": 100})
 
 
-async def test_parameters_and_headers_of_ones_own(rt: Runtime, provider: Provider) -> None:
+async def test_extra_parameters_and_headers_are_sent(rt: Runtime, provider: Provider) -> None:
     extra = {"user": "me", "extra_body": {"top_k": 3}, "extra_headers": {"X-Team": "ours"}}
     body = await sent(rt, provider, "openai/x", extra=extra)
     assert (body["user"], body["top_k"]) == ("me", 3)
@@ -175,12 +175,12 @@ async def test_parameters_and_headers_of_ones_own(rt: Runtime, provider: Provide
     assert provider.requests[-1].headers["X-Team"] == "ours"
 
 
-async def test_a_whole_reply_is_asked_for_without_a_stream(rt: Runtime, provider: Provider) -> None:
+async def test_a_complete_reply_is_requested_without_a_stream(rt: Runtime, provider: Provider) -> None:
     assert "stream" not in await sent(rt, provider, "openai/x", stream=False)
 
 
 @pytest.mark.parametrize("key", ["sk-ünicode-0123456789", "sk-two\nlines-0123456789"])
-async def test_a_key_that_no_header_can_hold_is_refused_without_being_told(provider: Provider, key: str) -> None:
+async def test_a_key_that_is_invalid_in_a_header_is_refused_and_not_shown(provider: Provider, key: str) -> None:
     async with Runtime(environ={"OPENAI_API_KEY": key}) as rt:
         run = rt.create(Agent(name="bob", config=AIConfig(model="openai/x", api_base=provider.url))).submit("Hi")
         with pytest.raises(RunFailed, match="has a character that cannot be sent"):
@@ -192,7 +192,7 @@ async def test_a_key_that_no_header_can_hold_is_refused_without_being_told(provi
 # Tokens
 
 
-async def test_what_does_not_fit_is_trimmed_or_refused_as_litellm_counts(rt: Runtime, provider: Provider) -> None:
+async def test_a_history_that_does_not_fit_is_trimmed_by_litellms_token_count(rt: Runtime, provider: Provider) -> None:
     config = AIConfig(model="openai/gpt-4", api_base=provider.url)  # 8,192 tokens
     bob = rt.create(Agent(name="bob", config=config))
     await bob.submit("one " * 5_000)
@@ -209,7 +209,7 @@ async def test_what_does_not_fit_is_trimmed_or_refused_as_litellm_counts(rt: Run
 # Connections
 
 
-async def test_one_connection_serves_call_after_call(rt: Runtime, provider: Provider) -> None:
+async def test_one_connection_is_used_for_consecutive_calls(rt: Runtime, provider: Provider) -> None:
     bob = rt.create(Agent(name="bob", config=AIConfig(model="openai/x", api_base=provider.url)))
     amy = rt.create(Agent(name="amy", config=AIConfig(model="hosted_vllm/y", api_base=provider.url)))
     for _ in range(3):
@@ -218,7 +218,7 @@ async def test_one_connection_serves_call_after_call(rt: Runtime, provider: Prov
     assert len(provider.connections) == 1
 
 
-async def test_a_reply_whose_body_does_not_end_is_complete_all_the_same(rt: Runtime, provider: Provider) -> None:
+async def test_a_reply_whose_body_does_not_end_is_complete(rt: Runtime, provider: Provider) -> None:
     forever = asyncio.Event()
     provider.answers.append([*says("Hello"), forever])
     bob = rt.create(Agent(name="bob", config=AIConfig(model="openai/x", api_base=provider.url)))
@@ -226,7 +226,7 @@ async def test_a_reply_whose_body_does_not_end_is_complete_all_the_same(rt: Runt
     forever.set()
 
 
-async def test_connections_that_nobody_uses_are_closed(provider: Provider) -> None:
+async def test_unused_connections_are_closed(provider: Provider) -> None:
     connections = Connections(kept_s=0.05)
     wire = OpenAIWireModel(AIConfig(model="openai/x", api_base=provider.url), Keys(KEYS), connections)
     async with aclosing(wire.stream(Request([UserMessage("Hi")], [], AIConfig(model="openai/x")))) as deltas:
@@ -237,7 +237,7 @@ async def test_connections_that_nobody_uses_are_closed(provider: Provider) -> No
     await connections.aclose()
 
 
-async def test_what_nobody_has_read_yet_does_not_fill_the_notebooks_memory(provider: Provider) -> None:
+async def test_unread_data_does_not_fill_memory(provider: Provider) -> None:
     provider.answers.append([*(chunk({"content": "x" * 100_000}) for _ in range(160)), finish(), DONE])
     connections = Connections()
     wire = OpenAIWireModel(AIConfig(model="openai/x", api_base=provider.url), Keys(KEYS), connections)
@@ -258,7 +258,7 @@ async def test_what_nobody_has_read_yet_does_not_fill_the_notebooks_memory(provi
     await connections.aclose()
 
 
-async def test_a_broken_connection_is_not_used_again(rt: Runtime, provider: Provider) -> None:
+async def test_a_broken_connection_is_not_reused(rt: Runtime, provider: Provider) -> None:
     bob = rt.create(Agent(name="bob", config=AIConfig(model="openai/x", api_base=provider.url, retries=0)))
     provider.answers.append([*text("Hel"), CUT])
     run = bob.submit("Hi")
@@ -273,7 +273,7 @@ async def test_a_broken_connection_is_not_used_again(rt: Runtime, provider: Prov
 
 @pytest.mark.parametrize(("reason", "kind"), [("length", LengthExceeded), ("content_filter", ContentFiltered)])
 @pytest.mark.parametrize("stream", [True, False])
-async def test_a_reply_that_ended_early_is_paid_for(
+async def test_a_truncated_reply_has_its_usage_and_cost(
     rt: Runtime, provider: Provider, reason: str, kind: type[Exception], stream: bool
 ) -> None:
     provider.answers.append(Reply([*text("Hel"), finish(reason), usage(1000, 100), DONE]))
@@ -286,7 +286,7 @@ async def test_a_reply_that_ended_early_is_paid_for(
     assert len(provider.requests) == 1
 
 
-async def test_who_has_no_credit_left_is_not_asked_again(rt: Runtime, provider: Provider) -> None:
+async def test_an_error_about_missing_credit_is_not_retried(rt: Runtime, provider: Provider) -> None:
     provider.answers.append(
         Refusal(429, "You exceeded your current quota, please check your plan and billing details.")
     )
@@ -303,14 +303,14 @@ async def test_who_has_no_credit_left_is_not_asked_again(rt: Runtime, provider: 
         "Too many, 3 credits a call",
     ],
 )
-async def test_a_rate_limit_that_speaks_of_money_passes(rt: Runtime, provider: Provider, says: str) -> None:
+async def test_a_rate_limit_whose_text_mentions_money_is_retried(rt: Runtime, provider: Provider, says: str) -> None:
     provider.answers.append(Refusal(429, says, headers={"Retry-After": "0"}))
     bob = rt.create(Agent(name="bob", config=AIConfig(model="openai/x", api_base=provider.url)))
     assert await bob.submit("Hi") == "Hello world"
 
 
 @pytest.mark.parametrize("address", ["http://localhost:99999/v1", "http://xn--/v1"])
-async def test_an_address_that_is_none_is_told_each_time(rt: Runtime, address: str) -> None:
+async def test_an_invalid_address_is_an_error_at_each_call(rt: Runtime, address: str) -> None:
     bob = rt.create(Agent(name="bob", config=AIConfig(model="openai/x", api_base=address)))
     for _ in range(2):
         run = bob.submit("Hi")
@@ -319,7 +319,7 @@ async def test_an_address_that_is_none_is_told_each_time(rt: Runtime, address: s
         assert (type(run.error), run.cost) == (ConfigError, 0.0)
 
 
-async def test_what_litellm_would_need_a_package_for_is_no_matter_of_the_network(rt: Runtime) -> None:
+async def test_a_missing_package_of_litellm_is_not_a_network_error(rt: Runtime) -> None:
     run = rt.create(Agent(name="bob", config=AIConfig(model="vllm/x", transport="litellm"))).submit("Hi")
     with pytest.raises(RunFailed, match="the call cannot be made"):
         await run
@@ -333,7 +333,7 @@ async def test_what_litellm_would_need_a_package_for_is_no_matter_of_the_network
     ("told", "one"),
     [("eos_token", None), ("model_length", LengthExceeded), ("SAFETY", ContentFiltered), ("abort", ModelError)],
 )
-async def test_a_reason_by_any_name_is_one_of_a_few(
+async def test_finish_reasons_are_mapped_to_a_few_names(
     rt: Runtime, provider: Provider, told: str, one: type[Exception] | None
 ) -> None:
     provider.answers.append([*text("Hel"), finish(told), finish("stop"), usage(7, 3), DONE])
@@ -350,7 +350,9 @@ async def test_a_reason_by_any_name_is_one_of_a_few(
 @pytest.mark.parametrize(
     ("status", "cost"), [(400, 0.0), (429, 0.0), (503, 0.0), (500, None), (502, None), (504, None), (408, None)]
 )
-async def test_what_a_refusal_costs(rt: Runtime, provider: Provider, status: int, cost: float | None) -> None:
+async def test_the_cost_of_a_refused_call_depends_on_its_status(
+    rt: Runtime, provider: Provider, status: int, cost: float | None
+) -> None:
     provider.answers.append(Refusal(status))
     run = rt.create(Agent(name="bob", config=AIConfig(model="openai/x", api_base=provider.url, retries=0))).submit("Hi")
     with pytest.raises(RunFailed):
@@ -361,9 +363,7 @@ async def test_what_a_refusal_costs(rt: Runtime, provider: Provider, status: int
 @pytest.mark.parametrize(
     "told", [{"cost": 10**400}, {"prompt_tokens": 10**400}, {"prompt_tokens": -(10**6)}, {"completion_tokens": True}]
 )
-async def test_usage_that_makes_no_sense_costs_nothing_less_than_unknown(
-    rt: Runtime, provider: Provider, told: dict[str, Any]
-) -> None:
+async def test_invalid_usage_has_an_unknown_cost(rt: Runtime, provider: Provider, told: dict[str, Any]) -> None:
     spent = {"prompt_tokens": 1000, "completion_tokens": 100, **told}
     provider.answers.append([*text("Hello"), finish(), chunk(usage=spent), DONE])
     run = rt.create(Agent(name="bob", config=AIConfig(model="openai/gpt-4o-mini", api_base=provider.url))).submit("Hi")
@@ -371,7 +371,7 @@ async def test_usage_that_makes_no_sense_costs_nothing_less_than_unknown(
     assert run.cost == (pytest.approx(0.00021) if "cost" in told else None)
 
 
-async def test_who_brings_a_key_of_ones_own_pays_upstream_too(rt: Runtime, provider: Provider) -> None:
+async def test_the_upstream_cost_is_added_for_the_users_own_key(rt: Runtime, provider: Provider) -> None:
     own = {"cost": 0, "is_byok": True, "cost_details": {"upstream_inference_cost": 0.5}}
     provider.answers.append([*text("Hello"), finish(), usage(7, 3, **own), DONE])
     run = rt.create(Agent(name="bob", config=AIConfig(model="openrouter/a/b", api_base=provider.url))).submit("Hi")
@@ -379,7 +379,7 @@ async def test_who_brings_a_key_of_ones_own_pays_upstream_too(rt: Runtime, provi
     assert run.cost == 0.5
 
 
-async def test_a_proxys_password_is_not_told(rt: Runtime, provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_proxys_password_is_not_shown(rt: Runtime, provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://user:hunter2hunter2@127.0.0.1:1")
     monkeypatch.setenv("no_proxy", "direct.example")
     run = rt.create(
@@ -391,7 +391,7 @@ async def test_a_proxys_password_is_not_told(rt: Runtime, provider: Provider, mo
 
 
 @pytest.mark.parametrize("extra", [{"extra_body": [1]}, {"extra_headers": ["x"]}])
-async def test_what_is_no_mapping_is_refused_before_anything_is_sent(
+async def test_an_extra_that_is_not_a_mapping_is_refused_before_anything_is_sent(
     rt: Runtime, provider: Provider, extra: dict[str, Any]
 ) -> None:
     run = rt.create(Agent(name="bob", config=AIConfig(model="openai/x", api_base=provider.url, extra=extra))).submit(
@@ -402,7 +402,7 @@ async def test_what_is_no_mapping_is_refused_before_anything_is_sent(
     assert (run.cost, provider.requests) == (0.0, [])
 
 
-async def test_a_large_prompt_is_sent_with_its_length(rt: Runtime, provider: Provider) -> None:
+async def test_a_large_prompt_is_sent_with_a_content_length(rt: Runtime, provider: Provider) -> None:
     prompt = "wörd " * 500_000
     await rt.create(Agent(name="bob", config=AIConfig(model="openai/x", api_base=provider.url))).submit(prompt)
     (request,) = provider.requests

@@ -47,7 +47,7 @@ def outcome(data: str) -> Any:
 
 
 @given(_chunks.map(json.dumps))
-def test_the_quick_way_and_the_lenient_way_agree(data: str) -> None:
+def test_the_fast_and_the_lenient_decoder_agree(data: str) -> None:
     quick = outcome(data)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(wire_format, "_chunk", lambda data: wire_format._lenient(data, whole=False))
@@ -66,12 +66,12 @@ def test_the_reasoning_of_each_provider_is_read(name: str) -> None:
     ("extra", "text"),
     [('"text": "\\ud83e"', "word"), ('"logprob": NaN', "word"), ('"seed": 1e999', "word"), (f'"n": {10**40}', "word")],
 )
-def test_what_json_reads_is_read(extra: str, text: str) -> None:
+def test_everything_that_json_accepts_is_read(extra: str, text: str) -> None:
     data = f'{{"choices": [{{"delta": {{"content": "{text}"}}}}], {extra}}}'
     assert WireReader().read(data) == [TextDelta(text)]
 
 
-def test_half_a_character_is_read() -> None:
+def test_a_lone_surrogate_is_read() -> None:
     assert WireReader().read('{"choices": [{"delta": {"content": "\\ud83e"}}]}') == [TextDelta("\ud83e")]
 
 
@@ -83,7 +83,7 @@ def test_text_that_arrives_together_is_one_delta() -> None:
     assert not reply.done
 
 
-def test_all_kinds_of_deltas_in_one_chunk() -> None:
+def test_one_chunk_may_hold_all_kinds_of_deltas() -> None:
     call = {"index": 0, "id": "c1", "function": {"name": "rows", "arguments": "{}"}}
     delta = {"content": "a", "refusal": "b", "reasoning_content": "c", "tool_calls": [call]}
     choices = [{"index": 1, "delta": {"content": "another reply"}}, {"index": 0, "delta": delta}]
@@ -96,7 +96,7 @@ def test_all_kinds_of_deltas_in_one_chunk() -> None:
     ]
 
 
-def test_what_came_before_an_error_is_kept() -> None:
+def test_deltas_before_an_error_are_kept() -> None:
     reply = ReplyStream(WireReader())
     good = 'data: {"choices": [{"delta": {"content": "a"}}]}\n\n'
     assert reply.feed(f'{good}data: {{"error": {{"message": "full", "code": 503}}}}\n\n{good}'.encode()) == [
@@ -107,7 +107,7 @@ def test_what_came_before_an_error_is_kept() -> None:
 
 
 @pytest.mark.parametrize("kind", [ReplyStream, WholeReply])
-def test_a_reply_has_a_limit(kind: type[ReplyStream | WholeReply]) -> None:
+def test_a_reply_has_a_size_limit(kind: type[ReplyStream | WholeReply]) -> None:
     reply = kind(WireReader())
     while not reply.done:
         assert reply.feed(b": \n" * 2**20) == []
@@ -115,7 +115,7 @@ def test_a_reply_has_a_limit(kind: type[ReplyStream | WholeReply]) -> None:
     assert reply._size <= REPLY_LIMIT + 2**22
 
 
-def test_a_whole_reply_is_read_at_its_end() -> None:
+def test_a_complete_reply_is_read_at_its_end() -> None:
     sent = json.dumps({
         "choices": [{"message": {"content": "a"}, "finish_reason": "stop"}],
         "usage": {"prompt_tokens": 3, "completion_tokens": 1},
