@@ -46,7 +46,7 @@ def problems(text: str, path: str = BOB) -> list[str]:
 # agents/NAME.yaml
 
 
-def test_a_file_is_one_agent_of_its_name() -> None:
+def test_a_file_defines_an_agent_of_its_name() -> None:
     text = """\
 title: Bob the Builder
 role: builder
@@ -102,12 +102,12 @@ limits: {max_turns: 3, timeout_s: 60}
         ("title: ~\nicon:\nprompt_file: null\nai_config:\nlimits:\ntools:\n", {}),
     ],
 )
-def test_what_a_file_may_say(text: str, same: dict[str, Any]) -> None:
+def test_an_agent_file_accepts_these_keys(text: str, same: dict[str, Any]) -> None:
     assert agent(text) == Agent(**{"name": "bob", **same})
 
 
 @pytest.mark.parametrize("path", ["agents/bob.yaml", "agents/bob.yml", "agents/bob.agent.yaml", "agents/bob.agent.md"])
-def test_the_name_is_the_files(path: str) -> None:
+def test_the_name_of_the_agent_is_that_of_the_file(path: str) -> None:
     text = "---\ndescription: x\n---\n" if path.endswith("md") else "description: x\n"
     assert entry(text, path).name == "bob"
 
@@ -148,13 +148,13 @@ def test_the_name_is_the_files(path: str) -> None:
         ("prompt: [\n", ":2: not YAML"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_told_with_its_line_and_what_is_allowed(text: str, found: str) -> None:
+def test_an_error_has_its_line_and_the_allowed_values(text: str, found: str) -> None:
     told = problems(text)
     assert any(re.match(rf"agents/bob\.yaml(:\d+)?{re.escape(found)}", one) for one in told), told
     assert all(re.match(r"agents/bob\.yaml:[1-9]", one) for one in told)
 
 
-def test_all_that_is_wrong_is_told_at_once() -> None:
+def test_all_errors_are_reported_together() -> None:
     text = """\
 icon: a b
 foo: 1
@@ -171,7 +171,7 @@ tools: [a b]
     assert len(problems(text)) == 7
 
 
-def test_yaml_and_python_are_told_the_same() -> None:
+def test_yaml_and_python_give_the_same_errors() -> None:
     for name, value in [("icon", "a b"), ("color", "5"), ("max_turns", 0), ("timeout_s", -1), ("description", "a\nb")]:
         limits = name in ("max_turns", "timeout_s")
         (told,) = entry(
@@ -183,29 +183,29 @@ def test_yaml_and_python_are_told_the_same() -> None:
 
 
 @pytest.mark.parametrize("path", ["agents/my bob.yaml", "agents/2nd.yaml", "agents/é.yaml"])
-def test_a_file_whose_name_is_none_says_where_a_name_comes_from(path: str) -> None:
+def test_an_invalid_file_name_is_an_error_that_explains_the_name(path: str) -> None:
     (told,) = problems("prompt: Hi\n", path)
     assert "is not a letter followed by" in told
     assert "an agent is named by its file, or by its key under agents" in told
 
 
-def test_a_mistyped_key_does_not_make_it_another_programs_file() -> None:
+def test_a_mistyped_key_does_not_make_it_a_file_of_another_program() -> None:
     (told,) = problems("title: Bob\nsytem_prompt: Hi\n")
     assert told.startswith("agents/bob.yaml:2: unknown key 'sytem_prompt' of an agent; did you mean 'system_prompt'?")
 
 
-def test_a_lone_slip_does_not_make_it_another_programs_file() -> None:
+def test_a_file_with_only_a_mistyped_key_is_an_error() -> None:
     (told,) = problems("sytem_prompt: Hi\n")
     assert "did you mean 'system_prompt'?" in told
 
 
-def test_front_matter_that_is_not_closed_is_told() -> None:
+def test_unclosed_front_matter_is_an_error() -> None:
     (told,) = problems("---\nname: bob\nYou are Bob.\n", "agents/bob.md")
     assert told == "agents/bob.md:1: the front matter does not end: add a line of ---"
 
 
 @pytest.mark.parametrize("what", ["prompt_file: gone.md", "prompt: Hi\nfragments: [end, gone]"])
-def test_a_prompt_that_is_missing_is_an_error_that_lists_where_it_looked(what: str) -> None:
+def test_a_missing_prompt_is_an_error_that_lists_the_searched_places(what: str) -> None:
     (told,) = problems(f"role: x\n{what}\n")
     path = "agents/prompts/gone.md" if "prompt_file" in what else "agents/prompts/shared/gone.md"
     assert re.match(r"agents/bob\.yaml:[23]: no prompt file ", told)
@@ -213,19 +213,19 @@ def test_a_prompt_that_is_missing_is_an_error_that_lists_where_it_looked(what: s
 
 
 @pytest.mark.parametrize("name", ["../x.md", "/etc/passwd", "a/../../x", "..\\x.md", "shared/../../../x"])
-def test_no_prompt_leaves_its_folder(name: str) -> None:
+def test_a_prompt_file_cannot_lead_out_of_its_folder(name: str) -> None:
     (told,) = problems(dump_yaml({"prompt_file": name}))
     assert "leaves agents/prompts/" in told
     (told,) = problems(dump_yaml({"prompt": "Hi", "fragments": [name]}))
     assert re.search(r"leaves agents/prompts/|no prompt file", told)
 
 
-def test_a_tool_that_is_not_there_is_told_with_its_line_when_the_agent_is_made() -> None:
+def test_a_missing_tool_is_an_error_with_its_line_when_the_agent_is_created() -> None:
     with pytest.raises(ConfigError, match=r"^agents/bob\.yaml:2: no function 'gone'$"):
         entry("role: x\ntools: [rows, gone]\n").build(find_tool)
 
 
-def test_a_key_that_is_written_out_works_with_a_warning_and_is_nowhere() -> None:
+def test_a_literal_key_works_with_a_warning_and_is_not_shown() -> None:
     found = entry("ai_config:\n  model: openai/x\n  api_key: sk-canary-0123456789abcdef\n")
     (warning,) = found.warnings
     assert (warning.location, "os.environ/NAME" in warning.text) == ("agents/bob.yaml:3", True)
@@ -275,7 +275,7 @@ AGENTS_YAML = "agents:\n" + "".join(
 )
 
 
-def test_the_file_of_the_original_loads_whole() -> None:
+def test_a_file_of_aiwhisperer_loads_completely() -> None:
     found = team(AGENTS_YAML, "agents/agents.yaml")
     assert {id_: one.problems for id_, one in found.items()} == {id_: () for id_, *_ in MEMBERS}
     assert {id_: one.build(find_tool) for id_, one in found.items()} == {
@@ -297,7 +297,7 @@ def test_the_file_of_the_original_loads_whole() -> None:
     assert found["a"].sources["model"] == "agents/agents.yaml:46"
 
 
-def test_what_has_no_meaning_here_gives_one_warning_for_each_agent() -> None:
+def test_keys_that_are_not_used_here_give_one_warning_for_each_agent() -> None:
     dead = (
         "tool_tags context_sources tool_sets capabilities configuration require_explicit_signal continuation_patterns"
     )
@@ -308,7 +308,7 @@ def test_what_has_no_meaning_here_gives_one_warning_for_each_agent() -> None:
         assert ("cache" in warning.text) == (one.name == "e")
 
 
-def test_one_bad_agent_leaves_the_others_as_they_are() -> None:
+def test_one_invalid_agent_does_not_affect_the_others() -> None:
     found = team("agents:\n  p: {role: x, icon: a b}\n  a:\n    role: y\n  not good: {}\n", "agents/agents.yaml")
     assert {id_: [one.location for one in each.problems] for id_, each in found.items()} == {
         "p": ["agents/agents.yaml:2"],
@@ -318,13 +318,13 @@ def test_one_bad_agent_leaves_the_others_as_they_are() -> None:
     assert found["a"].build(find_tool) == Agent(name="a", role="y")
 
 
-def test_what_stands_beside_agents_is_told() -> None:
+def test_an_unknown_key_beside_agents_is_an_error() -> None:
     (told,) = problems("agents: {a: {role: x}}\nagent: {}\n")
     assert told == "agents/bob.yaml:2: unknown key 'agent' beside agents"
 
 
 @pytest.mark.parametrize("said", ["oops", "5", "[x]"])
-def test_an_agent_that_is_no_mapping_is_told_and_the_others_are_not_lost(said: str) -> None:
+def test_an_agent_that_is_not_a_mapping_is_an_error_and_the_others_load(said: str) -> None:
     found = team(f"agents:\n  a: {{role: x, prompt: Hi}}\n  p: {said}\n", "agents/agents.yaml")
     assert found["a"].build(find_tool) == Agent(name="a", role="x", system_prompt="Hi")
     assert [one.location for one in found["p"].problems] == ["agents/agents.yaml:3"]
@@ -374,7 +374,7 @@ def test_a_markdown_file_of_another_tool_is_an_agent() -> None:
     ],
 )
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
-def test_front_matter_says_what_a_yaml_file_may(said: str, same: dict[str, Any], newline: str) -> None:
+def test_front_matter_accepts_the_keys_of_a_yaml_file(said: str, same: dict[str, Any], newline: str) -> None:
     text = f"---\n{said}\n---\nThe body.\n".replace("\n", newline)
     whole = {"name": "bob", "description": "x", "system_prompt": "The body.", **same}
     assert agent(text, "agents/bob.md") == Agent(**whole)
@@ -382,7 +382,7 @@ def test_front_matter_says_what_a_yaml_file_may(said: str, same: dict[str, Any],
 
 
 @pytest.mark.parametrize("model", ["inherit", "sonnet", "opus", "haiku"])
-def test_a_nickname_of_a_model_is_left_out_and_said(model: str) -> None:
+def test_a_models_alias_of_another_tool_is_left_out_and_reported(model: str) -> None:
     found = entry(f"---\nname: bob\nmodel: {model}\n---\nHi", "agents/bob.md")
     assert found.build(find_tool) == Agent(name="bob", system_prompt="Hi")
     (warning,) = found.warnings
@@ -401,13 +401,13 @@ def test_a_nickname_of_a_model_is_left_out_and_said(model: str) -> None:
         ("---\nname: bob\nx: [\n---\nHi", ": not YAML"),
     ],
 )
-def test_what_is_wrong_in_front_matter_is_told_with_its_line(text: str, found: str) -> None:
+def test_an_error_in_front_matter_has_its_line(text: str, found: str) -> None:
     told = problems(text, "agents/bob.md")
     assert any(re.match(rf"agents/bob\.md(:[1-5])?{re.escape(found)}", one) for one in told), told
     assert all(re.match(r"agents/bob\.md:[1-5]: ", one) for one in told)
 
 
-def test_a_body_that_is_no_text_is_told_with_its_line() -> None:
+def test_a_body_that_is_not_text_is_an_error_with_its_line() -> None:
     found = read_agents(b"---\nname: bob\n---\nfine\n\xff\n", "agents/bob.md", "agents/bob.md", PROMPTS)
     assert found is not None
     assert [str(one) for one in found["bob"].problems] == ["agents/bob.md:5: the file is not UTF-8: save it as UTF-8"]
@@ -434,7 +434,7 @@ def test_a_body_that_is_no_text_is_told_with_its_line() -> None:
         ("agents/fleet.yaml", "agents: [one, two]\nport: 80\n"),
     ],
 )
-def test_what_is_plainly_another_programs_is_left_alone(path: str, text: str) -> None:
+def test_a_file_of_another_program_is_ignored(path: str, text: str) -> None:
     assert read_agents(text.encode(), path, path, PROMPTS) is None
 
 
@@ -445,7 +445,7 @@ def test_what_is_plainly_another_programs_is_left_alone(path: str, text: str) ->
 @example(Agent(name="bob"), "bob")
 @example(Agent(name="bob", system_prompt=" \n  a\n\tb \n\n\n"), "bob")
 @settings(max_examples=40)
-def test_any_agent_is_the_same_after_it_was_written_and_read(spec: Agent, stem: str) -> None:
+def test_any_agent_is_equal_after_it_was_written_and_read(spec: Agent, stem: str) -> None:
     text = dump_yaml(spec.document())
     path = f"agents/{stem}.yaml"
     found = read_agents(text.encode(), path, path, PROMPTS)
@@ -456,13 +456,13 @@ def test_any_agent_is_the_same_after_it_was_written_and_read(spec: Agent, stem: 
 
 @given(AGENTS)
 @settings(max_examples=30)
-def test_any_agents_are_the_same_in_one_file(spec: Agent) -> None:
+def test_any_agents_are_equal_in_one_file(spec: Agent) -> None:
     document = {key: value for key, value in spec.document().items() if key != "name"}
     found = team(dump_yaml({"agents": {spec.name: document, "other": {"role": "x"}}}), "agents/agents.yaml")
     assert found[spec.name].build(find_tool) == spec
 
 
-async def test_an_agent_that_is_saved_loads_as_it_was(tmp_path: Path) -> None:
+async def test_a_saved_agent_loads_as_an_equal_agent(tmp_path: Path) -> None:
     spec = Agent(
         name="bob", title="Bob", system_prompt="Many\n\n  lines\u2028 {{ x }}\n",
         config=AIConfig.of({"seed": 1, "stop": None}),
@@ -496,7 +496,7 @@ TEXTS = st.lists(LINES | st.sampled_from(["agents:", "  bob:", "prompt: Hi", "--
 
 @given(TEXTS | st.text("abx: -[]{}!&*?|>'\"#%@`\n\t019._~<=,\x00\x85", max_size=30), st.booleans())
 @settings(max_examples=100)
-def test_any_text_is_read_or_told_what_is_wrong_with_file_and_line(text: str, markdown: bool) -> None:
+def test_any_text_is_read_or_an_error_with_file_and_line(text: str, markdown: bool) -> None:
     path = "agents/bob.md" if markdown else BOB
     data = (f"---\n{text}\n---\nThe body." if markdown else text).encode()
     place = re.compile(rf"{re.escape(path)}:[1-9]\d*")
@@ -522,7 +522,7 @@ def test_the_packaged_team_loads_without_a_warning() -> None:
     assert (found.problems, found.warnings, found.foreign, found.files.refused) == ((), (), (), {})
 
 
-def test_the_packaged_team_can_be_told_apart() -> None:
+def test_packaged_agents_differ_in_every_descriptive_field() -> None:
     agents = [one.build(find_tool) for one in package().team.values()]
     for name in ("title", "role", "description", "icon", "color", "system_prompt"):
         said = {getattr(one, name) for one in agents}
@@ -531,7 +531,7 @@ def test_the_packaged_team_can_be_told_apart() -> None:
     assert {one.config for one in agents} == {AIConfig()}
 
 
-def test_every_packaged_prompt_ends_with_what_all_share() -> None:
+def test_every_packaged_prompt_ends_with_the_shared_fragments() -> None:
     data = package().files.data
     shared = [data[f"agents/prompts/shared/{name}.md"].decode().strip() for name in ("notebook", "handover")]
     for name, one in package().team.items():

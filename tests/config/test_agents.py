@@ -23,12 +23,12 @@ def rows(limit: int = 10) -> list[int]:
 
 
 @pytest.mark.parametrize("name", ["bob", "B", "data-scientist_2", "a" * 64])
-def test_a_good_name(name: str) -> None:
+def test_a_valid_name_is_accepted(name: str) -> None:
     assert Agent(name=name).name == name
 
 
 @pytest.mark.parametrize("name", ["", "2nd", "a b", "a#1", "-a", "é", "a" * 65, "bob\n", None, 5])
-def test_a_bad_name(name: Any) -> None:
+def test_an_invalid_name_is_an_error(name: Any) -> None:
     with pytest.raises(ConfigError, match="is not a letter followed by"):
         Agent(name=name)
 
@@ -50,32 +50,32 @@ FIELDS: list[tuple[str, list[Any], list[Any]]] = [
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, good, _ in FIELDS for value in good])
-def test_a_value_that_is_allowed(name: str, value: Any) -> None:
+def test_a_valid_value_is_accepted(name: str, value: Any) -> None:
     agent = Agent(name="bob", **{name: value})
     assert agent == copy.deepcopy(agent)
     assert hash(agent) == hash(Agent(name="bob", **{name: value}))
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, _, bad in FIELDS for value in bad])
-def test_a_value_that_is_not_allowed(name: str, value: Any) -> None:
+def test_an_invalid_value_is_an_error(name: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=r"^agent 'bob': ") as caught:
         Agent(name="bob", **{name: value})
     assert {problem.path[0] for problem in caught.value.problems} == {name}
 
 
 @pytest.mark.parametrize("name", ["title", "role", "description", "icon", "color", "system_prompt", "max_turns"])
-def test_no_field_is_null_but_those_that_may_be_unset(name: str) -> None:
+def test_only_optional_fields_accept_none(name: str) -> None:
     with pytest.raises(ConfigError, match=f"agent 'bob': {name} None"):
         Agent(name="bob", **{name: None})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("max_turns", [0, -1])
-def test_a_problem_says_the_agent_the_value_and_what_is_allowed(max_turns: int) -> None:
+def test_an_error_names_the_agent_the_value_and_the_allowed_values(max_turns: int) -> None:
     with pytest.raises(ConfigError, match=f"agent 'bob': max_turns {max_turns} is not a whole number of at least 1"):
         Agent(name="bob", max_turns=max_turns)
 
 
-def test_all_that_is_wrong_is_in_one_error() -> None:
+def test_all_problems_are_in_one_error() -> None:
     with pytest.raises(ConfigError) as caught:
         Agent(
             name="bob", icon="a b", max_turns=0, config={"temperature": 9, "modle": "x"}, tools=(5, rows, rows),  # type: ignore[arg-type]
@@ -91,20 +91,20 @@ def test_all_that_is_wrong_is_in_one_error() -> None:
     assert len(str(caught.value).splitlines()) == 6
 
 
-def test_numbers_of_any_library_become_pythons_own() -> None:
+def test_numbers_of_other_libraries_become_python_numbers() -> None:
     agent = Agent(name="bob", max_turns=np.int64(3), timeout_s=np.float64(0.5))
     assert agent == Agent(name="bob", max_turns=3, timeout_s=0.5)
     assert (type(agent.max_turns), type(agent.timeout_s)) == (int, float)
     assert "max_turns: 3" in dump_yaml(agent.document())
 
 
-def test_texts_of_any_library_can_be_saved() -> None:
+def test_texts_of_other_libraries_can_be_saved() -> None:
     config = AIConfig.of({"model": np.str_("openai/x"), "stop": [np.str_("END")], "api_base": np.str_("http://h")})
     agent = Agent(name="bob", title=np.str_("Bob"), system_prompt=np.str_("Hi"), config=config)
     assert "title: Bob" in dump_yaml(agent.document())
 
 
-def test_config_in_any_form() -> None:
+def test_config_is_accepted_in_any_form() -> None:
     assert Agent(name="bob", config="openai/x").config == AIConfig(model="openai/x")  # type: ignore[arg-type]
     assert Agent(name="bob", config={"max_tokens": 3}).config == AIConfig(max_tokens=3)  # type: ignore[arg-type]
     said = {"openrouter": {"model": "a/b", "params": {"seed": 1}}}
@@ -116,7 +116,7 @@ def test_config_in_any_form() -> None:
 @given(
     st.dictionaries(st.sampled_from([name for name, _, _ in FIELDS]), st.none() | st.integers() | st.text(max_size=9))
 )
-def test_any_fields_make_an_agent_or_our_error(fields: dict[str, Any]) -> None:
+def test_any_fields_give_an_agent_or_a_config_error(fields: dict[str, Any]) -> None:
     try:
         agent = Agent(name="bob", **fields)
     except ConfigError as error:
@@ -135,12 +135,12 @@ def test_functions_become_tools() -> None:
     assert [tool.name for tool in agent.as_tools] == ["rows"]
 
 
-def test_what_is_no_tool() -> None:
+def test_a_value_that_is_not_a_tool_is_an_error() -> None:
     with pytest.raises(ConfigError, match="is not a tool"):
         Agent(name="bob", tools=("rows",))  # type: ignore[arg-type]
 
 
-def test_two_tools_of_one_name() -> None:
+def test_two_tools_with_one_name_are_an_error() -> None:
     with pytest.raises(ConfigError, match="agent 'bob': two tools named rows"):
         Agent(name="bob", tools=(rows, FunctionTool(rows)))
 
@@ -162,7 +162,7 @@ def test_equal_specs_are_the_same_agent() -> None:
     )
 
 
-def test_a_document_says_what_differs_from_the_default() -> None:
+def test_a_saved_document_has_only_values_that_differ_from_the_default() -> None:
     assert Agent(name="bob").document() == {"name": "bob"}
     config = AIConfig.of({"model": "openai/x", "stop": ["a"], "extra": {"b": {"c": 1}}, "seed": None})
     agent = Agent(

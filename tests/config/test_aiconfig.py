@@ -55,7 +55,7 @@ SOURCES: st.SearchStrategy[dict[Any, Any]] = st.recursive(
 # A value
 
 
-def test_it_is_frozen_equal_by_value_and_hashable() -> None:
+def test_a_config_is_frozen_equal_by_value_and_hashable() -> None:
     config = AIConfig(model="openai/x", stop=["a"], extra={"b": [1]}, temperature=1)  # type: ignore[arg-type]
     same = AIConfig(model="openai/x", stop=("a",), extra=Params({"b": [1]}), temperature=1.0)
     assert config == same
@@ -67,7 +67,7 @@ def test_it_is_frozen_equal_by_value_and_hashable() -> None:
 
 
 @given(CONFIGS)
-def test_it_is_the_same_in_every_form_that_it_takes(config: AIConfig) -> None:
+def test_a_config_is_equal_in_every_form(config: AIConfig) -> None:
     again = [
         AIConfig.of(config),
         AIConfig.of(config.values()),
@@ -79,23 +79,23 @@ def test_it_is_the_same_in_every_form_that_it_takes(config: AIConfig) -> None:
     assert [one for one in again if one != config or hash(one) != hash(config)] == []
 
 
-def test_a_model_string() -> None:
+def test_a_model_string_is_a_config() -> None:
     assert AIConfig.of("openai/gpt-4o-mini") == AIConfig(model="openai/gpt-4o-mini")
     assert AIConfig.of("anthropic:claude-x") == AIConfig(model="anthropic/claude-x")
 
 
 @pytest.mark.parametrize("model", ["ollama/llama3:8b", "openrouter/x/y:thinking", "mine/x:y"])
-def test_a_colon_that_only_belongs_to_the_name_stays(model: str) -> None:
+def test_a_colon_in_the_name_of_a_model_stays(model: str) -> None:
     assert AIConfig.of(model).model == model
 
 
 @pytest.mark.parametrize("model", ["mine:model", "gpt-4o", "/gpt", "openai/", "/", "", "anthropic:"])
-def test_a_model_has_a_provider_and_a_name(model: str) -> None:
+def test_a_model_without_a_provider_or_a_name_is_an_error(model: str) -> None:
     with pytest.raises(ConfigError, match=r"is not provider/model"):
         AIConfig.of(model)
 
 
-def test_a_dict_of_fields() -> None:
+def test_a_dict_of_fields_is_a_config() -> None:
     assert AIConfig.of({"model": "openai/x", "max_tokens": 5}) == AIConfig(model="openai/x", max_tokens=5)
 
 
@@ -107,7 +107,7 @@ def test_a_dict_of_fields() -> None:
         {"openrouter": {"model": "y", "params": {"seed": 1}}, "provider": "openrouter", "model": "openai/x"},
     ],
 )
-def test_a_dict_in_the_formats_of_the_original(said: dict[str, Any]) -> None:
+def test_a_dict_may_have_aiwhisperers_formats(said: dict[str, Any]) -> None:
     assert AIConfig.of(said) == AIConfig(model="openrouter/openai/x", seed=1)
 
 
@@ -117,7 +117,7 @@ def test_a_dict_works_wherever_a_config_is_expected() -> None:
     assert (config.model, config.temperature) == ("openrouter/openai/x", 0.5)
 
 
-def test_a_config_is_itself_and_overrides_go_on_top() -> None:
+def test_of_returns_a_config_itself_and_applies_overrides() -> None:
     config = AIConfig(model="openai/x", temperature=1.0)
     assert AIConfig.of(config) == config
     assert AIConfig.of(config, temperature=0, max_tokens=None) == AIConfig(model="openai/x", temperature=0)
@@ -135,7 +135,7 @@ OPENAIS = {
 
 
 @pytest.mark.parametrize("source", [OPENAIS, AIConfig.of(OPENAIS)], ids=["dict", "AIConfig"])
-def test_an_override_that_goes_to_another_provider_leaves_key_address_and_extra_behind(source: Any) -> None:
+def test_an_override_to_another_provider_drops_key_address_and_extra(source: Any) -> None:
     """As a layer does: no key is sent to another server. `configure(model=…)` and `Session.configure` are overrides."""
     assert AIConfig.of(source, model="anthropic/y").values() == {"model": "anthropic/y", "seed": 1}
     assert AIConfig.of(source, model="openai/y").api_key == "os.environ/A_KEY"
@@ -143,7 +143,7 @@ def test_an_override_that_goes_to_another_provider_leaves_key_address_and_extra_
 
 
 @given(GOOD["model"], FIELDS)
-def test_all_formats_of_one_config_are_the_same(name: str, fields: dict[str, Any]) -> None:
+def test_all_formats_of_one_config_are_equal(name: str, fields: dict[str, Any]) -> None:
     params = {field: value for field, value in fields.items() if field != "model"}
     provider, _, model = name.partition("/")
     config = from_values({**params, "model": name})
@@ -154,14 +154,14 @@ def test_all_formats_of_one_config_are_the_same(name: str, fields: dict[str, Any
     assert AIConfig.of({provider: {"model": "z/z", "params": params}, "provider": provider, "model": model}) == config
 
 
-def test_nothing_is_a_config_with_nothing_set() -> None:
+def test_none_is_a_config_without_values() -> None:
     assert AIConfig.of() == AIConfig.of(None) == AIConfig.of({}) == AIConfig()
     assert AIConfig().values() == {}
     assert AIConfig().provider == ""
 
 
 @pytest.mark.parametrize("source", [5, b"openai/x", ["openai/x"], object(), AIConfig, True])
-def test_what_is_no_config(source: Any) -> None:
+def test_a_value_that_is_not_a_config_is_an_error(source: Any) -> None:
     kind = type(source).__name__
     with pytest.raises(ConfigError, match=f"made of {kind}: give an AIConfig, a dict or a model string"):
         AIConfig.of(source)
@@ -196,7 +196,7 @@ OTHERS: list[tuple[str, list[Any], list[Any]]] = [
 @pytest.mark.parametrize(
     ("name", "value"), [(name, value) for name, good, _ in LIMITS + OTHERS for value in good], ids=repr
 )
-def test_a_value_that_is_allowed(name: str, value: Any) -> None:
+def test_a_valid_value_is_accepted(name: str, value: Any) -> None:
     config = AIConfig(**{name: value})
     assert list(config.values()) == [name]
     assert not isinstance(getattr(config, name), np.generic)
@@ -207,7 +207,7 @@ BAD += [(name, value) for name, _, bad in OTHERS for value in bad]
 
 
 @pytest.mark.parametrize(("name", "value"), BAD, ids=repr)
-def test_a_value_that_is_not_allowed(name: str, value: Any) -> None:
+def test_an_invalid_value_is_an_error(name: str, value: Any) -> None:
     for make in (
         lambda: AIConfig(**{name: value}),
         lambda: AIConfig.of({name: value}),
@@ -218,11 +218,11 @@ def test_a_value_that_is_not_allowed(name: str, value: Any) -> None:
         assert [problem.path for problem in caught.value.problems] == [(name,)]
 
 
-def test_the_table_has_every_field() -> None:
+def test_the_table_of_values_covers_every_field() -> None:
     assert {name for name, _, _ in LIMITS + OTHERS} == set(CONFIG_FIELDS) == set(GOOD)
 
 
-def test_all_that_is_wrong_is_in_one_error() -> None:
+def test_all_problems_are_in_one_error() -> None:
     said = {"temperature": 9, "modle": "x", "generation_params": {"seed": "x"}}
     with pytest.raises(ConfigError) as caught:
         AIConfig.of(said)
@@ -246,7 +246,7 @@ def test_an_unknown_field_names_the_nearest_one() -> None:
 @given(SOURCES)
 @example({"openrouter": {"model": "a/b", "params": {"temperature": 0.5}}})
 @example({"generation_params": {"temperature": {"generation_params": 1}}})
-def test_any_dict_gives_a_config_that_round_trips_or_our_error(source: dict[Any, Any]) -> None:
+def test_any_dict_gives_a_config_that_round_trips_or_a_config_error(source: dict[Any, Any]) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "AIConfig: ", UserWarning)
         try:
@@ -264,7 +264,7 @@ def test_any_dict_gives_a_config_that_round_trips_or_our_error(source: dict[Any,
 # Unset, and null
 
 
-def test_unset_is_not_null() -> None:
+def test_unset_differs_from_null() -> None:
     unset, null = AIConfig.of({}), AIConfig.of({"temperature": None})
     assert unset != null
     assert (unset.temperature, null.temperature) == (None, None)
@@ -272,11 +272,11 @@ def test_unset_is_not_null() -> None:
     assert null.cleared == ("temperature",)
 
 
-def test_what_is_set_is_not_cleared() -> None:
+def test_a_field_that_is_set_is_left_out_of_cleared() -> None:
     assert AIConfig(seed=1, cleared=("temperature", "seed", "temperature")).cleared == ("temperature",)
 
 
-def test_a_null_clears_what_the_layers_below_say_and_not_what_those_above_do() -> None:
+def test_a_null_clears_lower_layers_and_not_higher_ones() -> None:
     said, null = Layer(AIConfig(temperature=0.5, seed=1)), Layer(AIConfig.of({"temperature": None}))
     assert layered(said, null).config == AIConfig(seed=1)
     assert layered(null, said).config.temperature == 0.5
@@ -284,7 +284,7 @@ def test_a_null_clears_what_the_layers_below_say_and_not_what_those_above_do() -
 
 
 @pytest.mark.parametrize("cleared", [5, None, "model", [["model"]], ("modle",)])
-def test_what_is_no_field_to_clear(cleared: Any) -> None:
+def test_an_invalid_field_to_clear_is_an_error(cleared: Any) -> None:
     with pytest.raises(ConfigError, match="cleared"):
         AIConfig(cleared=cleared)
 
@@ -292,7 +292,7 @@ def test_what_is_no_field_to_clear(cleared: Any) -> None:
 # Keys are never shown
 
 
-def test_a_key_that_is_written_out_is_nowhere() -> None:
+def test_a_literal_key_is_not_shown() -> None:
     with pytest.warns(UserWarning, match="AIConfig: the API key is a literal") as told:
         config = AIConfig(model="openai/x", api_key=CANARY)
     assert len(told) == 1
@@ -318,7 +318,7 @@ def test_a_key_that_is_written_out_is_nowhere() -> None:
         {"extra": {"extra_headers": {"Authorization": f"Bearer {CANARY}"}}},
     ],
 )
-def test_a_key_is_not_in_an_error_wherever_it_was_put(said: dict[str, Any]) -> None:
+def test_an_error_does_not_show_a_key_wherever_it_was_written(said: dict[str, Any]) -> None:
     with pytest.raises(ConfigError) as caught:
         AIConfig.of(said)
     assert CANARY not in f"{caught.value} {caught.value.problems}"
@@ -338,7 +338,7 @@ def test_a_key_is_not_in_an_error_wherever_it_was_put(said: dict[str, Any]) -> N
         (AIConfig(), ""),
     ],
 )
-def test_the_key_that_is_missing(config: AIConfig, missing: str) -> None:
+def test_a_missing_key_is_named(config: AIConfig, missing: str) -> None:
     keys = Keys({"GROQ_API_KEY": "k", "THEIR_KEY": "k", "OPENAI_API_KEY": "", "MY_KEY": ""})
     assert missing_key(config, keys) == missing
 
@@ -350,7 +350,7 @@ LAYERS = st.lists(CONFIGS, max_size=5)
 
 @given(LAYERS)
 @settings(max_examples=40)
-def test_the_last_layer_that_says_something_of_a_field_wins_and_has_its_place(configs: list[AIConfig]) -> None:
+def test_the_highest_layer_that_sets_a_field_wins_and_is_its_source(configs: list[AIConfig]) -> None:
     layers = [Layer(config, f"layer {number}") for number, config in enumerate(configs)]
     found = layered(None, *layers)
     assert set(found.sources) == set(found.config.values())
@@ -366,13 +366,13 @@ def test_the_last_layer_that_says_something_of_a_field_wins_and_has_its_place(co
 
 @given(LAYERS)
 @settings(max_examples=40)
-def test_layers_of_any_kind_give_a_config_that_round_trips(configs: Sequence[AIConfig]) -> None:
+def test_any_layers_give_a_config_that_round_trips(configs: Sequence[AIConfig]) -> None:
     config = layered(*map(Layer, configs)).config
     assert AIConfig.of(config.values()) == config
     assert config.cleared == ()
 
 
-def test_a_layer_that_goes_to_another_provider_leaves_key_address_and_extra_behind() -> None:
+def test_a_layer_with_another_provider_drops_key_address_and_extra() -> None:
     mine = Layer(AIConfig.of({**OPENAIS, "temperature": 0.5}), "mine")
     assert layered(mine, Layer(AIConfig(model="anthropic/y"))).config.values() == {
         "model": "anthropic/y",
@@ -385,7 +385,7 @@ def test_a_layer_that_goes_to_another_provider_leaves_key_address_and_extra_behi
     assert layered(Layer(AIConfig(api_base="http://mine")), Layer(AIConfig(model="openai/x"))).config.api_base
 
 
-def test_a_null_model_between_two_providers_hands_no_key_on() -> None:
+def test_a_null_model_between_two_providers_passes_no_key_on() -> None:
     null = Layer(AIConfig.of({"model": None}))
     found = layered(Layer(AIConfig.of(OPENAIS)), null, Layer(AIConfig(model="anthropic/y"))).config
     assert (found.api_key, found.api_base, found.extra) == (None, None, None)
@@ -399,7 +399,7 @@ def test_the_environment_names_a_model() -> None:
     assert (found.config, found.place("model")) == (AIConfig(model="groq/x"), "env WHISPER_MODEL")
 
 
-def test_a_model_of_the_environment_that_is_none_is_told_with_its_variable() -> None:
+def test_an_invalid_model_in_the_environment_is_an_error_that_names_the_variable() -> None:
     with pytest.raises(ConfigError, match=r"WHISPER_MODEL.*'gpt-4o' is not provider/model"):
         from_environment(Keys({"WHISPER_MODEL": "gpt-4o"}), "offline/echo")
 
@@ -465,7 +465,7 @@ ai_config:
 """
 
 
-async def test_each_value_is_told_with_its_place(tmp_path: Path) -> None:
+async def test_each_value_has_its_source(tmp_path: Path) -> None:
     async with Runtime(environ={}, project=project(tmp_path, main=MAIN, bob=BOB)) as rt:
         rt.configure(seed=3, max_tokens=3)
         rt["bob"].configure({"max_tokens": 4})
@@ -489,7 +489,7 @@ async def test_each_value_is_told_with_its_place(tmp_path: Path) -> None:
         }
 
 
-async def test_an_agent_made_in_python_says_so() -> None:
+async def test_the_source_of_an_agent_created_in_python_says_so() -> None:
     async with Runtime(environ={"OPENROUTER_API_KEY": "k"}) as rt:
         rt.create(Agent(name="bob", config=AIConfig(seed=1)))
         told = explained(rt)
@@ -509,14 +509,14 @@ async def test_an_agent_made_in_python_says_so() -> None:
          "env WHISPER_MODEL"),
     ],
 )  # fmt: skip
-async def test_where_the_model_comes_from(
+async def test_the_source_of_the_model_is_shown(
     files: dict[str, str], environ: dict[str, str], model: str, place: str, tmp_path: Path
 ) -> None:
     async with Runtime(environ=environ, project=project(tmp_path, bob="system_prompt: Hi\n", **files)) as rt:
         assert explained(rt)["model"] == (model, place)
 
 
-async def test_a_field_that_an_agent_clears_is_not_told(tmp_path: Path) -> None:
+async def test_a_field_that_an_agent_clears_is_not_listed(tmp_path: Path) -> None:
     bob = "ai_config:\n  temperature: null\n  api_key: ~\n"
     async with Runtime(environ={}, project=project(tmp_path, main=MAIN, bob=bob)) as rt:
         told = explained(rt)
@@ -524,7 +524,7 @@ async def test_a_field_that_an_agent_clears_is_not_told(tmp_path: Path) -> None:
     assert not {"temperature", "api_key"} & told.keys()
 
 
-async def test_an_agent_of_another_provider_gets_no_key_and_no_address_of_the_team(tmp_path: Path) -> None:
+async def test_an_agent_with_another_provider_gets_no_key_and_address_of_the_team(tmp_path: Path) -> None:
     main = MAIN + "  api_base: http://team\n  site_url: http://me\n"
     bob = "ai_config: {provider: anthropic, model: claude-x}\n"
     async with Runtime(environ={}, project=project(tmp_path, main=main, bob=bob)) as rt:
@@ -535,7 +535,7 @@ async def test_an_agent_of_another_provider_gets_no_key_and_no_address_of_the_te
     assert not {"api_key", "api_base", "extra"} & told.keys()
 
 
-async def test_a_key_under_a_provider_is_that_providers_alone(tmp_path: Path) -> None:
+async def test_a_key_under_a_provider_is_used_for_that_provider_only(tmp_path: Path) -> None:
     """Without a model beside it, it would go to whatever provider the environment names: an error."""
     main = "groq:\n  api_key: os.environ/MY_KEY\n"
     async with Runtime(environ={"WHISPER_MODEL": "openai/x"}, project=project(tmp_path, main=main)) as rt:
@@ -543,7 +543,7 @@ async def test_a_key_under_a_provider_is_that_providers_alone(tmp_path: Path) ->
             rt.resolve()
 
 
-async def test_configuring_another_provider_hands_no_key_on() -> None:
+async def test_configuring_another_provider_passes_no_key_on() -> None:
     async with Runtime(environ={}) as rt:
         rt.create(Agent(name="bob"))
         rt.configure(OPENAIS)
@@ -554,7 +554,7 @@ async def test_configuring_another_provider_hands_no_key_on() -> None:
         assert not {"api_key", "api_base", "extra"} & explained(rt).keys()
 
 
-async def test_whose_key_is_named(tmp_path: Path) -> None:
+async def test_the_source_of_the_key_is_shown(tmp_path: Path) -> None:
     """The call's before the agent's before the main file's; `test_keys.py` and `test_config_calls.py` go on."""
     bob = "ai_config: {api_key_env: BOBS_KEY}\n"
     async with Runtime(environ={}, project=project(tmp_path, main=MAIN, bob=bob)) as rt:
@@ -563,7 +563,7 @@ async def test_whose_key_is_named(tmp_path: Path) -> None:
         assert rt["bob"].resolved(AIConfig(api_key="${CALLS_KEY}")).api_key == "os.environ/CALLS_KEY"
 
 
-async def test_a_bad_main_file_is_told_with_its_lines(tmp_path: Path) -> None:
+async def test_an_invalid_main_file_is_an_error_with_lines(tmp_path: Path) -> None:
     main = "model: openai/x\ntemperature: 9\nseeed: 1\n"
     async with Runtime(environ={}, project=project(tmp_path, main=main)) as rt:
         with pytest.raises(ConfigError) as caught:
@@ -575,7 +575,7 @@ async def test_a_bad_main_file_is_told_with_its_lines(tmp_path: Path) -> None:
     assert [problem for problem in lines if not re.search(problem, str(caught.value))] == []
 
 
-async def test_a_saved_agent_has_no_key_that_was_written_out(tmp_path: Path) -> None:
+async def test_a_saved_agent_has_no_literal_key(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="the API key is a literal"):
         agent = Agent(name="bob", config={"model": "openai/x", "api_key": CANARY, "seed": 1})  # type: ignore[arg-type]
     assert CANARY not in repr(agent.document())

@@ -49,7 +49,7 @@ async def test_every_field_reaches_the_provider(rt: Runtime, provider: Provider)
     assert request.key == KEYS["OPENAI_API_KEY"]
 
 
-async def test_what_is_not_set_is_not_sent(rt: Runtime, provider: Provider) -> None:
+async def test_unset_values_are_not_sent(rt: Runtime, provider: Provider) -> None:
     config = AIConfig(model="openai/test-model", api_base=provider.url)
     request = await asked(rt, provider, Agent(name="bob", config=config))
     assert set(request.body) == {"messages", "model", "stream", "stream_options"}
@@ -59,7 +59,7 @@ LAYERS = ("main", "agent", "configure", "session", "call")
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-async def test_what_is_given_anywhere_reaches_the_model_call(layer: str, provider: Provider, tmp_path: Path) -> None:
+async def test_a_value_of_any_layer_reaches_the_model_call(layer: str, provider: Provider, tmp_path: Path) -> None:
     """Each layer says a temperature; the highest that says one is what arrives."""
     (tmp_path / "config").mkdir()
     (tmp_path / "agents").mkdir()
@@ -82,7 +82,7 @@ async def test_what_is_given_anywhere_reaches_the_model_call(layer: str, provide
     assert provider.requests[-1].body["seed"] == 1
 
 
-async def test_a_null_takes_away_what_layers_below_say(rt: Runtime, provider: Provider) -> None:
+async def test_a_null_clears_the_value_of_lower_layers(rt: Runtime, provider: Provider) -> None:
     config = {"model": "openai/test-model", "api_base": provider.url, "temperature": 0.7}
     request = await asked(rt, provider, Agent(name="bob", config=config), config={"temperature": None})
     assert "temperature" not in request.body
@@ -96,21 +96,21 @@ async def test_a_null_takes_away_what_layers_below_say(rt: Runtime, provider: Pr
         ({"api_key_env": "AGENT_KEY"}, {"api_key": "${MY_KEY}"}, "sk-mine-0123456789"),
     ],
 )
-async def test_whose_key_is_sent(
+async def test_the_key_of_the_config_or_else_of_the_provider_is_sent(
     agent: dict[str, Any], call: dict[str, Any], key: str, rt: Runtime, provider: Provider
 ) -> None:
     config = {"model": "openai/test-model", "api_base": provider.url, **agent}
     assert (await asked(rt, provider, Agent(name="bob", config=config), config=call)).key == key  # type: ignore[arg-type]
 
 
-async def test_a_key_that_was_written_out_is_sent(rt: Runtime, provider: Provider) -> None:
+async def test_a_literal_key_is_sent(rt: Runtime, provider: Provider) -> None:
     with pytest.warns(UserWarning, match="the API key is a literal"):
         config = AIConfig(model="openai/test-model", api_base=provider.url, api_key="sk-literal-0123456789")
     assert (await asked(rt, provider, Agent(name="bob", config=config))).key == "sk-literal-0123456789"
     assert "sk-literal" not in repr(config)
 
 
-async def test_another_provider_gets_no_key_and_no_address_of_the_one_before(rt: Runtime, provider: Provider) -> None:
+async def test_another_provider_gets_no_key_and_address_of_the_previous_one(rt: Runtime, provider: Provider) -> None:
     rt.configure({"model": "openrouter/a/b", "api_key": "os.environ/MY_KEY", "extra": {"route": "fallback"}})
     call = {"model": "openai/test-model", "api_base": provider.url}
     request = await asked(rt, provider, Agent(name="bob"), config=call)
@@ -148,7 +148,7 @@ async def test_local_providers_need_no_key(provider: Provider) -> None:
         ("openrouter/a/b", 0, {"reasoning": {"enabled": False}}),
     ],
 )
-async def test_a_limit_of_thinking_in_the_words_of_the_provider(
+async def test_the_reasoning_limit_is_sent_in_the_providers_format(
     model: str, limit: int, sent: dict[str, Any], rt: Runtime, provider: Provider
 ) -> None:
     config = AIConfig(model=model, api_base=provider.url, max_reasoning_tokens=limit)
@@ -156,14 +156,14 @@ async def test_a_limit_of_thinking_in_the_words_of_the_provider(
     assert {name: request.body.get(name) for name in sent} == sent
 
 
-async def test_a_limit_of_thinking_where_the_provider_has_none(rt: Runtime, provider: Provider) -> None:
+async def test_a_reasoning_limit_is_an_error_for_a_provider_without_one(rt: Runtime, provider: Provider) -> None:
     config = AIConfig(model="openai/test-model", api_base=provider.url, max_reasoning_tokens=500)
     with pytest.raises(RunFailed, match=r"max_reasoning_tokens: openai has no limit in tokens; .* Nothing was sent"):
         await asked(rt, provider, Agent(name="bob", config=config))
     assert provider.requests == []
 
 
-async def test_openrouter_is_told_who_calls(rt: Runtime, provider: Provider) -> None:
+async def test_the_site_url_and_name_are_sent_to_openrouter(rt: Runtime, provider: Provider) -> None:
     config = {
         "openrouter": {"model": "a/b", "site_url": "http://me:8000", "app_name": "Mine"},
         "api_base": provider.url,
@@ -173,7 +173,7 @@ async def test_openrouter_is_told_who_calls(rt: Runtime, provider: Provider) -> 
     assert request.headers["X-Title"] == "Mine"
 
 
-async def test_a_call_is_made_again_as_often_as_was_said_and_no_more(rt: Runtime, provider: Provider) -> None:
+async def test_a_call_is_retried_as_often_as_configured(rt: Runtime, provider: Provider) -> None:
     config = AIConfig(model="openai/test-model", api_base=provider.url, retries=1)
     provider.answers.append(Refusal(503))
     run = rt.create(Agent(name="bob", config=config)).submit("Hi")
@@ -187,7 +187,7 @@ async def test_a_call_is_made_again_as_often_as_was_said_and_no_more(rt: Runtime
     assert len(provider.requests) == 4
 
 
-async def test_a_refused_key_is_never_tried_again(rt: Runtime, provider: Provider) -> None:
+async def test_a_refused_key_is_not_retried(rt: Runtime, provider: Provider) -> None:
     config = AIConfig(model="openai/test-model", api_base=provider.url, retries=5)
     provider.answers.append(Refusal(401, echo=True))
     with pytest.raises(RunFailed, match="refused the key from OPENAI_API_KEY"):
@@ -195,7 +195,7 @@ async def test_a_refused_key_is_never_tried_again(rt: Runtime, provider: Provide
     assert len(provider.requests) == 1
 
 
-async def test_a_key_of_an_env_file_is_sent_and_nothing_else_of_it_counts(provider: Provider, tmp_path: Path) -> None:
+async def test_an_env_file_gives_keys_and_nothing_else(provider: Provider, tmp_path: Path) -> None:
     (tmp_path / "config").mkdir()
     main = f"env_file: .env\nopenai:\n  model: test-model\n  api_base: {provider.url}\n"
     (tmp_path / "config/main.yaml").write_text(main)

@@ -23,7 +23,7 @@ def read(root: Path) -> dict[str, bytes]:
 # What is read
 
 
-def test_what_is_read_of_a_project(tmp_path: Path) -> None:
+def test_only_config_agent_and_prompt_files_are_read(tmp_path: Path) -> None:
     ours = (
         "config/main.yaml", "agents/a.yaml", "agents/b.yml", "agents/c.md", "agents/prompts/d.md",
         "agents/prompts/e.txt", "agents/prompts/shared/f.md", "agents/prompts/x/y/g.md",
@@ -38,20 +38,20 @@ def test_what_is_read_of_a_project(tmp_path: Path) -> None:
     assert read(tmp_path) == {name: name.encode() for name in ours}
 
 
-def test_a_folder_without_any_of_it(tmp_path: Path) -> None:
+def test_a_folder_without_such_files_is_empty(tmp_path: Path) -> None:
     files = read_files(tmp_path)
     assert (dict(files.data), dict(files.refused), bool(files)) == ({}, {}, False)
     assert signature(tmp_path) == ()
 
 
 @pytest.mark.parametrize("name", ["config", "agents"])
-def test_a_plain_file_where_a_folder_would_be_is_nothing_of_ours(tmp_path: Path, name: str) -> None:
+def test_a_plain_file_in_place_of_a_folder_is_ignored(tmp_path: Path, name: str) -> None:
     put(tmp_path, name, "a file")
     assert read(tmp_path) == {}
     assert signature(tmp_path) == ()
 
 
-def test_further_files_are_read_beside_and_what_was_read_is_kept(tmp_path: Path) -> None:
+def test_additional_files_are_read_and_earlier_contents_are_kept(tmp_path: Path) -> None:
     main = put(tmp_path, "config/main.yaml", "one")
     put(tmp_path, "keys/.env", "A=1")
     files = read_files(tmp_path, label="whisper_nb's")
@@ -62,7 +62,7 @@ def test_further_files_are_read_beside_and_what_was_read_is_kept(tmp_path: Path)
     assert dict(files.data) == {"config/main.yaml": b"one"}
 
 
-def test_links_that_stay_in_their_folder_are_followed(tmp_path: Path) -> None:
+def test_links_within_their_folder_are_followed(tmp_path: Path) -> None:
     put(tmp_path, "agents/prompts/real.md", "text")
     (tmp_path / "agents/linked.md").symlink_to("prompts/real.md")
     (tmp_path / "agents/prompts/again.md").symlink_to(tmp_path / "agents/prompts/real.md")
@@ -110,7 +110,7 @@ def test_a_link_out_of_its_folder_is_not_followed(tmp_path: Path, name: str, tar
 
 @pytest.mark.parametrize("folder", ["agents", "config", "agents/prompts"])
 @pytest.mark.parametrize("target", ["outside", "."])
-def test_a_folder_that_is_a_link_elsewhere_is_not_read(tmp_path: Path, folder: str, target: str) -> None:
+def test_a_folder_that_is_a_link_to_elsewhere_is_not_read(tmp_path: Path, folder: str, target: str) -> None:
     for name in ("a.yaml", "a.md", "main.yaml"):
         put(tmp_path, f"outside/{name}", "secret")
         put(tmp_path, f"project/{name}", "not where it should be")
@@ -129,7 +129,7 @@ def test_a_path_out_of_its_folder_is_not_followed(tmp_path: Path, path: str) -> 
     assert "leaves" in with_files(read_files(tmp_path / "project"), path).refused[path]
 
 
-def test_what_is_no_plain_file_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_does_not_block_on_special_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "config/main.yaml").mkdir(parents=True)
     (tmp_path / "agents").mkdir()
     os.mkfifo(tmp_path / "agents/pipe.yaml")
@@ -142,7 +142,7 @@ def test_what_is_no_plain_file_is_not_waited_for(tmp_path: Path, monkeypatch: py
     assert files.refused["agents/socket.yaml"].startswith("cannot be read: ")
 
 
-def test_a_file_has_256_kb_at_most(tmp_path: Path) -> None:
+def test_a_file_over_256_kb_is_refused(tmp_path: Path) -> None:
     os.truncate(put(tmp_path, "agents/a.yaml", ""), MAX_FILE_BYTES)
     os.truncate(put(tmp_path, "agents/b.yaml", ""), MAX_FILE_BYTES + 1)
     os.truncate(put(tmp_path, "agents/c.yaml", ""), 10**12)  # it takes no room on the disk
@@ -152,7 +152,7 @@ def test_a_file_has_256_kb_at_most(tmp_path: Path) -> None:
     assert set(files.refused.values()) == {"has more than 262,144 bytes, which is the limit"}
 
 
-def test_there_are_500_files_at_most(tmp_path: Path) -> None:
+def test_more_than_500_files_are_refused(tmp_path: Path) -> None:
     for number in range(MAX_FILES):
         put(tmp_path, f"agents/{number:03}.yaml", "x")
     assert len(read(tmp_path)) == MAX_FILES
@@ -168,7 +168,7 @@ ODD = ["agents/\n.yaml", "agents/\x1b[2J.yaml", "agents/a b.yaml", "agents/ü.ya
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_a_file_of_an_odd_name_is_read_and_hashed_like_any_other(tmp_path: Path, name: str) -> None:
+def test_a_file_with_an_unusual_name_is_read_and_hashed(tmp_path: Path, name: str) -> None:
     before = read_files(tmp_path).digest
     put(tmp_path, name, "x")
     files = read_files(tmp_path)
@@ -178,7 +178,7 @@ def test_a_file_of_an_odd_name_is_read_and_hashed_like_any_other(tmp_path: Path,
 
 
 @pytest.mark.parametrize("name", ["a\0b", "a\ud800b", "a" * 5_000, "a/" * 5_000])
-def test_a_name_that_no_file_can_have_is_refused(tmp_path: Path, name: str) -> None:
+def test_an_impossible_file_name_is_refused(tmp_path: Path, name: str) -> None:
     files = with_files(read_files(tmp_path), name)
     assert name not in files.data
     assert len(files.digest) == 64
@@ -188,7 +188,7 @@ def test_a_name_that_no_file_can_have_is_refused(tmp_path: Path, name: str) -> N
 # What tells that something has changed
 
 
-def test_the_digest_is_of_names_and_contents(tmp_path: Path) -> None:
+def test_the_digest_depends_on_names_and_contents(tmp_path: Path) -> None:
     put(tmp_path, "agents/a.yaml", "one")
     put(tmp_path, "agents/b.yaml", "two")
     first = read_files(tmp_path).digest
@@ -206,7 +206,7 @@ def test_the_digest_is_of_names_and_contents(tmp_path: Path) -> None:
     assert len(seen) == 5
 
 
-def test_the_digest_does_not_depend_on_where_the_project_is(tmp_path: Path) -> None:
+def test_the_digest_does_not_depend_on_the_projects_path(tmp_path: Path) -> None:
     for place in ("here", "there"):
         put(tmp_path, f"{place}/agents/a.yaml", "text")
     assert read_files(tmp_path / "here").digest == read_files(tmp_path / "there").digest
@@ -221,14 +221,14 @@ REFUSED = st.dictionaries(st.text(max_size=8), st.text(max_size=3), max_size=2)
 @example({"a": b""}, {}, {}, {"a": ""})
 @example({"a": b"b\0refused\0"}, {}, {"a": b""}, {"b": ""})
 @example({"a\x001\0b": b""}, {}, {"a": b"b\x000\0"}, {})
-def test_two_projects_have_one_digest_only_if_they_say_the_same(
+def test_two_projects_have_the_same_digest_only_if_their_files_are_equal(
     data: dict[str, bytes], refused: dict[str, str], other: dict[str, bytes], other_refused: dict[str, str]
 ) -> None:
     one, two = Files(Path(), data, refused), Files(Path(), other, other_refused)
     assert (one.digest == two.digest) == (data == other and refused.keys() == other_refused.keys())
 
 
-def test_an_empty_project_has_the_digest_of_nothing(tmp_path: Path) -> None:
+def test_an_empty_project_has_the_digest_of_no_files(tmp_path: Path) -> None:
     assert read_files(tmp_path).digest == hashlib.sha256().hexdigest()
 
 
@@ -257,5 +257,5 @@ def test_the_signature_opens_no_file(tmp_path: Path) -> None:
     assert [entry[0] for entry in signature(tmp_path)] == ["agents/pipe.yaml"]
 
 
-def test_files_do_not_print_what_they_say() -> None:
+def test_the_repr_of_files_does_not_show_their_contents() -> None:
     assert "secret" not in repr(Files(Path(), {".env": b"KEY=secret"}))

@@ -32,72 +32,72 @@ def problems(source: dict[Any, Any]) -> list[str]:
 # The formats
 
 
-def test_the_fields_themselves() -> None:
+def test_a_mapping_of_the_fields_is_read() -> None:
     assert values({"model": "openai/x", "temperature": 0.2}) == {"model": "openai/x", "temperature": 0.2}
     assert values({}) == {}
 
 
-def test_the_agent_format() -> None:
+def test_the_agent_format_is_read() -> None:
     said = {"model": "openai/gpt-4o", "provider": "openrouter", "generation_params": PARAMS}
     assert values(said) == {"model": "openrouter/openai/gpt-4o", **PARAMS}
 
 
-def test_the_main_format() -> None:
+def test_the_main_format_is_read() -> None:
     assert values(MAIN) == {"model": "openrouter/google/gemini-x:thinking", **PARAMS}
 
 
 @pytest.mark.parametrize("provider", [*PROVIDERS, "azure", "unheard-of"])
-def test_any_provider_stands_in_the_place_of_openrouter(provider: str) -> None:
+def test_the_main_format_accepts_any_provider(provider: str) -> None:
     assert values({provider: {"model": "x", "params": {"seed": 1}}}) == {"model": f"{provider}/x", "seed": 1}
 
 
 @pytest.mark.parametrize(("alias", "field"), [*ALIASES.items()])
-def test_another_name_of_a_field(alias: str, field: str) -> None:
+def test_a_field_has_alternative_names(alias: str, field: str) -> None:
     value = {"api_key": "MY_KEY", "api_base": "http://localhost", "timeout_s": 5}[field]
     assert values({alias: value}) == {field: "os.environ/MY_KEY" if field == "api_key" else value}
 
 
-def test_what_stands_beside_the_params_holds() -> None:
+def test_a_value_beside_the_params_overrides_them() -> None:
     said = {"temperature": 0.1, "model": "a/b", "generation_params": {"temperature": 0.9, "seed": 1}, "params": None}
     assert values(said) == {"model": "a/b", "temperature": 0.1, "seed": 1}
     assert read(said).paths["temperature"] == ("top", "temperature")
 
 
-def test_openrouter_is_told_who_calls() -> None:
+def test_the_site_url_and_name_become_openrouters_headers() -> None:
     section = {"model": "a/b", "site_url": "http://me", "app_name": "Mine"}
     headers = {"HTTP-Referer": "http://me", "X-Title": "Mine"}
     assert values({"openrouter": section})["extra"] == Params({"extra_headers": headers})
 
 
-def test_who_calls_and_parameters_of_ones_own_are_both_kept() -> None:
+def test_the_site_headers_and_extra_parameters_are_both_kept() -> None:
     section = {"model": "a/b", "site_url": "http://me", "extra": {"route": "fallback"}}
     extra = values({"openrouter": section})["extra"]
     assert extra["route"] == "fallback"
     assert extra["extra_headers"] == {"HTTP-Referer": "http://me"}
 
 
-def test_nobody_need_say_who_calls() -> None:
+def test_the_site_url_and_name_are_optional() -> None:
     assert values({"openrouter": {"model": "a/b", "site_url": None, "app_name": None}})["model"] == "openrouter/a/b"
 
 
-def test_a_null_is_a_value_of_its_own() -> None:
+def test_a_null_differs_from_an_unset_value() -> None:
     assert values({"temperature": None, "generation_params": {"seed": None}}) == {"temperature": None, "seed": None}
 
 
 # Mixes
 
 
-def test_the_agent_format_lies_above_the_main_format() -> None:
+def test_the_agent_format_overrides_the_main_format() -> None:
     agent = {"model": "openai/gpt-4o", "provider": "openrouter", "generation_params": {"temperature": 0.1}}
     assert values({**MAIN, **agent}) == {"model": "openrouter/openai/gpt-4o", **PARAMS, "temperature": 0.1}
     assert values({**agent, **MAIN}) == values({**MAIN, **agent})
 
 
-def test_fields_lie_above_the_main_format() -> None:
+def test_fields_override_the_main_format() -> None:
     assert values({**MAIN, "seed": 1, "max_tokens": None}) == {**values(MAIN), "seed": 1, "max_tokens": None}
 
 
-def test_a_mix_that_goes_to_another_provider_leaves_key_address_and_extra_behind() -> None:
+def test_a_change_of_provider_between_formats_drops_key_address_and_extra() -> None:
     section = {
         "model": "a/b", "params": PARAMS, "api_key": "os.environ/MY_KEY", "api_base": "http://mine", "site_url": "http://me",
     }  # fmt: skip
@@ -110,7 +110,7 @@ def test_a_mix_that_goes_to_another_provider_leaves_key_address_and_extra_behind
     assert "api_base" not in said
 
 
-def test_two_providers_are_one_too_many() -> None:
+def test_two_providers_are_an_error() -> None:
     said = {"openrouter": {"model": "a/b"}, "openai": {"model": "x"}}
     assert problems(said) == ["openai: two providers, openrouter and openai: a config has one; remove the others"]
 
@@ -125,7 +125,9 @@ def test_two_providers_are_one_too_many() -> None:
         (None, "openai/a", True),
     ],
 )
-def test_what_is_left_behind_with_a_provider(model: str | None, before: str | None, moved: bool) -> None:
+def test_a_change_of_provider_drops_the_values_of_the_previous_provider(
+    model: str | None, before: str | None, moved: bool
+) -> None:
     below = {"model": before, "api_key": "os.environ/A", "api_base": "http://h", "extra": Params({}), "seed": 1}
     found = overlay(below, {"model": model, "temperature": 0})
     left = {"seed": 1, "temperature": 0, "model": model}
@@ -159,7 +161,7 @@ def test_what_is_left_behind_with_a_provider(model: str | None, before: str | No
         ({"api_key": 5}, "api_key: api_key must be text, not int; write os.environ/NAME"),
     ],
 )  # fmt: skip
-def test_a_problem_says_where_what_and_what_is_allowed(said: dict[Any, Any], problem: str) -> None:
+def test_a_problem_has_its_path_value_and_allowed_values(said: dict[Any, Any], problem: str) -> None:
     (found,) = problems(said)
     assert found.startswith(problem)
 
@@ -169,7 +171,7 @@ def test_a_mapping_of_parameters_is_never_a_provider(key: str) -> None:
     assert values({key: {"model": "a/b"}}) == {"model": "a/b"}
 
 
-def test_all_problems_are_found_at_once() -> None:
+def test_all_problems_are_reported_together() -> None:
     said = {"openai": {"model": 5, "params": {"seed": "x"}}, "temperature": 9, "modle": "x"}
     assert [one.path for one in read(said).problems] == [
         ("top", "openai", "params", "seed"),
@@ -179,23 +181,23 @@ def test_all_problems_are_found_at_once() -> None:
     ]
 
 
-def test_a_section_that_names_only_a_key_goes_with_the_model_beside_it() -> None:
+def test_a_section_with_only_a_key_applies_to_the_model_beside_it() -> None:
     """What the error about a missing key tells people to write: `api_key: …`, under `groq:`."""
     said = {"model": "groq/x", "groq": {"api_key": "os.environ/MY_KEY"}}
     assert values(said) == {"model": "groq/x", "api_key": "os.environ/MY_KEY"}
 
 
-def test_a_section_that_names_only_a_key_keeps_it_from_another_provider() -> None:
+def test_a_section_with_only_a_key_does_not_apply_to_another_provider() -> None:
     assert values({"model": "openai/x", "groq": {"api_key": "os.environ/MY_KEY"}}) == {"model": "openai/x"}
 
 
-def test_a_dead_key_is_left_out_and_noted() -> None:
+def test_an_obsolete_key_is_left_out_and_reported() -> None:
     reading = read({"openrouter": {"model": "a/b", "cache": True}})
     assert reading.values == {"model": "openrouter/a/b"}
     assert reading.ignored == ["cache"]
 
 
-def test_the_paths_lead_to_where_each_value_was_said() -> None:
+def test_each_value_has_the_path_of_its_origin() -> None:
     assert read({**MAIN, "seed": 1}).paths == {
         "model": ("top", "openrouter", "model"),
         "temperature": ("top", "openrouter", "params", "temperature"),

@@ -48,7 +48,7 @@ def key_of(config: AIConfig, **environ: str) -> str:
         {"openai": {"model": "x", "api_key": "${MY_KEY}"}},
     ],
 )
-def test_a_key_is_said_by_its_variable(said: dict[str, Any]) -> None:
+def test_an_api_key_is_a_reference_to_its_variable(said: dict[str, Any]) -> None:
     config = AIConfig.of(said)
     assert config.api_key == "os.environ/MY_KEY"
     assert variable_of(config.api_key) == "MY_KEY"
@@ -56,13 +56,13 @@ def test_a_key_is_said_by_its_variable(said: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("name", ["OPENAI_API_KEY", "MY_KEY_2", "_MY_KEY"])
-def test_the_name_of_a_variable_is_no_key_and_the_error_says_what_to_write(name: str) -> None:
+def test_the_name_of_a_variable_is_not_a_key_and_the_error_says_what_to_write(name: str) -> None:
     with pytest.raises(ConfigError, match=f"api_key is the name of a variable, not a key; write os.environ/{name}"):
         AIConfig(api_key=name)
 
 
 @pytest.mark.parametrize("said", ["", "  ", f"{CANARY} and more", f"Bearer {CANARY}", f"{CANARY}\nx"])
-def test_what_is_neither_a_reference_nor_a_key_is_not_repeated(said: str) -> None:
+def test_an_invalid_key_is_an_error_that_does_not_show_it(said: str) -> None:
     with pytest.raises(ConfigError, match=r"api_key is empty or contains spaces; write os\.environ/NAME") as caught:
         AIConfig(api_key=said)
     assert CANARY not in str(caught.value)
@@ -81,23 +81,23 @@ def test_what_is_neither_a_reference_nor_a_key_is_not_repeated(said: str) -> Non
         "${MY_KEY:-x}",
     ],
 )
-def test_a_reference_that_is_written_wrong_is_an_error_and_not_a_key(said: str) -> None:
+def test_a_malformed_reference_is_an_error_and_not_a_key(said: str) -> None:
     with pytest.raises(ConfigError, match=r"os\.environ/NAME"):
         AIConfig(api_key=said)
 
 
 @pytest.mark.parametrize("said", ["os.environ/MY_KEY ", " ${MY_KEY}", "os.environ/MY_KEY\n"])
-def test_space_around_a_reference_is_left_out(said: str) -> None:
+def test_space_around_a_reference_is_ignored(said: str) -> None:
     assert AIConfig(api_key=said).api_key == "os.environ/MY_KEY"
 
 
 @pytest.mark.parametrize("said", ["os.environ/MY_KEY", "${MY_KEY}"])
-def test_a_reference_where_a_name_is_meant_is_understood(said: str) -> None:
+def test_a_reference_is_accepted_in_place_of_a_variable_name(said: str) -> None:
     assert AIConfig.of({"api_key_env": said}).api_key == "os.environ/MY_KEY"
 
 
 @pytest.mark.parametrize("said", [CANARY, "", "MY-KEY", "two words"])
-def test_what_is_no_name_of_a_variable(said: str) -> None:
+def test_an_invalid_variable_name_is_an_error(said: str) -> None:
     with pytest.raises(ConfigError, match=r"os\.environ/NAME|name of a variable") as caught:
         AIConfig.of({"api_key_env": said})
     assert CANARY not in str(caught.value)
@@ -114,13 +114,13 @@ def literal() -> AIConfig:
     return config
 
 
-def test_a_key_that_is_written_out_works(literal: AIConfig) -> None:
+def test_a_literal_key_works(literal: AIConfig) -> None:
     assert is_literal(literal.api_key)
     assert key_of(literal, OPENAI_API_KEY="k-other") == CANARY
     assert Keys({}).missing("openai", literal.api_key, own_server=False) == ""
 
 
-def test_it_is_the_same_config_when_it_is_written_again(literal: AIConfig) -> None:
+def test_configs_with_the_same_literal_key_are_equal(literal: AIConfig) -> None:
     with pytest.warns(UserWarning, match="the API key is a literal"):
         again = AIConfig(model="openai/x", api_key=f" {CANARY}\n")
     assert again == literal
@@ -128,18 +128,18 @@ def test_it_is_the_same_config_when_it_is_written_again(literal: AIConfig) -> No
         assert AIConfig(model="openai/x", api_key=f"{CANARY}0") != literal
 
 
-def test_it_is_known_where_it_is_written(literal: AIConfig) -> None:
+def test_a_literal_key_is_recognised_in_a_text(literal: AIConfig) -> None:
     assert is_written_in(f"api_key={CANARY}", literal.api_key)
     assert not is_written_in("api_key={{ key }}", literal.api_key)
     assert not is_written_in("os.environ/MY_KEY", "os.environ/MY_KEY")
     assert not is_written_in("", None)
 
 
-def test_what_is_made_of_it_warns_no_more(literal: AIConfig) -> None:
+def test_configs_derived_from_one_with_a_literal_key_do_not_warn_again(literal: AIConfig) -> None:
     assert AIConfig.of(literal, seed=1).api_key == AIConfig.of(literal.values()).api_key == literal.api_key
 
 
-def test_a_key_of_another_process_is_an_error_and_never_another_key(literal: AIConfig) -> None:
+def test_a_literal_key_of_another_process_is_an_error(literal: AIConfig) -> None:
     script = f"""
 import pickle, warnings
 from whisper_nb import AIConfig, ConfigError
@@ -157,7 +157,7 @@ except ConfigError as error:
     assert "os.environ/NAME" in said
 
 
-def test_a_reference_that_somebody_made_up_finds_nothing(literal: AIConfig) -> None:
+def test_a_made_up_reference_to_a_literal_key_is_an_error(literal: AIConfig) -> None:
     for made_up in ("literal/", "literal/00000000", f"literal/{CANARY}"):
         with pytest.raises(ConfigError, match="a literal key of another process"):
             Keys({"OPENAI_API_KEY": "k"}).key("openai", made_up)
@@ -166,7 +166,7 @@ def test_a_reference_that_somebody_made_up_finds_nothing(literal: AIConfig) -> N
 # Where a key is found
 
 
-def test_whose_key_is_taken() -> None:
+def test_the_named_variable_or_else_the_providers_gives_the_key() -> None:
     keys = Keys({"OPENAI_API_KEY": "k-own", "MY_KEY": "k-mine"})
     found = keys.key("openai", None), keys.key("openai", "os.environ/MY_KEY"), keys.key("groq", None)
     assert [key and (key.variable, key.reveal()) for key in found] == [
@@ -176,7 +176,7 @@ def test_whose_key_is_taken() -> None:
     ]
 
 
-def test_a_variable_that_is_named_and_not_set_is_not_replaced_by_the_providers_own() -> None:
+def test_a_named_variable_that_is_unset_is_not_replaced_by_the_providers() -> None:
     keys = Keys({"OPENAI_API_KEY": "k-own"})
     assert keys.key("openai", "os.environ/MY_KEY") is None
     assert keys.missing("openai", "os.environ/MY_KEY", own_server=False) == "MY_KEY"
@@ -190,7 +190,7 @@ def test_a_variable_that_is_named_and_not_set_is_not_replaced_by_the_providers_o
         ({"GEMINI_API_KEY": " ", "GOOGLE_API_KEY": "b"}, "GOOGLE_API_KEY"),
     ],
 )
-def test_gemini_takes_googles_key_too(environ: dict[str, str], variable: str) -> None:
+def test_gemini_accepts_googles_key(environ: dict[str, str], variable: str) -> None:
     key = Keys(environ).key("gemini", None)
     assert key is not None
     assert key.variable == variable
@@ -212,7 +212,7 @@ def test_gemini_takes_googles_key_too(environ: dict[str, str], variable: str) ->
         ("", None, False, ""),
     ],
 )
-def test_the_variable_that_is_missing(provider: str, reference: str | None, own_server: bool, missing: str) -> None:
+def test_the_missing_variable_is_named(provider: str, reference: str | None, own_server: bool, missing: str) -> None:
     keys = Keys({"GROQ_API_KEY": "k", "OPENAI_API_KEY": "", "MY_KEY": " "})
     assert keys.missing(provider, reference, own_server) == missing
 
@@ -237,7 +237,7 @@ MISTRAL_API_KEY="k-mistral"
 """
 
 
-def test_a_file_of_keys_is_read_with_the_line_of_each() -> None:
+def test_an_env_file_is_read_with_the_line_of_each_key() -> None:
     keys = Keys({})
     names = ["OPENAI_API_KEY", "GROQ_API_KEY", "EMPTY_KEY", "MISTRAL_API_KEY"]
     assert keys.read(ENV, ".env") == names
@@ -245,7 +245,7 @@ def test_a_file_of_keys_is_read_with_the_line_of_each() -> None:
     assert [keys.source(name) for name in names] == [".env:3", ".env:4", ".env:6", ".env:7"]
 
 
-def test_a_file_of_keys_never_overrides_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_env_file_never_overrides_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "k-set")
     monkeypatch.delenv("GROQ_API_KEY", raising=False)
     keys = Keys(os.environ)
@@ -256,7 +256,7 @@ def test_a_file_of_keys_never_overrides_the_environment(monkeypatch: pytest.Monk
     assert dict(os.environ) == before
 
 
-def test_a_file_replaces_the_one_before() -> None:
+def test_an_env_file_replaces_the_previous_one() -> None:
     keys = Keys({})
     keys.read("A_KEY=1\nB_KEY=2", ".env")
     keys.read("B_KEY=3", "other.env")
@@ -273,7 +273,7 @@ def test_a_file_replaces_the_one_before() -> None:
         ("=x", 1),
     ],
 )
-def test_a_line_that_is_none_of_such_a_file_is_named_and_changes_nothing(text: str, line: int) -> None:
+def test_an_invalid_line_of_an_env_file_is_named_and_changes_nothing(text: str, line: int) -> None:
     keys = Keys({})
     keys.read("A=before", ".env")
     with pytest.raises(ConfigError, match=rf"^\.env:{line}: not a line of the form NAME=value") as caught:
@@ -283,7 +283,7 @@ def test_a_line_that_is_none_of_such_a_file_is_named_and_changes_nothing(text: s
 
 
 @given(st.text("AB=\"'# \n\\$x", max_size=30) | st.text(max_size=30))
-def test_any_text_is_a_file_of_keys_or_our_error(text: str) -> None:
+def test_any_text_is_an_env_file_or_a_config_error(text: str) -> None:
     keys = Keys({})
     try:
         names = keys.read(text, ".env")
@@ -296,7 +296,7 @@ def test_any_text_is_a_file_of_keys_or_our_error(text: str) -> None:
 # What must not be shown
 
 
-def test_what_is_known_is_taken_out_of_a_text(literal: AIConfig) -> None:
+def test_known_keys_are_redacted(literal: AIConfig) -> None:
     environ = {
         "MY_API_KEY": "k-0123456789",
         "DB_PASSWORD": "hunter2hunter2",
@@ -311,14 +311,14 @@ def test_what_is_known_is_taken_out_of_a_text(literal: AIConfig) -> None:
 
 
 @pytest.mark.parametrize("name", ["MY_OPENAI", "openai_key", "OPENAI_AUTH"])
-def test_a_key_is_taken_out_of_a_text_whatever_its_variable_is_called(name: str) -> None:
+def test_a_key_is_redacted_whatever_its_variable_is_called(name: str) -> None:
     keys = Keys({name: "k-0123456789"})
     key = keys.key("openai", f"os.environ/{name}")
     assert key is not None
     assert keys.redact(f"refused: {key.reveal()}") == "refused: [redacted]"
 
 
-def test_nothing_that_holds_keys_prints_them() -> None:
+def test_no_repr_shows_a_key() -> None:
     keys = Keys({"OPENAI_API_KEY": CANARY})
     keys.read(f"FILE_KEY={CANARY}", ".env")
     vault = Vault()
@@ -338,7 +338,7 @@ def test_nothing_that_holds_keys_prints_them() -> None:
 
 
 @pytest.mark.parametrize("thing", [Keys({"A_KEY": CANARY}), Key("A_KEY", CANARY)], ids=["Keys", "Key"])
-def test_what_holds_keys_cannot_be_pickled(thing: Any) -> None:
+def test_objects_with_keys_cannot_be_pickled(thing: Any) -> None:
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         with pytest.raises((pickle.PicklingError, AttributeError, TypeError)) as caught:
             pickle.dumps(thing, protocol)
@@ -358,7 +358,7 @@ def test_reading_a_reference_twice_changes_nothing() -> None:
         assert reference_to(once) == once
 
 
-def test_no_key_is_in_a_file_of_this_package() -> None:
+def test_no_file_of_the_package_contains_a_key() -> None:
     """What `%agent save` and people copy from: references alone."""
     root = Path(__file__).parents[2]
     files = [*root.glob("config/*.yaml"), *root.glob("agents/**/*.*")]

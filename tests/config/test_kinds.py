@@ -41,7 +41,7 @@ KINDS: list[Kind] = [
 
 @pytest.mark.parametrize("kind", KINDS, ids=repr)
 @given(value=THINGS)
-def test_any_value_is_taken_or_refused_in_words(kind: Kind, value: Any) -> None:
+def test_any_value_is_accepted_or_refused_with_a_message(kind: Kind, value: Any) -> None:
     problem = problem_with(kind, "field", value)
     assert not problem or problem.startswith("field ")
     if not problem:
@@ -51,7 +51,7 @@ def test_any_value_is_taken_or_refused_in_words(kind: Kind, value: Any) -> None:
 
 
 @pytest.mark.parametrize("depth", [100, 100_000])
-def test_a_value_that_is_nested_without_end_is_refused_in_words(depth: int) -> None:
+def test_a_value_that_contains_itself_is_refused_with_a_message(depth: int) -> None:
     value: Any = []
     for _ in range(depth):
         value = [value]
@@ -68,7 +68,7 @@ def test_a_value_that_is_nested_without_end_is_refused_in_words(depth: int) -> N
         (Number(0, 10, whole=True), "a whole number from 0 to 10"),
     ],
 )
-def test_a_number_says_what_is_allowed(kind: Number, allowed: str) -> None:
+def test_a_refused_number_names_the_allowed_range(kind: Number, allowed: str) -> None:
     assert kind.allowed == allowed
     assert problem_with(kind, "field", "5") == f"field '5' is not {allowed}"
 
@@ -84,20 +84,20 @@ def test_a_number_says_what_is_allowed(kind: Number, allowed: str) -> None:
         (-0.0, 0, float),
     ],
 )
-def test_a_number_of_any_library_becomes_pythons_own(value: Any, same: float, type_: type) -> None:
+def test_a_number_of_another_library_becomes_a_python_number(value: Any, same: float, type_: type) -> None:
     number = Number(0, 2).read(value)
     assert number == same
     assert type(number) is type_
 
 
 @pytest.mark.parametrize("value", [True, False, np.bool_(True), math.nan, np.nan, math.inf, -math.inf, "1", None, 1j])
-def test_what_is_no_number(value: Any) -> None:
+def test_a_value_that_is_not_a_number_is_refused(value: Any) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - its text is problem_with's to make
         Number().read(value)
 
 
 @pytest.mark.parametrize("value", [10**400, -(10**400), Fraction(10**400)], ids=["large", "low", "fraction"])
-def test_a_number_too_large_for_the_machine_is_out_of_range(value: Any) -> None:
+def test_a_number_that_overflows_is_out_of_range(value: Any) -> None:
     assert problem_with(Number(0, 2), "temperature", value).endswith("is not a number from 0 to 2")
 
 
@@ -112,21 +112,21 @@ def test_a_number_too_large_for_the_machine_is_out_of_range(value: Any) -> None:
         ("made-up/model", "made-up/model"),
     ],
 )
-def test_a_model(said: str, model: str) -> None:
+def test_a_valid_model_is_accepted(said: str, model: str) -> None:
     assert ModelName().read(said) == model
 
 
 @pytest.mark.parametrize(
     "said", ["gpt-4o", "/gpt", "openai/", "/", "", " /x", "open ai/x", "openai/ x", "mine:x", "anthropic:", 5, None]
 )
-def test_what_is_no_model(said: Any) -> None:
+def test_an_invalid_model_is_refused(said: Any) -> None:
     assert "is not provider/model, such as openai/gpt-4o-mini" in problem_with(ModelName(), "model", said)
 
 
 @pytest.mark.parametrize(
     "said", ["http://localhost:8000/v1", "https://api.example.com", "http://[::1]:8000", "http://h#x"]
 )
-def test_an_address(said: str) -> None:
+def test_a_valid_address_is_accepted(said: str) -> None:
     assert Address().read(said) == said
 
 
@@ -135,42 +135,42 @@ def test_an_address(said: str) -> None:
     ["localhost:8000", "ftp://host", "file:///etc/passwd", "http://", "http:///v1", "http://a b", "http://a\nb",
     "http://[", "", 5]
 )  # fmt: skip
-def test_what_is_no_address(said: Any) -> None:
+def test_an_invalid_address_is_refused(said: Any) -> None:
     assert "is not an address such as http://localhost:8000/v1" in problem_with(Address(), "api_base", said)
 
 
 @pytest.mark.parametrize("scheme", ["https", "htp"])
 @pytest.mark.parametrize("rest", ["me:hunter2@host/v1", "hunter2@host", "host/v1?key=hunter2", "me:hunter2@ho st"])
-def test_an_address_with_a_password_is_refused_and_not_repeated(scheme: str, rest: str) -> None:
+def test_an_address_with_a_password_is_refused_and_not_shown(scheme: str, rest: str) -> None:
     problem = problem_with(Address(), "api_base", f"{scheme}://{rest}")
     assert problem
     assert "hunter2" not in problem
 
 
-def test_a_text_of_one_line_and_of_many() -> None:
+def test_a_text_may_be_limited_to_one_line() -> None:
     assert Text(lines=True).read("a\nb") == "a\nb"
     assert problem_with(Text(), "title", "a\nb") == r"title 'a\nb' has more than one line"
     assert problem_with(Text(), "title", 5) == "title 5 is not text"
 
 
 @pytest.mark.parametrize(("said", "words"), [("a", ("a",)), (["a", "b"], ("a", "b")), (("\n",), ("\n",))])
-def test_words(said: Any, words: tuple[str, ...]) -> None:
+def test_valid_words_are_accepted(said: Any, words: tuple[str, ...]) -> None:
     assert Words().read(said) == words
 
 
 @pytest.mark.parametrize("said", ["", [], (), [""], ["a", 1], b"ab", {"a": 1}, {"a"}, 5, None])
-def test_what_are_no_words(said: Any) -> None:
+def test_invalid_words_are_refused(said: Any) -> None:
     assert "is not a list of non-empty texts" in problem_with(Words(), "stop", said)
 
 
-def test_a_key_that_is_no_text_is_not_repeated() -> None:
+def test_a_key_that_is_not_text_is_not_shown() -> None:
     problem = problem_with(KeyReference(), "api_key", ["sk-0123456789abcdef"])
     assert problem == "api_key must be text, not list; write os.environ/NAME"
 
 
 @given(st.dictionaries(st.text("abcé -#\n", max_size=4), JSON, max_size=4))
 @example({"a": [{"b": None}, True, 1.5, "x"]})
-def test_params_are_what_was_given_immutable_and_hashable(values: dict[str, Any]) -> None:
+def test_params_equal_the_given_dict_and_are_immutable_and_hashable(values: dict[str, Any]) -> None:
     params = Params(values)
     assert dict(params) == values
     assert len(params) == len(values)
@@ -194,11 +194,11 @@ def test_params_cannot_be_changed_from_outside() -> None:
 @pytest.mark.parametrize(
     "value", [5, "x", ["a"], {1: 2}, {"a": math.nan}, {"a": {1, 2}}, {"a": object()}, {"a": np.int64(1)}, {"a": b"x"}]
 )
-def test_extra_holds_what_json_can_hold(value: Any) -> None:
+def test_extra_accepts_json_values_only(value: Any) -> None:
     assert "is not a mapping of JSON values" in problem_with(Extra(), "extra", value)
 
 
-def test_extra_that_holds_itself_is_refused() -> None:
+def test_extra_that_contains_itself_is_refused() -> None:
     value: dict[str, Any] = {}
     value["a"] = value
     assert "JSON" in problem_with(Extra(), "extra", value)
@@ -209,21 +209,21 @@ def test_extra_that_holds_itself_is_refused() -> None:
     ["apiKey", "X-Api-Key", "key", "secret", "password", "auth_token", "Authorization", "aws_secret_access_key",
      "Ocp-Apim-Subscription-Key", "credentials", "accessToken", "clientSecret", "Cookie"]
 )  # fmt: skip
-def test_extra_cannot_hold_secrets_at_any_depth(name: str) -> None:
+def test_extra_refuses_secrets_at_any_depth(name: str) -> None:
     for value in ({name: "hunter2"}, {"extra_headers": {name: "hunter2"}}, {"a": [{"b": {name: "hunter2"}}]}):
         problem = problem_with(Extra(), "extra", value)
         assert f"extra must not contain {name}, which would be displayed; put a key into api_key" in problem
 
 
 @pytest.mark.parametrize("name", ["max_completion_tokens", "logit_bias", "keyboard", "monkey", "top_k", "tokens"])
-def test_a_parameter_that_only_sounds_like_a_secret_is_none(name: str) -> None:
+def test_a_parameter_with_a_similar_name_is_not_a_secret(name: str) -> None:
     assert Extra().read({name: 1}) == Params({name: 1})
 
 
 @pytest.mark.parametrize(
     "name", ["model", "messages", "stream", "tools", "api_base", "base_url", "timeout", "num_retries"]
 )
-def test_extra_cannot_say_what_whisper_nb_says(name: str) -> None:
+def test_extra_cannot_set_what_whisper_nb_sends_itself(name: str) -> None:
     assert f"extra must not contain {name}: set the field of AIConfig instead" in problem_with(
         Extra(), "extra", {name: 1, "x": 2}
     )
@@ -233,13 +233,13 @@ def test_extra_cannot_say_what_whisper_nb_says(name: str) -> None:
     "name",
     ["temperature", "top_p", "max_tokens", "frequency_penalty", "presence_penalty", "stop", "seed"],
 )
-def test_extra_cannot_say_again_what_is_a_field(name: str) -> None:
+def test_extra_cannot_repeat_a_field(name: str) -> None:
     """It would be sent above what a higher layer says, and past the field's range."""
     assert f"extra must not contain {name}" in problem_with(Extra(), "extra", {name: 9})
 
 
 @pytest.mark.parametrize("name", ["custom_llm_provider", "fallbacks"])
-def test_extra_cannot_lead_litellm_to_another_provider(name: str) -> None:
+def test_extra_cannot_redirect_litellm_to_another_provider(name: str) -> None:
     """With `fallbacks: [{model: …, api_base: …}]` the key would go to that address."""
     assert f"extra must not contain {name}" in problem_with(Extra(), "extra", {name: "groq"})
 

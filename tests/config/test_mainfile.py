@@ -61,7 +61,7 @@ def problems(text: str) -> list[str]:
     return list(map(str, main.problems))
 
 
-def test_the_file_of_the_original_loads_whole() -> None:
+def test_a_file_of_aiwhisperer_loads_completely() -> None:
     main = read(ORIGINAL)
     assert config(ORIGINAL) == AIConfig(
         model="openrouter/google/gemini-2.5-flash-preview-05-20:thinking",
@@ -80,7 +80,7 @@ def test_the_file_of_the_original_loads_whole() -> None:
 
 
 @pytest.mark.parametrize("text", [ORIGINAL, ORIGINAL.replace("  app_name", "  cache: true\n  app_name")])
-def test_what_has_no_meaning_here_gives_one_warning(text: str) -> None:
+def test_keys_that_are_not_used_here_give_one_warning(text: str) -> None:
     (warning,) = read(text).warnings
     dead = ["prompts", "workspace_ignore_patterns", "use_refactored_async_agents", "default_check_mail_interval"]
     dead += ["cache"] if "cache" in text else []
@@ -105,11 +105,11 @@ def test_what_has_no_meaning_here_gives_one_warning(text: str) -> None:
         ("max_queued_runs: 5\n", {}),
     ],
 )  # fmt: skip
-def test_a_file_in_any_of_the_formats(text: str, meant: dict[str, Any]) -> None:
+def test_the_main_file_may_have_any_of_the_formats(text: str, meant: dict[str, Any]) -> None:
     assert config(text).values() == meant
 
 
-def test_the_settings_of_the_team() -> None:
+def test_the_settings_of_the_team_are_read() -> None:
     text = "max_concurrent_calls: 3\nmax_queued_runs: 7\nenv_file: keys/.env\nloop: thread\n"
     settings = {"max_concurrent_calls": 3, "max_queued_runs": 7, "env_file": "keys/.env", "loop": "thread"}
     assert read(text).settings == settings
@@ -149,17 +149,17 @@ def test_the_settings_of_the_team() -> None:
         ("1: 2\n", ":1: the key "),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_told_with_its_line_and_what_is_allowed(text: str, found: str) -> None:
+def test_an_error_has_its_line_and_the_allowed_values(text: str, found: str) -> None:
     assert any(one.startswith(f"{NAME}{found}") for one in problems(text)), problems(text)
 
 
-def test_all_that_is_wrong_is_told_at_once() -> None:
+def test_all_errors_are_reported_together() -> None:
     text = "temperature: 9\nmodel: gpt\nmax_queued_runs: 0\nasync_agents: {x: 1}\nmodle: 1\n"
     lines = sorted(int(one.location.rpartition(":")[2]) for one in read(text).problems)
     assert lines == [1, 2, 3, 4, 5]
 
 
-def test_a_key_that_is_written_out_works_with_a_warning_and_is_nowhere() -> None:
+def test_a_literal_key_works_with_a_warning_and_is_not_shown() -> None:
     main = read("openai:\n  model: x\n  api_key: sk-canary-0123456789abcdef\n")
     (warning,) = main.warnings
     assert warning.location == f"{NAME}:3"
@@ -181,16 +181,16 @@ def test_a_key_that_is_written_out_works_with_a_warning_and_is_nowhere() -> None
         "defaults: [_self_, {db: mysql}]\nhydra: {run: {dir: out}}\nseed: 1\n",
     ],
 )
-def test_another_programs_file_is_left_alone(text: str) -> None:
+def test_a_file_of_another_program_is_ignored(text: str) -> None:
     assert read_main(text.encode(), NAME) is None
 
 
 @pytest.mark.parametrize("text", ["tempreature: 0.5\n", "model: openai/x\nfoo: 1\n", "async_agents: {}\nfoo: 1\n"])
-def test_a_slip_in_a_file_of_ours_is_not_taken_for_another_programs(text: str) -> None:
+def test_a_mistyped_key_does_not_make_it_a_file_of_another_program(text: str) -> None:
     assert "unknown config field" in " ".join(problems(text))
 
 
-def test_the_packages_own_file_bounds_every_call_and_says_nothing_else() -> None:
+def test_the_packaged_main_file_sets_only_time_limits() -> None:
     main = package().main
     assert main is not None
     assert main.layer is not None
@@ -203,7 +203,7 @@ def test_the_packages_own_file_bounds_every_call_and_says_nothing_else() -> None
 
 @given(GOOD["model"], FIELDS)
 @settings(max_examples=50)
-def test_all_formats_of_one_config_are_the_same_as_yaml(name: str, fields: dict[str, Any]) -> None:
+def test_all_formats_of_one_config_are_equal_in_yaml(name: str, fields: dict[str, Any]) -> None:
     params = {field: value for field, value in fields.items() if field != "model"}
     provider, _, model = name.partition("/")
     said = AIConfig.of({"model": name, **params})
@@ -234,7 +234,7 @@ TEXTS = st.one_of(st.lists(RIGHT, max_size=4), st.lists(RIGHT | LINES, max_size=
 
 @given(TEXTS | st.text("abx: -[]{}!&*?|>'\"#%@`\n\t019._~<=,\x00\x85", max_size=30))
 @settings(max_examples=100)
-def test_any_text_is_read_or_told_what_is_wrong_with_file_and_line(text: str) -> None:
+def test_any_text_is_read_or_an_error_with_file_and_line(text: str) -> None:
     main = read_main(text.encode(), NAME)
     if main is None:
         return
@@ -248,6 +248,6 @@ def test_any_text_is_read_or_told_what_is_wrong_with_file_and_line(text: str) ->
 
 @given(st.binary(max_size=60))
 @settings(max_examples=50)
-def test_any_bytes_are_read_or_told_what_is_wrong_with_file_and_line(data: bytes) -> None:
+def test_any_bytes_are_read_or_an_error_with_file_and_line(data: bytes) -> None:
     main = read_main(data, NAME)
     assert main is None or all(PLACE.fullmatch(one.location) for one in main.problems)

@@ -101,7 +101,7 @@ def prompt_of(rt: Runtime, name: str = "bob") -> str:
         (["other/agents/x.yaml"], "a/b/c", "a/b/c"),
     ],
 )
-def test_the_project_is_the_nearest_folder_that_says_so(
+def test_the_project_is_the_nearest_folder_with_its_files(
     tmp_path: Path, files: list[str], start: str, found: str
 ) -> None:
     (tmp_path / start).mkdir(parents=True)
@@ -111,7 +111,7 @@ def test_the_project_is_the_nearest_folder_that_says_so(
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may look into every folder")
-def test_a_folder_that_may_not_be_looked_into_is_no_project(tmp_path: Path) -> None:
+def test_an_unreadable_folder_is_not_a_project(tmp_path: Path) -> None:
     (tmp_path / "config").mkdir(mode=0)
     assert project_root(tmp_path) == tmp_path
 
@@ -122,7 +122,7 @@ def test_the_package_has_its_files() -> None:
     assert {"alice", "debbie", "eamonn", "patricia", "tessa"} <= package().team.keys()
 
 
-def test_the_users_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_user_folder_can_be_set_by_a_variable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert user_folder({"WHISPER_NB_HOME": "/somewhere"}) == Path("/somewhere")
     assert user_folder({"WHISPER_NB_HOME": "~/there"}) == tmp_path / "there"
@@ -133,7 +133,7 @@ def test_the_users_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
 # Trust
 
 
-def test_nothing_is_in_force_before_its_user_trusts_it(project: Project) -> None:
+def test_nothing_is_in_force_before_the_user_trusts_it(project: Project) -> None:
     assert project.held_back
     assert not project.used
     assert (list(project.found.team), project.found.problems) == (["bob"], ())
@@ -141,7 +141,7 @@ def test_nothing_is_in_force_before_its_user_trusts_it(project: Project) -> None
     assert project.news() == []
 
 
-def test_what_is_trusted_is_in_force_in_the_next_notebook_too(project: Project, root: Path, home: TrustFile) -> None:
+def test_a_trusted_project_is_in_force_in_the_next_notebook(project: Project, root: Path, home: TrustFile) -> None:
     project.trust(project.code)
     assert not project.held_back
     again = Project(root, home)
@@ -160,7 +160,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_one_change_asks_again_and_what_was_trusted_holds_on(
+def test_a_change_must_be_trusted_and_the_trusted_state_stays_in_force(
     project: Project, root: Path, home: TrustFile, change: str
 ) -> None:
     code = project.code
@@ -182,7 +182,7 @@ def test_one_change_asks_again_and_what_was_trusted_holds_on(
     assert (fresh.held_back, bool(fresh.used)) == (True, False)
 
 
-def test_a_file_that_is_gone_asks_again(project: Project, root: Path) -> None:
+def test_a_deleted_file_must_be_trusted(project: Project, root: Path) -> None:
     project.trust(project.code)
     (root / "config/main.yaml").unlink()
     project.refresh()
@@ -193,18 +193,18 @@ def test_a_file_that_is_gone_asks_again(project: Project, root: Path) -> None:
 
 
 @pytest.mark.parametrize("code", ["", "0", "00000000", "zzzzzzzz", "{:.7}", "{} ", "{}z", "{}{}"])
-def test_another_code_trusts_nothing(project: Project, code: str) -> None:
+def test_a_wrong_code_trusts_nothing(project: Project, code: str) -> None:
     with pytest.raises(ConfigError, match=r"is not the code of the files in .*project"):
         project.trust(code.format(project.code, project.code))
     assert project.held_back
 
 
-def test_the_code_may_be_longer_and_in_capitals(project: Project) -> None:
+def test_the_code_may_be_longer_and_in_upper_case(project: Project) -> None:
     project.trust(project.found.files.digest.upper()[:20])
     assert not project.held_back
 
 
-def test_what_changed_between_being_shown_and_being_trusted_is_refused(project: Project, root: Path) -> None:
+def test_a_change_after_the_code_was_shown_is_not_trusted(project: Project, root: Path) -> None:
     shown = project.code
     edit(root / "agents/bob.yaml", BOB.replace("One", "Two"))
     with pytest.raises(ConfigError, match="is not the code of the files"):
@@ -212,7 +212,7 @@ def test_what_changed_between_being_shown_and_being_trusted_is_refused(project: 
     assert (project.held_back, bool(project.used)) == (True, False)
 
 
-def test_what_was_trusted_and_then_changed_back_is_trusted(project: Project, root: Path) -> None:
+def test_a_change_that_is_undone_is_trusted(project: Project, root: Path) -> None:
     project.trust(project.code)
     edit(root / "agents/bob.yaml", "system_prompt: Two.\n")
     project.refresh()
@@ -221,7 +221,7 @@ def test_what_was_trusted_and_then_changed_back_is_trusted(project: Project, roo
     assert not project.held_back
 
 
-def test_trust_of_one_folder_is_not_that_of_its_copy(project: Project, tmp_path: Path, home: TrustFile) -> None:
+def test_a_copy_of_a_trusted_folder_is_not_trusted(project: Project, tmp_path: Path, home: TrustFile) -> None:
     project.trust(project.code)
     for name in ("copy", "project/sub"):
         put(tmp_path, f"{name}/config/main.yaml", MAIN)
@@ -231,7 +231,7 @@ def test_trust_of_one_folder_is_not_that_of_its_copy(project: Project, tmp_path:
         assert (copy.code, copy.held_back) == (project.code, True)
 
 
-def test_trust_is_kept_outside_of_the_project(project: Project, root: Path, tmp_path: Path) -> None:
+def test_trust_is_stored_outside_the_project(project: Project, root: Path, tmp_path: Path) -> None:
     before = sorted(root.rglob("*"))
     project.trust(project.code)
     assert sorted(root.rglob("*")) == before
@@ -247,7 +247,7 @@ def test_a_corrupt_trust_file_trusts_nothing(project: Project, root: Path, tmp_p
     assert (fresh.held_back, bool(fresh.used)) == (True, False)
 
 
-def test_trust_that_cannot_be_kept_puts_nothing_in_force(root: Path, tmp_path: Path) -> None:
+def test_trust_that_cannot_be_stored_puts_nothing_in_force(root: Path, tmp_path: Path) -> None:
     put(tmp_path, "file", "")
     project = Project(root, TrustFile(tmp_path / "file"))
     project.refresh()
@@ -256,13 +256,13 @@ def test_trust_that_cannot_be_kept_puts_nothing_in_force(root: Path, tmp_path: P
     assert not project.used
 
 
-def test_a_project_that_says_nothing_needs_no_trust(tmp_path: Path, home: TrustFile) -> None:
+def test_an_empty_project_needs_no_trust(tmp_path: Path, home: TrustFile) -> None:
     project = Project(tmp_path, home)
     project.refresh()
     assert (project.held_back, project.news()) == (False, [])
 
 
-def test_another_programs_files_are_named_and_left_alone(tmp_path: Path, home: TrustFile) -> None:
+def test_files_of_another_program_are_named_and_ignored(tmp_path: Path, home: TrustFile) -> None:
     put(tmp_path, "config/main.yaml", "defaults: [db: mysql]\ntrainer: {epochs: 3}\n")
     put(tmp_path, "agents/service.yaml", "apiVersion: v1\nkind: Agent\n")
     put(tmp_path, "agents/README.md", "# Agents\n")
@@ -276,14 +276,14 @@ def test_another_programs_files_are_named_and_left_alone(tmp_path: Path, home: T
 
 
 @pytest.mark.parametrize("name", ["prompts.yaml", "promptsmith.yaml", "prompts_x.md"])
-def test_an_agent_may_have_a_name_that_begins_like_the_folder_of_prompts(root: Path, name: str) -> None:
+def test_an_agents_name_may_begin_with_prompts(root: Path, name: str) -> None:
     put(root, f"agents/{name}", "---\nsystem_prompt: x\n---\n" if name.endswith(".md") else "system_prompt: x\n")
     project = Project(root)
     project.refresh()
     assert project.used.team.keys() == {"bob", name.partition(".")[0]}
 
 
-def test_one_name_in_two_files_is_an_error_that_names_both(root: Path) -> None:
+def test_an_agent_in_two_files_is_an_error_that_names_both(root: Path) -> None:
     put(root, "agents/team.yaml", "agents:\n  bob:\n    system_prompt: x\n")
     project = Project(root)
     project.refresh()
@@ -314,7 +314,7 @@ PATHS = st.sampled_from(["agents/x.yaml", "agents/x.md", "config/main.yaml"])
     st.dictionaries(st.sampled_from(KEYS), SAID, max_size=8).map(dump_yaml) | st.text(st.characters(), max_size=40),
 )
 @settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
-def test_whatever_a_file_says_is_understood_or_refused_with_its_place(path: str, text: str) -> None:
+def test_any_file_is_loaded_or_an_error_with_its_place(path: str, text: str) -> None:
     text = f"---\n{text}\n---\nYou are x.\n" if path.endswith(".md") else text
     data = text.encode("utf-8", "surrogatepass")
     said = parse_project(Files(Path("/project"), {path: data}), package().files)
@@ -331,7 +331,7 @@ def test_whatever_a_file_says_is_understood_or_refused_with_its_place(path: str,
 # What a Runtime uses
 
 
-async def test_a_runtime_uses_nothing_that_is_held_back(rt: Runtime) -> None:
+async def test_a_runtime_uses_no_untrusted_file(rt: Runtime) -> None:
     assert rt.resolve().temperature is None
     with pytest.raises(ConfigError, match="bob is held back with the project's files"):
         rt.described("bob")
@@ -339,7 +339,7 @@ async def test_a_runtime_uses_nothing_that_is_held_back(rt: Runtime) -> None:
     assert rt.described("alice").title == "Alice the Assistant"
 
 
-async def test_a_runtime_uses_what_was_trusted_from_the_next_run_on(rt: Runtime) -> None:
+async def test_a_runtime_uses_trusted_files_from_the_next_run(rt: Runtime) -> None:
     rt.trust(rt.project.code)  # type: ignore[union-attr]
     assert rt.resolve().temperature == 0.25
     assert (prompt_of(rt), rt["bob"].config.seed) == ("One.", 1)
@@ -347,13 +347,13 @@ async def test_a_runtime_uses_what_was_trusted_from_the_next_run_on(rt: Runtime)
     assert rt.explain("bob").place("temperature") == "config/main.yaml:1"
 
 
-async def test_who_trusts_before_being_told_is_not_told_that_it_is_held_back(root: Path, home: TrustFile) -> None:
+async def test_trusting_before_the_first_run_gives_no_note_about_untrusted_files(root: Path, home: TrustFile) -> None:
     async with Runtime(environ={}, project=Project(root, home)) as rt:
         rt.trust(rt.project.code)  # type: ignore[union-attr]
         assert rt.refresh() == []
 
 
-async def test_a_runtime_without_a_project_has_nothing_to_trust_or_to_save_in(runtime: Runtime) -> None:
+async def test_a_runtime_without_a_project_refuses_trust_and_save(runtime: Runtime) -> None:
     assert runtime.refresh() == []
     with pytest.raises(ConfigError, match="there is no project to trust"):
         runtime.trust("0" * 8)
@@ -362,9 +362,7 @@ async def test_a_runtime_without_a_project_has_nothing_to_trust_or_to_save_in(ru
         runtime.save("bob")
 
 
-async def test_what_a_trusted_file_says_anew_is_held_back_until_it_is_trusted_again(
-    trusted: Runtime, root: Path
-) -> None:
+async def test_an_edit_of_a_trusted_file_is_not_in_force_until_it_is_trusted(trusted: Runtime, root: Path) -> None:
     edit(root / "agents/bob.yaml", BOB.replace("One", "Two"))
     edit(root / "config/main.yaml", "temperature: 0.5\n")
     assert "have changed: the version that you trusted stays in force" in trusted.refresh()[0]
@@ -392,7 +390,7 @@ async def test_an_edit_changes_the_next_run_and_not_the_current_one(trusted: Run
     assert [message.text for message in bob.history][::2] == ["first", "second"]
 
 
-async def test_a_run_begins_with_what_was_trusted_while_an_edit_waits(trusted: Runtime, root: Path) -> None:
+async def test_a_run_uses_the_trusted_state_while_an_edit_is_untrusted(trusted: Runtime, root: Path) -> None:
     model = trusted.models["offline/bob"] = HeldModel()
     bob = trusted["bob"]
     edit(root / "agents/bob.yaml", BOB.replace("One.", "Evil."))
@@ -413,7 +411,9 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-async def test_a_bad_edit_of_an_agent_keeps_it_as_it_was_and_says_so(trusted: Runtime, root: Path, name: str) -> None:
+async def test_an_invalid_edit_of_an_agent_keeps_its_previous_state_and_is_reported(
+    trusted: Runtime, root: Path, name: str
+) -> None:
     bob = trusted["bob"]
     text, message = BAD[name]
     edit(root / "agents/bob.yaml", text)
@@ -437,7 +437,9 @@ async def test_a_bad_edit_of_an_agent_keeps_it_as_it_was_and_says_so(trusted: Ru
     ],
     ids=["many in one", "under another name", "Markdown"],
 )
-async def test_a_bad_edit_of_a_file_keeps_all_its_agents(trusted: Runtime, root: Path, file: str, text: str) -> None:
+async def test_an_invalid_edit_of_a_file_keeps_all_its_agents(
+    trusted: Runtime, root: Path, file: str, text: str
+) -> None:
     put(root, file, text)
     trust(trusted)
     before = {name: trusted.described(name) for name in trusted.team}
@@ -447,7 +449,9 @@ async def test_a_bad_edit_of_a_file_keeps_all_its_agents(trusted: Runtime, root:
     assert {name: trusted.described(name) for name in before} == before
 
 
-async def test_a_bad_edit_of_the_config_keeps_it_as_it_was_and_says_so(trusted: Runtime, root: Path) -> None:
+async def test_an_invalid_edit_of_the_config_keeps_its_previous_state_and_is_reported(
+    trusted: Runtime, root: Path
+) -> None:
     edit(root / "config/main.yaml", "temperature: 9\n")
     edit(root / "agents/bob.yaml", BOB.replace("One", "Two"))
     assert trust(trusted) == [
@@ -456,9 +460,7 @@ async def test_a_bad_edit_of_the_config_keeps_it_as_it_was_and_says_so(trusted: 
     assert (prompt_of(trusted), trusted.resolve().temperature) == ("Two.", 0.25)
 
 
-async def test_a_config_that_was_never_right_fails_runs_with_its_place_until_it_is_mended(
-    rt: Runtime, root: Path
-) -> None:
+async def test_runs_fail_with_the_place_of_an_invalid_config_until_it_is_corrected(rt: Runtime, root: Path) -> None:
     edit(root / "config/main.yaml", "temperature: 9\n")
     assert trust(rt) == ["config/main.yaml:1: temperature 9 is not a number from 0 to 2"]
     rt.create(Agent(name="amy", config=AIConfig(model="offline/echo")))
@@ -466,7 +468,7 @@ async def test_a_config_that_was_never_right_fails_runs_with_its_place_until_it_
         await rt["amy"].submit("hi")
 
 
-async def test_who_mends_a_config_that_was_never_right_is_heard(rt: Runtime, root: Path) -> None:
+async def test_a_corrected_config_takes_effect_once_it_is_trusted(rt: Runtime, root: Path) -> None:
     edit(root / "config/main.yaml", "temperature: 9\n")
     trust(rt)
     edit(root / "config/main.yaml", "temperature: 0.5\n")
@@ -477,7 +479,7 @@ async def test_who_mends_a_config_that_was_never_right_is_heard(rt: Runtime, roo
 # What is taken back
 
 
-async def test_nothing_of_a_project_whose_trust_was_taken_back_is_in_force(trusted: Runtime) -> None:
+async def test_revoked_trust_puts_a_project_out_of_force(trusted: Runtime) -> None:
     assert trusted.project is not None
     trusted.project.distrust()
     trusted.refresh()
@@ -486,7 +488,7 @@ async def test_nothing_of_a_project_whose_trust_was_taken_back_is_in_force(trust
     assert trusted.project.held_back
 
 
-async def test_keys_and_limits_of_a_project_end_with_its_trust(rt: Runtime, root: Path) -> None:
+async def test_revoked_trust_ends_the_keys_and_limits_of_a_project(rt: Runtime, root: Path) -> None:
     edit(root / "config/main.yaml", "env_file: .env\nmax_queued_runs: 1\n")
     put(root, ".env", "OPENAI_API_KEY=key-of-the-project\n")
     trust(rt)
@@ -501,7 +503,7 @@ async def test_keys_and_limits_of_a_project_end_with_its_trust(rt: Runtime, root
     await settled(*runs)
 
 
-async def test_an_agent_of_a_project_reaches_nobody_once_its_trust_is_taken_back(trusted: Runtime) -> None:
+async def test_revoked_trust_keeps_an_agent_of_the_project_from_calling_its_server(trusted: Runtime) -> None:
     model = trusted.models["offline/bob"] = ScriptedModel([Rule(reply="from where the file said")])
     bob = trusted["bob"]
     trusted.project.distrust()  # type: ignore[union-attr]
@@ -514,9 +516,7 @@ async def test_an_agent_of_a_project_reaches_nobody_once_its_trust_is_taken_back
 # A file of keys
 
 
-async def test_a_file_of_keys_is_read_where_it_is_named_and_the_environment_goes_first(
-    root: Path, home: TrustFile
-) -> None:
+async def test_a_named_env_file_is_read_and_the_environment_overrides_it(root: Path, home: TrustFile) -> None:
     put(root, "config/main.yaml", "env_file: keys/.env\n")
     put(root, "keys/.env", "OPENAI_API_KEY=file\nGROQ_API_KEY=file\nOPENAI_API_BASE=http://stranger.example\n")
     put(root, ".env", "MISTRAL_API_KEY=nobody named this file\n")
@@ -535,7 +535,7 @@ async def test_a_file_of_keys_is_read_where_it_is_named_and_the_environment_goes
     assert "OPENAI_API_BASE" not in os.environ
 
 
-async def test_a_changed_file_of_keys_asks_again(trusted: Runtime, root: Path) -> None:
+async def test_a_changed_env_file_must_be_trusted(trusted: Runtime, root: Path) -> None:
     edit(root / "config/main.yaml", "env_file: .env\n")
     assert trust(trusted) == ["env_file .env: it is not there (no key of it is used that was not before)"]
     for key in ("first", "second"):
@@ -546,7 +546,7 @@ async def test_a_changed_file_of_keys_asks_again(trusted: Runtime, root: Path) -
         assert trusted.keys.get("OPENAI_API_KEY") == key
 
 
-async def test_a_bad_file_of_keys_keeps_those_that_were_there_and_shows_none(trusted: Runtime, root: Path) -> None:
+async def test_an_invalid_env_file_keeps_the_previous_keys_and_shows_none(trusted: Runtime, root: Path) -> None:
     edit(root / "config/main.yaml", "env_file: .env\n")
     put(root, ".env", "OPENAI_API_KEY=first\n")
     trust(trusted)
@@ -557,7 +557,7 @@ async def test_a_bad_file_of_keys_keeps_those_that_were_there_and_shows_none(tru
     assert trusted.keys.get("OPENAI_API_KEY") == "first"
 
 
-async def test_a_bad_edit_of_the_config_keeps_its_file_of_keys(trusted: Runtime, root: Path) -> None:
+async def test_an_invalid_edit_of_the_config_keeps_its_env_file(trusted: Runtime, root: Path) -> None:
     edit(root / "config/main.yaml", "env_file: .env\n")
     put(root, ".env", "OPENAI_API_KEY=first\n")
     trust(trusted)
@@ -568,7 +568,7 @@ async def test_a_bad_edit_of_the_config_keeps_its_file_of_keys(trusted: Runtime,
 
 
 @pytest.mark.parametrize("name", ["a\\0b", "a\\ud800b", "a" * 5_000, "a/" * 5_000, "\\e[2J"])
-async def test_a_file_of_keys_whose_name_no_file_can_have_is_an_error(root: Path, name: str) -> None:
+async def test_an_env_file_with_an_impossible_name_is_an_error(root: Path, name: str) -> None:
     put(root, "config/main.yaml", f'env_file: "{name}"\n')
     async with Runtime(environ={}, project=root) as rt:
         (told,) = rt.refresh()
@@ -600,7 +600,7 @@ async def test_a_script_trusts_the_folder_that_it_names_and_follows_it(root: Pat
         assert notice.endswith("(bob stays as it was)")
 
 
-async def test_an_agent_that_was_made_in_python_does_not_follow_a_file_of_its_name(root: Path) -> None:
+async def test_an_agent_created_in_python_does_not_follow_a_file_of_its_name(root: Path) -> None:
     async with Runtime(environ={}, project=root) as rt:
         bob = rt.create(Agent(name="bob", system_prompt="Mine.", config=AIConfig(model="offline/echo")))
         edit(root / "agents/bob.yaml", BOB.replace("One", "Two"))
@@ -610,7 +610,7 @@ async def test_an_agent_that_was_made_in_python_does_not_follow_a_file_of_its_na
         assert bob.agent.system_prompt == "Two."
 
 
-async def test_a_relative_folder_is_the_one_of_that_moment(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_relative_folder_is_resolved_at_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(root.parent)
     async with Runtime(environ={}, project="project") as rt:
         monkeypatch.chdir("/")
@@ -659,7 +659,7 @@ AGENTS = st.builds(
 
 @given(AGENTS)
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-async def test_a_saved_agent_loads_to_the_identical_one(tmp_path_factory: pytest.TempPathFactory, agent: Agent) -> None:
+async def test_a_saved_agent_loads_as_an_equal_agent(tmp_path_factory: pytest.TempPathFactory, agent: Agent) -> None:
     root = tmp_path_factory.mktemp("project")
     async with Runtime(environ={}, project=root, find_tool={"rows": rows}.__getitem__) as rt:
         rt.create(agent)
@@ -683,7 +683,7 @@ async def test_a_packaged_agent_can_be_saved_and_then_edited(root: Path) -> None
         assert prompt_of(rt, "alice").startswith("You are Alicia")
 
 
-async def test_saving_does_not_replace_another_file_unless_that_is_said(trusted: Runtime, root: Path) -> None:
+async def test_saving_replaces_another_file_only_with_overwrite(trusted: Runtime, root: Path) -> None:
     path = put(root, "agents/amy.yaml", "# Mine.\nsystem_prompt: Another.\n")
     trust(trusted)
     amy(trusted)
@@ -760,7 +760,7 @@ async def test_saving_does_not_write_into_a_folder_behind_a_link(
 
 
 @pytest.mark.parametrize("obstacle", ["agents", "agents/amy.yaml/x"])
-async def test_saving_where_no_file_can_be_is_an_error(tmp_path: Path, obstacle: str) -> None:
+async def test_saving_into_an_impossible_place_is_an_error(tmp_path: Path, obstacle: str) -> None:
     put(tmp_path, obstacle, "in the way")
     async with Runtime(environ={}, project=tmp_path) as rt:
         amy(rt)
@@ -768,7 +768,7 @@ async def test_saving_where_no_file_can_be_is_an_error(tmp_path: Path, obstacle:
             rt.save("amy", overwrite=True)
 
 
-async def test_saving_an_agent_that_another_file_describes_is_refused_and_names_it(
+async def test_saving_an_agent_that_another_file_defines_is_an_error_that_names_the_file(
     trusted: Runtime, root: Path
 ) -> None:
     put(root, "agents/team.yaml", "agents:\n  eve:\n    system_prompt: x\n")
@@ -779,14 +779,14 @@ async def test_saving_an_agent_that_another_file_describes_is_refused_and_names_
     assert prompt_of(trusted, "eve") == "x"
 
 
-async def test_an_agent_that_no_file_can_say_is_not_saved(trusted: Runtime, root: Path) -> None:
+async def test_an_agent_that_is_too_large_for_a_file_is_not_saved(trusted: Runtime, root: Path) -> None:
     trusted.create(Agent(name="amy", system_prompt="x" * 300_000))
     with pytest.raises(ConfigError, match="more than 262,144 bytes"):
         trusted.save("amy")
     assert not (root / "agents/amy.yaml").exists()
 
 
-async def test_a_key_that_was_written_out_is_not_saved(trusted: Runtime, root: Path) -> None:
+async def test_a_literal_key_is_not_saved(trusted: Runtime, root: Path) -> None:
     with pytest.warns(UserWarning, match="the API key is a literal"):
         config = AIConfig(model="openai/x", api_key="sk-0123456789abcdef")
     trusted.create(Agent(name="amy", config=config))

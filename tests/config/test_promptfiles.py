@@ -34,19 +34,19 @@ PROMPTS = Prompts(OURS, THEIRS)
         ("", (), ""),
     ],
 )
-def test_the_project_goes_before_the_package_and_fragments_follow_in_order(
+def test_project_files_override_packaged_ones_and_fragments_follow_in_order(
     name: str, fragments: list[str], text: str
 ) -> None:
     assert PROMPTS.text(name, fragments) == text
 
 
-def test_text_is_as_it_was_written_but_for_the_space_around_it() -> None:
+def test_the_text_of_a_prompt_is_stripped_and_otherwise_unchanged() -> None:
     assert Prompts(files({"a.md": " \n Say {{ this }}: {braces}, é\r\nno more\n\n"})).text("a.md") == (
         "Say {{ this }}: {braces}, é\r\nno more"
     )
 
 
-def test_a_missing_prompt_is_an_error_that_lists_where_it_was_looked_for() -> None:
+def test_a_missing_prompt_is_an_error_that_lists_the_searched_places() -> None:
     with pytest.raises(ConfigError) as caught:
         PROMPTS.text("bo.md")
     assert str(caught.value) == ("no prompt file 'bo.md': looked for agents/prompts/bo.md and its agents/prompts/bo.md")
@@ -62,7 +62,7 @@ def test_a_missing_prompt_is_an_error_that_lists_where_it_was_looked_for() -> No
         "bob.md\u202e",
     ],
 )  # fmt: skip
-def test_no_name_leaves_the_folder(name: str) -> None:
+def test_a_name_cannot_lead_out_of_the_folder(name: str) -> None:
     with pytest.raises(ConfigError, match=r"leaves agents/prompts/: give a path below it"):
         PROMPTS.text(name)
     with pytest.raises(ConfigError):
@@ -70,12 +70,12 @@ def test_no_name_leaves_the_folder(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["~/bob.md", "$HOME/bob.md", "%2e%2e/bob.md", "bob.md.bak", "BOB.md", "*.md", ""])
-def test_no_name_means_anything_but_itself(name: str) -> None:
+def test_a_name_is_not_a_pattern(name: str) -> None:
     with pytest.raises(ConfigError, match="no prompt file"):
         PROMPTS.text(name, ["nothing"])
 
 
-def test_a_file_that_was_not_read_is_not_looked_for_elsewhere() -> None:
+def test_an_unread_project_file_is_not_replaced_by_a_packaged_one() -> None:
     prompts = Prompts(files({}, {"bob.md": "is a link that leaves agents/"}), THEIRS)
     with pytest.raises(ConfigError, match=r"^agents/prompts/bob\.md is a link that leaves agents/$"):
         prompts.text("bob.md")
@@ -85,18 +85,18 @@ def test_a_file_that_was_not_read_is_not_looked_for_elsewhere() -> None:
     ("data", "reason"),
     [(b"abc\xff", r"is not UTF-8 \(byte 3\): save it as UTF-8"), (b"", "is empty"), (b" \n\t", "is empty")],
 )
-def test_a_file_that_is_no_prompt(data: bytes, reason: str) -> None:
+def test_a_file_that_is_not_a_prompt_is_an_error(data: bytes, reason: str) -> None:
     with pytest.raises(ConfigError, match=rf"^its agents/prompts/bob\.md {reason}$"):
         Prompts(files({"bob.md": data}, label="its")).text("bob.md")
 
 
-def test_a_prompt_that_many_fragments_blow_up_is_refused() -> None:
+def test_a_prompt_that_is_too_long_with_its_fragments_is_refused() -> None:
     prompts = Prompts(files({"shared/big.md": "x" * 250_000}))
     with pytest.raises(ConfigError):
         prompts.text("", ["big"] * 100)
 
 
-def test_every_prompt_of_the_package_can_be_had_by_name() -> None:
+def test_every_packaged_prompt_can_be_loaded_by_name() -> None:
     names = [path.removeprefix("agents/prompts/") for path in package().files.data if "/prompts/" in path]
     assert "alice.prompt.md" in names
     for name in names:

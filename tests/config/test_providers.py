@@ -53,7 +53,7 @@ print(json.dumps({"asked": found, "all": [str(getattr(one, "value", one)) for on
         ("anthropic:claude-x", "anthropic", "anthropic/claude-x"),
     ],
 )
-def test_what_people_write_is_litellms_provider_and_model(model: str, provider: str, meant: str) -> None:
+def test_a_model_string_gives_litellms_provider_and_model(model: str, provider: str, meant: str) -> None:
     assert canonical(model, provider) == meant
 
 
@@ -65,7 +65,7 @@ def test_no_model_is_prefixed_twice(provider: str, name: str) -> None:
     assert canonical(once) == once
 
 
-def test_the_table_agrees_with_litellm() -> None:
+def test_the_table_of_providers_agrees_with_litellm() -> None:
     """For every provider: its name, the variables of its key, and that each of them alone is enough."""
     asked = {name: one.variables for name, one in PROVIDERS.items() if name != "offline"}
     environ = {name: value for name, value in os.environ.items() if not name.endswith(("_API_KEY", "_API_BASE"))}
@@ -98,7 +98,7 @@ def test_the_table_agrees_with_litellm() -> None:
         ("offlin", "offline"),
     ],
 )
-def test_a_provider_that_is_misspelt_is_told_at_once(written: str, meant: str) -> None:
+def test_a_misspelt_provider_is_an_error_with_a_suggestion(written: str, meant: str) -> None:
     said = f"model '{written}/gpt-4o': unknown provider '{written}'; did you mean '{meant}'?"
     for say in (
         lambda: AIConfig(model=f"{written}/gpt-4o"),
@@ -111,17 +111,17 @@ def test_a_provider_that_is_misspelt_is_told_at_once(written: str, meant: str) -
 @pytest.mark.parametrize(
     "provider", ["mine", "ai", "my_openai", "bedrock", "azure_ai", "zai", "text-completion-openai"]
 )
-def test_any_other_provider_may_be_one_of_litellms(provider: str) -> None:
+def test_an_unknown_provider_is_left_to_litellm(provider: str) -> None:
     assert AIConfig(model=f"{provider}/x").provider == provider
 
 
-def test_a_model_to_begin_with_is_one_of_its_provider() -> None:
+def test_each_default_model_belongs_to_its_provider() -> None:
     for name, provider in PROVIDERS.items():
         if provider.model:
             assert AIConfig(model=provider.model).provider == name
             assert provider.variables
 
 
-def test_providers_with_a_model_come_first() -> None:
+def test_providers_with_a_default_model_come_first() -> None:
     has_model = [bool(provider.model) for provider in PROVIDERS.values()]
     assert has_model == sorted(has_model, reverse=True)

@@ -11,17 +11,17 @@ from whisper_nb.core.errors import ConfigError
 ONE, TWO = "1" * 64, "2" * 64
 
 
-def test_nothing_is_trusted_at_first_and_asking_writes_nothing(tmp_path: Path) -> None:
+def test_nothing_is_trusted_at_first_and_a_check_writes_nothing(tmp_path: Path) -> None:
     assert TrustFile(tmp_path / "home").digest(Path("/folder")) == ""
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_was_trusted_is_known_to_another_process(tmp_path: Path) -> None:
+def test_trust_is_shared_between_processes(tmp_path: Path) -> None:
     TrustFile(tmp_path / "deep/home").record(Path("/folder"), ONE)
     assert TrustFile(tmp_path / "deep/home").digest(Path("/folder")) == ONE
 
 
-def test_trust_of_one_folder_is_not_anothers(tmp_path: Path) -> None:
+def test_trust_applies_to_one_folder(tmp_path: Path) -> None:
     trust = TrustFile(tmp_path)
     trust.record(Path("/folder"), ONE)
     for other in ("/", "/folder/sub", "/folder2", "/folde", "/Folder", "folder", "/folder "):
@@ -30,7 +30,7 @@ def test_trust_of_one_folder_is_not_anothers(tmp_path: Path) -> None:
     assert (trust.digest(Path("/folder")), trust.digest(Path("/other"))) == (ONE, TWO)
 
 
-def test_trust_in_one_thing_replaces_the_last_and_trust_in_nothing_forgets_the_project(tmp_path: Path) -> None:
+def test_new_trust_replaces_the_previous_and_none_forgets_the_project(tmp_path: Path) -> None:
     trust = TrustFile(tmp_path)
     trust.record(Path("/folder"), ONE)
     trust.record(Path("/other"), ONE)
@@ -56,7 +56,7 @@ CORRUPT = {
 
 
 @pytest.mark.parametrize("name", CORRUPT)
-def test_a_corrupt_file_trusts_nothing_and_can_be_written_anew(tmp_path: Path, name: str) -> None:
+def test_a_corrupt_file_trusts_nothing_and_can_be_rewritten(tmp_path: Path, name: str) -> None:
     (tmp_path / "trust.json").write_bytes(CORRUPT[name])
     trust = TrustFile(tmp_path)
     assert trust.digest(Path("/folder")) == ""
@@ -64,13 +64,13 @@ def test_a_corrupt_file_trusts_nothing_and_can_be_written_anew(tmp_path: Path, n
     assert trust.digest(Path("/folder")) == TWO
 
 
-def test_what_is_right_in_a_file_that_is_wrong_elsewhere_is_kept(tmp_path: Path) -> None:
+def test_valid_entries_of_a_partly_invalid_file_are_kept(tmp_path: Path) -> None:
     (tmp_path / "trust.json").write_text(json.dumps({"/folder": ONE, "/other": 5}))
     assert TrustFile(tmp_path).digest(Path("/folder")) == ONE
     assert TrustFile(tmp_path).digest(Path("/other")) == ""
 
 
-def test_trust_that_cannot_be_kept_is_an_error(tmp_path: Path) -> None:
+def test_trust_that_cannot_be_stored_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "home/trust.json").mkdir(parents=True)
     for folder in ("file", "home"):
@@ -78,7 +78,7 @@ def test_trust_that_cannot_be_kept_is_an_error(tmp_path: Path) -> None:
             TrustFile(tmp_path / folder).record(Path("/folder"), ONE)
 
 
-def test_the_file_is_its_users_alone_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+def test_the_file_is_private_to_the_user_and_no_temporary_file_is_left(tmp_path: Path) -> None:
     for digest in (ONE, TWO, ""):
         TrustFile(tmp_path).record(Path("/folder"), digest)
     (path,) = tmp_path.iterdir()
@@ -86,6 +86,6 @@ def test_the_file_is_its_users_alone_and_nothing_is_left_beside_it(tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", ["/wörk", "/a b", "/a\nb", "/\udcff"])
-def test_folders_of_any_name(tmp_path: Path, name: str) -> None:
+def test_a_folder_of_any_name_can_be_trusted(tmp_path: Path, name: str) -> None:
     TrustFile(tmp_path).record(Path(name), ONE)
     assert TrustFile(tmp_path).digest(Path(name)) == ONE

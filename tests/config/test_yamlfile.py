@@ -34,17 +34,17 @@ def read(text: str | bytes) -> Any:
         ("[a, 1, [], {}]", ["a", 1, [], {}]), ("{b: 2, a: 1}", {"b": 2, "a": 1}), ("&anchor x", "x"),
     ],
 )  # fmt: skip
-def test_what_a_value_means(said: str, meant: object) -> None:
+def test_scalars_have_the_expected_type_and_value(said: str, meant: object) -> None:
     (value,) = read(f"key: {said}").values()
     assert (value, type(value)) == (meant, type(meant))
 
 
-def test_a_whole_number_of_any_sensible_length_is_exact() -> None:
+def test_a_long_integer_is_exact() -> None:
     assert read("9" * 100) == int("9" * 100)
 
 
 @pytest.mark.parametrize("key", ["no", "12:30", "'1'", '"true"', "<<", "ü", "2nd", "a b"])
-def test_keys_are_text(key: str) -> None:
+def test_keys_are_read_as_text(key: str) -> None:
     assert read(f"{key}: x") == {key.strip("'\""): "x"}
 
 
@@ -54,7 +54,7 @@ def test_an_empty_document_is_none(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["\ufeffa: 1", "%YAML 1.1\n---\na: 1", "---\na: 1\n...\n", "a: 1\r\n", "a: 1\r"])
-def test_what_editors_leave_in_a_file_is_no_error(text: str) -> None:
+def test_byte_order_marks_and_line_endings_of_editors_are_accepted(text: str) -> None:
     assert read(text) == {"a": 1}
 
 
@@ -107,27 +107,25 @@ ai_config:
         (("ai_config", "modle"), 4), (("ai_config", "stop", 7), 6), (("nothing", "here"), 3),
     ],
 )  # fmt: skip
-def test_every_value_knows_its_line_and_what_is_missing_the_line_of_what_would_hold_it(
-    keys: tuple[str | int, ...], line: int
-) -> None:
+def test_each_value_has_its_line_and_a_missing_value_that_of_its_parent(keys: tuple[str | int, ...], line: int) -> None:
     assert parse_yaml(DOCUMENT.encode(), "agents/bob.yaml").location(keys) == f"agents/bob.yaml:{line}"
 
 
-def test_lines_count_from_where_the_text_begins_in_its_file() -> None:
+def test_lines_are_counted_from_the_start_of_the_file() -> None:
     assert parse_yaml(b"a: 1\nb: 2\n", "bob.md", first_line=2).location(("b",)) == "bob.md:3"
     for bad in (b"a: 1\nb: ]", b"a: 1\nb: \xff", b"a: 1\nb: !x y", b"a: 1\na: 2"):
         with pytest.raises(ConfigError, match=r"bob\.md:3: "):
             parse_yaml(bad, "bob.md", first_line=2)
 
 
-def test_an_error_has_its_place_as_data() -> None:
+def test_an_error_has_its_location_as_an_attribute() -> None:
     with pytest.raises(ConfigError) as caught:
         read("a: 1\na: 2\n")
     (problem,) = caught.value.problems
     assert (problem.location, problem.text) == ("agents/bob.yaml:2", "the key 'a' appears twice")
 
 
-def test_the_words_of_an_error_are_few_even_where_the_file_is_long() -> None:
+def test_the_message_of_an_error_is_short_though_the_file_is_long() -> None:
     long = "x" * 100_000
     for text in (f"a: !{long} x", f"? {long}\n: 1\n? {long}\n: 2\n", f"? [{long}]\n: 1\n"):
         with pytest.raises(ConfigError) as caught:
@@ -138,33 +136,33 @@ def test_the_words_of_an_error_are_few_even_where_the_file_is_long() -> None:
 # Files
 
 
-def test_a_file(tmp_path: Path) -> None:
+def test_a_file_is_read(tmp_path: Path) -> None:
     (tmp_path / "file.yaml").write_text("a: [1, two]\nü: {}\n", encoding="utf-8")
     assert load_yaml(tmp_path / "file.yaml") == {"a": [1, "two"], "ü": {}}
 
 
-def test_a_missing_file(tmp_path: Path) -> None:
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cannot read .*no\.yaml: No such file"):
         load_yaml(tmp_path / "no.yaml")
 
 
-def test_a_folder(tmp_path: Path) -> None:
+def test_a_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot read"):
         load_yaml(tmp_path)
 
 
-def test_a_name_that_no_file_can_have() -> None:
+def test_an_impossible_file_name_is_an_error() -> None:
     with pytest.raises(ConfigError, match="cannot read"):
         load_yaml(Path("a\0b"))
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="needs an endless file")
-def test_an_endless_file_is_not_read_to_its_end() -> None:
+def test_reading_an_endless_file_stops_at_the_limit() -> None:
     with pytest.raises(ConfigError):
         load_yaml(Path("/dev/zero"))
 
 
-def test_a_pipe_that_nobody_writes_to_is_not_waited_for(tmp_path: Path) -> None:
+def test_reading_does_not_block_on_a_pipe(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.yaml")
     with pytest.raises(ConfigError, match=r"pipe\.yaml"):
         load_yaml(tmp_path / "pipe.yaml")
@@ -178,7 +176,7 @@ def test_a_pipe_that_nobody_writes_to_is_not_waited_for(tmp_path: Path) -> None:
 @example('"\\UFFFFFFFF"')
 @example('"\\U00110000"')
 @settings(max_examples=150)
-def test_any_text_gives_a_value_or_our_error_with_its_line(text: str) -> None:
+def test_any_text_gives_a_value_or_a_config_error_with_its_line(text: str) -> None:
     try:
         read(text)
     except ConfigError as error:
@@ -189,7 +187,7 @@ def test_any_text_gives_a_value_or_our_error_with_its_line(text: str) -> None:
 
 
 @given(st.binary(max_size=40))
-def test_any_bytes_give_a_value_or_our_error(data: bytes) -> None:
+def test_any_bytes_give_a_value_or_a_config_error(data: bytes) -> None:
     with suppress(ConfigError):
         read(data)
 
@@ -212,21 +210,21 @@ DATA = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dict
 @example(["\x85", "\u2028", "\ufeff", "\x7f", "\ud800", "\r\n", "\t", "a\t\nb", "#", "a: b", "- a", "---", "..."])
 @example({"x" * 2_000: {"y\nz": 1}})
 @settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow])
-def test_data_of_any_text_comes_back_as_it_was(data: Any) -> None:
+def test_written_data_is_read_back_unchanged(data: Any) -> None:
     found = read(dump_yaml(data))
     assert found == data
     assert repr(found) == repr(data), "1 is not True, and 1.0 not 1"
 
 
-def test_text_of_several_lines_is_written_so_that_people_can_read_it() -> None:
+def test_text_of_several_lines_is_written_as_a_block() -> None:
     assert dump_yaml({"prompt": "One.\nTwo: 2.\n", "no": "no"}) == "prompt: |\n  One.\n  Two: 2.\n'no': 'no'\n"
 
 
-def test_a_value_that_stands_twice_is_written_out_twice() -> None:
+def test_a_repeated_value_is_written_without_an_alias() -> None:
     shared = [1]
     assert read(dump_yaml({"a": shared, "b": shared})) == {"a": [1], "b": [1]}
     assert read(dump_yaml({"a": (1, 2)})) == {"a": [1, 2]}
 
 
-def test_a_number_beyond_all_numbers_is_not_finite() -> None:
+def test_a_number_that_overflows_is_not_finite() -> None:
     assert read("1e999") == math.inf
