@@ -1,4 +1,4 @@
-"""Streams that only LiteLLM can read, and its generic form, which no real provider in test_lite shows."""
+"""Streams that only LiteLLM can read, and its generic chunks, which no provider in test_lite sends."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_later_smaller_usage_does_not_replace_a_larger_one() -> None:
 
 
 def thought(*pieces: dict[str, Any]) -> Any:
-    """What a reply that was said to be thought in these pieces gives back."""
+    """The reasoning that is sent back for a reply whose reasoning came in these pieces."""
     reading = LiteLLMReader()
     for piece in pieces:
         delta = SimpleNamespace(content="", tool_calls=None, thinking_blocks=[piece])

@@ -1,4 +1,4 @@
-"""No fault of a provider counts as success, hangs, runs half a tool call or shows a key: each way to a model."""
+"""Faults of a provider, over each way to a model: none is a success, hangs, runs half a tool call or shows a key."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from whisper_nb.core.events import (
 
 pytestmark = pytest.mark.faults
 
-#: The time limit of a call that a provider lets hang, where a plain call takes no time: more than it needs to arrive.
+#: The least time limit of a call that the provider lets hang: longer than a call takes to arrive.
 HANGS_S = 0.5
 MESSAGE_LIMIT = 600
 
@@ -56,7 +56,7 @@ class Line:
         return self.model.partition("/")[0]
 
 
-#: Through litellm it goes by the SDK of OpenAI, by litellm's own client, and by that in a format of the provider's own.
+#: LiteLLM uses OpenAI's SDK, its own client, or its own client with a provider's own format.
 MODELS = ["openai/test-model", "hosted_vllm/test-model", "anthropic/claude-haiku-4-5"]
 LINES = [
     Line(transport, model, streams)
@@ -65,16 +65,16 @@ LINES = [
     for model in models
 ]
 
-#: For what does not depend on the provider.
+#: For properties that do not depend on the provider.
 SOME = [LINES[0], LINES[2]]
 
-#: What litellm takes longer for than a deadline allows, by how busy the machine is.
+#: LiteLLM may take longer for these than a deadline allows, depending on the machine's load.
 SLOW = {"much of nothing": "litellm-hosted_vllm-stream"}
 
 
 @dataclass
 class Site:
-    """A runtime, and a provider that has faults."""
+    """A runtime and a provider with faults."""
 
     runtime: Runtime
     provider: Provider
@@ -88,7 +88,7 @@ class Site:
         self._hired += 1
         name = f"bob{self._hired}"
         address = {
-            # An address for each agent, so that what a provider says to one of them slows no other down.
+            # An address for each agent, so that a rate limit of one does not delay another.
             "the provider": f"{self.provider.url}/{name}",
             "a closed port": f"http://127.0.0.1:{self.closed_port}/v1",
             "https": self.provider.url.replace("http:", "https:"),
@@ -103,13 +103,13 @@ class Site:
         return self.runtime.create(Agent(name=name, config=given, tools=(add,)))
 
     def meets(self, fault: Fault, line: Line, **config: Any) -> Run:
-        """A run that meets a fault."""
+        """Submit a run whose call has this fault."""
         if fault.hangs:
             config = {"timeout_s": 2 * self.limit_s, "token_timeout_s": self.limit_s, **config}
         return self.hire(line, fault.place, **config).submit(fault.name)
 
     def asked(self, name: str) -> list[Request]:
-        """What came to the address of an agent."""
+        """The requests to the address of an agent."""
         return [request for request in self.provider.requests if request.path.startswith(f"/v1/{name}/")]
 
 
@@ -135,14 +135,14 @@ async def site(
 
 
 async def ready(site: Site, line: Line) -> None:
-    """Import all that a call needs, and set the limit of calls that hang by how long a plain call takes now."""
+    """Import all that a call needs, and derive the limit of calls that hang from the time of a plain call."""
     assert await site.hire(line).submit("Are you there?") == "fine"
     run = site.hire(line).submit("And now?")
     await run
     site.limit_s = min(max(HANGS_S, 20 * (run.seconds or 0.0)), 20.0)  # the slowest answers drip for 100 s
 
 
-# Each kind
+# Each family of faults
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -164,7 +164,7 @@ async def test_each_fault_is_an_error_and_the_next_run_succeeds(site: Site, line
 
 
 def faults_of(line: Line, family: str) -> list[Fault]:
-    """Those of a family that there can be on a line: bytes are in one format alone."""
+    """The faults of a family that are possible on a line: those of bytes are in one format only."""
     faults = [
         fault
         for fault in FAMILIES[family]
@@ -180,7 +180,7 @@ def faults_of(line: Line, family: str) -> list[Fault]:
 
 
 async def verdict(site: Site, line: Line, fault: Fault) -> str:
-    """What became of the run that should not have; empty where all is well."""
+    """What is wrong about a run's outcome; empty if nothing is."""
     run = site.meets(fault, line)
     await settled(run)
     try:
@@ -204,7 +204,7 @@ def no_tool_ran_on_half_a_call(run: Run) -> None:
 
 
 def failed(run: Run, fault: Fault, line: Line) -> None:
-    """What holds of every failure."""
+    """What is wrong about a failed run; empty if nothing is."""
     error = run.error
     assert isinstance(error, ModelError), type(error)
     assert str(error).startswith(f"{line.model}: ")
@@ -224,7 +224,7 @@ def failed(run: Run, fault: Fault, line: Line) -> None:
 
 
 def no_key(site: Site, run: Run) -> None:
-    """The key was sent to the provider, said by it, and is nowhere."""
+    """The key was sent to the provider, repeated by it, and is shown nowhere."""
     assert {request.key for request in site.asked(run.session.name)} <= {KEY}
     heard = [record for record in site.heard if record.agent == run.session.name]
     everything = {"run": f"{run!r} {run} {run.events}", "heard": str(heard)}
@@ -232,7 +232,7 @@ def no_key(site: Site, run: Run) -> None:
 
 
 async def closed(site: Site, run: Run, fault: Fault) -> None:
-    """It was called once, and whom the provider lets hang, hangs up."""
+    """The provider was called once, and a call that it lets hang was closed."""
     replies = sum(isinstance(record.event, ModelReplied) for record in run.events)
     requests = site.asked(run.session.name)
     assert len(requests) == (replies + (run.status == "failed") if fault.place == "the provider" else 0)
@@ -242,7 +242,7 @@ async def closed(site: Site, run: Run, fault: Fault) -> None:
 
 
 async def goes_on(site: Site, run: Run) -> None:
-    """The session's next prompt is answered, and nothing dangles in what is sent with it."""
+    """The session's next prompt is answered, and the history that is sent with it has no dangling call."""
     before = run.session.history
     name = f"{run.session.name}-again"
     address = f"{site.provider.url}/{name}"
@@ -256,7 +256,7 @@ async def goes_on(site: Site, run: Run) -> None:
     assert request.prompt == "again"
 
 
-# Again
+# Retries
 
 
 def retries_of(run: Run) -> list[float]:
@@ -293,11 +293,11 @@ async def test_a_silent_provider_is_retried(site: Site) -> None:
 
 
 def moment(seconds: float) -> str:
-    """As an HTTP header says it."""
+    """An HTTP date that many seconds from now."""
     return format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
 
 
-#: What a provider says → how long the pause is, at least and at most.
+#: The provider's headers → the least and the longest pause.
 PAUSES = [
     ({"Retry-After": "0.3"}, 0.3, 0.5),
     ({"Retry-After": moment(-60)}, 0.0, 0.2),
@@ -429,7 +429,7 @@ async def test_a_key_in_a_providers_error_is_not_shown(
         assert hits(told(caught.value), (KEY,)) == []
 
 
-# What is odd, and no fault
+# Unusual replies that are not faults
 
 
 @pytest.mark.parametrize("line", LINES, ids=str)
@@ -479,7 +479,7 @@ async def test_arguments_that_are_not_json_fail_only_their_call(site: Site, line
 
 
 async def not_run(run: Run, calls: int) -> str:
-    """The output of a run none of whose tool calls can be run; the model is told so."""
+    """The output of a run none of whose tool calls can be executed; the model gets error results."""
     output = await run
     results = [record.event.message for record in run.events if isinstance(record.event, ToolFinished)]
     assert [result.is_error for result in results] == [True] * calls
@@ -487,7 +487,7 @@ async def not_run(run: Run, calls: int) -> str:
     return output
 
 
-# All of them, again and again
+# Memory
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ from whisper_nb.models.model import Request as ModelRequest
 from whisper_nb.models.tokens import IMAGE_TOKENS, count_tokens
 
 KEY = "sk-this-is-a-secret-0123456789"
-#: The ways that litellm goes: through the SDK of OpenAI, through its own client, and that with a handler of the
+#: LiteLLM's ways: OpenAI's SDK, its own client, and its own client with a handler of the
 #: provider.
 ROUTES = ["openai/test-model", "hosted_vllm/test-model", "openrouter/test/model"]
 
@@ -78,7 +78,7 @@ def hire(rt: Runtime, provider: Provider, model: str = ROUTES[0], name: str = "b
 
 
 async def failure(bob: Session, **options: Any) -> tuple[ModelError, str]:
-    """What a run fails with, and the text that it keeps."""
+    """The error of a run that fails, and the text that it keeps."""
     run = bob.submit("Hi", **options)
     with pytest.raises(RunFailed):
         await run
@@ -87,7 +87,7 @@ async def failure(bob: Session, **options: Any) -> tuple[ModelError, str]:
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and all that it came from, shown in a traceback or not."""
+    """The error with its causes and contexts, suppressed ones included."""
     seen: list[BaseException] = []
     queue = [error]
     while queue:
@@ -98,7 +98,7 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def everything_told_by(error: BaseException) -> str:
-    """Every word that a traceback of any kind could show, the values of all variables included."""
+    """All text that a traceback of any kind could show, with the values of all variables."""
     words: list[str] = []
     for one in chain(error):
         told = traceback.TracebackException.from_exception(one, capture_locals=True)
@@ -106,7 +106,7 @@ def everything_told_by(error: BaseException) -> str:
     return "\n".join(words)
 
 
-# What is sent and what comes
+# Requests and replies
 
 
 @pytest.mark.parametrize("model", ROUTES)
@@ -212,7 +212,7 @@ async def test_providers_with_their_own_format_answer(rt: Runtime, provider: Pro
         assert (run.usage.input_tokens, run.usage.output_tokens) == (25, 15)
 
 
-# Replies that are not whole
+# Incomplete replies
 
 
 @pytest.mark.parametrize("end", [[], [DONE], [usage(1, 1), DONE], [CUT]], ids=["end", "done", "usage", "cut"])
@@ -334,7 +334,7 @@ async def test_a_refusal_that_quotes_the_image_does_not_show_it(rt: Runtime, pro
         await run
 
 
-# Leaving early, and many at once
+# Closing and concurrency
 
 
 async def test_a_hundred_streams_run_concurrently(rt: Runtime, provider: Provider) -> None:
@@ -365,7 +365,7 @@ async def test_closing_one_runtime_does_not_end_the_calls_of_another(rt: Runtime
     assert await run == "Hello"
 
 
-# In a process of its own
+# In a separate process
 
 MISSING_KEY = """
 import asyncio, sys
@@ -429,7 +429,7 @@ asyncio.run(main())
 
 
 async def python(script: str, *arguments: str, folder: Path, **variables: str) -> str:
-    """What a Python script says, on either channel."""
+    """Run a Python script. Return what it prints to stdout and stderr."""
     known = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-W", "always::ResourceWarning", "-W", "always::RuntimeWarning", "-c", script, *arguments,

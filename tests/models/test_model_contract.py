@@ -96,14 +96,14 @@ class Reached:
         return Request(messages or (UserMessage("Hi"),), tools, given)
 
     async def deltas(self, *steps: Step, request: Request | None = None) -> list[Delta]:
-        """All that is said of an answer."""
+        """All deltas of a reply."""
         if steps:
             self.provider.answers.append(steps)
         async with aclosing(self.model.stream(request or self.request())) as stream:
             return [delta async for delta in stream]
 
     async def broken(self, *steps: Step) -> tuple[list[Delta], ModelError]:
-        """What is said until it fails."""
+        """The deltas of a call until it fails."""
         self.provider.answers.append(steps)
         heard: list[Delta] = []
         try:
@@ -147,12 +147,12 @@ async def reached(provider: Provider, request: pytest.FixtureRequest) -> AsyncIt
 
 
 def over(lines: list[Line]) -> Any:
-    """Run over these lines."""
+    """Run the test over these lines."""
     return pytest.mark.parametrize("reached", lines, ids=str, indirect=True)
 
 
 def joined(deltas: list[Delta]) -> list[Delta]:
-    """Pieces of the same that follow each other as one."""
+    """Join consecutive deltas of the same kind."""
     found: list[Delta] = []
     for delta in deltas:
         match (found[-1] if found else None), delta:
@@ -166,7 +166,7 @@ def joined(deltas: list[Delta]) -> list[Delta]:
 
 
 def calls_of(deltas: list[Delta]) -> list[tuple[str, str, str]]:
-    """Id, name and arguments of each call, in the order of their numbers."""
+    """Id, name and arguments of each call, in the order of their indexes."""
     calls: dict[int, tuple[str, str, str]] = {}
     for delta in deltas:
         if isinstance(delta, CallDelta):
@@ -175,7 +175,7 @@ def calls_of(deltas: list[Delta]) -> list[tuple[str, str, str]]:
     return [one for _, one in sorted(calls.items())]
 
 
-# What comes
+# Replies
 
 
 @over(LINES)
@@ -185,7 +185,7 @@ async def test_a_reply_is_text_and_then_a_finish_with_usage(reached: Reached) ->
 
 
 def priced(reached: Reached) -> float | None:
-    """What Claude costs by the price map, for 7 and 3 tokens; nobody knows of the others."""
+    """Claude's cost of 7 and 3 tokens by the price list; the others are unknown."""
     return pytest.approx(7e-6 + 15e-6) if reached.line in CLAUDE else None
 
 
@@ -256,7 +256,7 @@ async def test_finish_reasons_for_a_truncated_reply_have_one_name(reached: Reach
 
 @over(LINES)
 async def test_a_reply_without_a_finish_reason_has_no_finish(reached: Reached) -> None:
-    """Nothing at all is as good as an error: the run fails either way."""
+    """No deltas are as good as an error: the run fails either way."""
     try:
         heard = await reached.deltas(*text("Hel"), usage(7, 1), DONE)
     except ModelError as error:
@@ -286,7 +286,7 @@ async def test_both_field_names_of_reasoning_are_read(reached: Reached, field: s
     assert joined(deltas)[:2] == [ReasoningDelta("I think."), TextDelta("Hello")]
 
 
-#: Who refuses the results of tools without what was thought before they were called, and in which form.
+#: Providers that refuse tool results without the reasoning before the calls, and the form that they require.
 THOUGHT: dict[str, dict[str, Any]] = {
     "openrouter": {
         "reasoning_details": [
@@ -346,9 +346,9 @@ async def test_reasoning_in_an_unknown_form_does_not_fail_the_reply(reached: Rea
     assert [type(delta) for delta in deltas] == [TextDelta, Finish]
 
 
-# What a label hides
+# Content types
 
-#: Content types that say nothing of what is in a body, or something that is not so.
+#: Content types that are unspecific or wrong for the body.
 LABELS = [
     "text/plain",
     "application/octet-stream",
@@ -375,7 +375,7 @@ async def test_a_fault_is_an_error_under_every_content_type(reached: Reached, la
         assert not await replied(reached)
 
 
-#: Whom LiteLLM reaches by clients that it makes itself, each in another way.
+#: Providers that LiteLLM reaches by clients that it creates itself, each in another way.
 OTHERS = [
     Line("litellm", name)
     for name in (
@@ -420,7 +420,7 @@ def ollama(text: str, **more: Any) -> dict[str, Any]:
     return {"model": "test", "message": {"content": text}, "done": False} | more
 
 
-#: In formats that LiteLLM alone speaks: pieces, or the whole; and whether that is all of a reply.
+#: Streams and complete replies in formats that only LiteLLM speaks, and whether each is complete.
 ENDINGS: list[tuple[str, bool, list[dict[str, Any]], bool]] = [
     ("gemini/test", True, [gemini("Hel"), gemini("lo", "STOP")], True),
     ("gemini/test", True, [gemini("Hel"), gemini("lo")], False),
@@ -470,7 +470,7 @@ async def test_a_tool_argument_named_stream_does_not_change_the_request(reached:
 
 
 async def replied(reached: Reached) -> bool:
-    """Whether what the provider says is taken for a reply."""
+    """Whether the provider's answer is accepted as a reply."""
     try:
         return any(isinstance(delta, Finish) for delta in await reached.deltas())
     except ModelError:
@@ -500,7 +500,7 @@ async def test_interleaved_parallel_calls_are_joined_by_index(reached: Reached) 
 
 
 def without(steps: list[dict[str, Any]], *names: str) -> list[dict[str, Any]]:
-    """The pieces of calls without these of their fields."""
+    """The chunks of calls without these fields."""
     for step in steps:
         for one in step["choices"][0]["delta"]["tool_calls"]:
             for name in names:
@@ -531,7 +531,7 @@ async def test_calls_without_an_index_are_kept_apart(reached: Reached) -> None:
     assert calls_of(deltas) == [("call_0", "add", '{"a": 1}'), ("call_1", "sub", '{"b": 2}')]
 
 
-# What is sent
+# Requests
 
 
 @over(OPENAI)
@@ -587,7 +587,7 @@ async def test_a_conversation_with_tools_is_sent_completely(reached: Reached) ->
     assert result["content"] == "1"
 
 
-# Leaving, failing, many at once
+# Closing, failing, concurrency
 
 
 @over(LINES)

@@ -1,4 +1,4 @@
-"""Prices without LiteLLM, held against LiteLLM's own."""
+"""Prices without LiteLLM, compared with LiteLLM's own."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_costs_equal_those_of_litellm() -> None:
         if listed_cost(SPENT[0], listing) is not None
     ]
     assert len(models) > 100
-    # As whisper_nb/models/lite.py: nothing is fetched, and no .env is read.
+    # As in whisper_nb/models/lite.py, nothing is fetched, and no .env is read.
     environ = dict(os.environ) | {"LITELLM_MODE": "PRODUCTION", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
     said = subprocess.run(
         [sys.executable, "-c", ASK_LITELLM], input=json.dumps([models, SPENT]), env=environ, text=True,

@@ -1,4 +1,4 @@
-"""Server-sent events, whatever way the bytes are cut."""
+"""Server-sent events, however their bytes are split."""
 
 from __future__ import annotations
 
@@ -80,5 +80,5 @@ def test_many_events_together_may_exceed_the_limit_of_one() -> None:
 
 
 def test_a_long_line_in_many_pieces_is_joined_once() -> None:
-    """Put together at each piece it would take minutes."""
+    """Joining it at each piece would take minutes."""
     assert fed([b"data: ", *[b"x"] * 300_000, b"\n\n"], 10**6) == ["x" * 300_000]

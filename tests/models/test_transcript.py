@@ -1,4 +1,4 @@
-"""A conversation kept as encoded pieces: the same messages come out, and nothing is encoded or counted twice."""
+"""A conversation that is kept encoded: it returns the same messages, and encodes and counts each once."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_a_message_that_only_json_can_decode_is_decoded() -> None:
 
 
 class Counted:
-    """A measure that knows how often it was asked."""
+    """A measure that counts its calls."""
 
     def __init__(self) -> None:
         self.calls = 0

@@ -1,4 +1,4 @@
-"""The wire's own: where calls go, in which words, over which connections, and that LiteLLM has no part in it."""
+"""The wire: addresses, parameters and connections of calls, all without LiteLLM."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def sent(rt: Runtime, provider: Provider, model: str, **config: Any) -> An
     return provider.requests[-1].body
 
 
-# Which way a model is reached
+# The choice between wire and LiteLLM
 
 
 @pytest.mark.parametrize("provider_name", [name for name, one in PROVIDERS.items() if name != "offline"])
@@ -99,7 +99,7 @@ async def test_a_call_with_its_cost_needs_no_litellm(provider: Provider) -> None
     assert output.decode().splitlines() == ["Hello 0.00020999999999999998", "[]"]
 
 
-# Where calls go
+# Addresses
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ async def test_a_proxy_of_the_environment_is_used(
     assert provider.requests[-1].headers["Host"] == "far.example"
 
 
-# In which words
+# Parameters
 
 
 async def test_openai_gets_max_completion_tokens(rt: Runtime, provider: Provider) -> None:
@@ -268,7 +268,7 @@ async def test_a_broken_connection_is_not_reused(rt: Runtime, provider: Provider
     assert len(provider.connections) == 2
 
 
-# Failures that are told apart
+# Kinds of failures
 
 
 @pytest.mark.parametrize(("reason", "kind"), [("length", LengthExceeded), ("content_filter", ContentFiltered)])

@@ -1,4 +1,4 @@
-"""Reading chunks in OpenAI's format: the quick way and the lenient way give the same deltas."""
+"""Reading chunks in OpenAI's format: the fast and the lenient decoder give the same deltas."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _value: st.SearchStrategy[Any] = st.recursive(
 
 
 def _record(*fields: str, **known: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """Objects with some of the fields, whose values may be anything; rarely something else in their place."""
+    """Objects with some of the fields, with any values; rarely another value in place of the object."""
     own = st.fixed_dictionaries({}, optional={**dict.fromkeys(fields, _value), **known, "unknown": _value})
     return own | _value
 

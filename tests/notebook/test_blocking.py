@@ -36,7 +36,7 @@ def outcome(function, *args):
 """
 
 
-def test_the_loop_goes_on_while_a_cell_waits(python: Callable[..., str]) -> None:
+def test_the_loop_continues_while_a_cell_waits(python: Callable[..., str]) -> None:
     said = python(
         PRELUDE
         + """
@@ -56,7 +56,7 @@ on_loop(cell)
     assert said == "done [0, 1, 2, 3, 4]\n"
 
 
-def test_a_timeout_ends_the_wait_alone(python: Callable[..., str]) -> None:
+def test_a_timeout_ends_only_the_wait(python: Callable[..., str]) -> None:
     said = python(
         PRELUDE
         + """
@@ -72,7 +72,7 @@ on_loop(cell)
     assert said == "TimeoutError False\nTimeoutError\ndone\n"
 
 
-def test_an_interrupt_ends_the_wait_at_once_and_no_task(python: Callable[..., str]) -> None:
+def test_an_interrupt_ends_the_wait_at_once_and_ends_no_task(python: Callable[..., str]) -> None:
     said = python(
         PRELUDE
         + """
@@ -99,7 +99,7 @@ on_loop(cell)
     assert said == "KeyboardInterrupt True True\nKeyboardInterrupt True True\ndone True\n"
 
 
-def test_waits_nest_and_one_interrupt_ends_them_all(python: Callable[..., str]) -> None:
+def test_one_interrupt_ends_nested_waits(python: Callable[..., str]) -> None:
     said = python(
         PRELUDE
         + """
@@ -126,7 +126,7 @@ on_loop(cell)
     assert said == "inner KeyboardInterrupt\nouter KeyboardInterrupt\nTrue\ninner done\nouter done\nTrue\n"
 
 
-def test_nothing_changes_in_asyncio_before_the_first_wait(python: Callable[..., str]) -> None:
+def test_asyncio_is_not_patched_before_the_first_wait(python: Callable[..., str]) -> None:
     said = python(
         PRELUDE
         + """
@@ -161,14 +161,14 @@ asyncio.run(main())
     assert said == "-1\n"
 
 
-def test_the_archived_nest_asyncio_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_archived_nest_asyncio_gives_a_warning_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asyncio, "_nest_patched", True, raising=False)
     monkeypatch.delattr(asyncio, "_nest_asyncio2", raising=False)
     with pytest.warns(RuntimeWarning, match=r"loses cells that are queued.*Remove nest_asyncio\.apply\(\).*restart"):
         warn_of_old_nest_asyncio()
 
 
-def test_the_maintained_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_maintained_nest_asyncio_gives_no_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asyncio, "_nest_patched", True, raising=False)
     monkeypatch.setattr(asyncio, "_nest_asyncio2", object(), raising=False)
     with warnings.catch_warnings():
@@ -188,7 +188,7 @@ def heard() -> Iterator[list[int]]:
     signal.signal(signal.SIGINT, before)
 
 
-async def test_while_a_wait_is_watched_an_interrupt_is_ours_alone(heard: list[int]) -> None:
+async def test_an_interrupt_during_a_wait_is_handled_only_by_us(heard: list[int]) -> None:
     interrupts, loop = Interrupts(), asyncio.get_running_loop()
     handler = signal.getsignal(signal.SIGINT)
     with interrupts.watch(loop) as outer, interrupts.watch(loop) as inner:
@@ -215,21 +215,21 @@ async def test_an_interrupt_of_a_tool_on_the_main_thread_ends_an_awaiting_cell_t
 
 
 @pytest.mark.parametrize("between_cells", [signal.SIG_IGN, signal.default_int_handler])
-async def test_an_interrupt_of_a_tool_between_cells_is_its_alone(heard: list[int], between_cells: Any) -> None:
+async def test_an_interrupt_of_a_tool_between_cells_ends_only_the_tool(heard: list[int], between_cells: Any) -> None:
     signal.signal(signal.SIGINT, between_cells)
     with pytest.raises(KeyboardInterrupt), interruptible():
         signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is between_cells
 
 
-async def test_a_wait_of_a_tool_on_the_main_thread_is_watched_too(heard: list[int]) -> None:
+async def test_a_wait_of_a_tool_on_the_main_thread_can_be_interrupted(heard: list[int]) -> None:
     interrupts, loop = Interrupts(), asyncio.get_running_loop()
     with interrupts.watch(loop) as outer, interruptible(), interrupts.watch(loop) as inner:
         signal.raise_signal(signal.SIGINT)  # raises nothing, for it could hit an agent
         await asyncio.gather(outer, inner)
 
 
-async def test_an_interrupt_before_the_wait_ends_it_before_it_begins(heard: list[int]) -> None:
+async def test_an_interrupt_before_a_wait_ends_it_before_it_begins(heard: list[int]) -> None:
     interrupts, loop = Interrupts(), asyncio.get_running_loop()
     interrupts.note()
     signal.raise_signal(signal.SIGINT)
@@ -238,7 +238,7 @@ async def test_an_interrupt_before_the_wait_ends_it_before_it_begins(heard: list
         assert interrupted.done()
 
 
-async def test_an_interrupt_that_was_dealt_with_is_forgotten(heard: list[int]) -> None:
+async def test_a_handled_interrupt_does_not_end_the_next_wait(heard: list[int]) -> None:
     interrupts, loop = Interrupts(), asyncio.get_running_loop()
     interrupts.note()
     signal.raise_signal(signal.SIGINT)
@@ -248,7 +248,7 @@ async def test_an_interrupt_that_was_dealt_with_is_forgotten(heard: list[int]) -
         assert not interrupted.done()
 
 
-async def test_a_plain_cells_handler_is_left_alone(heard: list[int]) -> None:
+async def test_the_handler_of_a_plain_cell_is_not_changed(heard: list[int]) -> None:
     interrupts = Interrupts()
     for handler in (signal.default_int_handler, signal.SIG_IGN):
         signal.signal(signal.SIGINT, handler)
@@ -256,7 +256,7 @@ async def test_a_plain_cells_handler_is_left_alone(heard: list[int]) -> None:
         assert signal.getsignal(signal.SIGINT) is handler
 
 
-async def test_waits_of_other_threads_touch_no_handler(heard: list[int]) -> None:
+async def test_waits_in_other_threads_change_no_handler(heard: list[int]) -> None:
     interrupts, loop = Interrupts(), asyncio.get_running_loop()
     handler = signal.getsignal(signal.SIGINT)
 
@@ -268,7 +268,7 @@ async def test_waits_of_other_threads_touch_no_handler(heard: list[int]) -> None
     await asyncio.to_thread(elsewhere)
 
 
-async def test_what_woke_the_loop_is_taken_off_again(heard: list[int]) -> None:
+async def test_the_wakeup_descriptor_is_restored(heard: list[int]) -> None:
     loop = asyncio.get_running_loop()
     before = signal.set_wakeup_fd(-1)
     with waking(loop):

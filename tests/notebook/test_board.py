@@ -32,7 +32,7 @@ async def failed(session: Session) -> None:
 # A row
 
 
-async def test_who_is_idle_says_who_it_is(runtime: Runtime) -> None:
+async def test_an_idle_agents_row_has_its_identity(runtime: Runtime) -> None:
     bob = hire(runtime, ScriptedModel(QUICK), title="Bob", description="counts", icon="🐧", color="teal")
     expected = {
         "title": "Bob",
@@ -58,7 +58,7 @@ async def test_who_is_idle_says_who_it_is(runtime: Runtime) -> None:
     assert Board(runtime).row(bob) | {"since": None} == expected | {"since": None}
 
 
-async def test_who_runs_says_what_on_and_what_waits_in_order(runtime: Runtime) -> None:
+async def test_a_running_agents_row_has_its_prompt_and_its_queue_in_order(runtime: Runtime) -> None:
     held = HeldModel()
     bob = hire(runtime, held)
     bob.submit("count\nthe  rows")
@@ -73,7 +73,7 @@ async def test_who_runs_says_what_on_and_what_waits_in_order(runtime: Runtime) -
     assert row["since"] == pytest.approx(time.time(), abs=60)
 
 
-async def test_who_waits_for_a_permit_and_who_for_another_run() -> None:
+async def test_a_row_says_whether_the_agent_waits_for_a_permit_or_a_run() -> None:
     async with NotebookRuntime(environ={}, max_concurrent_calls=1) as runtime:
         held = HeldModel()
         amy, bob, cat = (hire(runtime, held, name) for name in ("amy", "bob", "cat"))
@@ -108,7 +108,7 @@ async def test_an_error_stays_until_a_run_succeeds(runtime: Runtime) -> None:
     assert board.row(bob)["error"] == ""
 
 
-async def test_tokens_and_cost_are_those_of_all_runs_the_current_one_too(runtime: Runtime) -> None:
+async def test_tokens_and_cost_include_all_runs_and_the_current_one(runtime: Runtime) -> None:
     answers = [Finish("tool_calls", Usage(10, 1), 0.25), Finish("stop", Usage(20, 2), 0.5)]
     bob, reached, go_on = calling(runtime, answers)
     board = Board(runtime)
@@ -120,7 +120,7 @@ async def test_tokens_and_cost_are_those_of_all_runs_the_current_one_too(runtime
     assert [board.row(bob)[fact] for fact in ("runs", "input", "output", "cost")] == [1, 30, 3, 0.75]
 
 
-async def test_a_cost_that_nobody_told_is_unknown(runtime: Runtime) -> None:
+async def test_a_cost_that_was_not_reported_is_unknown(runtime: Runtime) -> None:
     bob, _, go_on = calling(runtime, [Finish("tool_calls"), Finish("stop")])
     go_on.set()
     await bob.submit("go")
@@ -136,7 +136,7 @@ async def test_a_cost_is_unknown_as_soon_as_a_reply_came_without_one(runtime: Ru
     assert (row["cost"], row["unpriced"]) == (0.0, 1)
 
 
-async def test_before_the_first_reply_nobody_knows_what_a_run_costs(runtime: Runtime) -> None:
+async def test_the_cost_of_a_run_is_unknown_before_its_first_reply(runtime: Runtime) -> None:
     runtime.models["openai/bob"] = held = HeldModel()
     bob = runtime.create(Agent(name="bob", config="openai/bob"))
     bob.submit("go")
@@ -145,7 +145,7 @@ async def test_before_the_first_reply_nobody_knows_what_a_run_costs(runtime: Run
     assert [row[fact] for fact in ("runs", "input", "cost", "unpriced", "uncounted", "at_work")] == [0, 0, 0.0, 1, 1, 1]
 
 
-async def test_what_is_known_of_a_cost_is_told_beside_what_is_not(runtime: Runtime) -> None:
+async def test_the_known_part_of_a_cost_is_sent_with_the_number_of_unknown_runs(runtime: Runtime) -> None:
     bob, _, go_on = calling(runtime, [Finish("stop", Usage(1, 1), 0.25), Finish("stop")])
     go_on.set()
     for prompt in ("go", "on"):
@@ -154,7 +154,7 @@ async def test_what_is_known_of_a_cost_is_told_beside_what_is_not(runtime: Runti
     assert (row["cost"], row["unpriced"]) == (0.25, 1)
 
 
-async def test_a_call_that_is_made_again_says_why_it_waits(runtime: Runtime) -> None:
+async def test_a_retried_call_says_why_it_waits(runtime: Runtime) -> None:
     async def stream(request: Request) -> AsyncGenerator[Delta, None]:
         calls.append(request)
         if len(calls) == 1:
@@ -180,7 +180,7 @@ async def test_a_call_that_is_made_again_says_why_it_waits(runtime: Runtime) -> 
     assert after == ("running", "go")
 
 
-async def test_an_agent_that_is_held_back_for_the_429_of_another_says_so(runtime: Runtime) -> None:
+async def test_an_agent_that_waits_for_the_429_of_another_says_so(runtime: Runtime) -> None:
     async def refuse(_: Request) -> AsyncGenerator[Delta, None]:
         raise ModelError("too many", model="offline/al", retryable=True, status=429, retry_after_s=30)
         yield Finish("stop")
@@ -213,7 +213,7 @@ async def test_hostile_text_is_a_short_printable_line(runtime: Runtime) -> None:
     assert not any(text in sent.decode() for text in ("\x1b", "\n", "\\u0000"))
 
 
-async def test_a_config_that_is_wrong_fails_no_panel() -> None:
+async def test_an_invalid_config_does_not_break_the_panel() -> None:
     async with NotebookRuntime(environ={"WHISPER_MODEL": "nonsense"}) as runtime:
         runtime.create(Agent(name="bob"))
         board = Board(runtime)
@@ -222,7 +222,7 @@ async def test_a_config_that_is_wrong_fails_no_panel() -> None:
         assert "'nonsense' is not provider/model" in board.details()["bob"]["config"][0]["from"]
 
 
-async def test_another_model_shows_after_a_recheck(runtime: Runtime) -> None:
+async def test_a_changed_model_is_sent_after_a_recheck(runtime: Runtime) -> None:
     amy = runtime.create(Agent(name="amy"))
     page = Page(Board(runtime))
     runtime.configure("offline/other")
@@ -231,7 +231,7 @@ async def test_another_model_shows_after_a_recheck(runtime: Runtime) -> None:
     assert (page.rows["amy"]["model"], amy.config.model) == ("offline/other", "offline/other")
 
 
-async def test_a_revision_shows(runtime: Runtime) -> None:
+async def test_a_revision_is_sent(runtime: Runtime) -> None:
     bob = hire(runtime, ScriptedModel(QUICK))
     page = Page(Board(runtime))
     runtime.create(replace(bob.agent, title="Robert", config={"model": "offline/other"}))
@@ -243,7 +243,7 @@ async def test_a_revision_shows(runtime: Runtime) -> None:
 # Changes
 
 
-async def test_what_did_not_change_is_not_told(runtime: Runtime) -> None:
+async def test_unchanged_facts_are_not_sent(runtime: Runtime) -> None:
     bob = hire(runtime, ScriptedModel(QUICK))
     bob.created_at -= 1  # or it would be paused in the hundredth of a second in which it was made
     board = Board(runtime)
@@ -257,7 +257,7 @@ async def test_what_did_not_change_is_not_told(runtime: Runtime) -> None:
     assert not board.dirty
 
 
-async def test_those_in_view_come_first_then_who_has_waited_longest(runtime: Runtime) -> None:
+async def test_rows_in_view_are_sent_first_and_then_those_that_waited_longest(runtime: Runtime) -> None:
     sessions = [hire(runtime, ScriptedModel(QUICK), f"a{number}") for number in range(6)]
     board = Board(runtime)
     board.all_rows()
@@ -271,7 +271,7 @@ async def test_those_in_view_come_first_then_who_has_waited_longest(runtime: Run
     assert told == ["a4", "a0", "a1", "a2", "a3", "a5"]
 
 
-async def test_who_was_removed_goes_and_who_comes_back_begins_anew(runtime: Runtime) -> None:
+async def test_a_removed_agent_disappears_and_a_new_one_of_its_name_has_no_past(runtime: Runtime) -> None:
     bob = hire(runtime, ScriptedModel(QUICK))
     page = Page(Board(runtime))
     await failed(bob)
@@ -287,7 +287,7 @@ async def test_who_was_removed_goes_and_who_comes_back_begins_anew(runtime: Runt
 
 
 @pytest.mark.parametrize("late", [False, True])
-async def test_who_has_the_name_of_one_before_has_not_its_past(runtime: Runtime, late: bool) -> None:
+async def test_a_new_agent_of_a_removed_ones_name_has_no_past(runtime: Runtime, late: bool) -> None:
     bob = hire(runtime, ScriptedModel(QUICK))
     board = Board(runtime)
     await failed(bob)
@@ -299,7 +299,7 @@ async def test_who_has_the_name_of_one_before_has_not_its_past(runtime: Runtime,
 
 
 @pytest.mark.parametrize("late", [False, True])
-async def test_who_takes_a_name_at_once_has_not_the_past_of_the_one_before(runtime: Runtime, late: bool) -> None:
+async def test_a_new_agent_that_takes_a_name_at_once_has_no_past(runtime: Runtime, late: bool) -> None:
     hire(runtime, ScriptedModel(QUICK))
     board = Board(runtime)
     runtime.remove("bob")
@@ -309,7 +309,7 @@ async def test_who_takes_a_name_at_once_has_not_the_past_of_the_one_before(runti
     assert (row["state"], row["spans"], row["since"]) == ("idle", [], round(again.created_at, 2))
 
 
-async def test_a_page_that_was_not_told_of_the_removal_keeps_nothing_of_the_one_before(runtime: Runtime) -> None:
+async def test_a_page_that_missed_a_removal_keeps_no_facts_of_the_removed_agent(runtime: Runtime) -> None:
     bob = hire(runtime, ScriptedModel(QUICK))
     await bob.submit("hello")
     page = Page(Board(runtime), "bob")
@@ -323,7 +323,7 @@ async def test_a_page_that_was_not_told_of_the_removal_keeps_nothing_of_the_one_
         assert page.details["bob"].get(fact) == late.details["bob"].get(fact)
 
 
-async def test_who_was_removed_while_it_was_open_is_no_news_for_ever(runtime: Runtime) -> None:
+async def test_an_open_agent_that_is_removed_leaves_no_pending_change(runtime: Runtime) -> None:
     hire(runtime, ScriptedModel(QUICK))
     page = Page(Board(runtime), "bob")
     runtime.remove("bob")
@@ -332,7 +332,7 @@ async def test_who_was_removed_while_it_was_open_is_no_news_for_ever(runtime: Ru
     assert (page.rows, page.details, page.board.dirty) == ({}, {}, False)
 
 
-async def test_what_it_needs_is_told_when_one_of_two_is_there(runtime: Runtime) -> None:
+async def test_the_remaining_need_is_sent_when_one_of_two_is_done(runtime: Runtime) -> None:
     held = HeldModel()
     amy, bob, cat = (hire(runtime, held, name) for name in ("amy", "bob", "cat"))
     first, second = amy.submit("first"), bob.submit("second")
@@ -345,7 +345,7 @@ async def test_what_it_needs_is_told_when_one_of_two_is_there(runtime: Runtime) 
     assert page.rows["cat"]["now"] == "needs bob#1"
 
 
-async def test_a_timeline_reaches_back_five_minutes_and_the_state_before() -> None:
+async def test_a_timeline_has_five_minutes_and_the_state_before_them() -> None:
     store, now = MemoryStore(), time.time()
     for number, age in enumerate((900, 800, 700, TIMELINE_S + 20, 200, 100)):
         event = RunFinished("succeeded") if number % 2 else RunStarted("x", "offline/bob")
@@ -359,7 +359,7 @@ async def test_a_timeline_reaches_back_five_minutes_and_the_state_before() -> No
     assert row["since"] == pytest.approx(now - 100, abs=0.01)
 
 
-async def test_of_many_changes_at_once_a_page_is_told_the_newest(runtime: Runtime) -> None:
+async def test_the_newest_of_many_changes_are_sent(runtime: Runtime) -> None:
     bob = hire(runtime, ScriptedModel(QUICK))
     page = Page(Board(runtime))
     for _ in range(FRESH):
@@ -369,7 +369,7 @@ async def test_of_many_changes_at_once_a_page_is_told_the_newest(runtime: Runtim
     assert len(rows_of(page.board.all_rows())["bob"]["spans"]) == 2 * FRESH
 
 
-async def test_what_happens_while_it_is_paused_is_in_the_timeline(runtime: Runtime) -> None:
+async def test_changes_during_a_pause_are_in_the_timeline(runtime: Runtime) -> None:
     """Its records alone say so: those of the gate tell what it was doing when they were published."""
     held = HeldModel()
     bob = hire(runtime, held)
@@ -385,13 +385,13 @@ async def test_what_happens_while_it_is_paused_is_in_the_timeline(runtime: Runti
         assert states(rows_of(board.all_rows())["bob"]) == ["running", "running", "paused"]
 
 
-async def test_who_never_worked_is_idle_since_it_was_made(runtime: Runtime) -> None:
+async def test_an_agent_without_runs_is_idle_since_its_creation(runtime: Runtime) -> None:
     bob = hire(runtime, ScriptedModel(QUICK))
     bob.created_at -= 100
     assert Board(runtime).row(bob)["since"] == round(bob.created_at, 2)
 
 
-async def test_a_board_that_is_closed_hears_no_more(runtime: Runtime) -> None:
+async def test_a_closed_board_does_not_observe(runtime: Runtime) -> None:
     bob = hire(runtime, ScriptedModel(QUICK))
     board = Board(runtime)
     board.all_rows()

@@ -62,13 +62,15 @@ async def notebook(notebook: Notebook) -> Notebook:
         ("%%agent bob --model off", ["%%agent bob --model offline/echo"]),
     ],
 )
-async def test_what_the_tab_key_finds(notebook: Notebook, typed: str, found: list[str]) -> None:
+async def test_completion_offers_commands_names_flags_and_values(
+    notebook: Notebook, typed: str, found: list[str]
+) -> None:
     flags = not typed.split(" ")[-1].startswith("-")
     words = [text for text in completed(notebook, typed) if not (flags and text.split(" ")[-1].startswith("-"))]
     assert sorted(words) == sorted(found)
 
 
-async def test_each_word_has_a_type(notebook: Notebook) -> None:
+async def test_each_completion_has_a_type(notebook: Notebook) -> None:
     def types(typed: str) -> set[tuple[str, str]]:
         with provisionalcompleter():
             return {(item.text, item.type) for item in notebook.shell.Completer.completions(typed, len(typed))}
@@ -82,17 +84,17 @@ async def test_each_word_has_a_type(notebook: Notebook) -> None:
     assert ("thread", "value") in types("%agent loop ")
 
 
-async def test_nothing_else_stands_between_the_subcommands(notebook: Notebook) -> None:
+async def test_completion_after_the_magic_offers_only_commands(notebook: Notebook) -> None:
     assert sorted(completed(notebook, "%agent ")) == sorted(f"%agent {name}" for name in COMMANDS)
 
 
-async def test_a_name_that_was_given_is_not_offered_again(notebook: Notebook) -> None:
+async def test_a_name_that_is_already_in_the_line_is_not_offered(notebook: Notebook) -> None:
     assert "%agent show bob amy" not in completed(notebook, "%agent show bob ")
     assert "%agent log -n 3 bob amy" not in completed(notebook, "%agent log -n 3 bob a")
     assert "%agent log -n 3 amy" in completed(notebook, "%agent log -n 3 a")
 
 
-async def test_where_nothing_is_known_ipython_completes(
+async def test_ipython_completes_where_the_magic_offers_nothing(
     notebook: Notebook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -101,16 +103,16 @@ async def test_where_nothing_is_known_ipython_completes(
         assert f"{line}amy_is.md" in completed(notebook, line)
 
 
-async def test_in_the_body_of_a_cell_nothing_is_ours(notebook: Notebook) -> None:
+async def test_the_body_of_a_cell_is_not_completed(notebook: Notebook) -> None:
     assert not {"bob", "amy"} & set(completed(notebook, "%%agent bob\n"))
 
 
-async def test_a_foreign_magic_is_left_alone(notebook: Notebook) -> None:
+async def test_a_foreign_magic_is_not_completed(notebook: Notebook) -> None:
     assert "%agents bob" not in completed(notebook, "%agents b")
     assert "%%time bob" not in completed(notebook, "%%time b")
 
 
-async def test_it_can_be_taken_off(notebook: Notebook) -> None:
+async def test_completion_can_be_removed(notebook: Notebook) -> None:
     before = list(notebook.shell.Completer.custom_matchers)
     undo = completion.register(notebook.shell, notebook.bench, notebook.magic_names)
     undo()

@@ -90,11 +90,11 @@ def test_a_small_amount_is_readable_and_never_rounded_to_nothing(cost: float | N
         (Spent(3, known=0.0123, unpriced=1, at_work=1), "at least $0.0123, 1 run unknown so far"),
     ],
 )
-def test_what_is_known_of_a_sum(spent: Spent, said: str) -> None:
+def test_a_sum_with_unknown_parts_says_so(spent: Spent, said: str) -> None:
     assert cost_line(spent) == said
 
 
-async def test_each_agent_and_all_together(busy: Notebook) -> None:
+async def test_cost_shows_each_agent_and_the_sum(busy: Notebook) -> None:
     assert table(busy, "%agent cost") == [
         ["bob", "2", "39", "4", "$0"],
         ["amy", "2", "2,400", "90", "$0.000123"],
@@ -103,7 +103,7 @@ async def test_each_agent_and_all_together(busy: Notebook) -> None:
     ]
 
 
-async def test_only_some_of_them(busy: Notebook) -> None:
+async def test_cost_can_be_limited_to_some_agents(busy: Notebook) -> None:
     assert table(busy, "%agent cost amy bob amy") == [
         ["amy", "2", "2,400", "90", "$0.000123"],
         ["bob", "2", "39", "4", "$0"],
@@ -111,7 +111,7 @@ async def test_only_some_of_them(busy: Notebook) -> None:
     ]
 
 
-async def test_the_last_runs_of_each(busy: Notebook) -> None:
+async def test_cost_with_runs_shows_the_last_runs_of_each_agent(busy: Notebook) -> None:
     assert table(busy, "%agent cost amy eve --runs -n 1") == [
         ["amy", "2", "2,400", "90", "$0.000123"],
         ["amy#2", "succeeded", "1,200", "45", "$0.0000617"],
@@ -122,7 +122,7 @@ async def test_the_last_runs_of_each(busy: Notebook) -> None:
     assert len(table(busy, "%agent cost amy --runs")) == 4
 
 
-async def test_who_was_removed_is_still_in_the_sum(busy: Notebook) -> None:
+async def test_a_removed_agent_is_still_in_the_sum(busy: Notebook) -> None:
     busy.run("%agent remove amy\n%agent remove eve")
     assert table(busy, "%agent cost --runs -n 0") == [
         ["bob", "2", "39", "4", "$0"],
@@ -133,7 +133,7 @@ async def test_who_was_removed_is_still_in_the_sum(busy: Notebook) -> None:
     assert table(busy, "%agent cost amy --runs")[0][0] == "amy (removed)"
 
 
-async def test_what_is_at_work_is_told_so_far(busy: Notebook) -> None:
+async def test_an_unfinished_run_is_included_so_far(busy: Notebook) -> None:
     model = HeldModel()
     hire(busy, "joe", model)
     run = busy.runtime["joe"].submit("hello")
@@ -152,18 +152,18 @@ async def test_what_is_at_work_is_told_so_far(busy: Notebook) -> None:
     assert table(busy, "%agent cost joe")[0] == ["joe", "2", "1", "2", "$0.5000"]
 
 
-async def test_a_name_that_nobody_has(busy: Notebook) -> None:
+async def test_cost_of_an_unknown_agent_is_an_error(busy: Notebook) -> None:
     assert busy.error("%agent cost bop") == "no agent named 'bop' has run here; did you mean 'bob'?"
     assert "did you mean --runs?" in busy.error("%agent cost --run")
 
 
-async def test_nobody_has_worked_yet(notebook: Notebook) -> None:
+async def test_cost_without_any_runs_says_so(notebook: Notebook) -> None:
     assert table(notebook, "%agent cost") == [["bob", "0", "0", "0", "$0"], ["total", "0", "0", "0", "$0"]]
     notebook.run("%agent remove bob\n%agent cost")
     assert notebook.shown[-1]["data"]["text/plain"] == "no agents yet: %agent new NAME creates one"
 
 
-async def test_the_tab_key(busy: Notebook) -> None:
+async def test_completion_after_cost_offers_names_and_flags(busy: Notebook) -> None:
     with provisionalcompleter():
         found = {
             typed: [one.text for one in busy.shell.Completer.completions(typed, len(typed))]

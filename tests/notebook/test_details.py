@@ -21,7 +21,7 @@ from whisper_nb.notebook.runtime import NotebookRuntime
 KEY = "sk-canary-0123456789abcdef"
 
 
-async def test_an_open_agent_tells_its_sections_and_then_only_what_changes(runtime: Runtime) -> None:
+async def test_an_open_agent_has_all_sections_and_then_only_changes(runtime: Runtime) -> None:
     bob = hire(runtime, ScriptedModel(QUICK), description="counts", system_prompt="You count.", timeout_s=9.0)
     board = Board(runtime)
     board.open(["bob", "nobody"])
@@ -45,7 +45,7 @@ async def test_an_open_agent_tells_its_sections_and_then_only_what_changes(runti
     }  # fmt: skip
 
 
-async def test_while_text_streams_nothing_else_is_told(runtime: Runtime) -> None:
+async def test_only_text_is_sent_while_text_streams(runtime: Runtime) -> None:
     held = HeldModel()
     bob = hire(runtime, held)
     board = Board(runtime)
@@ -60,7 +60,7 @@ async def test_while_text_streams_nothing_else_is_told(runtime: Runtime) -> None
     assert seen == [{"bob": {"text": {"run": "bob#1", "turn": 1, "at": 7, "to": 16, "text": " and done"}}}]
 
 
-async def test_tool_calls_are_told_with_what_came_of_them(runtime: Runtime) -> None:
+async def test_tool_calls_are_sent_with_their_results(runtime: Runtime) -> None:
     bob, reached, go_on = calling(runtime, [Finish("tool_calls"), Finish("stop")])
     bob.submit("go")
     await reached.wait()
@@ -79,7 +79,7 @@ async def test_tool_calls_are_told_with_what_came_of_them(runtime: Runtime) -> N
     go_on.set()
 
 
-async def test_the_queue_is_told_with_what_each_run_needs(runtime: Runtime) -> None:
+async def test_the_queue_is_sent_with_the_needs_of_each_run(runtime: Runtime) -> None:
     held = HeldModel()
     amy, bob = hire(runtime, held, "amy"), hire(runtime, held)
     board = Board(runtime)
@@ -93,7 +93,7 @@ async def test_the_queue_is_told_with_what_each_run_needs(runtime: Runtime) -> N
     }  # fmt: skip
 
 
-async def test_a_config_is_told_with_the_place_of_each_value_and_without_the_key() -> None:
+async def test_the_config_is_sent_with_the_source_of_each_value_and_without_the_key() -> None:
     async with NotebookRuntime(environ={"OPENAI_API_KEY": KEY}) as runtime:
         runtime.create(Agent(name="amy", config={"model": "openai/gpt-4o-mini", "temperature": 0.5}))
         with pytest.warns(UserWarning, match="the API key is a literal"):
@@ -126,7 +126,7 @@ async def say(request: Request) -> AsyncGenerator[Delta, None]:
 
 @pytest.mark.parametrize("pieces", TEXTS)
 @pytest.mark.parametrize("every", [1, 2, 5])
-async def test_the_pieces_of_a_text_are_the_text(runtime: Runtime, pieces: list[str], every: int) -> None:
+async def test_the_pieces_of_a_text_join_to_the_text(runtime: Runtime, pieces: list[str], every: int) -> None:
     bob = hire(runtime, FunctionModel(say))
     board = Board(runtime)
     board.open(["bob"])
@@ -154,7 +154,7 @@ async def test_the_pieces_of_a_text_are_the_text(runtime: Runtime, pieces: list[
     assert text["to"] == len(run.text)
 
 
-async def test_who_opens_it_late_is_told_the_end_of_the_text(runtime: Runtime) -> None:
+async def test_an_agent_that_is_opened_late_has_the_end_of_its_text(runtime: Runtime) -> None:
     bob = hire(runtime, FunctionModel(say))
     run = bob.submit(json.dumps(["x" * TEXT, "y" * 10, "\r"]))
     await run
@@ -165,7 +165,7 @@ async def test_who_opens_it_late_is_told_the_end_of_the_text(runtime: Runtime) -
     assert text["text"] == printable(run.text[11:])
 
 
-async def test_each_turn_has_a_text_of_its_own(runtime: Runtime) -> None:
+async def test_each_turn_has_its_own_text(runtime: Runtime) -> None:
     bob, _, go_on = calling(runtime, [Finish("tool_calls"), Finish("stop")])
     go_on.set()
     board = Board(runtime)
@@ -182,7 +182,7 @@ async def test_each_turn_has_a_text_of_its_own(runtime: Runtime) -> None:
     assert texts == ["", "let me see", "twelve, I would say"]
 
 
-async def test_what_is_many_is_told_in_part(runtime: Runtime) -> None:
+async def test_long_sections_are_limited(runtime: Runtime) -> None:
     bob = hire(runtime, ScriptedModel(QUICK))
     bob.pause()
     for number in range(QUEUE + 5):
@@ -199,7 +199,7 @@ async def test_what_is_many_is_told_in_part(runtime: Runtime) -> None:
     assert [run["id"] for run in runs] == [f"bob#{QUEUE + 5 - number}" for number in range(RUNS)], "the newest first"
 
 
-async def test_who_is_opened_again_is_told_all_of_it_again(runtime: Runtime) -> None:
+async def test_an_agent_that_is_opened_again_has_all_sections_again(runtime: Runtime) -> None:
     bob = hire(runtime, ScriptedModel(QUICK))
     await bob.submit("hello")
     board = Board(runtime)
@@ -228,7 +228,7 @@ def token(board: Board, agent: str = "bob") -> None:
     board.observe(Record(0, 0.0, agent, f"{agent}#1", TextStreamed("…")))
 
 
-async def test_text_that_streams_where_nobody_looks_touches_nothing() -> None:
+async def test_text_of_a_closed_agent_marks_nothing() -> None:
     heard: list[int] = []
     async with Counting(environ={}) as runtime:
         hire(runtime, ScriptedModel(QUICK))
@@ -244,7 +244,7 @@ async def test_text_that_streams_where_nobody_looks_touches_nothing() -> None:
         assert (runtime.asked, heard, board.dirty, board.version) == (0, [], False, 0)
 
 
-async def test_text_that_streams_where_somebody_looks_is_no_news_of_the_row(runtime: Runtime) -> None:
+async def test_text_of_an_open_agent_does_not_mark_its_row(runtime: Runtime) -> None:
     held = HeldModel()
     bob = hire(runtime, held)
     bob.submit("go")
@@ -260,7 +260,7 @@ async def test_text_that_streams_where_somebody_looks_is_no_news_of_the_row(runt
     assert not board.dirty
 
 
-async def test_what_is_told_of_a_text_is_as_long_as_the_text(runtime: Runtime) -> None:
+async def test_each_character_of_a_text_is_sent_once(runtime: Runtime) -> None:
     """Whatever its length: no section is told beside it, and no character twice."""
     bob = hire(runtime, FunctionModel(say))
     board = Board(runtime)

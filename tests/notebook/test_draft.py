@@ -80,7 +80,7 @@ def typed(agent: Agent) -> Draft:
 
 @given(AGENTS)
 @settings(max_examples=50)
-def test_what_is_typed_its_yaml_and_its_python_are_the_identical_agent(agent: Agent) -> None:
+def test_the_input_its_yaml_and_its_python_give_equal_agents(agent: Agent) -> None:
     made = typed(agent).build(find_tool)
     lines = {name: valid_unicode(getattr(agent, name)).strip() for name in LINES}
     config = replace(agent.config, cleared=tuple(name for name in agent.config.cleared if name not in AS_TEXT))
@@ -97,9 +97,7 @@ TEXTS = st.lists(ODD, max_size=6).map("".join) | st.text(max_size=8) | st.sample
 
 @given(st.dictionaries(st.sampled_from([*FIELDS]), TEXTS, max_size=5), st.booleans())
 @settings(max_examples=120)
-def test_whatever_is_typed_is_an_agent_or_what_is_wrong_with_which_field(
-    texts: dict[FieldPath, str], named: bool
-) -> None:
+def test_any_input_gives_an_agent_or_problems_of_its_fields(texts: dict[FieldPath, str], named: bool) -> None:
     try:
         made = Draft({**texts, **({("name",): "bob"} if named else {})}).build(find_tool)
     except ConfigError as error:
@@ -109,7 +107,7 @@ def test_whatever_is_typed_is_an_agent_or_what_is_wrong_with_which_field(
         assert from_yaml(yaml_of(made)) == from_python(python_of(made)) == made
 
 
-def test_the_python_of_an_agent_can_be_read() -> None:
+def test_the_python_of_an_agent_is_readable() -> None:
     agent = Agent(
         name="bob", system_prompt="You are 'Bob'.\nBe brief.", tools=(rows,), max_turns=3,
         config=AIConfig.of(
@@ -158,7 +156,7 @@ rt.create(wnb.Agent(
         ("seed", "  ", None),
     ],
 )
-def test_a_field_of_the_config(name: str, text: str, value: Any) -> None:
+def test_each_config_field_is_read(name: str, text: str, value: Any) -> None:
     made = draft(name="bob", **{f"config_{name}": text}).build(find_tool)
     assert made == Agent(name="bob", config=AIConfig(**{name: value}))
 
@@ -169,7 +167,7 @@ def test_null_clears_a_field_as_in_yaml() -> None:
     assert draft(name="bob", max_turns="null", timeout_s="~").build(find_tool) == Agent(name="bob")
 
 
-def test_text_is_text_whatever_yaml_would_make_of_it() -> None:
+def test_a_text_field_is_not_parsed_as_yaml() -> None:
     made = draft(name=" no ", title=" null ", description="12:30", system_prompt=" - a\n", icon="#").build(find_tool)
     assert made == Agent(name="no", title="null", description="12:30", system_prompt=" - a\n", icon="#")
 
@@ -177,7 +175,7 @@ def test_text_is_text_whatever_yaml_would_make_of_it() -> None:
 # What is wrong
 
 
-def test_all_that_is_wrong_is_told_at_once_by_field() -> None:
+def test_all_problems_are_reported_together_by_field() -> None:
     found = problems(
         name="b b", icon="a b", tools="gone, rows", timeout_s="-1", max_turns="{", config_temperature="9",
         config_model="gpt-4o", config_stop="[",
@@ -203,7 +201,7 @@ def test_all_that_is_wrong_is_told_at_once_by_field() -> None:
         ("config_api_base", "localhost", "localhost"),
     ],
 )
-def test_the_words_are_those_of_python(field: str, text: str, value: object) -> None:
+def test_the_messages_are_those_of_python(field: str, text: str, value: object) -> None:
     name = field.removeprefix("config_")
     with pytest.raises(ConfigError) as caught:
         AIConfig(**{name: value}) if name != field else Agent(**{"name": "bob", name: value})
@@ -211,7 +209,7 @@ def test_the_words_are_those_of_python(field: str, text: str, value: object) -> 
     assert caught.value.problems[0].text.endswith(told)
 
 
-def test_a_name_that_is_missing() -> None:
+def test_a_missing_name_is_a_problem() -> None:
     assert problems() == problems(name="  ") == {("name",): f"the name is missing: {FIELDS[('name',)].allowed}"}
 
 
@@ -225,7 +223,7 @@ def test_a_name_that_is_missing() -> None:
         ("number", "5 is not a tool"),
     ],
 )
-def test_tools(tools: str, told: str) -> None:
+def test_tools_are_found_by_name(tools: str, told: str) -> None:
     known = {"alias": rows, "number": 5, "rows": rows}
 
     def find(name: str) -> Any:
@@ -238,7 +236,7 @@ def test_tools(tools: str, told: str) -> None:
     assert told in problem.text
 
 
-def test_more_than_a_file_may_hold_is_told_and_read_no_further() -> None:
+def test_input_that_is_too_long_is_a_problem_and_is_not_parsed() -> None:
     found = problems(name="bob", system_prompt="x" * MAX_FILE_BYTES, tools="gone")
     assert list(found) == [("system_prompt",)]
     assert found[("system_prompt",)].endswith("characters, and a file at most 262,144")
@@ -250,7 +248,7 @@ def test_more_than_a_file_may_hold_is_told_and_read_no_further() -> None:
 @pytest.mark.parametrize(
     "key", [CANARY, "0123456789abcdef", "MY_KEY", f"os.environ/{CANARY}", f"${CANARY}", "literal/12345678"]
 )
-def test_no_key_can_be_typed_out_and_none_is_repeated_or_kept(key: str) -> None:
+def test_a_literal_key_is_refused_and_neither_shown_nor_kept(key: str) -> None:
     before = list(keys._vault)
     for length in range(1, len(key) + 1):
         typed_so_far = key[:length]
@@ -263,6 +261,6 @@ def test_no_key_can_be_typed_out_and_none_is_repeated_or_kept(key: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:AIConfig. the API key is a literal")
-def test_a_key_that_was_written_out_in_python_is_neither_in_yaml_nor_in_python() -> None:
+def test_a_literal_key_of_an_agent_is_neither_in_its_yaml_nor_in_its_python() -> None:
     agent = Agent(name="bob", config=AIConfig(model="openai/x", api_key=CANARY))
     assert "literal" not in yaml_of(agent) + python_of(agent)

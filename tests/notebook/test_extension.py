@@ -23,7 +23,7 @@ run = shell.run_cell
 """
 
 
-def test_loading_says_one_line_and_touches_nothing_heavy_and_nobody(python: Callable[..., str]) -> None:
+def test_loading_prints_one_line_and_imports_nothing_slow_and_opens_no_socket(python: Callable[..., str]) -> None:
     said = python(
         SHELL
         + f"""
@@ -63,7 +63,7 @@ run("%agent list")
     assert [row.split()[0] for row in table] == ["agent", "bob", "as", "available:"]
 
 
-def test_unloading_takes_the_magics_off_and_keeps_the_agents(python: Callable[..., str]) -> None:
+def test_unloading_removes_the_magics_and_keeps_the_agents(python: Callable[..., str]) -> None:
     said = python(
         SHELL
         + """
@@ -89,7 +89,7 @@ run("print(ans.status, ans.session.runs == (ans,))")
     assert lines[-2:] == ["done", "True"] or lines[-1] == "succeeded True"
 
 
-def test_a_foreign_agent_magic_is_named_in_the_one_line(python: Callable[..., str]) -> None:
+def test_a_foreign_agent_magic_is_named_in_the_printed_line(python: Callable[..., str]) -> None:
     said = python(
         SHELL
         + """
@@ -108,7 +108,7 @@ run("%agent")
     )
 
 
-def test_the_archived_nest_asyncio_is_warned_of(python: Callable[..., str]) -> None:
+def test_the_archived_nest_asyncio_gives_a_warning(python: Callable[..., str]) -> None:
     said = python(SHELL + "import asyncio; asyncio._nest_patched = True; run('%load_ext whisper_nb')")
     assert "RuntimeWarning: this notebook applied nest_asyncio, which loses cells that are queued" in said
     assert "whisper_nb: agents answer with" in said
@@ -131,7 +131,7 @@ run("print(ans.text.splitlines()[0])")
     assert done.startswith("bob#1 · succeeded")
 
 
-async def test_loading_unloading_and_loading_again(
+async def test_the_extension_can_be_unloaded_and_loaded_again(
     shell: InteractiveShell, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in [name for name in os.environ if name.endswith("_API_KEY")]:
@@ -160,7 +160,7 @@ def test_outside_of_ipython_there_is_no_runtime_and_the_remedy_is_named() -> Non
         runtime()
 
 
-def test_leaving_while_agents_work_is_quiet(python: Callable[..., str]) -> None:
+def test_exiting_while_agents_work_prints_nothing(python: Callable[..., str]) -> None:
     said = python(
         SHELL
         + """
@@ -222,7 +222,7 @@ def prompt(tmp_path: Path) -> Iterator[Prompt]:
     prompt.terminal.close(force=True)
 
 
-def test_agents_work_while_the_prompt_waits(prompt: Prompt) -> None:
+def test_agents_work_while_the_terminal_waits_for_input(prompt: Prompt) -> None:
     prompt.enter("%load_ext whisper_nb")
     prompt.says("whisper_nb: agents answer with offline/echo", "In [2]:")
     prompt.enter(
@@ -237,7 +237,7 @@ def test_agents_work_while_the_prompt_waits(prompt: Prompt) -> None:
     prompt.says("You said: what is up?")
 
 
-def test_waiting_and_interrupting_at_the_prompt(prompt: Prompt) -> None:
+def test_a_wait_in_a_terminal_can_be_interrupted(prompt: Prompt) -> None:
     prompt.enter("%load_ext whisper_nb")
     prompt.says("agents answer with", "In [2]:")
     prompt.enter(

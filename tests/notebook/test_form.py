@@ -110,7 +110,7 @@ async def in_project(root: Path) -> AsyncIterator[NotebookRuntime]:
 # As it is typed
 
 
-def test_at_first_nothing_is_wrong_but_that_nothing_is_typed(form: AgentForm) -> None:
+def test_an_empty_form_asks_only_for_a_name(form: AgentForm) -> None:
     assert {path for path in form.fields if message(form, *path)} == {("name",), ("config", "model")}
     assert "error" not in form.fields[("name",)].message.value
     assert message(form, "config", "model") == "empty: offline/echo answers"
@@ -121,7 +121,7 @@ def test_at_first_nothing_is_wrong_but_that_nothing_is_typed(form: AgentForm) ->
     assert read(form.yaml) == "YAMLincomplete: see name"
 
 
-def test_a_message_stands_below_its_field_until_the_field_is_right(form: AgentForm) -> None:
+def test_a_message_is_below_its_field_until_the_field_is_valid(form: AgentForm) -> None:
     fill(form, name="bob", temperature="9", tools="five", color="#12")
     assert message(form, "config", "temperature") == "temperature 9 is not a number from 0 to 2"
     assert message(form, "tools") == "tool 'five' is of type int; give the name of a function"
@@ -138,11 +138,11 @@ def test_a_message_stands_below_its_field_until_the_field_is_right(form: AgentFo
     assert read(form.yaml) == "YAMLname: bob\nai_config:\n  temperature: 0.9\ntools:\n- rows\n"
 
 
-def test_it_has_a_name_that_no_output_changes(form: AgentForm) -> None:
+def test_the_repr_of_the_form_is_stable(form: AgentForm) -> None:
     assert repr(form) == form._repr_mimebundle_()["text/plain"] == "The form for a new agent needs a running kernel."
 
 
-def test_everything_has_a_label(form: AgentForm) -> None:
+def test_every_input_has_a_label(form: AgentForm) -> None:
     assert all(field.input.description for field in form.fields.values())
     buttons = [form.create, form.save, form.overwrite, form.keep]
     assert all(button.description and button.tooltip for button in buttons)
@@ -151,7 +151,7 @@ def test_everything_has_a_label(form: AgentForm) -> None:
 # Create
 
 
-def test_create_makes_the_agent_at_once(notebook: Notebook) -> None:
+def test_create_creates_the_agent_at_once(notebook: Notebook) -> None:
     form = AgentForm(notebook.runtime, find_tool)
     fill(form, name="amy", description="Counts.", tools="rows", max_turns="3")
     form.create.click()
@@ -161,7 +161,7 @@ def test_create_makes_the_agent_at_once(notebook: Notebook) -> None:
     assert "amy" in notebook.shown[-1]["data"]["text/plain"]
 
 
-def test_an_agent_that_is_there_gets_the_new_spec(notebook: Notebook) -> None:
+def test_an_existing_agent_gets_the_new_spec(notebook: Notebook) -> None:
     form = AgentForm(notebook.runtime, find_tool)
     fill(form, name="bob", description="Counts.")
     form.create.click()
@@ -172,21 +172,21 @@ def test_an_agent_that_is_there_gets_the_new_spec(notebook: Notebook) -> None:
     assert read(form.status) == ""
 
 
-def test_what_cannot_open_makes_nothing(form: AgentForm, runtime: NotebookRuntime) -> None:
+def test_a_model_that_cannot_be_opened_creates_no_agent(form: AgentForm, runtime: NotebookRuntime) -> None:
     fill(form, name="bob", model="offline/gone")
     form.create.click()
     assert read(form.status).startswith("no offline model 'offline/gone'; there are offline/echo")
     assert runtime.sessions == ()
 
 
-async def test_an_error_of_the_runtime_is_told(form: AgentForm, runtime: NotebookRuntime) -> None:
+async def test_an_error_of_the_runtime_is_shown(form: AgentForm, runtime: NotebookRuntime) -> None:
     fill(form, name="bob")
     await runtime.aclose()
     form.create.click()
     assert read(form.status) == "this Runtime is closed: create a new one"
 
 
-async def test_where_nothing_can_reach_the_agents_any_more_a_click_says_so() -> None:
+async def test_a_click_says_so_if_the_agents_cannot_be_reached() -> None:
     loop = asyncio.new_event_loop()
     loop.close()
     form = AgentForm(NotebookRuntime(environ={}, home=Home(loop)), find_tool)
@@ -202,7 +202,7 @@ async def test_a_click_may_come_from_another_thread(form: AgentForm, runtime: No
     assert [session.name for session in runtime.sessions] == ["bob"]
 
 
-def test_form_yaml_and_python_give_the_identical_agent(in_project: NotebookRuntime) -> None:
+def test_form_yaml_and_python_give_equal_agents(in_project: NotebookRuntime) -> None:
     form = AgentForm(in_project, find_tool)
     fill(
         form, name="bob", title="Bob: the Builder", role="no", description="'Builds'", icon="👷", color="#9C27B0",
@@ -238,7 +238,7 @@ def test_save_writes_the_file(in_project: NotebookRuntime, root: Path) -> None:
     assert not is_asked(form)
 
 
-def test_another_file_is_overwritten_only_by_a_person_who_was_asked(in_project: NotebookRuntime, root: Path) -> None:
+def test_another_file_is_overwritten_only_after_a_confirmation(in_project: NotebookRuntime, root: Path) -> None:
     form, file = AgentForm(in_project, find_tool), root / "agents/old.yaml"
     fill(form, name="old", role="x")
     assert not is_asked(form)
@@ -258,7 +258,7 @@ def test_another_file_is_overwritten_only_by_a_person_who_was_asked(in_project: 
     assert file.read_text() == "name: old\nrole: x\n"
 
 
-def test_the_question_goes_away_when_the_fields_change(in_project: NotebookRuntime, root: Path) -> None:
+def test_the_confirmation_disappears_when_a_field_changes(in_project: NotebookRuntime, root: Path) -> None:
     form = AgentForm(in_project, find_tool)
     fill(form, name="old", role="x")
     form.save.click()
@@ -268,14 +268,14 @@ def test_the_question_goes_away_when_the_fields_change(in_project: NotebookRunti
     assert (root / "agents/old.yaml").read_text() == "title: Old\n"
 
 
-def test_without_a_project_the_error_says_so(form: AgentForm) -> None:
+def test_saving_without_a_project_is_an_error(form: AgentForm) -> None:
     fill(form, name="bob")
     form.save.click()
     assert read(form.status).startswith("there is no project to save in: no folder above")
     assert not is_asked(form)
 
 
-async def test_what_is_saved_in_a_project_that_is_not_trusted_is_held_back(root: Path, tmp_path: Path) -> None:
+async def test_a_file_that_is_saved_in_an_untrusted_project_is_not_in_force(root: Path, tmp_path: Path) -> None:
     async with NotebookRuntime(environ={}, project=Project(root, TrustFile(tmp_path / "home"))) as rt:
         form = AgentForm(rt, find_tool)
         fill(form, name="bob")
@@ -307,7 +307,7 @@ def test_a_prompt_file_is_loaded_into_the_field(in_project: NotebookRuntime) -> 
 # Models
 
 
-async def test_models_whose_key_is_there_are_proposed_first() -> None:
+async def test_models_with_a_key_are_proposed_first() -> None:
     async with NotebookRuntime(environ={"ANTHROPIC_API_KEY": "x"}) as rt:
         form = AgentForm(rt, find_tool)
         options = form.fields[("config", "model")].input.options
@@ -323,7 +323,7 @@ async def test_models_whose_key_is_there_are_proposed_first() -> None:
         assert not form.create.disabled
 
 
-async def test_what_is_wrong_with_the_default_model_is_told_beside_the_model() -> None:
+async def test_a_problem_of_the_default_model_is_shown_beside_the_model() -> None:
     async with NotebookRuntime(environ={"WHISPER_MODEL": "bad"}) as rt:
         form = AgentForm(rt, find_tool)
         fill(form, name="bob")
@@ -335,7 +335,7 @@ async def test_what_is_wrong_with_the_default_model_is_told_beside_the_model() -
         assert message(form, "config", "model") == "an offline model takes no parameters"
 
 
-def test_an_offline_model_takes_no_parameters_and_none_is_sent(form: AgentForm, runtime: NotebookRuntime) -> None:
+def test_an_offline_model_has_no_parameters(form: AgentForm, runtime: NotebookRuntime) -> None:
     fill(form, name="bob", temperature="9")
     assert form.create.disabled
     fill(form, model="offline/echo")
@@ -347,7 +347,7 @@ def test_an_offline_model_takes_no_parameters_and_none_is_sent(form: AgentForm, 
     assert form.create.disabled
 
 
-async def test_fields_that_a_model_does_not_take_are_hidden(runtime: NotebookRuntime) -> None:
+async def test_fields_that_a_model_does_not_accept_are_hidden(runtime: NotebookRuntime) -> None:
     threads = []
 
     def takes(model: str) -> frozenset[str] | None:
@@ -373,7 +373,7 @@ async def test_fields_that_a_model_does_not_take_are_hidden(runtime: NotebookRun
     assert threading.main_thread() not in threads
 
 
-async def test_an_answer_that_comes_too_late_is_dropped(runtime: NotebookRuntime) -> None:
+async def test_a_late_answer_is_dropped(runtime: NotebookRuntime) -> None:
     asked: list[str] = []
     go_on = threading.Event()
 
@@ -398,7 +398,7 @@ async def test_an_answer_that_comes_too_late_is_dropped(runtime: NotebookRuntime
 # What a front end may send
 
 
-def test_what_is_typed_is_never_html(form: AgentForm) -> None:
+def test_input_is_never_html(form: AgentForm) -> None:
     for path in form.fields:
         fill(form, **{path[-1]: HOSTILE})
     fill(form, name="bob", tools=HOSTILE, model=HOSTILE)
@@ -427,7 +427,7 @@ def test_what_is_typed_is_never_html(form: AgentForm) -> None:
     }
 
 
-def test_a_button_that_is_clicked_though_it_is_disabled_does_nothing(form: AgentForm, runtime: NotebookRuntime) -> None:
+def test_a_click_on_a_disabled_button_does_nothing(form: AgentForm, runtime: NotebookRuntime) -> None:
     fill(form, name="b b")
     for button in (form.create, form.save, form.overwrite):
         button.set_state({"disabled": False})
@@ -436,7 +436,7 @@ def test_a_button_that_is_clicked_though_it_is_disabled_does_nothing(form: Agent
     assert runtime.sessions == ()
 
 
-def test_values_of_absurd_size_are_told_and_shown_in_part(form: AgentForm) -> None:
+def test_very_long_values_give_an_error_and_are_shown_in_part(form: AgentForm) -> None:
     for name in ("name", "tools", "system_prompt", "temperature", "api_base"):
         fill(form, **{name: "x" * 300_000})
         assert message(form, *([name] if (name,) in form.fields else ["config", name])).startswith(
@@ -451,13 +451,13 @@ def test_values_of_absurd_size_are_told_and_shown_in_part(form: AgentForm) -> No
     assert len(form.yaml.value) < 25_000
 
 
-def test_values_of_another_type_are_refused(form: AgentForm) -> None:
+def test_values_of_a_wrong_type_are_refused(form: AgentForm) -> None:
     for value in (5, None, ["x"]):
         with pytest.raises(TraitError):
             form.fields[("name",)].input.set_state({"value": value})
 
 
-def test_a_key_that_is_typed_out_is_nowhere_but_in_its_field(form: AgentForm) -> None:
+def test_a_typed_key_is_only_in_its_field(form: AgentForm) -> None:
     fill(form, name="bob", model="openai/x", api_key=CANARY)
     form.create.click()
     form.save.click()
@@ -468,7 +468,7 @@ def test_a_key_that_is_typed_out_is_nowhere_but_in_its_field(form: AgentForm) ->
     assert [state for state in shown if CANARY[:12] in state] == []
 
 
-def test_a_key_that_is_typed_does_not_stay_in_the_field(form: AgentForm) -> None:
+def test_a_typed_key_is_removed_from_the_field(form: AgentForm) -> None:
     for text in ("o", "os.environ/", "os.environ/MINE", "${MINE}", ""):
         fill(form, api_key=text)
         assert form.fields[KEY].text == text

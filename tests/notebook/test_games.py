@@ -120,7 +120,7 @@ def newest(row: Facts, count: int) -> list[Span]:
 
 @given(st.randoms(use_true_random=True))
 @settings(max_examples=50)
-def test_whole_and_changes_are_the_whole_and_a_late_board_knows_as_much(chance: random.Random) -> None:
+def test_changes_and_a_late_board_give_the_same_rows_as_the_whole(chance: random.Random) -> None:
     end = asyncio.run(play(chance, ACTIONS))
     assert end.whole == end.late.rows
     assert without(end.told.rows, "spans") == without(end.whole, "spans")
@@ -131,7 +131,7 @@ def test_whole_and_changes_are_the_whole_and_a_late_board_knows_as_much(chance: 
 
 @given(st.randoms(use_true_random=True))
 @settings(max_examples=50)
-def test_a_timeline_ends_in_the_state_and_with_its_beginning(chance: random.Random) -> None:
+def test_a_timeline_ends_with_the_current_state_and_its_start(chance: random.Random) -> None:
     end = asyncio.run(play(chance, [one for one in ACTIONS if one != "remove"]))
     for row in end.whole.values():
         state = row["state"].partition("(")[2].rstrip(")") or row["state"]
@@ -141,7 +141,7 @@ def test_a_timeline_ends_in_the_state_and_with_its_beginning(chance: random.Rand
 
 @given(st.randoms(use_true_random=True))
 @settings(max_examples=50)
-def test_an_open_agent_is_told_all_of_it_and_so_is_who_opens_it_late(chance: random.Random) -> None:
+def test_an_early_and_a_late_opened_agent_have_the_same_details(chance: random.Random) -> None:
     end = asyncio.run(play(chance, [one for one in ACTIONS if one != "remove"]))
     for name, late in end.late.details.items():
         told = end.told.details[name]

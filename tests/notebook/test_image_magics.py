@@ -74,7 +74,7 @@ async def test_an_image_is_an_expression_or_else_a_path(
     assert notebook.runtime["bob"].history[0] == UserMessage(f"what is this?{marks}", images)
 
 
-async def test_an_image_in_the_text_of_a_prompt_is_an_image_and_a_path_is_text(notebook: Notebook) -> None:
+async def test_an_interpolated_image_is_an_image_and_an_interpolated_path_is_text(notebook: Notebook) -> None:
     notebook.run("%%agent bob\nCompare {{ fig }} with {{ ax }}, {{ photo }} and {{ name }}; {{ figs }}")
     run = asked(notebook)
     assert run.images == (IMAGE, IMAGE, PHOTO)
@@ -82,7 +82,7 @@ async def test_an_image_in_the_text_of_a_prompt_is_an_image_and_a_path_is_text(n
     await run
 
 
-async def test_what_a_local_scope_holds_is_at_hand(notebook: Notebook) -> None:
+async def test_images_of_a_local_scope_can_be_used(notebook: Notebook) -> None:
     notebook.run(
         "def go(mine):\n    return get_ipython().run_line_magic('agent', 'ask bob --image mine look')\nrun = go(fig)"
     )
@@ -118,20 +118,18 @@ async def test_a_figure_is_sent_as_it_was_when_the_cell_ran(notebook: Notebook) 
         ("--imag fig", "did you mean --image?"),
     ],
 )
-async def test_a_word_that_is_no_image_sends_nothing_and_cancels_nothing(
-    notebook: Notebook, code: str, says: str
-) -> None:
+async def test_an_invalid_image_sends_nothing_and_cancels_nothing(notebook: Notebook, code: str, says: str) -> None:
     assert says in notebook.error(f"%%agent bob {code}\nwhat is this?")
     assert notebook.runtime["bob"].runs == ()
 
 
-async def test_a_figure_that_cannot_be_drawn_is_told_in_one_line(notebook: Notebook) -> None:
+async def test_a_figure_that_cannot_be_drawn_gives_a_one_line_error(notebook: Notebook) -> None:
     notebook.shell.user_ns["bad"] = Figure(error=ValueError("no such\nglyph"))
     assert "the figure cannot be drawn: ValueError: no such glyph" in notebook.error("%agent ask bob --image bad hello")
     assert "the figure cannot be drawn: ValueError: no such glyph" in notebook.error("%agent ask bob hello {{ bad }}")
 
 
-async def test_dry_run_says_kind_and_size(notebook: Notebook) -> None:
+async def test_a_dry_run_shows_type_and_size(notebook: Notebook) -> None:
     notebook.run("%agent ask bob --image fig what is this?")
     await asked(notebook)
     said = notebook.run("%%agent bob --dry-run --image photo\nand {{ fig }} or")
@@ -143,7 +141,7 @@ async def test_dry_run_says_kind_and_size(notebook: Notebook) -> None:
     assert len(notebook.runtime["bob"].runs) == 1
 
 
-async def test_wherever_people_look_there_is_a_mark_and_no_data(notebook: Notebook) -> None:
+async def test_all_displays_show_a_mark_in_place_of_the_image_data(notebook: Notebook) -> None:
     runtime = notebook.runtime
     runtime.models["offline/test"] = ScriptedModel([Rule("nothing", reply="no"), Rule(error="cannot see")])
     large = Image("image/png", "QUJD" * 50_000)
@@ -177,13 +175,13 @@ async def test_wherever_people_look_there_is_a_mark_and_no_data(notebook: Notebo
         ("%agent ask bob --image=f", ["fig"]),
     ],
 )
-async def test_what_the_tab_key_finds(notebook: Notebook, typed: str, found: list[str]) -> None:
+async def test_completion_after_image_offers_variables(notebook: Notebook, typed: str, found: list[str]) -> None:
     with provisionalcompleter():
         texts = [one.text for one in notebook.shell.Completer.completions(typed, len(typed))]
     assert [text.rpartition("=")[2] for text in texts] == found
 
 
-async def test_files_are_still_found_by_the_tab_key(notebook: Notebook) -> None:
+async def test_completion_after_image_offers_files(notebook: Notebook) -> None:
     with provisionalcompleter():
         texts = [one.text for one in notebook.shell.Completer.completions("%agent ask bob --image plo", 26)]
     assert "plot.png" in texts

@@ -22,12 +22,12 @@ def says(text: str, **namespace: Any) -> str:
 @given(st.text().filter(lambda text: "{{" not in text))
 @example("")
 @example("}} { } {x} ${x} %s %(x)s \\{ \x00 \ud800")
-def test_without_double_braces_every_byte_passes(text: str) -> None:
+def test_text_without_double_braces_is_unchanged(text: str) -> None:
     assert says(text) == text
 
 
 @given(st.text(alphabet="{}x'\"#()[], \n\\"))
-def test_braces_in_any_order_are_a_value_or_text_or_a_clear_error(text: str) -> None:
+def test_any_braces_give_a_value_or_text_or_a_clear_error(text: str) -> None:
     try:
         said = says(text)
     except ConfigError as error:
@@ -60,7 +60,7 @@ def test_braces_in_any_order_are_a_value_or_text_or_a_clear_error(text: str) -> 
         "{{ two words }}",
     ],
 )
-def test_what_is_no_expression_passes_untouched(text: str) -> None:
+def test_braces_without_an_expression_are_unchanged(text: str) -> None:
     assert says(text) == text
 
 
@@ -87,16 +87,16 @@ def test_what_is_no_expression_passes_untouched(text: str) -> None:
         ("{{ None }}", "None"),
     ],
 )
-def test_an_expression_is_its_value(text: str, said: str) -> None:
+def test_an_expression_is_replaced_by_its_value(text: str, said: str) -> None:
     assert says(text) == said
 
 
-def test_a_value_is_not_looked_at_again() -> None:
+def test_a_value_is_not_interpolated_again() -> None:
     assert says("<{{ text }}>") == f"<{NAMESPACE['text']}>"
 
 
 @given(st.text())
-def test_any_value_passes_as_it_is(value: str) -> None:
+def test_any_value_is_inserted_unchanged(value: str) -> None:
     assert says("a{{ v }}b{{ v }}", v=value) == f"a{value}b{value}"
 
 
@@ -109,7 +109,7 @@ def test_any_value_passes_as_it_is(value: str) -> None:
         ("{{ await x }}", "SyntaxError"),
     ],
 )
-def test_an_expression_that_fails_is_one_line_that_names_it_and_the_remedy(text: str, why: str) -> None:
+def test_a_failing_expression_gives_a_one_line_error_with_a_remedy(text: str, why: str) -> None:
     with pytest.raises(ConfigError) as caught:
         says(f"before {text} after")
     message = str(caught.value)
@@ -121,13 +121,13 @@ def test_an_expression_that_fails_is_one_line_that_names_it_and_the_remedy(text:
     assert caught.value.__suppress_context__
 
 
-def test_evaluating_leaves_the_namespace_alone() -> None:
+def test_evaluation_does_not_change_the_namespace() -> None:
     namespace = {"x": 1}
     interpolate("{{ (y := x) }} {{ [z for z in 'ab'] }}", namespace)
     assert namespace == {"x": 1}
 
 
-async def test_a_run_stays_a_run(runtime: Runtime) -> None:
+async def test_a_run_is_kept_as_a_run(runtime: Runtime) -> None:
     from whisper_nb import Agent
 
     run = runtime.create(Agent(name="bob")).submit("hello")
@@ -141,7 +141,7 @@ async def test_a_run_stays_a_run(runtime: Runtime) -> None:
     "unit",
     ["{", "{{ ", "{{ x ", "{{ a b }} ", "{{ '", '{{ """', "{{ (", "{{ [] ", "{{{{}} ", "{{ 1 + }} "],
 )
-def test_a_long_text_full_of_braces_is_quick(unit: str) -> None:
+def test_the_time_for_a_text_full_of_braces_is_linear(unit: str) -> None:
 
     def interpolate(length: int) -> None:
         text = unit * (length // len(unit))
@@ -152,7 +152,7 @@ def test_a_long_text_full_of_braces_is_quick(unit: str) -> None:
     grows_evenly(interpolate)
 
 
-def test_many_closing_braces_are_quick() -> None:
+def test_the_time_for_many_closing_braces_is_linear() -> None:
     def interpolate(length: int) -> None:
         with pytest.raises(ConfigError):
             says("{" * (length // 2) + "}" * (length // 2))
@@ -176,16 +176,16 @@ def test_many_closing_braces_are_quick() -> None:
         ("{x} {{ }}", ["{x}", "{{", "}}"]),
     ],
 )
-def test_a_value_stays_within_its_word(line: str, split: list[str]) -> None:
+def test_a_value_with_spaces_stays_one_word(line: str, split: list[str]) -> None:
     assert words(line, {**NAMESPACE, "model": "open router/x y", "quoted": 'it\'s "both"'}) == split
 
 
-def test_an_open_quote_is_one_line_with_a_remedy() -> None:
+def test_an_unclosed_quote_gives_a_one_line_error_with_a_remedy() -> None:
     with pytest.raises(ConfigError, match=r"no closing quotation.*apostrophe in double quotes"):
         words("new bob --prompt it's", {})
 
 
-async def test_a_line_cannot_wait_for_a_run(runtime: Runtime) -> None:
+async def test_an_unfinished_run_in_a_line_is_an_error(runtime: Runtime) -> None:
     from whisper_nb import Agent
 
     run = runtime.create(Agent(name="bob")).submit("hello")

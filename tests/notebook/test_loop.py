@@ -28,7 +28,7 @@ async def runtime(complaints: list[str]) -> AsyncIterator[NotebookRuntime]:
     assert [one for one in threading.enumerate() if one.name == "whisper_nb agents"] == []
 
 
-async def test_agents_move_there_and_back(notebook: Notebook) -> None:
+async def test_agents_move_to_the_thread_and_back(notebook: Notebook) -> None:
     assert notebook.run("%agent loop") == "agents run on the notebook's own loop\n"
     assert notebook.run("%agent loop thread") == "agents run on a loop in their own thread\n"
     notebook.run("%agent ask bob -o ans hello")
@@ -40,7 +40,7 @@ async def test_agents_move_there_and_back(notebook: Notebook) -> None:
     assert "invalid choice: 'mars'" in notebook.error("%agent loop mars")
 
 
-async def test_agents_at_work_stay(notebook: Notebook) -> None:
+async def test_agents_at_work_cannot_move(notebook: Notebook) -> None:
     notebook.run("%agent loop thread\n%agent new amy")
     notebook.runtime.models["offline/test"] = ScriptedModel([Rule(delay_s=3600)])
     notebook.run("%agent ask bob hello\n%agent ask amy hello")
@@ -51,7 +51,7 @@ async def test_agents_at_work_stay(notebook: Notebook) -> None:
     notebook.run("%agent stop --all")
 
 
-async def test_what_a_run_shows_is_right_when_the_cell_has_ended(notebook: Notebook) -> None:
+async def test_the_output_of_a_run_is_current_when_its_cell_has_ended(notebook: Notebook) -> None:
     notebook.run("%agent loop thread")
     notebook.shell.events.register("post_run_cell", notebook.bench.outputs.settle)
     notebook.run("%agent ask bob -o ans hello")
@@ -64,7 +64,7 @@ async def test_what_a_run_shows_is_right_when_the_cell_has_ended(notebook: Noteb
     notebook.shell.events.unregister("post_run_cell", notebook.bench.outputs.settle)
 
 
-async def test_lists_and_static_forms_are_those_of_the_agents_in_the_thread(notebook: Notebook) -> None:
+async def test_lists_and_static_forms_show_agents_in_the_thread(notebook: Notebook) -> None:
     notebook.run("%agent loop thread\n%agent pause bob\n%agent ask bob -o ans hello")
     notebook.run("%agent list")
     listed = notebook.shown[-1]["data"]["text/plain"]
@@ -74,7 +74,7 @@ async def test_lists_and_static_forms_are_those_of_the_agents_in_the_thread(note
     notebook.run("%agent log bob\n%agent show bob\n%agent history bob\n%agent cost")
 
 
-async def test_the_panel_tells_and_obeys_from_the_thread(runtime: NotebookRuntime, shell: InteractiveShell) -> None:
+async def test_the_panel_works_with_agents_in_the_thread(runtime: NotebookRuntime, shell: InteractiveShell) -> None:
     sent: list[tuple[str, dict[str, Any]]] = []
     told = threading.Event()
 

@@ -29,7 +29,7 @@ async def ended(*runs: Run) -> None:
 # Making agents
 
 
-async def test_new_makes_an_agent_and_says_who_answers(notebook: Notebook) -> None:
+async def test_new_creates_an_agent_and_names_its_model(notebook: Notebook) -> None:
     assert notebook.run("%agent new amy --model offline/echo") == "amy is ready; answers with offline/echo\n"
     assert notebook.runtime["amy"].agent.name == "amy"
 
@@ -54,7 +54,7 @@ async def test_new_reads_a_prompt_file(notebook: Notebook, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe\x00"])
-async def test_new_with_a_prompt_file_that_cannot_be_read(
+async def test_new_with_an_unreadable_prompt_file_is_an_error(
     notebook: Notebook, tmp_path: Path, content: bytes | None
 ) -> None:
     file = tmp_path / "prompt.md"
@@ -64,11 +64,11 @@ async def test_new_with_a_prompt_file_that_cannot_be_read(
     assert notebook.runtime.get("amy") is None
 
 
-async def test_new_with_a_prompt_file_of_nobody(notebook: Notebook) -> None:
+async def test_new_with_a_prompt_file_of_an_unknown_user_is_an_error(notebook: Notebook) -> None:
     assert "cannot read the prompt file" in notebook.error("%agent new amy --prompt-file ~no_such_user/prompt.md")
 
 
-async def test_new_again_is_the_same_session_and_another_spec_a_revision_of_it(notebook: Notebook) -> None:
+async def test_new_again_gives_the_same_session_or_a_revision_of_it(notebook: Notebook) -> None:
     session = notebook.runtime["bob"]
     assert notebook.run("%agent new bob") == "bob is ready; answers with offline/test\n"
     assert notebook.run("%agent new bob --prompt other") == (
@@ -77,7 +77,7 @@ async def test_new_again_is_the_same_session_and_another_spec_a_revision_of_it(n
     assert notebook.runtime["bob"] is session
 
 
-async def test_new_with_a_tool_from_a_rerun_cell_is_the_same_spec(notebook: Notebook) -> None:
+async def test_new_with_a_tool_of_a_rerun_cell_is_the_same_spec(notebook: Notebook) -> None:
     cell = "def look(path: str) -> str:\n    'Read.'\n    return path"
     for _ in range(2):
         notebook.run(cell)
@@ -130,7 +130,7 @@ async def test_new_with_a_tool_from_a_rerun_cell_is_the_same_spec(notebook: Note
         ("list everything", "unexpected word 'everything'"),
     ],
 )
-async def test_bad_input_is_one_line_that_says_what_is_wrong(notebook: Notebook, line: str, why: str) -> None:
+async def test_invalid_input_gives_a_one_line_error(notebook: Notebook, line: str, why: str) -> None:
     before = notebook.runtime.sessions
     assert why in notebook.error(f"%agent {line}")
     assert notebook.runtime.sessions == before
@@ -149,7 +149,7 @@ LINES = (
 
 
 @pytest.mark.parametrize("line", LINES)
-async def test_a_key_in_a_cell_is_told_each_time_and_as_a_note(notebook: Notebook, line: str) -> None:
+async def test_a_literal_key_in_a_cell_gives_a_note_each_time(notebook: Notebook, line: str) -> None:
     for _ in range(3):
         said = notebook.run(line)
         assert said.startswith("note: this cell contains an API key, which is saved with the notebook. ")
@@ -159,17 +159,17 @@ async def test_a_key_in_a_cell_is_told_each_time_and_as_a_note(notebook: Noteboo
 
 @pytest.mark.parametrize("line", LINES)
 @pytest.mark.parametrize("said", ["{{ mine }}", "os.environ/MY_KEY", "${MY_KEY}", "null"])
-async def test_of_a_key_that_stands_elsewhere_nothing_is_told(notebook: Notebook, line: str, said: str) -> None:
+async def test_a_literal_key_from_elsewhere_gives_no_note(notebook: Notebook, line: str, said: str) -> None:
     notebook.run(f"mine = {KEY!r}")
     assert "note: a key" not in notebook.run(line.replace(KEY, said))
 
 
-async def test_a_value_that_is_no_key_is_told_as_such(notebook: Notebook) -> None:
+async def test_a_value_that_is_not_a_key_gives_an_error_that_says_so(notebook: Notebook) -> None:
     assert "api_key must be text" in notebook.error("%agent config bob api_key=5")
     assert "api_key is the name of a variable" in notebook.error("%agent config bob api_key=MY_KEY")
 
 
-async def test_a_field_as_a_flag_is_told_how_to_set_it_and_its_value_is_not_repeated(notebook: Notebook) -> None:
+async def test_the_error_for_a_field_as_a_flag_explains_set_and_does_not_show_the_value(notebook: Notebook) -> None:
     for line in ("--api-key zq7Wb0123", "--api-key=zq7Wb0123", "--api_key=zq7Wb0123"):
         said = notebook.error(f"%agent new amy {line}")
         assert "; --set api_key=… sets this field" in said
@@ -180,7 +180,7 @@ async def test_a_field_as_a_flag_is_told_how_to_set_it_and_its_value_is_not_repe
 # Giving work
 
 
-async def test_a_cell_gives_work_at_once_and_binds_the_run(notebook: Notebook) -> None:
+async def test_a_cell_submits_at_once_and_binds_the_run(notebook: Notebook) -> None:
     assert notebook.run("%%agent bob -o ans\nhello\nthere\n") == ""
     run = notebook["ans"]
     assert run.status == "submitted"
@@ -188,7 +188,7 @@ async def test_a_cell_gives_work_at_once_and_binds_the_run(notebook: Notebook) -
     assert notebook.shown[0]["data"]["text/plain"].startswith("bob#1 · submitted · as of ")
 
 
-async def test_ask_gives_the_run_and_takes_the_prompt_as_it_was_written(notebook: Notebook) -> None:
+async def test_ask_returns_the_run_and_sends_the_prompt_unchanged(notebook: Notebook) -> None:
     notebook.run("x = 7")
     prompt = '  what\'s  "this"  -o? {x} $x {{ x }} # not a comment  -- and -b'
     notebook.run(f"ans = %agent ask bob --priority high {prompt}")
@@ -198,13 +198,13 @@ async def test_ask_gives_the_run_and_takes_the_prompt_as_it_was_written(notebook
 
 
 @pytest.mark.parametrize("line", ["-o ans bob hi", "bob -o ans hi", "bob --out=ans hi", "bob --priority=low -o ans hi"])
-async def test_flags_of_ask_stand_before_the_prompt(notebook: Notebook, line: str) -> None:
+async def test_flags_of_ask_come_before_the_prompt(notebook: Notebook, line: str) -> None:
     notebook.run(f"%agent ask {line}")
     assert notebook["ans"].prompt == "hi"
     await notebook["ans"]
 
 
-async def test_a_tab_is_as_good_as_a_space(notebook: Notebook) -> None:
+async def test_a_tab_separates_words_like_a_space(notebook: Notebook) -> None:
     notebook.run("%agent ask\tbob\t-o ans\thi\tthere")
     assert notebook["ans"].prompt == "hi\tthere"
     await notebook["ans"]
@@ -218,20 +218,20 @@ async def test_priority_timeout_and_model_reach_the_run(notebook: Notebook) -> N
     assert run.model == "offline/echo"
 
 
-async def test_what_a_cell_says_in_braces_is_evaluated_and_everything_else_passes(notebook: Notebook) -> None:
+async def test_expressions_in_double_braces_are_evaluated_and_other_text_is_unchanged(notebook: Notebook) -> None:
     notebook.run("n = 3\ndef f(): return n")
     notebook.run('%%agent bob -o ans\n{"json": {"n": {{ n }}}} \\frac{1}{2} {n} {{ f() + 1 }}')
     assert notebook["ans"].prompt == '{"json": {"n": 3}} \\frac{1}{2} {n} 4'
     await notebook["ans"]
 
 
-async def test_no_interpolate_passes_braces_as_they_are(notebook: Notebook) -> None:
+async def test_no_interpolate_leaves_braces_unchanged(notebook: Notebook) -> None:
     notebook.run("%%agent bob -o ans --no-interpolate\n{{ nobody }}")
     assert notebook["ans"].prompt == "{{ nobody }}"
     await notebook["ans"]
 
 
-async def test_a_function_may_launch_with_its_own_variables(notebook: Notebook) -> None:
+async def test_a_function_can_launch_a_run_with_its_local_variables(notebook: Notebook) -> None:
     notebook.run(
         "def go(word):\n    ans = %agent ask bob say {{ word }}\n    return ans\n\nruns = [go(w) for w in ('a', 'b')]"
     )
@@ -239,7 +239,7 @@ async def test_a_function_may_launch_with_its_own_variables(notebook: Notebook) 
     await ended(*notebook["runs"])
 
 
-async def test_dry_run_shows_what_would_be_sent_and_sends_nothing(notebook: Notebook) -> None:
+async def test_a_dry_run_shows_the_request_and_sends_nothing(notebook: Notebook) -> None:
     notebook.run("%%agent bob -o first\nhello")
     await notebook["first"]
     notebook.run("%%agent bob -o second\nagain")
@@ -256,7 +256,7 @@ async def test_dry_run_shows_what_would_be_sent_and_sends_nothing(notebook: Note
     await notebook["second"]
 
 
-async def test_a_run_in_a_prompt_is_waited_for_and_stands_as_its_text(notebook: Notebook) -> None:
+async def test_a_run_in_a_prompt_is_awaited_and_replaced_by_its_text(notebook: Notebook) -> None:
     notebook.run("%agent new amy")
     notebook.run("%%agent bob -o ans\none")
     notebook.run("%%agent amy -o more\nthen {{ ans }}!")
@@ -264,7 +264,7 @@ async def test_a_run_in_a_prompt_is_waited_for_and_stands_as_its_text(notebook: 
     assert await notebook["more"] == "heard: then heard: one!"
 
 
-async def test_a_run_in_a_prompt_that_fails_is_named(notebook: Notebook) -> None:
+async def test_a_failed_run_in_a_prompt_is_named(notebook: Notebook) -> None:
     notebook.run("%agent new amy")
     notebook.run("%%agent bob -o ans\nfail")
     notebook.run("%%agent amy -o more\nthen {{ ans }}!")
@@ -273,13 +273,13 @@ async def test_a_run_in_a_prompt_that_fails_is_named(notebook: Notebook) -> None
 
 
 @pytest.mark.parametrize("cell", ["%%agent bob", "%%agent bob\n\n   \n", "%agent ask bob", "%%agent bob --dry-run\n"])
-async def test_a_cell_without_work_sends_nothing_and_says_what_to_write(notebook: Notebook, cell: str) -> None:
+async def test_a_cell_without_a_prompt_sends_nothing_and_says_what_to_write(notebook: Notebook, cell: str) -> None:
     assert notebook.error(cell) == (
         "empty prompt: write it in the lines below %%agent bob, or in one line: %agent ask bob PROMPT"
     )
 
 
-async def test_work_that_stands_on_the_line_of_a_cell_is_told_its_place(notebook: Notebook) -> None:
+async def test_a_prompt_in_the_first_line_of_a_cell_is_an_error_that_says_where_to_write_it(notebook: Notebook) -> None:
     why = "unexpected word 'count'; write the prompt in the lines below"
     assert why in notebook.error("%%agent bob count the rows\n")
 
@@ -287,7 +287,7 @@ async def test_work_that_stands_on_the_line_of_a_cell_is_told_its_place(notebook
 # Waiting: what blocks is tested with real loops in test_blocking and with real kernels
 
 
-async def test_wait_says_how_the_runs_that_it_names_ended(notebook: Notebook) -> None:
+async def test_wait_prints_how_the_named_runs_ended(notebook: Notebook) -> None:
     notebook.run("%%agent bob -o good\nhello")
     notebook.run("%%agent bob -o bad\nfail")
     await ended(notebook["good"], notebook["bad"])
@@ -297,7 +297,7 @@ async def test_wait_says_how_the_runs_that_it_names_ended(notebook: Notebook) ->
     assert notebook.error("%agent wait bad", 2) == "1 failed (bob#2)\nbob#2 failed: no more"
 
 
-async def test_each_run_that_failed_has_a_line(notebook: Notebook) -> None:
+async def test_wait_prints_a_line_for_each_failed_run(notebook: Notebook) -> None:
     notebook.runtime.models["offline/test"] = ScriptedModel([Rule("(.*)", error="no\nmore")])
     notebook.run("%%agent bob -o one\na")
     notebook.run("%%agent bob -o two\nb")
@@ -306,13 +306,13 @@ async def test_each_run_that_failed_has_a_line(notebook: Notebook) -> None:
     assert said == "2 failed (bob#1, bob#2)\nbob#1 failed: no ⏎ more\nbob#2 failed: no ⏎ more"
 
 
-async def test_without_a_way_to_block_waiting_says_what_to_write(notebook: Notebook) -> None:
+async def test_wait_without_a_blocker_is_an_error_that_says_what_to_write(notebook: Notebook) -> None:
     notebook.run("%%agent bob -o ans\nhello")
     assert "write `await run`" in notebook.error("%agent wait")
     await notebook["ans"]
 
 
-async def test_waiting_for_what_only_a_person_can_end_is_refused(notebook: Notebook) -> None:
+async def test_a_wait_that_only_a_user_can_end_is_refused(notebook: Notebook) -> None:
     notebook.run("%agent pause bob")
     notebook.run("%%agent bob -o ans\nhello")
     why = "waiting for bob#1 would never end: bob is paused (%agent resume bob)"
@@ -338,7 +338,7 @@ def bench_that_blocks(shell: InteractiveShell, error: BaseException | None) -> t
     return bench, timeouts
 
 
-async def test_a_wait_that_times_out_names_who_is_still_at_work(shell: InteractiveShell, capsys: Any) -> None:
+async def test_a_wait_that_times_out_names_the_unfinished_runs(shell: InteractiveShell, capsys: Any) -> None:
     bench, timeouts = bench_that_blocks(shell, TimeoutError())
     shell.run_cell("%agent new bob\n%agent ask bob one\n%agent ask bob two")
     capsys.readouterr()
@@ -352,7 +352,7 @@ async def test_a_wait_that_times_out_names_who_is_still_at_work(shell: Interacti
     await bench.runtime.aclose()
 
 
-async def test_an_interrupted_wait_names_who_is_still_at_work(shell: InteractiveShell, capsys: Any) -> None:
+async def test_an_interrupted_wait_names_the_unfinished_runs(shell: InteractiveShell, capsys: Any) -> None:
     bench, _ = bench_that_blocks(shell, KeyboardInterrupt())
     shell.run_cell("%agent new bob\n%agent ask bob one")
     shell.run_cell("%agent wait")
@@ -364,7 +364,7 @@ async def test_an_interrupted_wait_names_who_is_still_at_work(shell: Interactive
 # Steering
 
 
-async def test_pause_and_resume(notebook: Notebook) -> None:
+async def test_pause_and_resume_move_the_gate(notebook: Notebook) -> None:
     assert notebook.run("%agent pause bob") == "bob: paused\n"
     notebook.run("%%agent bob -o ans\nhello")
     assert notebook.runtime["bob"].state.gate == "paused"
@@ -372,7 +372,7 @@ async def test_pause_and_resume(notebook: Notebook) -> None:
     await notebook["ans"]
 
 
-async def test_cancel_by_run_by_variable_by_agent_and_all(notebook: Notebook) -> None:
+async def test_cancel_accepts_a_run_a_variable_an_agent_or_all(notebook: Notebook) -> None:
     notebook.run("%agent pause bob")
     for name in "abcd":
         notebook.run(f"%%agent bob -o {name}\nhello")
@@ -384,7 +384,7 @@ async def test_cancel_by_run_by_variable_by_agent_and_all(notebook: Notebook) ->
     assert [run.status for run in notebook.runtime["bob"].runs] == ["cancelled"] * 4
 
 
-async def test_cancel_without_a_name_cancels_nothing_and_says_what_there_is(notebook: Notebook) -> None:
+async def test_cancel_without_a_name_cancels_nothing_and_lists_the_unfinished_runs(notebook: Notebook) -> None:
     assert "give runs or agents, or --all for all runs; unfinished runs: none" in notebook.error("%agent cancel")
     assert notebook.run("%agent cancel --all") == "nothing to cancel\n"
     notebook.run("%agent pause bob")
@@ -397,13 +397,13 @@ async def test_cancel_without_a_name_cancels_nothing_and_says_what_there_is(note
     await ended(notebook["a"], notebook["b"])
 
 
-async def test_of_many_runs_a_few_are_named(notebook: Notebook) -> None:
+async def test_only_a_few_of_many_runs_are_named(notebook: Notebook) -> None:
     notebook.run("%agent pause bob\nfor n in range(30): rt_run = get_ipython().run_line_magic('agent', 'ask bob hi')")
     assert notebook.run("%agent cancel bob").endswith("bob#19, bob#20 and 10 more cancelled\n")
     await ended(*notebook.runtime["bob"].runs)
 
 
-async def test_stop_all_stops_everybody(notebook: Notebook) -> None:
+async def test_stop_all_stops_every_agent(notebook: Notebook) -> None:
     notebook.run("%agent new amy")
     notebook.run("%agent pause amy")
     notebook.run("%%agent amy -o ans\nhello")
@@ -414,12 +414,12 @@ async def test_stop_all_stops_everybody(notebook: Notebook) -> None:
     assert "was stopped; `%agent resume bob`" in notebook.error("%agent ask bob hi")
 
 
-async def test_one_unknown_name_among_many_stops_nobody(notebook: Notebook) -> None:
+async def test_one_unknown_name_among_many_stops_no_agent(notebook: Notebook) -> None:
     notebook.error("%agent stop bob nobody")
     assert notebook.runtime["bob"].state.gate == "open"
 
 
-async def test_reset_fork_and_remove(notebook: Notebook) -> None:
+async def test_reset_fork_and_remove_change_the_team(notebook: Notebook) -> None:
     notebook.run("%%agent bob -o ans\nhello")
     await notebook["ans"]
     assert notebook.run("%agent fork bob amy") == "amy starts with the 2 messages of bob\n"
@@ -437,7 +437,7 @@ async def test_reset_fork_and_remove(notebook: Notebook) -> None:
 
 
 @pytest.mark.parametrize("line", ["%agent", "%agent list"])
-async def test_the_list_is_a_table_and_text(notebook: Notebook, line: str) -> None:
+async def test_list_shows_a_table_in_html_and_text(notebook: Notebook, line: str) -> None:
     notebook.run("%%agent bob -o ans\nhello <b>")
     await notebook["ans"]
     notebook.run(line)
@@ -447,7 +447,7 @@ async def test_the_list_is_a_table_and_text(notebook: Notebook, line: str) -> No
     assert "offline/test" in data["text/html"]
 
 
-async def test_in_a_terminal_the_panel_is_text(notebook: Notebook) -> None:
+async def test_the_panel_is_text_in_a_terminal(notebook: Notebook) -> None:
     notebook.run("%%agent bob -o ans\nhello <b>")
     await notebook["ans"]
     notebook.run("%%agent bob -o broken\nfail")
@@ -458,7 +458,7 @@ async def test_in_a_terminal_the_panel_is_text(notebook: Notebook) -> None:
     assert re.match(r"bob +idle 0 s +2 +\d+ \+ 3 +\$0 +offline/test  bob#2: no more", row)
 
 
-async def test_an_empty_list_says_how_to_begin(shell: InteractiveShell, runtime: Runtime) -> None:
+async def test_an_empty_list_says_how_to_create_an_agent(shell: InteractiveShell, runtime: Runtime) -> None:
     magics.register(shell, Workbench(shell, runtime, Outputs(runtime.home, live=True)))
     shell.run_cell("%agent list")
     assert shell.display_pub.outputs[0]["data"]["text/plain"] == (
@@ -467,7 +467,7 @@ async def test_an_empty_list_says_how_to_begin(shell: InteractiveShell, runtime:
     )
 
 
-async def test_show_says_what_an_agent_is_and_does(notebook: Notebook) -> None:
+async def test_show_prints_the_spec_and_state_of_an_agent(notebook: Notebook) -> None:
     notebook.run("%agent new amy --prompt 'You are amy.' --description 'a reader' --model offline/echo")
     for word in ("one", "two"):
         notebook.run(f"%%agent amy -o {word}\n{word}")
@@ -501,7 +501,7 @@ async def test_log_shows_the_last_events(notebook: Notebook) -> None:
     assert notebook.run("%agent log bob -n 0") == "… 4 earlier (-n 4 shows all)\n"
 
 
-async def test_where_nothing_happened_that_is_told(notebook: Notebook) -> None:
+async def test_log_and_history_of_a_new_agent_say_that_they_are_empty(notebook: Notebook) -> None:
     assert notebook.run("%agent log bob") == notebook.run("%agent history bob") == "nothing yet\n"
 
 
@@ -516,11 +516,11 @@ async def test_help_lists_all_commands_and_explains_each(notebook: Notebook) -> 
 
 
 @pytest.mark.parametrize("flag", ["-h", "--help"])
-async def test_the_usual_flag_for_help_works(notebook: Notebook, flag: str) -> None:
+async def test_the_help_flag_works(notebook: Notebook, flag: str) -> None:
     assert notebook.run(f"%agent new {flag}") == notebook.run("%agent help new")
 
 
-async def test_question_marks_after_the_magic_are_ipythons_help(notebook: Notebook) -> None:
+async def test_question_marks_after_the_magic_show_ipythons_help(notebook: Notebook) -> None:
     assert "Give an agent one line of work" in str(getdoc(notebook.shell.find_line_magic("agent")))
     assert getdoc(notebook.shell.find_cell_magic("agent")) == overview("agent")
 
@@ -528,7 +528,7 @@ async def test_question_marks_after_the_magic_are_ipythons_help(notebook: Notebo
 # Names
 
 
-async def test_whisper_is_the_same_under_another_name(notebook: Notebook) -> None:
+async def test_whisper_is_an_alias_of_agent(notebook: Notebook) -> None:
     assert notebook.run("%whisper new amy") == "amy is ready; answers with offline/test\n"
     notebook.run("%%whisper amy -o ans\nhello")
     assert await notebook["ans"] == "heard: hello"
@@ -563,11 +563,11 @@ async def test_a_foreign_agents_magic_keeps_its_name_too(shell: InteractiveShell
     assert names == magics.Names(("agent", "whisper"), ())
 
 
-async def test_what_was_ours_before_is_not_foreign(notebook: Notebook) -> None:
+async def test_our_own_earlier_magic_is_not_foreign(notebook: Notebook) -> None:
     assert magics.register(notebook.shell, notebook.bench).roots == ("agent", "whisper")
 
 
-async def test_taking_the_magics_off_leaves_agents_at_work(notebook: Notebook) -> None:
+async def test_removing_the_magics_does_not_end_runs(notebook: Notebook) -> None:
     notebook.run("%%agent bob -o ans\nhello")
     magics.unregister(notebook.shell, notebook.magic_names)
     for name in ("agent", "agents", "whisper"):
@@ -577,7 +577,7 @@ async def test_taking_the_magics_off_leaves_agents_at_work(notebook: Notebook) -
     assert await notebook["ans"] == "heard: hello"
 
 
-async def test_ai_is_never_taken(notebook: Notebook) -> None:
+async def test_the_magic_ai_is_never_registered(notebook: Notebook) -> None:
     assert notebook.shell.find_line_magic("ai") is None
     assert notebook.shell.find_cell_magic("ai") is None
 
@@ -586,12 +586,12 @@ async def test_ai_is_never_taken(notebook: Notebook) -> None:
 
 
 @pytest.mark.parametrize("flags", ["--dry-run bob", "bob --dry-run"])
-async def test_a_flag_counts_before_and_after_the_name(notebook: Notebook, flags: str) -> None:
+async def test_a_flag_may_come_before_or_after_the_name(notebook: Notebook, flags: str) -> None:
     assert "Nothing was sent." in notebook.run(f"%agent ask {flags} hello --dry-run")
     assert notebook.runtime["bob"].runs == ()
 
 
-async def test_what_looks_like_a_flag_is_not_sent_as_a_prompt(notebook: Notebook) -> None:
+async def test_an_unknown_flag_is_not_sent_as_a_prompt(notebook: Notebook) -> None:
     assert "unknown flag --blok; did you mean --block?" in notebook.error("%agent ask bob --blok hi")
     notebook.run("ans = %agent ask bob -- --blok hi")
     assert notebook["ans"].prompt == "--blok hi"
@@ -608,7 +608,7 @@ async def test_a_second_cell_magic_in_a_cell_is_not_sent_as_text(notebook: Noteb
     assert "move it to a cell of its own" in notebook.error("%%agent bob\nhello\n%%agent bob\nagain")
 
 
-async def test_a_wait_for_an_agent_tells_of_runs_that_ended_before(notebook: Notebook) -> None:
+async def test_wait_for_an_agent_includes_runs_that_ended_before(notebook: Notebook) -> None:
     notebook.run("%agent new amy")
     notebook.run("%%agent bob -o bad\nfail")
     notebook.run("%%agent amy -o good\nhello")
@@ -617,16 +617,16 @@ async def test_a_wait_for_an_agent_tells_of_runs_that_ended_before(notebook: Not
     assert notebook.error("%agent wait", 2) == "1 failed (bob#1)\nbob#1 failed: no more"
 
 
-async def test_an_offline_model_that_does_not_exist_makes_no_agent(notebook: Notebook) -> None:
+async def test_an_unknown_offline_model_creates_no_agent(notebook: Notebook) -> None:
     assert "no offline model 'offline/ehco'" in notebook.error("%agent new amy --model offline/ehco")
     assert notebook.runtime.get("amy") is None
 
 
-async def test_a_model_whose_key_is_missing_is_told_at_once(notebook: Notebook) -> None:
+async def test_a_missing_key_of_the_model_is_reported_at_once(notebook: Notebook) -> None:
     assert "note: OPENAI_API_KEY is not set" in notebook.run("%agent new amy --model openai/gpt-4o-mini")
 
 
-async def test_history_shows_what_an_agent_remembers(notebook: Notebook) -> None:
+async def test_history_prints_the_messages_of_an_agent(notebook: Notebook) -> None:
     notebook.run("%%agent bob -o ans\nhello")
     await notebook["ans"]
     assert notebook.run("%agent history bob").splitlines()[0] == "user: hello"
@@ -635,7 +635,7 @@ async def test_history_shows_what_an_agent_remembers(notebook: Notebook) -> None
     assert notebook.run("%agent history bob") == "nothing yet\n"
 
 
-async def test_an_agents_name_in_place_of_a_command(notebook: Notebook) -> None:
+async def test_an_agents_name_in_place_of_a_command_is_an_error_with_a_suggestion(notebook: Notebook) -> None:
     assert "bob is an agent, not a command: %agent ask bob" in notebook.error("%agent bob hello")
     assert "did you mean 'ask'?" in notebook.error("%agent aks bob hello")
 
@@ -679,7 +679,7 @@ async def test_two_launches_of_one_execution_both_stay(notebook: Notebook) -> No
     assert [run.status for run in notebook.runtime["bob"].unfinished] == ["submitted", "submitted"]
 
 
-async def test_show_prints_nothing_that_a_terminal_obeys(notebook: Notebook) -> None:
+async def test_show_prints_no_control_characters(notebook: Notebook) -> None:
     notebook.runtime.create(Agent(name="amy", config="offline/test", title="\x1b[2J", system_prompt="\ud800 \x1b[2J"))
     said = notebook.run("%agent show amy")
     assert "\x1b" not in said

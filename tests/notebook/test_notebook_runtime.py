@@ -9,7 +9,7 @@ from whisper_nb.notebook.create import create
 from whisper_nb.notebook.runtime import NotebookRuntime
 
 
-async def test_completion_offers_public_names_alone(runtime: NotebookRuntime) -> None:
+async def test_completion_offers_only_public_names(runtime: NotebookRuntime) -> None:
     names = dir(runtime)
     assert {"create", "panel", "sessions", "configure"} <= {*names}
     assert [name for name in names if name.startswith("_")] == []
@@ -23,7 +23,7 @@ async def test_creating_an_agent_reports_what_changed(runtime: NotebookRuntime) 
     assert changed == "bob: revision 2 (title), history kept; answers with offline/echo"
 
 
-async def test_nothing_is_created_where_the_offline_model_does_not_exist(runtime: NotebookRuntime) -> None:
+async def test_an_unknown_offline_model_creates_no_agent(runtime: NotebookRuntime) -> None:
     with pytest.raises(ConfigError):
         create(runtime, Agent(name="bob", config="offline/nonsense"))
     assert runtime.get("bob") is None

@@ -116,9 +116,7 @@ async def test_one_run_is_repainted_ten_times_a_second_at_most(
     await release(held, runs)
 
 
-async def test_many_runs_share_what_a_front_end_can_take_and_each_has_its_turn(
-    screen: Screen, runtime: Runtime, held: HeldModel
-) -> None:
+async def test_many_runs_share_a_limit_of_repaints_fairly(screen: Screen, runtime: Runtime, held: HeldModel) -> None:
     runs = team(runtime, 50)
     for run in runs:
         screen.show(run)
@@ -134,9 +132,7 @@ async def test_many_runs_share_what_a_front_end_can_take_and_each_has_its_turn(
     await release(held, runs)
 
 
-async def test_what_is_painted_in_the_background_lands_in_the_launching_cell(
-    screen: Screen, runtime: Runtime, held: HeldModel
-) -> None:
+async def test_background_output_goes_to_the_launching_cell(screen: Screen, runtime: Runtime, held: HeldModel) -> None:
     one, two = team(runtime, 2)
     screen.show(one, "cell 1")
     screen.show(two, "cell 2")
@@ -167,7 +163,7 @@ async def test_the_next_cell_shows_the_final_state_again_once(
     assert len(screen.painted) == 1
 
 
-async def test_a_cell_that_ends_before_the_repaint_shows_what_is_new(
+async def test_a_cell_that_ends_before_a_repaint_shows_the_new_state(
     screen: Screen, runtime: Runtime, held: HeldModel
 ) -> None:
     runs = team(runtime, 1)
@@ -179,7 +175,7 @@ async def test_a_cell_that_ends_before_the_repaint_shows_what_is_new(
     assert len(screen.painted) == 1, "and the timer has nothing left to do"
 
 
-async def test_nothing_is_kept_of_runs_that_are_done(screen: Screen, runtime: Runtime, held: HeldModel) -> None:
+async def test_finished_runs_are_not_kept(screen: Screen, runtime: Runtime, held: HeldModel) -> None:
     runs = team(runtime, 30)
     for run in runs:
         screen.show(run)
@@ -199,7 +195,7 @@ async def test_nothing_is_kept_of_runs_that_are_done(screen: Screen, runtime: Ru
     assert [ref() for ref in gone] == [None] * 30
 
 
-async def test_a_run_that_is_done_is_shown_and_not_watched(screen: Screen, runtime: Runtime, held: HeldModel) -> None:
+async def test_a_finished_run_is_shown_and_not_observed(screen: Screen, runtime: Runtime, held: HeldModel) -> None:
     runs = team(runtime, 1)
     await release(held, runs)
     screen.show(runs[0])
@@ -208,7 +204,7 @@ async def test_a_run_that_is_done_is_shown_and_not_watched(screen: Screen, runti
     assert screen.clock.timers == []
 
 
-async def test_while_nothing_happens_nothing_is_painted(screen: Screen, runtime: Runtime, held: HeldModel) -> None:
+async def test_nothing_is_painted_while_nothing_changes(screen: Screen, runtime: Runtime, held: HeldModel) -> None:
     runs = team(runtime, 1)
     screen.show(runs[0])
     await held.arrived()
@@ -234,7 +230,7 @@ async def test_a_terminal_gets_one_line_and_no_repaints(
     assert capsys.readouterr().out.startswith("a0#1 · submitted · as of ")
 
 
-async def test_a_terminal_says_once_that_a_run_is_done_and_prints_an_answer_that_was_waited_for(
+async def test_a_terminal_prints_the_end_of_a_run_once_and_an_awaited_answer(
     shell: InteractiveShell, runtime: Runtime, held: HeldModel, capsys: pytest.CaptureFixture[str]
 ) -> None:
     screen = Screen(shell, runtime, live=False)

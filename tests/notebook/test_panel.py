@@ -66,13 +66,13 @@ def written(panel: Watched) -> int:
 # What is told, and when
 
 
-async def test_nothing_is_sent_while_nobody_looks(runtime: NotebookRuntime, panel: Watched, clock: Clock) -> None:
+async def test_nothing_is_sent_without_a_view(runtime: NotebookRuntime, panel: Watched, clock: Clock) -> None:
     await change(runtime, "bob")
     clock.advance(10)
     assert (panel.sent, clock.pending) == ([], [])
 
 
-async def test_who_comes_is_told_everything(runtime: NotebookRuntime, panel: Watched, clock: Clock) -> None:
+async def test_a_new_view_receives_everything(runtime: NotebookRuntime, panel: Watched, clock: Clock) -> None:
     assert panel.ask("hello") is None
     clock.advance(0)
     (whole,) = panel.told("all")
@@ -81,12 +81,14 @@ async def test_who_comes_is_told_everything(runtime: NotebookRuntime, panel: Wat
     assert whole["number"] == 1
 
 
-async def test_while_nothing_happens_nothing_is_sent(seen: Watched, clock: Clock) -> None:
+async def test_nothing_is_sent_while_nothing_changes(seen: Watched, clock: Clock) -> None:
     clock.advance(600)
     assert (seen.sent, clock.pending) == ([], [])
 
 
-async def test_a_change_is_told_at_once_after_quiet(runtime: NotebookRuntime, seen: Watched, clock: Clock) -> None:
+async def test_a_change_after_a_quiet_time_is_sent_at_once(
+    runtime: NotebookRuntime, seen: Watched, clock: Clock
+) -> None:
     await change(runtime, "bob")
     clock.advance(0)
     (update,) = seen.told()
@@ -94,7 +96,7 @@ async def test_a_change_is_told_at_once_after_quiet(runtime: NotebookRuntime, se
     assert update["details"] == {}
 
 
-async def test_changes_are_told_ten_times_a_second_at_most(
+async def test_changes_are_sent_at_most_ten_times_a_second(
     runtime: NotebookRuntime, seen: Watched, clock: Clock
 ) -> None:
     for _ in range(100):
@@ -108,7 +110,7 @@ async def test_changes_are_told_ten_times_a_second_at_most(
     assert not seen.board.dirty
 
 
-async def test_no_update_comes_on_the_heels_of_the_whole(seen: Watched, clock: Clock) -> None:
+async def test_no_update_is_sent_directly_after_everything(seen: Watched, clock: Clock) -> None:
     seen.ask("look", names="bob amy", open="bob")
     clock.advance(1)
     seen.sent.clear()
@@ -117,7 +119,7 @@ async def test_no_update_comes_on_the_heels_of_the_whole(seen: Watched, clock: C
     assert [one["kind"] for _, one in seen.sent] == ["all"]
 
 
-async def test_what_removed_agents_have_spent_is_told_when_it_changes(
+async def test_the_spending_of_removed_agents_is_sent_when_it_changes(
     runtime: NotebookRuntime, panel: Watched, clock: Clock
 ) -> None:
     panel.ask("hello")
@@ -136,7 +138,7 @@ async def test_what_removed_agents_have_spent_is_told_when_it_changes(
     assert ["gone" in one for one in panel.told()] == [False]
 
 
-async def test_rows_in_view_come_first(runtime: NotebookRuntime, seen: Watched, clock: Clock) -> None:
+async def test_rows_in_view_are_sent_first(runtime: NotebookRuntime, seen: Watched, clock: Clock) -> None:
     names = [f"a{number}" for number in range(300)]
     for name in names:
         hire(runtime, ScriptedModel(QUICK), name)
@@ -149,7 +151,7 @@ async def test_rows_in_view_come_first(runtime: NotebookRuntime, seen: Watched, 
     assert {name for update in seen.told() for name in rows_of(update["rows"])} | set(first) >= set(names)
 
 
-async def test_a_thousand_busy_agents_are_told_within_the_budget(
+async def test_updates_of_a_thousand_busy_agents_stay_within_the_budget(
     runtime: NotebookRuntime, seen: Watched, clock: Clock
 ) -> None:
     names = [f"a{number}" for number in range(1000)]
@@ -168,7 +170,7 @@ async def test_a_thousand_busy_agents_are_told_within_the_budget(
     assert told >= set(names), "nobody starves"
 
 
-async def test_the_details_of_an_open_agent_are_within_the_budget(
+async def test_the_details_of_an_open_agent_stay_within_the_budget(
     runtime: NotebookRuntime, seen: Watched, clock: Clock
 ) -> None:
     bob = runtime["bob"]
@@ -186,7 +188,7 @@ async def test_the_details_of_an_open_agent_are_within_the_budget(
     assert written(seen) < 11 * BYTES_PER_S
 
 
-async def test_updates_that_nobody_acknowledges_slow_down_and_never_stop(
+async def test_unacknowledged_updates_slow_down_and_never_stop(
     runtime: NotebookRuntime, seen: Watched, clock: Clock
 ) -> None:
     for _ in range(600):
@@ -207,7 +209,7 @@ async def test_updates_that_nobody_acknowledges_slow_down_and_never_stop(
     assert len(seen.told()) >= 9, "and come as before once somebody does"
 
 
-async def test_an_acknowledgement_of_what_was_not_sent_counts_for_nothing(
+async def test_an_acknowledgement_of_an_unsent_update_is_ignored(
     runtime: NotebookRuntime, seen: Watched, clock: Clock
 ) -> None:
     seen.ask("seen", number=2**53)
@@ -217,9 +219,7 @@ async def test_an_acknowledgement_of_what_was_not_sent_counts_for_nothing(
     assert UNSEEN < len(seen.told()) < 400
 
 
-async def test_views_come_and_the_oldest_of_nine_is_forgotten(
-    runtime: NotebookRuntime, panel: Watched, clock: Clock
-) -> None:
+async def test_the_oldest_of_nine_views_is_forgotten(runtime: NotebookRuntime, panel: Watched, clock: Clock) -> None:
     for number in range(VIEWS + 1):
         panel.ask("hello", view=f"view{number}")
     clock.advance(1)
@@ -233,7 +233,7 @@ async def test_views_come_and_the_oldest_of_nine_is_forgotten(
     assert len(panel._views) == VIEWS
 
 
-async def test_an_agent_that_is_opened_tells_its_details(runtime: NotebookRuntime, seen: Watched, clock: Clock) -> None:
+async def test_the_details_of_an_opened_agent_are_sent(runtime: NotebookRuntime, seen: Watched, clock: Clock) -> None:
     seen.ask("look", names="bob", open="bob")
     clock.advance(1)
     assert seen.told()[0]["details"]["bob"]["spec"]["revision"] == 1
@@ -245,7 +245,7 @@ async def test_an_agent_that_is_opened_tells_its_details(runtime: NotebookRuntim
     assert all(update["details"] == {} for update in seen.told())
 
 
-async def test_an_open_agent_that_is_made_again_tells_its_details(
+async def test_the_details_of_an_open_agent_that_is_created_again_are_sent(
     runtime: NotebookRuntime, seen: Watched, clock: Clock
 ) -> None:
     seen.ask("look", names="bob", open="bob")
@@ -259,9 +259,7 @@ async def test_an_open_agent_that_is_made_again_tells_its_details(
     assert any("bob" in update["details"] for update in seen.told())
 
 
-async def test_a_cell_that_changed_a_config_shows_of_all_agents(
-    runtime: NotebookRuntime, seen: Watched, clock: Clock
-) -> None:
+async def test_a_changed_config_is_sent_for_all_agents(runtime: NotebookRuntime, seen: Watched, clock: Clock) -> None:
     runtime.configure("offline/other")
     runtime.create("alice")
     runtime.create("tessa")
@@ -280,7 +278,7 @@ async def test_a_cell_that_changed_a_config_shows_of_all_agents(
     assert rows_of(update["rows"]) == {name: {"model": "offline/held"} for name in ("alice", "bob", "amy", "tessa")}
 
 
-async def test_text_that_streams_is_told_ten_times_a_second_and_once(
+async def test_streaming_text_is_sent_ten_times_a_second_and_each_piece_once(
     runtime: NotebookRuntime, seen: Watched, clock: Clock
 ) -> None:
     """A thousand tokens in ten seconds, at an agent that is open."""
@@ -308,7 +306,7 @@ async def test_text_that_streams_is_told_ten_times_a_second_and_once(
 # Its end
 
 
-async def test_a_panel_that_is_closed_hears_nothing_and_leaves_no_timer(
+async def test_a_closed_panel_does_not_observe_and_leaves_no_timer(
     runtime: NotebookRuntime, seen: Watched, clock: Clock
 ) -> None:
     await change(runtime, "bob")
@@ -319,18 +317,18 @@ async def test_a_panel_that_is_closed_hears_nothing_and_leaves_no_timer(
     assert (clock.pending, seen.sent) == ([], [])
 
 
-async def test_a_panel_that_is_closed_stays_so_after_the_next_cell(seen: Watched, clock: Clock) -> None:
+async def test_a_closed_panel_stays_closed_after_the_next_cell(seen: Watched, clock: Clock) -> None:
     seen.close()
     seen.recheck()
     assert clock.pending == []
 
 
-async def test_a_panel_may_be_closed_twice(panel: Watched) -> None:
+async def test_a_panel_can_be_closed_twice(panel: Watched) -> None:
     panel.close()
     panel.close()
 
 
-async def test_after_the_end_there_is_another_panel(runtime: NotebookRuntime) -> None:
+async def test_a_new_panel_is_made_after_one_was_closed(runtime: NotebookRuntime) -> None:
     first = runtime.panel()
     assert runtime.panel() is first
     first.close()
@@ -340,7 +338,7 @@ async def test_after_the_end_there_is_another_panel(runtime: NotebookRuntime) ->
     second.close()
 
 
-async def test_a_runtime_that_closes_takes_its_panel_along(runtime: NotebookRuntime) -> None:
+async def test_closing_a_runtime_closes_its_panel(runtime: NotebookRuntime) -> None:
     panel = runtime.panel()
     await runtime.aclose()
     assert panel.comm is None

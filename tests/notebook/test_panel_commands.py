@@ -37,14 +37,14 @@ async def test_a_ping_is_answered(seen: Watched) -> None:
     assert seen.say("ping") == ""
 
 
-async def test_work_is_given(runtime: NotebookRuntime, seen: Watched) -> None:
+async def test_a_prompt_is_submitted_to_an_agent(runtime: NotebookRuntime, seen: Watched) -> None:
     assert seen.say("ask", agent="bob", prompt="count\nrows", priority="high") == "bob#1 queued"
     await quiet()
     (run,) = runtime["bob"].runs
     assert (run.prompt, run.priority, run.text) == ("count\nrows", "high", "fine")
 
 
-async def test_work_for_all_leaves_out_who_is_stopped(runtime: NotebookRuntime, seen: Watched) -> None:
+async def test_a_prompt_for_all_skips_stopped_agents(runtime: NotebookRuntime, seen: Watched) -> None:
     hire(runtime, ScriptedModel(QUICK), "cat")
     assert seen.say("stop", agent="amy") == "amy: stopped"
     assert seen.say("ask", agent="*", prompt="hello", priority="normal") == "2 runs queued"
@@ -55,7 +55,7 @@ async def test_work_for_all_leaves_out_who_is_stopped(runtime: NotebookRuntime, 
     assert [len(session.runs) for session in runtime.sessions] == [1, 0, 1]
 
 
-async def test_work_for_all_says_who_did_not_take_it(runtime: NotebookRuntime, seen: Watched) -> None:
+async def test_a_prompt_for_all_names_the_agents_that_refused_it(runtime: NotebookRuntime, seen: Watched) -> None:
     for session in runtime.sessions:
         session.pause()
     for number in range(100):
@@ -70,7 +70,7 @@ async def test_work_for_all_says_who_did_not_take_it(runtime: NotebookRuntime, s
     await quiet()
 
 
-async def test_gates_are_moved(runtime: NotebookRuntime, seen: Watched) -> None:
+async def test_agents_are_paused_resumed_and_stopped(runtime: NotebookRuntime, seen: Watched) -> None:
     assert seen.say("pause", agent="bob") == "bob: paused"
     assert seen.say("stop", agent="amy") == "amy: stopped"
     assert seen.say("pause", agent="*") == "1 agent: paused"
@@ -96,13 +96,13 @@ async def test_runs_are_moved_and_cancelled(runtime: NotebookRuntime, seen: Watc
     assert seen.say("clear", agent="bob") == "bob: 0 queued runs cancelled"
 
 
-async def test_runs_and_agents_that_are_gone(seen: Watched) -> None:
+async def test_requests_for_runs_and_agents_that_have_gone_fail(seen: Watched) -> None:
     assert seen.fail("cancel", run="bob#99") == "no run bob#99: the agent keeps only its newest runs"
     assert seen.fail("cancel", run="zoe#1") == seen.fail("pause", agent="zoe") == "no agent named zoe: it was removed"
     assert "no agent named 'zoe'" in seen.fail("create", agent="zoe")
 
 
-async def test_an_agent_of_a_file_is_hired_once(runtime: NotebookRuntime, seen: Watched) -> None:
+async def test_an_agent_of_a_file_is_created_once(runtime: NotebookRuntime, seen: Watched) -> None:
     assert seen.say("create", agent="tessa").startswith("tessa is ready")
     (team,) = seen.told("team")
     assert "tessa" not in [one["name"] for one in team["team"]]
@@ -114,7 +114,7 @@ async def test_an_agent_of_a_file_is_hired_once(runtime: NotebookRuntime, seen: 
     await quiet()
 
 
-async def test_what_breaks_is_said_and_logged(
+async def test_an_internal_error_is_answered_and_logged(
     seen: Watched, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(seen, "_do_ping", lambda view: 1 / 0)

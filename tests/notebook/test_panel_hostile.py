@@ -134,7 +134,7 @@ async def test_a_command_of_more_than_64_kb_is_dropped(runtime: NotebookRuntime,
     await quiet()
 
 
-async def test_who_asks_for_the_state_is_given_it(panel: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_request_for_the_state_is_answered(panel: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[Any] = []
     monkeypatch.setattr(panel, "send_state", lambda: sent.append(1))
     panel.hear({"method": "request_state"})

@@ -72,7 +72,7 @@ def trust(notebook: Notebook) -> str:
     return notebook.run(f"%agent trust {code[1]}")
 
 
-def test_what_a_project_says_is_held_back_and_that_is_said_once(notebook: Notebook) -> None:
+def test_untrusted_files_are_not_used_and_a_note_says_so_once(notebook: Notebook) -> None:
     said = notebook.run("%agent")
     assert said.startswith("whisper_nb: held back until %agent trust: config/main.yaml and 1 agent of project/")
     assert notebook.run("%agent") == ""
@@ -80,7 +80,7 @@ def test_what_a_project_says_is_held_back_and_that_is_said_once(notebook: Notebo
     assert notebook.runtime.resolve().model == "openai/gpt-4o-mini"
 
 
-def test_trust_shows_what_would_change_and_trusts_nothing(notebook: Notebook) -> None:
+def test_trust_without_a_code_shows_the_changes_and_trusts_nothing(notebook: Notebook) -> None:
     said = notebook.run("%agent trust")
     for fact in (
         "is not trusted", "model: offline/test (now openai/gpt-4o-mini)", "temperature: 0.25", "max_queued_runs: 3",
@@ -91,7 +91,7 @@ def test_trust_shows_what_would_change_and_trusts_nothing(notebook: Notebook) ->
 
 
 @pytest.mark.parametrize("broken", ["model: [offline/test", "temperature: 9\n", "modle: offline/test\n"])
-def test_a_broken_config_is_shown_and_no_code_is_offered(notebook: Notebook, project: Path, broken: str) -> None:
+def test_an_invalid_config_is_shown_without_a_code(notebook: Notebook, project: Path, broken: str) -> None:
     (project / "config/main.yaml").write_text(broken)
     said = notebook.run("%agent trust").splitlines()
     assert "  config/main.yaml, for all agents: wrong" in said
@@ -102,7 +102,9 @@ def test_a_broken_config_is_shown_and_no_code_is_offered(notebook: Notebook, pro
     trust(notebook)
 
 
-def test_a_broken_edit_is_shown_and_what_was_trusted_is_not_told_as_gone(notebook: Notebook, project: Path) -> None:
+def test_an_invalid_edit_is_shown_and_trusted_agents_are_not_shown_as_removed(
+    notebook: Notebook, project: Path
+) -> None:
     trust(notebook)
     (project / "config/main.yaml").write_text("temperature: 9\n")
     (project / "agents/bob.yaml").write_text("ai_config: {seed: x}\n")
@@ -113,7 +115,7 @@ def test_a_broken_edit_is_shown_and_what_was_trusted_is_not_told_as_gone(noteboo
     assert said[-1].startswith("To use just this: %agent trust ")
 
 
-def test_of_agents_that_are_all_wrong_no_code_is_offered(notebook: Notebook, project: Path) -> None:
+def test_no_code_is_shown_if_all_agents_are_invalid(notebook: Notebook, project: Path) -> None:
     (project / "config/main.yaml").unlink()
     (project / "agents/bob.yaml").write_text("ai_config: {seed: x}\n")
     said = notebook.run("%agent trust").splitlines()
@@ -121,7 +123,7 @@ def test_of_agents_that_are_all_wrong_no_code_is_offered(notebook: Notebook, pro
     assert said[-1] == "Correct the lines marked !: there is nothing else to use. Then run %agent trust again"
 
 
-async def test_with_its_code_a_project_is_trusted_and_used(notebook: Notebook) -> None:
+async def test_trust_with_the_code_puts_the_project_in_force(notebook: Notebook) -> None:
     assert "trusted until a file changes" in trust(notebook)
     notebook.run("%%agent bob -o ans\nhello")
     assert await notebook["ans"] == "heard: hello"
@@ -131,7 +133,7 @@ async def test_with_its_code_a_project_is_trusted_and_used(notebook: Notebook) -
     assert "is trusted as it is" in notebook.run("%agent trust")
 
 
-def test_another_code_trusts_nothing(notebook: Notebook, project: Path) -> None:
+def test_a_wrong_code_trusts_nothing(notebook: Notebook, project: Path) -> None:
     assert notebook.runtime.project is not None
     code = notebook.runtime.project.code
     (project / "agents/bob.yaml").write_text(BOB + "role: spy\n")
@@ -140,7 +142,9 @@ def test_another_code_trusts_nothing(notebook: Notebook, project: Path) -> None:
     assert notebook.runtime.resolve().model == "openai/gpt-4o-mini"
 
 
-def test_one_changed_byte_asks_again_and_what_was_trusted_holds_on(notebook: Notebook, project: Path) -> None:
+def test_one_changed_byte_must_be_trusted_and_the_trusted_state_stays_in_force(
+    notebook: Notebook, project: Path
+) -> None:
     trust(notebook)
     (project / "config/main.yaml").write_text(MAIN.replace("0.25", "0.75"))
     assert "files of project/ have changed: the version that you trusted stays in force" in notebook.run("%agent")
@@ -149,7 +153,7 @@ def test_one_changed_byte_asks_again_and_what_was_trusted_holds_on(notebook: Not
     assert notebook.runtime.resolve().temperature == 0.75
 
 
-def test_trust_shows_what_an_edit_changes_and_what_is_gone(notebook: Notebook, project: Path) -> None:
+def test_trust_shows_changed_and_removed_agents(notebook: Notebook, project: Path) -> None:
     (project / "agents/eve.yaml").write_text("prompt: You are eve.\n")
     trust(notebook)
     (project / "config/main.yaml").write_text(MAIN.replace("temperature: 0.25\n", ""))
@@ -164,7 +168,7 @@ def test_trust_shows_what_an_edit_changes_and_what_is_gone(notebook: Notebook, p
         assert line in said
 
 
-def test_what_was_trusted_shows_at_once(notebook: Notebook, project: Path) -> None:
+def test_a_newly_trusted_value_is_shown_at_once(notebook: Notebook, project: Path) -> None:
     trust(notebook)
     notebook.run("%agent new bob")
     (project / "agents/bob.yaml").write_text(BOB.replace("seed: 4", "seed: 5"))
@@ -175,7 +179,7 @@ def test_what_was_trusted_shows_at_once(notebook: Notebook, project: Path) -> No
 
 
 @pytest.mark.parametrize("text", [MAIN + "verbose: true\n", "defaults: [db]\ntrainer: {epochs: 3}\n", None])
-def test_what_was_trusted_holds_on_whatever_becomes_of_the_file(
+def test_a_trusted_agent_stays_in_force_whatever_happens_to_its_file(
     notebook: Notebook, project: Path, text: str | None
 ) -> None:
     trust(notebook)
@@ -189,14 +193,14 @@ def test_what_was_trusted_holds_on_whatever_becomes_of_the_file(
     assert notebook.runtime.resolve().temperature == (0.25 if text and "verbose" in text else None)
 
 
-def test_revoked_trust_ends_what_the_files_say(notebook: Notebook) -> None:
+def test_revoked_trust_puts_the_files_out_of_force(notebook: Notebook) -> None:
     trust(notebook)
     notebook.run("%agent trust --revoke")
     assert notebook.runtime.resolve().model == "openai/gpt-4o-mini"
     assert "is not trusted" in notebook.run("%agent trust")
 
 
-def test_a_bad_edit_keeps_the_agent_as_it_was_and_says_so(notebook: Notebook, project: Path) -> None:
+def test_an_invalid_edit_keeps_the_agents_previous_state_and_is_reported(notebook: Notebook, project: Path) -> None:
     trust(notebook)
     notebook.run("%agent new bob")
     (project / "agents/bob.yaml").write_text(BOB + "temprature: 1\n")
@@ -206,7 +210,7 @@ def test_a_bad_edit_keeps_the_agent_as_it_was_and_says_so(notebook: Notebook, pr
     assert notebook.runtime["bob"].agent.system_prompt == "You are bob."
 
 
-def test_config_shows_each_value_with_where_it_came_from(notebook: Notebook) -> None:
+def test_config_shows_each_value_with_its_source(notebook: Notebook) -> None:
     trust(notebook)
     notebook.run("%agent config bob top_p=0.5")
     rows = {row[0]: " ".join(row[1:]) for row in table(notebook)[1:]}
@@ -222,7 +226,7 @@ def test_config_shows_each_value_with_where_it_came_from(notebook: Notebook) -> 
     assert rows["api_key"] == "os.environ/OPENAI_API_KEY env OPENAI_API_KEY"
 
 
-def test_config_without_a_name_shows_what_holds_for_all(notebook: Notebook) -> None:
+def test_config_without_a_name_shows_the_values_for_all_agents(notebook: Notebook) -> None:
     trust(notebook)
     notebook.run("%agent config")
     rows = table(notebook)
@@ -233,7 +237,7 @@ def test_config_without_a_name_shows_what_holds_for_all(notebook: Notebook) -> N
     assert told.startswith("for agents without a config of their own; %agent config NAME shows one agent's; not set: ")
 
 
-def test_config_of_a_value_without_a_name_says_who_is_missing(notebook: Notebook) -> None:
+def test_config_with_a_value_and_without_a_name_is_an_error(notebook: Notebook) -> None:
     notebook.run("%agent")
     said = notebook.error("%agent config seed=7")
     assert "seed=… needs an agent: %agent config NAME seed=… sets it for one" in said
@@ -241,7 +245,7 @@ def test_config_of_a_value_without_a_name_says_who_is_missing(notebook: Notebook
     assert "sk-0123" not in notebook.error("%agent config api_key=sk-0123456789abcdefghij")
 
 
-def test_config_sets_values_of_the_session_as_yaml_says_them(notebook: Notebook) -> None:
+def test_config_sets_values_of_the_session_in_yaml_syntax(notebook: Notebook) -> None:
     notebook.run("%agent new amy --model openai/x --temperature 1")
     notebook.run("""%agent config amy seed=3 "stop=[END, FIN]" temperature=null""")
     config = notebook.runtime["amy"].config
@@ -252,7 +256,7 @@ def test_config_sets_values_of_the_session_as_yaml_says_them(notebook: Notebook)
     assert "is not FIELD=VALUE" in notebook.error("%agent config amy seed")
 
 
-async def test_set_sets_config_of_one_run(notebook: Notebook) -> None:
+async def test_the_set_flag_sets_the_config_of_one_run(notebook: Notebook) -> None:
     notebook.run("%agent new amy --model offline/test --set seed=1")
     notebook.run("%%agent amy -o ans --set seed=2 --set top_p=0.5\nhello")
     await notebook["ans"]
@@ -261,7 +265,7 @@ async def test_set_sets_config_of_one_run(notebook: Notebook) -> None:
     assert notebook.runtime["amy"].config.seed == 1
 
 
-def test_models_are_those_with_a_key_and_those_of_servers_that_answer(notebook: Notebook) -> None:
+def test_models_lists_providers_with_a_key_and_servers_that_answer(notebook: Notebook) -> None:
     notebook.run("%agent models")
     rows = {row[0]: " ".join(row[1:]) for row in table(notebook)[1:]}
     assert rows["offline/echo"] == "always available $0"
@@ -282,7 +286,7 @@ class Ollama(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def test_models_of_a_local_server(notebook: Notebook, environ: dict[str, str]) -> None:
+def test_models_lists_the_models_of_a_local_server(notebook: Notebook, environ: dict[str, str]) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), Ollama) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         environ["OLLAMA_API_BASE"] = f"http://127.0.0.1:{server.server_port}"
@@ -292,7 +296,7 @@ def test_models_of_a_local_server(notebook: Notebook, environ: dict[str, str]) -
     assert rows["ollama/llama3:8b"] == rows["ollama/qwen3"] == "ollama on this machine $0"
 
 
-def test_a_saved_agent_loads_to_the_identical_one(notebook: Notebook, project: Path) -> None:
+def test_a_saved_agent_loads_as_an_equal_agent(notebook: Notebook, project: Path) -> None:
     trust(notebook)
     notebook.run('%agent new eve --prompt "You are eve.\\nBe brief." --tools rows --set seed=5 --max-turns 4')
     assert notebook.run("%agent save eve").strip().endswith("agents/eve.yaml")
@@ -304,7 +308,7 @@ def test_a_saved_agent_loads_to_the_identical_one(notebook: Notebook, project: P
     assert notebook.runtime.described("eve").system_prompt == "Another."
 
 
-def test_the_packaged_team_is_at_hand(notebook: Notebook) -> None:
+def test_the_packaged_team_is_available(notebook: Notebook) -> None:
     notebook.run("%agent")
     assert "available: alice, debbie, eamonn, patricia, tessa" in notebook.shown[-1]["data"]["text/plain"]
     assert notebook.run("%agent new alice").startswith("alice is ready")
@@ -316,18 +320,18 @@ def test_the_packaged_team_is_at_hand(notebook: Notebook) -> None:
     assert notebook.runtime["alice"].agent == Agent(name="alice", system_prompt="Mine.")
 
 
-async def test_an_agent_of_the_package_works_without_being_made(notebook: Notebook) -> None:
+async def test_a_packaged_agent_works_without_new(notebook: Notebook) -> None:
     notebook.run("%%agent tessa -o ans --model offline/test\nhello")
     assert await notebook["ans"] == "heard: hello"
 
 
-def test_a_tool_that_is_not_defined_is_named(notebook: Notebook) -> None:
+def test_an_undefined_tool_is_named(notebook: Notebook) -> None:
     trust(notebook)
     notebook.run("del rows")
     assert "tool 'rows' is not defined in this notebook" in notebook.error("%agent new bob")
 
 
-def test_another_programs_config_is_left_alone_in_one_line(python: Callable[..., str], tmp_path: Path) -> None:
+def test_a_config_of_another_program_is_ignored_with_one_line(python: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / "config").mkdir()
     (tmp_path / "config/main.yaml").write_text("defaults: [db: mysql]\nmodel: {hidden: 64}\ntrainer: {epochs: 3}\n")
     said = python(
@@ -338,7 +342,7 @@ def test_another_programs_config_is_left_alone_in_one_line(python: Callable[...,
     assert said.splitlines()[1:] == ["whisper_nb: config/main.yaml belongs to another program: ignored"]
 
 
-def test_trust_is_kept_outside_the_project(notebook: Notebook, project: Path, tmp_path: Path) -> None:
+def test_trust_is_stored_outside_the_project(notebook: Notebook, project: Path, tmp_path: Path) -> None:
     trust(notebook)
     kept = json.loads((tmp_path / "home/trust.json").read_text())
     assert list(kept) == [str(project)]

@@ -31,7 +31,9 @@ from whisper_nb.notebook.magics import questions
     ],
 )
 @pytest.mark.parametrize("magic", ["%agent ask", "%whisper ask", "%agent  ask"])
-async def test_a_question_reaches_the_agent(notebook: Notebook, question: str, magic: str) -> None:
+async def test_a_prompt_that_ends_in_a_question_mark_reaches_the_agent(
+    notebook: Notebook, question: str, magic: str
+) -> None:
     notebook.run("n = 3")
     prompt = question.replace("{{ n }}", "3")
     notebook.run(f"{magic} bob -o ans {question}")
@@ -41,7 +43,7 @@ async def test_a_question_reaches_the_agent(notebook: Notebook, question: str, m
     await notebook["ans2"]
 
 
-async def test_questions_among_other_lines(notebook: Notebook) -> None:
+async def test_questions_between_other_lines_reach_the_agent(notebook: Notebook) -> None:
     notebook.run(
         "runs = []\n"
         "for name in ['a', 'b']:\n"
@@ -56,7 +58,7 @@ async def test_questions_among_other_lines(notebook: Notebook) -> None:
     await notebook["last"]
 
 
-async def test_text_that_only_looks_like_a_question_stays(notebook: Notebook) -> None:
+async def test_text_that_only_looks_like_a_question_is_unchanged(notebook: Notebook) -> None:
     notebook.run("text = '''\n%agent ask bob what?\n'''\nx = '%agent ask bob what?'")
     assert notebook["text"] == "\n%agent ask bob what?\n"
     assert notebook["x"] == "%agent ask bob what?"
@@ -64,7 +66,7 @@ async def test_text_that_only_looks_like_a_question_stays(notebook: Notebook) ->
 
 
 @pytest.mark.parametrize("line", ["%agent?", "?%agent", "%agent ask?", "len?", "%time?"])
-async def test_a_call_for_help_is_still_one(notebook: Notebook, line: str) -> None:
+async def test_a_request_for_help_still_works(notebook: Notebook, line: str) -> None:
     assert "pinfo" in notebook.shell.transform_cell(line)
 
 
@@ -74,7 +76,7 @@ async def test_a_cell_magic_keeps_its_text(notebook: Notebook) -> None:
     await notebook["ans"]
 
 
-async def test_it_can_be_taken_off(notebook: Notebook) -> None:
+async def test_the_transformation_can_be_removed(notebook: Notebook) -> None:
     assert "pinfo" not in notebook.shell.transform_cell("%agent ask bob rows?")
     questions.unregister(notebook.shell)
     assert "pinfo" in notebook.shell.transform_cell("%agent ask bob rows?")

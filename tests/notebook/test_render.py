@@ -182,11 +182,11 @@ def test_markdown_of_a_model_can_neither_run_nor_load_anything(payload: str) -> 
 
 
 @given(st.text(alphabet="<>&\"'=/ \n`[]()!#*|-_:;\\scriptonerjavx\x00"))
-def test_no_text_gets_through(text: str) -> None:
+def test_no_text_becomes_unsafe_html(text: str) -> None:
     assert_safe(safe_markdown(text), MARKDOWN_TAGS)
 
 
-def test_links_lead_out_of_the_notebook_or_nowhere() -> None:
+def test_links_lead_out_of_the_notebook_or_are_removed() -> None:
     page = assert_safe(
         safe_markdown("[a](https://x.example/?a=1&b=2) [b](mailto:x@x.example) [c](/api/shutdown) [d](../x.html)"),
         MARKDOWN_TAGS,
@@ -196,7 +196,7 @@ def test_links_lead_out_of_the_notebook_or_nowhere() -> None:
     assert {link["rel"] for link in links} == {"noopener noreferrer"}
 
 
-def test_good_markdown_stays() -> None:
+def test_valid_markdown_is_rendered() -> None:
     page = assert_safe(
         safe_markdown("# T\n\n**b** *e* ~~d~~ `c`\n\n3. x\n\n> q\n\n```python\na < b\n```\n\n| h |\n|---|\n| v |\n"),
         MARKDOWN_TAGS,
@@ -228,7 +228,7 @@ def math_in(markup: str) -> list[str]:
         "$$",
     ],
 )
-def test_an_amount_of_money_is_no_math(text: str) -> None:
+def test_an_amount_of_money_is_not_math(text: str) -> None:
     markup = safe_markdown(text)
     assert math_in(markup) == []
     assert Page(markup).text.strip() == text.replace("\\$", "$").replace("`", "")
@@ -274,7 +274,7 @@ def literal(text: str) -> str:
 
 
 @pytest.mark.parametrize("payload", PAYLOADS)
-async def test_nothing_that_a_run_shows_is_markup_of_others(runtime: Runtime, payload: str) -> None:
+async def test_no_part_of_a_run_is_shown_as_foreign_markup(runtime: Runtime, payload: str) -> None:
     def look(path: str) -> str:
         raise ValueError(payload + path)
 
@@ -294,7 +294,7 @@ async def test_nothing_that_a_run_shows_is_markup_of_others(runtime: Runtime, pa
         assert assert_safe(markup, MARKDOWN_TAGS | OUR_TAGS).tags[0] == ("div", {"class": LEFT_ALONE})
 
 
-async def test_what_streams_is_escaped_text(runtime: Runtime) -> None:
+async def test_streaming_text_is_escaped(runtime: Runtime) -> None:
     gate = asyncio.Event()
     runtime.models["offline/test"] = Held(["<b>**half** a", " sentence"], gate)
     run = runtime.create(Agent(name="bob", config="offline/test")).submit("go")
@@ -346,7 +346,7 @@ def spent(usage: Usage | None, cost: float | None) -> Held:
         (None, 0.5, "tokens unknown · $0.5000"),
     ],
 )
-async def test_the_status_line_says_what_is_known_of_tokens_and_cost(
+async def test_the_status_line_has_the_known_tokens_and_cost(
     runtime: Runtime, usage: Usage | None, cost: float | None, facts: str
 ) -> None:
     runtime.models["offline/test"] = spent(usage, cost)
@@ -355,7 +355,7 @@ async def test_the_status_line_says_what_is_known_of_tokens_and_cost(
     assert re.fullmatch(rf"bob#1 · succeeded · {re.escape(facts)} · \d+\.\d s", status_line(run))
 
 
-async def test_the_status_line_of_a_run_that_waits_or_never_ran_says_nothing_of_cost(runtime: Runtime) -> None:
+async def test_the_status_line_of_a_run_that_has_not_started_has_no_cost(runtime: Runtime) -> None:
     bob = runtime.create(Agent(name="bob"))
     bob.pause()
     run = bob.submit("go")
@@ -389,7 +389,7 @@ async def test_an_unknown_cost_is_never_zero_in_the_table(runtime: Runtime) -> N
     assert (row["tokens"], row["cost"]) == ("at least 3 + 4", "at least $0.2500, 1 run unknown")
 
 
-async def test_text_plain_says_the_same(runtime: Runtime) -> None:
+async def test_text_plain_has_the_same_content(runtime: Runtime) -> None:
     def add(a: int, b: int) -> int:
         return a + b
 
@@ -416,7 +416,7 @@ async def test_a_failed_run_shows_its_error_and_its_text_so_far(runtime: Runtime
         assert "one two" in text
 
 
-async def test_a_tool_that_runs_is_shown_before_it_ends(runtime: Runtime) -> None:
+async def test_a_running_tool_is_shown_before_it_ends(runtime: Runtime) -> None:
     gate, started = asyncio.Event(), asyncio.Event()
 
     async def slow() -> str:
@@ -436,14 +436,14 @@ async def test_a_tool_that_runs_is_shown_before_it_ends(runtime: Runtime) -> Non
     assert len(line) < 100
 
 
-async def test_a_long_text_is_cut_and_says_where_the_rest_is(runtime: Runtime) -> None:
+async def test_a_long_text_is_truncated_and_says_where_the_rest_is(runtime: Runtime) -> None:
     run = await ran(runtime, Rule("", "x" * (SHOWN + 1234)))
     for text in (run_text(run), Page(run_html(run)).text):
         assert "1,234 more characters in run.text" in text
         assert len(text) < SHOWN + 500
 
 
-async def test_while_it_streams_a_long_text_shows_its_end(runtime: Runtime) -> None:
+async def test_a_long_text_shows_its_end_while_it_streams(runtime: Runtime) -> None:
     gate = asyncio.Event()
     runtime.models["offline/test"] = Held(["a" * STREAMED + "the end", ""], gate)
     run = runtime.create(Agent(name="bob", config="offline/test")).submit("go")
@@ -456,7 +456,7 @@ async def test_while_it_streams_a_long_text_shows_its_end(runtime: Runtime) -> N
     await run
 
 
-async def test_an_emoji_that_came_in_two_halves_is_one_and_a_lone_half_does_no_harm(runtime: Runtime) -> None:
+async def test_a_surrogate_pair_in_two_deltas_is_one_character_and_a_lone_half_is_replaced(runtime: Runtime) -> None:
     for reply, shown in (("\ud83d\ude00", "😀"), ("a \ud83d b", "a \N{REPLACEMENT CHARACTER} b")):
         bundle = run_bundle(await ran(runtime, Rule("", reply)))
         for text in bundle.values():
@@ -464,14 +464,14 @@ async def test_an_emoji_that_came_in_two_halves_is_one_and_a_lone_half_does_no_h
             assert shown in text
 
 
-async def test_control_characters_reach_no_terminal(runtime: Runtime) -> None:
+async def test_control_characters_are_not_printed_to_a_terminal(runtime: Runtime) -> None:
     run = await ran(runtime, Rule("", "a\x1b[2Jb\x07\r\tc\n"), prompt="\x1b]0;owned\x07")
     for text in (*run_bundle(run).values(), table_text(team_rows(runtime), "")):
         assert not set("\x1b\x07\r") & set(text)
     assert "\tc" in run_bundle(run)["text/plain"]
 
 
-def test_a_table_in_columns() -> None:
+def test_a_table_is_printed_in_columns() -> None:
     rows = [{"agent": "bob", "state": "idle"}, {"agent": "margaret", "state": ""}]
     assert table_text(rows, "none").split("\n") == ["agent     state", "bob       idle", "margaret"]
     assert table_text([], "none") == "none"
@@ -500,7 +500,7 @@ CALL = ToolCall("c1", "rows", '{"table": "sales"}')
         (TextStreamed("th"), "th"),
     ],
 )
-def test_the_log_tells_each_event_in_a_line(event: Event, told: str) -> None:
+def test_the_log_has_a_line_for_each_event(event: Event, told: str) -> None:
     line = log_line(Record(7, 0.0, "bob", "bob#1", event))
     assert re.fullmatch(r"\d\d:\d\d:\d\d  bob#1 {7} .*", line)
     assert told in line

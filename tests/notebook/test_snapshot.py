@@ -49,13 +49,13 @@ def cells_of(markup: str) -> list[str]:
 # What it says
 
 
-async def test_no_agents(runtime: Runtime) -> None:
+async def test_a_team_without_agents_shows_how_to_create_one(runtime: Runtime) -> None:
     bundle = snapshot(runtime, Board(runtime))
     assert "no agents yet: %agent new NAME makes one" in bundle["text/plain"]
     assert re.match(r"0 agents · 0 queued · tokens 0 \+ 0 · cost \$0 · as of \d\d:\d\d:\d\d\n", bundle["text/plain"])
 
 
-async def test_text_and_html_say_the_same(runtime: Runtime) -> None:
+async def test_text_and_html_have_the_same_content(runtime: Runtime) -> None:
     held = HeldModel()
     bob = hire(runtime, held, icon="🐧")
     amy = hire(runtime, ScriptedModel([Rule(error="no more")]), "amy")
@@ -80,7 +80,7 @@ async def test_text_and_html_say_the_same(runtime: Runtime) -> None:
     assert "amy#1: no more" in rows[1]
 
 
-async def test_what_is_unknown_is_not_zero(runtime: Runtime) -> None:
+async def test_an_unknown_cost_is_not_shown_as_zero(runtime: Runtime) -> None:
     bob = hire(runtime, HeldModel())
     bob._journal.projection.spent = bob.spent.plus(None, None)
     text = snapshot(runtime, Board(runtime))["text/plain"]
@@ -93,7 +93,7 @@ async def test_what_is_unknown_is_not_zero(runtime: Runtime) -> None:
     assert re.search(r"  at least 1,200 \+ 4  at least \$0.2500, 1 run unknown  ", row)
 
 
-async def test_who_was_removed_is_still_in_the_sum(runtime: Runtime) -> None:
+async def test_a_removed_agent_is_still_in_the_sum(runtime: Runtime) -> None:
     bob = hire(runtime, HeldModel())
     bob._journal.projection.spent = bob.spent.plus(Usage(3, 4), 0.25)
     runtime.remove("bob")
@@ -115,7 +115,7 @@ async def test_everything_is_escaped(runtime: Runtime) -> None:
         assert "\0" not in text
 
 
-async def test_a_hundred_rows_at_most(runtime: Runtime) -> None:
+async def test_at_most_a_hundred_rows_are_shown(runtime: Runtime) -> None:
     for number in range(ROWS + 3):
         hire(runtime, ScriptedModel([]), f"a{number}")
     bundle = snapshot(runtime, Board(runtime))
@@ -128,14 +128,14 @@ async def test_a_hundred_rows_at_most(runtime: Runtime) -> None:
 # %agents
 
 
-async def test_in_a_terminal_it_is_text(notebook: Notebook) -> None:
+async def test_the_form_is_text_in_a_terminal(notebook: Notebook) -> None:
     said = notebook.run("%agents")
     assert said.startswith("1 agent · 1 idle")
     assert notebook.run("%agent panel").splitlines()[1:] == said.splitlines()[1:]
     assert forms(notebook) == []
 
 
-async def test_in_a_kernel_it_is_the_panel_and_beside_it_the_static_form(cells: Notebook) -> None:
+async def test_a_kernel_shows_the_panel_and_the_static_form(cells: Notebook) -> None:
     assert cells.run("%agents") == ""
     widget, form = cells.shown
     assert widget["data"]["application/vnd.jupyter.widget-view+json"]["model_id"] == cells.runtime.panel().model_id
@@ -144,7 +144,7 @@ async def test_in_a_kernel_it_is_the_panel_and_beside_it_the_static_form(cells: 
     assert [anew for _, anew, _ in forms(cells)] == [False]
 
 
-async def test_a_cell_emits_it_anew_when_something_changed_and_not_otherwise(cells: Notebook) -> None:
+async def test_a_cell_updates_the_form_only_if_something_changed(cells: Notebook) -> None:
     cells.run("%agents")
     cells.run("1")
     assert len(forms(cells)) == 1
@@ -157,14 +157,14 @@ async def test_a_cell_emits_it_anew_when_something_changed_and_not_otherwise(cel
     assert "heard: " not in text
 
 
-async def test_nothing_is_emitted_where_nobody_asked(cells: Notebook) -> None:
+async def test_no_form_is_updated_if_none_was_shown(cells: Notebook) -> None:
     cells.runtime.panel()
     await cells.runtime["bob"].submit("hello")
     cells.run("1")
     assert forms(cells) == []
 
 
-async def test_two_cells_that_show_it_both_stay_current_and_old_ones_are_let_go(cells: Notebook) -> None:
+async def test_the_newest_forms_are_updated_and_older_ones_are_not(cells: Notebook) -> None:
     for _ in range(FORMS + 1):
         cells.run("%agents")
     shown = [place for place, _, _ in forms(cells)]
@@ -174,7 +174,7 @@ async def test_two_cells_that_show_it_both_stay_current_and_old_ones_are_let_go(
     assert [place for place, anew, _ in forms(cells) if anew] == shown[1:]
 
 
-async def test_the_first_stays_current_when_the_next_cell_is_another_one(cells: Notebook) -> None:
+async def test_the_first_form_stays_current_when_a_second_cell_shows_it(cells: Notebook) -> None:
     cells.run("%agents")
     await cells.runtime["bob"].submit("hello")
     cells.run("%agents")
@@ -183,7 +183,7 @@ async def test_the_first_stays_current_when_the_next_cell_is_another_one(cells: 
 
 
 @pytest.mark.parametrize("code", ["1", "%agents"])
-async def test_a_config_shows_where_no_panel_lives(cells: Notebook, code: str) -> None:
+async def test_the_form_shows_a_changed_config_without_a_panel(cells: Notebook, code: str) -> None:
     cells.run("%agents")
     cells.runtime.configure("offline/other")
     cells.run(code)
@@ -212,7 +212,7 @@ def timers(runtime: NotebookRuntime, monkeypatch: pytest.MonkeyPatch) -> list[Ca
     return waiting
 
 
-async def test_when_the_team_is_at_rest_it_is_emitted_anew_where_it_is(
+async def test_the_form_is_updated_in_place_when_all_agents_are_idle(
     cells: Notebook, timers: list[Callable[[], None]]
 ) -> None:
     cells.run("%agents")
@@ -228,7 +228,7 @@ async def test_when_the_team_is_at_rest_it_is_emitted_anew_where_it_is(
     assert [anew for _, anew, _ in forms(cells)] == [False, True, True], "a headless front end drops the one between"
 
 
-async def test_while_somebody_works_the_team_is_not_at_rest(cells: Notebook, timers: list[Callable[[], None]]) -> None:
+async def test_the_form_is_not_updated_while_an_agent_works(cells: Notebook, timers: list[Callable[[], None]]) -> None:
     held = HeldModel()
     amy = hire(cells.runtime, held, "amy")
     cells.run("%agents")
@@ -244,9 +244,7 @@ async def test_while_somebody_works_the_team_is_not_at_rest(cells: Notebook, tim
     assert [anew for _, anew, _ in forms(cells)] == [False, True]
 
 
-async def test_what_was_emitted_at_rest_is_not_emitted_again_until_the_next_cell(
-    cells: Notebook, timers: list[Callable[[], None]]
-) -> None:
+async def test_the_form_is_updated_once_between_two_cells(cells: Notebook, timers: list[Callable[[], None]]) -> None:
     cells.run("%agents")
     await cells.runtime["bob"].submit("hello")
     cells.runtime.snapshots.rest()
