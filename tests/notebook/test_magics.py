@@ -361,6 +361,34 @@ async def test_an_interrupted_wait_names_the_unfinished_runs(shell: InteractiveS
     await bench.runtime.aclose()
 
 
+@pytest.mark.parametrize("launch", ["%agent ask bob fail", "bad = bob.submit('fail')"])
+async def test_a_failure_after_a_wait_that_timed_out_is_reported_by_the_next(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str], launch: str
+) -> None:
+    bench, _ = bench_that_blocks(shell, TimeoutError())
+    bench.runtime.models["offline/test"] = ScriptedModel([Rule("^fail", error="no more")])
+    shell.run_cell("%agent new bob --model offline/test")
+    shell.user_ns["bob"] = bench.runtime["bob"]
+    shell.run_cell(launch)
+    shell.run_cell("%agent wait --timeout 0.1")
+    assert "stopped waiting (after 0.1 s)" in capsys.readouterr().err
+    await ended(*bench.runtime["bob"].runs)
+    shell.run_cell("%agent wait")
+    assert capsys.readouterr().err == "UsageError: 1 failed (bob#1)\nbob#1 failed: no more\n"
+    await bench.runtime.aclose()
+
+
+async def test_a_failure_before_a_wait_that_was_refused_is_reported_by_the_next(notebook: Notebook) -> None:
+    notebook.run("%agent new amy\n%agent pause amy")
+    notebook.run("%agent ask bob -o bad fail\n%agent ask amy -o good hello")
+    await ended(notebook["bad"])
+    assert "amy is paused" in notebook.error("%agent wait")
+    notebook.run("%agent resume amy")
+    await ended(notebook["good"])
+    assert notebook.error("%agent wait", 2) == "1 succeeded, 1 failed (bob#1)\nbob#1 failed: no more"
+    assert notebook.run("%agent wait") == "nothing to wait for\n"
+
+
 # Steering
 
 

@@ -25,7 +25,7 @@ from .runtime import NotebookRuntime
 
 T = TypeVar("T")
 
-#: The most launched runs that `%agent wait` can report after they finished.
+#: The most runs that `%agent wait` can report after they finished.
 _REMEMBERED = 1_000
 
 
@@ -37,7 +37,7 @@ class Workbench(Struct):
     outputs: Outputs
     root: str = "agent"
     """The magic's name: `agent`, or `whisper` if another extension has the name `agent`."""
-    _unreported: list[Run] = []  # launched, and not yet reported by `%agent wait`
+    _unreported: list[Run] = []  # launched or waited for, and not yet reported by `%agent wait`
     _launched: dict[str, tuple[str, list[Run]]] = {}  # cell → (execution, its runs)
 
     def launch(self, order: Order, local_ns: Mapping[str, Any] | None = None) -> Run | None:
@@ -70,7 +70,7 @@ class Workbench(Struct):
         if self._launched.get(cell, ("",))[0] != execution:
             self._launched[cell] = (execution, [])
         self._launched[cell][1].append(run)
-        self._unreported = [*self._unreported[1 - _REMEMBERED :], run]
+        self._remember([run])
         if order.out is not None:
             self.shell.user_ns[order.out] = run
         self.outputs.show(run)
@@ -142,12 +142,20 @@ class Workbench(Struct):
             ) from None
 
     def to_wait_for(self, names: Sequence[str]) -> list[Run]:
-        """Return the named runs, and those that finished since the last wait, so that a wait reports every run once."""
+        """Return the named runs, and those that finished since the last wait, so that a wait reports every run once.
+
+        They stay unreported until `reported` is called: the wait may end early.
+        """
         agents = set(names)
         ended = [run for run in self._unreported if run.done and (not agents or run.session.name in agents)]
         runs = list(dict.fromkeys([*ended, *self.runs(names)]))
-        self._unreported = [run for run in self._unreported if run not in runs]
+        self._remember([run for run in runs if not run.done])
         return runs
+
+    def reported(self, runs: Sequence[Run]) -> None:
+        """Leave runs out of later waits, because a wait has reported them."""
+        done = set(runs)
+        self._unreported = [run for run in self._unreported if run not in done]
 
     def runs(self, names: Sequence[str]) -> list[Run]:
         """Return the named runs; without names, all unfinished ones.
@@ -183,6 +191,9 @@ class Workbench(Struct):
         if everyone:
             names = existing
         return [self.runtime[name] for name in names]
+
+    def _remember(self, runs: Sequence[Run]) -> None:
+        self._unreported = list(dict.fromkeys([*self._unreported, *runs]))[-_REMEMBERED:]
 
     def _runs(self, names: Sequence[str]) -> list[Run]:
         found: list[Run] = []

@@ -33,6 +33,7 @@ def wait(bench: Workbench, args: Arguments) -> None:
     """Block, then print how many succeeded. The text does not depend on when a run finished."""
     runs = bench.to_wait_for(args.runs)
     bench.wait(runs, args.timeout)
+    bench.reported(runs)
     if failed := [run for run in runs if run.status == "failed"]:
         raise RunFailed("\n".join([outcome(runs), *(one_line(f"{run.id} failed: {run.error}") for run in failed)]))
     print(outcome(runs))  # noqa: T201
