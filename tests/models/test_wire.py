@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from support.provider import CUT, DONE, Provider, Refusal, Reply, chunk, finish, says, text, usage
+from support.provider import CUT, DONE, Pause, Provider, Raw, Refusal, Reply, chunk, data, finish, says, text, usage
 from whisper_nb import Agent, AIConfig, ConfigError, ModelError, RunFailed, Runtime
 from whisper_nb.config.keys import Keys
 from whisper_nb.config.providers import PROVIDERS
@@ -224,6 +224,33 @@ async def test_a_reply_whose_body_does_not_end_is_complete(rt: Runtime, provider
     bob = rt.create(Agent(name="bob", config=AIConfig(model="openai/x", api_base=provider.url)))
     assert await bob.submit("Hi") == "Hello"
     forever.set()
+
+
+_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+_COMPLETE = b"".join(map(data, [*text("Hello"), finish(), usage(1000, 100)])) + DONE
+_CHUNK = b"%x\r\n%s\r\n" % (len(_COMPLETE), _COMPLETE)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        pytest.param([_HEAD + b"Transfer-Encoding: chunked\r\n\r\n", _CHUNK], id="no last chunk"),
+        pytest.param([_HEAD + b"Transfer-Encoding: chunked\r\n\r\n", _CHUNK, Pause(0.02), CUT], id="a reset"),
+        pytest.param([_HEAD + b"Transfer-Encoding: chunked\r\n\r\n", _CHUNK, Pause(0.02), b"zz\r\n"], id="a bad chunk"),
+        pytest.param([_HEAD + b"Content-Length: 100000\r\n\r\n", _COMPLETE], id="fewer bytes than announced"),
+    ],
+)
+async def test_a_reply_is_complete_at_its_done_event_however_the_connection_ends(
+    rt: Runtime, provider: Provider, sent: list[bytes | Pause | object]
+) -> None:
+    provider.answers.append(Raw(sent))
+    config = AIConfig(model="openai/gpt-4o-mini", api_base=provider.url, retries=0)
+    bob = rt.create(Agent(name="bob", config=config))
+    run = bob.submit("Hi")
+    assert await run == "Hello"
+    assert (run.usage, run.cost) == (Usage(1000, 100), pytest.approx(0.00021))
+    assert await bob.submit("Hi") == "Hello world"
+    assert len(provider.connections) == 2
 
 
 async def test_unused_connections_are_closed(provider: Provider) -> None:

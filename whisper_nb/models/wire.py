@@ -210,7 +210,7 @@ async def _read_end(response: aiohttp.ClientResponse) -> None:
     """Read the end of a complete stream, so that its connection can be used again."""
     if response.content.at_eof():
         return
-    with suppress(TimeoutError):
+    with suppress(Exception):  # the reply is complete, however its connection ends
         async with asyncio.timeout(_END_S):
             await response.content.readany()
 
