@@ -18,7 +18,7 @@ CELLS = (
 )
 
 
-def test_an_agent_is_made_and_saved_in_the_form(lab: Lab, open_notebook: Callable[[str], Notebook]) -> None:
+def test_an_agent_is_created_and_saved_in_the_form(lab: Lab, open_notebook: Callable[[str], Notebook]) -> None:
     (lab.root / "crew" / "agents").mkdir(parents=True)  # a project of its own
     lab.write("crew/form.ipynb", *CELLS)
     notebook = open_notebook("crew/form.ipynb")

@@ -508,7 +508,7 @@ def check_the_detectors(page: Page, watch: Watch) -> None:
     assert sorted(watch.seen) == [f"asked for http://{HOST}/-1", "dialog -1", "ran -1"]
 
 
-def test_payloads_differ_and_run_where_they_are_taken_for_markup(browser: Browser) -> None:
+def test_payloads_are_distinct_and_run_if_they_are_taken_for_markup(browser: Browser) -> None:
     assert len({*PAYLOADS}) == len(PAYLOADS) >= 200
     page = browser.new_page()
     watch = Watch(page, "about:")
@@ -528,7 +528,7 @@ def test_payloads_differ_and_run_where_they_are_taken_for_markup(browser: Browse
     assert len(running) >= 120
 
 
-def test_what_agents_say_is_text_wherever_it_is_shown(lab: Lab, open_alone: Callable[[str], Notebook]) -> None:
+def test_text_of_agents_is_never_markup_in_the_page(lab: Lab, open_alone: Callable[[str], Notebook]) -> None:
     write_project(lab.root / "hostile")
     lab.write("hostile/team.ipynb", *STREAMING, *OUTPUTS, RELEASE, *FINISHED)
     notebook = open_alone("hostile/team.ipynb")
@@ -574,7 +574,7 @@ def test_what_agents_say_is_text_wherever_it_is_shown(lab: Lab, open_alone: Call
     check_the_detectors(page, watch)
 
 
-def test_what_is_typed_into_the_form_is_text(lab: Lab, open_alone: Callable[[str], Notebook]) -> None:
+def test_input_of_the_form_is_never_markup_in_the_page(lab: Lab, open_alone: Callable[[str], Notebook]) -> None:
     write_project(lab.root / "form")
     lab.write("form/new.ipynb", *FORM)
     notebook = open_alone("form/new.ipynb")

@@ -10,7 +10,7 @@ from support.labs import TEAM, Lab, open_notebook, view
 pytestmark = pytest.mark.browser
 
 
-def test_the_panel_is_as_much_at_home_in_notebook_7(lab: Lab, context: BrowserContext) -> None:
+def test_the_panel_works_in_notebook_7(lab: Lab, context: BrowserContext) -> None:
     lab.write("seven.ipynb", TEAM, "hire('ada', 'ben')", "%agents", "%agent wait")
     notebook = open_notebook(context, f"{lab.url}/notebooks/seven.ipynb?token={lab.token}")
     notebook.command("notebook:run-all-cells")

@@ -24,7 +24,7 @@ CONTRAST = """element => {
 }"""
 
 
-def test_dollars_stand_as_they_are_and_math_is_typeset(lab: Lab, open_notebook: Callable[[str], Notebook]) -> None:
+def test_dollar_amounts_are_unchanged_and_math_is_typeset(lab: Lab, open_notebook: Callable[[str], Notebook]) -> None:
     reply = f"%%agent ann\n{PROMPT}"
     lab.write("money.ipynb", KEYS, TEAM, "hire('ann', 'bob')", "%agent models", reply, "%agent list", "%agents")
     notebook = open_notebook("money.ipynb")
@@ -45,7 +45,7 @@ def test_dollars_stand_as_they_are_and_math_is_typeset(lab: Lab, open_notebook: 
     notebook.shut_down()
 
 
-def test_an_error_can_be_read_in_every_theme(lab: Lab, open_notebook: Callable[[str], Notebook]) -> None:
+def test_an_error_is_readable_in_every_theme(lab: Lab, open_notebook: Callable[[str], Notebook]) -> None:
     lab.write("error.ipynb", TEAM, "hire('ann')", "%%agent ann\nhello")
     notebook = open_notebook("error.ipynb")
     notebook.command("notebook:run-all-cells")

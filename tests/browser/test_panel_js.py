@@ -82,12 +82,12 @@ def text(run: str, at: int, piece: str, turn: int = 1) -> Facts:
 # take: what is known after messages
 
 
-def test_nothing_is_known_before_the_kernel_has_said_all(js: Evaluate) -> None:
+def test_the_state_is_empty_before_the_first_complete_message(js: Evaluate) -> None:
     known = js(TAKE, messages=[update(7, {"bob": {"state": "running"}})])
     assert (known["known"], known["rows"], known["missed"]) == (False, {}, [False])
 
 
-def test_everything_replaces_what_was_known(js: Evaluate) -> None:
+def test_a_complete_message_replaces_the_state(js: Evaluate) -> None:
     messages = [
         whole(3, {"bob": row(), "al": row()}, team=[{"name": "eve"}]),
         update(4, {"bob": {"now": "x"}}, {"bob": {"queue": []}}),
@@ -100,7 +100,7 @@ def test_everything_replaces_what_was_known(js: Evaluate) -> None:
     assert (known["number"], known["team"], known["known"]) == (9, [], True)
 
 
-def test_an_update_changes_what_it_names_and_rows_keep_their_places(js: Evaluate) -> None:
+def test_an_update_changes_only_its_facts_and_keeps_the_order_of_rows(js: Evaluate) -> None:
     rows = {"bob": row(now="a", queued=2), "al": row(), "gone": row()}
     change = {"al": {"state": "running"}, "gone": None, "new": row(first=True), "bob": {"now": "b"}}
     known = js(TAKE, messages=[whole(1, rows), update(2, change)])
@@ -110,7 +110,7 @@ def test_an_update_changes_what_it_names_and_rows_keep_their_places(js: Evaluate
     assert known["rows"]["new"]["name"] == "new"
 
 
-def test_who_has_gone_has_no_details_either(js: Evaluate) -> None:
+def test_a_removed_agent_has_no_details(js: Evaluate) -> None:
     messages = [
         whole(1, {"bob": row()}),
         update(2, {}, {"bob": {"queue": []}}),
@@ -119,7 +119,7 @@ def test_who_has_gone_has_no_details_either(js: Evaluate) -> None:
     assert js(TAKE, messages=messages)["details"] == {}
 
 
-def test_who_is_new_has_nothing_of_a_namesake_that_has_gone(js: Evaluate) -> None:
+def test_a_new_agent_has_no_facts_of_a_removed_one_of_its_name(js: Evaluate) -> None:
     old = row(now="old", error="bob#1: no", spans=[[NOW, "running"]])
     messages = [
         whole(1, {"bob": old}, details={"bob": {"queue": ["a"]}}),
@@ -135,26 +135,24 @@ def test_who_is_new_has_nothing_of_a_namesake_that_has_gone(js: Evaluate) -> Non
     ("numbers", "missed"),
     [((2, 3, 4), [False, False, False]), ((2, 4, 5), [False, True, False]), ((3,), [True]), ((1,), [True])],
 )
-def test_a_gap_between_numbers_means_that_updates_were_lost(
-    js: Evaluate, numbers: tuple[int, ...], missed: list[bool]
-) -> None:
+def test_a_gap_between_update_numbers_is_noticed(js: Evaluate, numbers: tuple[int, ...], missed: list[bool]) -> None:
     known = js(TAKE, messages=[whole(1), *map(update, numbers)])
     assert known["missed"] == [False, *missed]
     assert known["number"] == numbers[-1]
 
 
-def test_a_team_and_what_is_not_meant_for_the_state_leave_rows_alone(js: Evaluate) -> None:
+def test_a_team_or_an_unknown_message_does_not_change_rows(js: Evaluate) -> None:
     known = js(TAKE, messages=[whole(1, {"bob": row()}), {"kind": "team", "team": [{"name": "eve"}]}, {"kind": "else"}])
     assert (known["names"], known["team"], known["number"]) == (["bob"], [{"name": "eve"}], 1)
 
 
-def test_spans_are_added_and_those_out_of_reach_let_go_but_for_the_last(js: Evaluate) -> None:
+def test_spans_are_added_and_old_ones_are_dropped_but_for_the_last(js: Evaluate) -> None:
     old = [[NOW - 900, "idle"], [NOW - 800, "running"], [NOW - 700, "waiting"], [NOW - 10, "idle"]]
     known = js(TAKE, messages=[whole(1, {"bob": row(spans=old)}), update(2, {"bob": {"spans": [[NOW, "running"]]}})])
     assert known["rows"]["bob"]["spans"] == [[NOW - 700, "waiting"], [NOW - 10, "idle"], [NOW, "running"]]
 
 
-def test_sections_of_details_come_one_by_one_and_text_in_pieces(js: Evaluate) -> None:
+def test_sections_of_details_are_merged_and_pieces_of_text_are_joined(js: Evaluate) -> None:
     pieces = [
         {"queue": ["a"], "text": text("bob#1", 0, "Once ")},
         {"text": text("bob#1", 5, "more")},
@@ -165,7 +163,7 @@ def test_sections_of_details_come_one_by_one_and_text_in_pieces(js: Evaluate) ->
     assert known["details"]["bob"] == {"queue": [], "runs": ["b"], "text": text("bob#1", 0, "Once more")}
 
 
-def test_names_that_objects_have_are_names_like_others(js: Evaluate) -> None:
+def test_agents_may_have_the_names_of_object_properties(js: Evaluate) -> None:
     names = ["constructor", "toString", "hasOwnProperty", "valueOf"]
     rows = {name: row(now=name) for name in names}
     messages = [whole(1, rows), update(2, {}, {name: {"queue": [name]} for name in names})]
@@ -193,11 +191,11 @@ def test_names_that_objects_have_are_names_like_others(js: Evaluate) -> None:
         (text("b#1", 0, "ab"), text("b#1", 2, ""), text("b#1", 0, "ab")),
     ],
 )
-def test_a_piece_is_added_where_it_follows(js: Evaluate, before: Any, piece: Any, after: Any) -> None:
+def test_a_piece_is_joined_to_the_text_that_it_continues(js: Evaluate, before: Any, piece: Any, after: Any) -> None:
     assert js("panel.joined(before ?? undefined, piece)", before=before, piece=piece) == after
 
 
-def test_of_a_long_text_the_end_is_kept(js: Evaluate) -> None:
+def test_only_the_end_of_a_long_text_is_kept(js: Evaluate) -> None:
     joined = js("panel.joined(before, piece)", before=text("b#1", 3, "a" * KEPT), piece=text("b#1", KEPT + 3, "bc"))
     assert joined == text("b#1", 5, "a" * (KEPT - 2) + "bc")
     assert js("panel.joined(undefined, piece)", piece=text("b#1", 0, "a" * KEPT + "z")) == text(
@@ -225,7 +223,7 @@ def test_of_a_long_text_the_end_is_kept(js: Evaluate) -> None:
         ([[-75, "<b>"]], []),
     ],
 )
-def test_bars_of_the_timeline(js: Evaluate, spans: list[Any], found: list[tuple[Any, ...]]) -> None:
+def test_the_timeline_has_a_bar_for_each_span(js: Evaluate, spans: list[Any], found: list[tuple[Any, ...]]) -> None:
     bars = js("panel.bars(spans, now)", spans=[[NOW + when, state] for when, state in spans], now=NOW)
     assert [(bar["state"], *(pytest.approx(bar[one]) for one in ("x", "width", "level"))) for bar in bars] == found
 
@@ -238,7 +236,7 @@ def test_bars_of_the_timeline(js: Evaluate, spans: list[Any], found: list[tuple[
         ([[-90, "running"], [-60, "waiting"], [-50, "running"]], "last 5 minutes: running 1 min, waiting 10 s"),
     ],
 )
-def test_what_a_timeline_says(js: Evaluate, spans: list[Any], said: str) -> None:
+def test_the_timeline_has_a_text_description(js: Evaluate, spans: list[Any], said: str) -> None:
     assert js("panel.timelineLabel(spans, now)", spans=[[NOW + when, state] for when, state in spans], now=NOW) == said
 
 
@@ -268,7 +266,7 @@ TEAM = {
         ({"by": "model"}, "cy bob Al dee"),
     ],
 )
-def test_rows_in_the_order_of_a_column(js: Evaluate, sort: Any, names: str) -> None:
+def test_rows_are_sorted_by_a_column(js: Evaluate, sort: Any, names: str) -> None:
     rows = {name: one | {"name": name} for name, one in TEAM.items()}
     assert js("panel.ordered(mapOf(rows), sort)", rows=rows, sort=sort) == names.split()
 
@@ -301,7 +299,7 @@ def test_an_order_is_kept_while_rows_come_and_go(js: Evaluate, order: str, rows:
         ("<img", "", False),
     ],
 )
-def test_which_rows_are_wanted(js: Evaluate, words: str, state: str, is_wanted: bool) -> None:
+def test_a_row_matches_words_and_a_state(js: Evaluate, words: str, state: str, is_wanted: bool) -> None:
     bob = row(
         name="bob", title="The Builder", about="houses", now="a roof", model="openai/gpt-4o", error="bob#1: boom",
         state="running (paused)",
@@ -313,7 +311,7 @@ def test_a_row_without_an_error_has_not_failed(js: Evaluate) -> None:
     assert js("panel.matches(row, '', 'failed')", row=row(name="bob")) is False
 
 
-def test_all_rows_together(js: Evaluate) -> None:
+def test_rows_are_summed(js: Evaluate) -> None:
     states = {"idle": 1, "running": 1, "stopped": 1, "waiting": 1}
     sums = {"runs": 0, "input": 56, "output": 6, "cost": 0.875, "unpriced": 1, "uncounted": 1, "at_work": 1}
     assert js("panel.total(mapOf(rows), {})", rows=TEAM) == {"states": states, "queued": 11, "failed": 1, **sums}
@@ -327,7 +325,7 @@ def test_all_rows_together(js: Evaluate) -> None:
     }  # fmt: skip
 
 
-def test_what_removed_agents_have_spent_holds_until_it_is_told_anew(js: Evaluate) -> None:
+def test_the_spending_of_removed_agents_is_kept_until_it_is_sent_again(js: Evaluate) -> None:
     messages = [whole(1, gone={"cost": 1}), update(2), update(3) | {"gone": {"cost": 2}}, update(4)]
     for count, cost in ((1, 1), (2, 1), (3, 2), (4, 2)):
         assert js(TAKE, messages=messages[:count])["gone"] == {"cost": cost}
@@ -360,7 +358,7 @@ def test_tokens_are_never_understated(js: Evaluate, input: int, uncounted: int, 
         Spent(0, unpriced=1, uncounted=1, at_work=1),
     ],
 )
-def test_the_panel_tells_of_spending_in_the_words_of_the_static_form(js: Evaluate, spent: Spent) -> None:
+def test_the_panel_and_the_static_form_show_spending_in_the_same_words(js: Evaluate, spent: Spent) -> None:
     assert js("panel.costInWords(spent)", spent=spent_facts(spent)) == cost_line(spent)
     assert js("panel.tokensInWords(spent)", spent=spent_facts(spent)) == tokens_line(spent)
 
@@ -377,7 +375,7 @@ def test_the_panel_tells_of_spending_in_the_words_of_the_static_form(js: Evaluat
         (99_999, 360, 10, [10, 10]),  # the list has become shorter
     ],
 )
-def test_which_rows_are_in_view(js: Evaluate, top: int, height: int, rows: int, seen: list[int]) -> None:
+def test_the_rows_in_view_are_computed(js: Evaluate, top: int, height: int, rows: int, seen: list[int]) -> None:
     assert js("panel.inView(top, height, 36, rows)", top=top, height=height, rows=rows) == seen
 
 
@@ -410,10 +408,10 @@ NO_COLORS = (
     ("function", "value", "words"),
     [(name, value, said) for name, cases in SAID.items() for value, said in cases.items()],
 )
-def test_numbers_as_people_read_them(js: Evaluate, function: str, value: float | None, words: str) -> None:
+def test_numbers_are_shortened(js: Evaluate, function: str, value: float | None, words: str) -> None:
     assert js("panel[name](value)", name=function, value=value) == words
 
 
-def test_a_color_is_one_of_plain_words_or_none(js: Evaluate) -> None:
+def test_only_named_colors_are_used(js: Evaluate) -> None:
     assert [js("panel.color(text)", text=one) for one in COLORS] == list(COLORS)
     assert [js("panel.color(text)", text=one) for one in NO_COLORS] == [""] * len(NO_COLORS)

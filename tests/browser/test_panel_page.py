@@ -73,7 +73,7 @@ def desk(shared: Desk) -> Iterator[Desk]:
     assert [text for text in shared.notebook.complaints if "wnb" in text or "whisper" in text.lower()] == []
 
 
-def test_run_all_with_cells_that_queue_up(lab: Lab, open_notebook: Callable[[str], Notebook]) -> None:
+def test_run_all_with_queued_cells_keeps_the_panel_current(lab: Lab, open_notebook: Callable[[str], Notebook]) -> None:
     launch = "[rt['ann'].submit(f'question {n}') for n in range(3)]; print('launched')"
     lab.write("all.ipynb", TEAM, "hire('ann', 'bob')", "%agents", launch, "%agent wait", "print('after')")
     notebook = open_notebook("all.ipynb")
@@ -97,7 +97,7 @@ def test_run_all_with_cells_that_queue_up(lab: Lab, open_notebook: Callable[[str
     notebook.shut_down()
 
 
-def test_work_from_the_panels_own_box_streams_in_the_opened_row(desk: Desk) -> None:
+def test_a_prompt_from_the_panel_streams_in_the_opened_row(desk: Desk) -> None:
     panel, (ann, bob) = desk.panel, desk.hire("ann", "bob")
     for prompt in ("Read the report", "Sum it up", "Translate it"):
         panel.ask(ann, prompt)
@@ -125,7 +125,7 @@ def test_work_from_the_panels_own_box_streams_in_the_opened_row(desk: Desk) -> N
     expect(panel.root).to_contain_text("1 failed")
 
 
-def test_a_queue_is_put_in_order_from_the_details(desk: Desk) -> None:
+def test_a_queue_is_reordered_in_the_details(desk: Desk) -> None:
     panel, (ann,) = desk.panel, desk.hire("ann")
     desk.give(ann, "first", "second", "third", "fourth")
     panel.open(ann)
@@ -147,7 +147,7 @@ def test_a_queue_is_put_in_order_from_the_details(desk: Desk) -> None:
     expect(panel.row(ann)).to_contain_text("third")
 
 
-def test_agents_are_paused_and_stopped_one_by_one_and_all_at_once(desk: Desk) -> None:
+def test_agents_are_paused_and_stopped_one_by_one_and_together(desk: Desk) -> None:
     panel, (ann, bob) = desk.panel, desk.hire("ann", "bob")
     desk.give(ann, "first", "second")
     panel.open(ann)
@@ -195,7 +195,7 @@ def test_each_control_shows_its_result_without_another_action(desk: Desk) -> Non
     expect(row).to_contain_text("fourth")
 
 
-def test_a_cell_that_blocks_holds_up_the_team_and_the_panel_says_so(desk: Desk) -> None:
+def test_the_panel_says_that_a_blocking_cell_delays_the_agents(desk: Desk) -> None:
     panel, (ann, bob) = desk.panel, desk.hire("ann", "bob")
     desk.give(ann, "first")
     expect(panel.row(ann)).to_contain_text("running")
@@ -216,7 +216,7 @@ def test_a_cell_that_blocks_holds_up_the_team_and_the_panel_says_so(desk: Desk) 
 
 
 @pytest.mark.parametrize("heard", [True, False])
-def test_a_click_while_a_cell_blocks_and_agents_go_on_is_done_or_it_is_said_how_else(
+def test_a_click_while_a_cell_blocks_is_executed_or_the_panel_names_an_alternative(
     lab: Lab, open_notebook: Callable[[str], Notebook], heard: bool
 ) -> None:
     """It is heard where the front end opens a subshell for it, as JupyterLab does."""
@@ -265,7 +265,7 @@ def test_a_click_while_a_cell_blocks_and_agents_go_on_is_done_or_it_is_said_how_
 
 
 @pytest.mark.parametrize("cell", ["told('on')", "%agent wait"])
-def test_a_cell_that_waits_holds_up_nobody(desk: Desk, cell: str) -> None:
+def test_a_waiting_cell_delays_neither_agents_nor_the_panel(desk: Desk, cell: str) -> None:
     panel, (ann, bob) = desk.panel, desk.hire("ann", "bob")
     desk.give(ann, "first")
     desk.notebook.run(cell)
@@ -289,7 +289,7 @@ def test_a_cell_that_waits_holds_up_nobody(desk: Desk, cell: str) -> None:
     expect(desk.notebook.output(cell)).to_contain_text(re.compile("over|succeeded"))
 
 
-def test_the_panel_survives_a_reload_and_every_view_of_it_agrees(lab: Lab, context: BrowserContext) -> None:
+def test_the_panel_is_complete_after_a_reload_and_in_every_view(lab: Lab, context: BrowserContext) -> None:
     lab.write("views.ipynb", TEAM, "hire('ann', 'bob'); rt['ann'].submit('first')", "%agents", "rt.panel()")
     # A workspace of its own each: JupyterLab opens what was open in it.
     url = lab.url + "/lab/workspaces/{}/tree/views.ipynb?token=" + lab.token
@@ -341,7 +341,7 @@ CELLS = """() => {
 }"""
 
 
-def test_the_panel_is_used_without_a_mouse(desk: Desk) -> None:
+def test_the_panel_works_with_the_keyboard_only(desk: Desk) -> None:
     panel, (ann, bob, cleo) = desk.panel, desk.hire("ann", "bob", "cleo")
     press = panel.page.keyboard.press
     desk.give(ann, "first", "second", "third")
@@ -382,7 +382,7 @@ def test_the_panel_is_used_without_a_mouse(desk: Desk) -> None:
     expect(panel.row(ann)).to_be_focused()
 
 
-def test_keys_in_the_panel_do_nothing_to_the_notebook(lab: Lab, open_notebook: Callable[[str], Notebook]) -> None:
+def test_keys_in_the_panel_trigger_no_notebook_shortcut(lab: Lab, open_notebook: Callable[[str], Notebook]) -> None:
     lab.write("keys.ipynb", TEAM, "hire('ann'); [rt['ann'].submit(str(n)) for n in range(2)]", "%agents", "'last'")
     notebook = open_notebook("keys.ipynb")
     notebook.command("notebook:run-all-cells")
@@ -428,7 +428,7 @@ def sized(desk: Desk) -> Iterator[Callable[[int], None]]:
 
 
 @pytest.mark.parametrize("width", [320, 600, 900, 1400])
-def test_everything_is_within_reach_at_every_width(desk: Desk, sized: Callable[[int], None], width: int) -> None:
+def test_every_control_is_reachable_at_every_width(desk: Desk, sized: Callable[[int], None], width: int) -> None:
     panel, (ann, _) = desk.panel, desk.hire("ann", "bob")
     desk.give(ann, "a prompt of many words that needs more room than there is " * 3, "second", "third")
     sized(width)
@@ -457,7 +457,7 @@ CUT = """chips => {
 
 
 @pytest.mark.parametrize("width", [900, 1000, 1400, 1900])
-def test_what_was_spent_is_told_in_full_and_a_queue_that_is_cut_says_so(
+def test_spending_is_shown_in_full_and_a_truncated_queue_says_so(
     desk: Desk, sized: Callable[[int], None], width: int
 ) -> None:
     panel, (ann,) = desk.panel, desk.hire("ann")
@@ -501,7 +501,9 @@ RECORD = """(root, parts) => {
 
 @pytest.mark.parametrize("width", [600, 1100])
 @pytest.mark.parametrize("opened", [False, True])
-def test_nothing_moves_while_agents_work(desk: Desk, sized: Callable[[int], None], width: int, opened: bool) -> None:
+def test_the_layout_does_not_shift_while_agents_work(
+    desk: Desk, sized: Callable[[int], None], width: int, opened: bool
+) -> None:
     panel, (ann, bob) = desk.panel, desk.hire("ann", "bob")
     sized(width)
     desk.give(ann, "first", "second", "third")
@@ -535,7 +537,7 @@ def test_nothing_moves_while_agents_work(desk: Desk, sized: Callable[[int], None
 
 
 @pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
-def test_axe_finds_nothing_serious(desk: Desk, theme: str) -> None:
+def test_axe_finds_no_serious_problem(desk: Desk, theme: str) -> None:
     panel, (ann, bob) = desk.panel, desk.hire("ann", "bob")
     set_theme(panel.page, theme)
     desk.give(ann, "zero", "first", "second", "third")
@@ -550,7 +552,7 @@ def test_axe_finds_nothing_serious(desk: Desk, theme: str) -> None:
     assert found == []
 
 
-def test_a_saved_notebook_tells_of_the_team_without_a_script(
+def test_a_saved_notebook_shows_the_team_without_scripts(
     lab: Lab, browser: Browser, open_notebook: Callable[[str], Notebook]
 ) -> None:
     lab.write("static.ipynb", TEAM, "hire('ann', 'bob'); rt['ann'].submit('first')", "%agents", "print('after')")

@@ -26,7 +26,7 @@ async def test_rerunning_a_cell_whose_run_is_done_cancels_nothing(kernel: Kernel
         assert await kernel.value("[ans.id, ans.status]") == [f"bob#{number}", "succeeded"]
 
 
-async def test_the_same_text_in_another_cell_is_another_run(kernel: Kernel) -> None:
+async def test_the_same_text_in_another_cell_does_not_cancel_the_first_run(kernel: Kernel) -> None:
     await kernel.run("%%agent bob -o one\nforever", "c1")
     cell = await kernel.run("%%agent bob -o two\nforever", "c2")
     assert cell.text == ""
@@ -34,7 +34,7 @@ async def test_the_same_text_in_another_cell_is_another_run(kernel: Kernel) -> N
     await kernel.run("%agent cancel --all")
 
 
-async def test_where_a_front_end_does_not_name_its_cells_the_same_text_is_the_same_cell(kernel: Kernel) -> None:
+async def test_without_cell_ids_the_same_text_is_the_same_cell(kernel: Kernel) -> None:
     await kernel.run("%%agent bob\nforever")
     assert "bob#1, launched by this cell before" in (await kernel.run("%%agent bob\nforever")).text
     assert (await kernel.run("%%agent bob\nforever and more")).text == ""
@@ -61,7 +61,7 @@ async def test_a_rerun_that_sends_nothing_cancels_nothing(kernel: Kernel) -> Non
     await kernel.run("%agent cancel --all")
 
 
-async def test_run_all_twice(kernel: Kernel) -> None:
+async def test_run_all_twice_gives_every_cell_its_answer(kernel: Kernel) -> None:
     codes = [
         "%load_ext whisper_nb",
         "def look(path: str = '.') -> int:\n    'Look.'\n    return 42",
@@ -81,7 +81,7 @@ async def test_run_all_twice(kernel: Kernel) -> None:
         assert await kernel.value("[len(s.runs) for s in rt.sessions]") == [time, time]
 
 
-async def test_run_all_again_before_the_first_is_done(kernel: Kernel) -> None:
+async def test_run_all_again_cancels_the_unfinished_runs_of_the_first(kernel: Kernel) -> None:
     codes = ["%%agent bob -o one\nslow", "%%agent bob -o two\nslow {{ one }}"]
     for number, code in enumerate(codes * 2):
         await kernel.run(code, f"c{number % 2}")
@@ -95,7 +95,7 @@ async def test_run_all_again_before_the_first_is_done(kernel: Kernel) -> None:
     assert await kernel.value("[r.done for r in rt['bob'].runs]") == [True] * 4
 
 
-async def test_o_binds_at_once(kernel: Kernel) -> None:
+async def test_the_flag_o_binds_the_variable_at_once(kernel: Kernel) -> None:
     await kernel.run("%agent new bob --model offline/held")
     launch, use = kernel.send("%%agent bob -o ans\nhi"), kernel.send("print(ans.id, ans.done)")
     await launch.ok()
@@ -104,7 +104,7 @@ async def test_o_binds_at_once(kernel: Kernel) -> None:
     assert (await kernel.run("print(str(ans))")).text == "partial and done\n"
 
 
-async def test_a_prompt_may_hold_a_run_that_is_not_done(kernel: Kernel) -> None:
+async def test_a_prompt_may_contain_an_unfinished_run(kernel: Kernel) -> None:
     await kernel.run("%agent new amy --model offline/held\n%agent ask amy -o ans hi")
     await kernel.run("%%agent bob -o more\nSum up: {{ ans }}!")
     assert await kernel.value("[more.status, more.prompt]") == ["queued", "Sum up: ⟨amy#1⟩!"]
@@ -112,14 +112,14 @@ async def test_a_prompt_may_hold_a_run_that_is_not_done(kernel: Kernel) -> None:
     assert (await kernel.run("print(await more)")).text == "heard: Sum up: partial and done!\n"
 
 
-async def test_a_prompt_with_a_run_that_fails_fails_by_its_name(kernel: Kernel) -> None:
+async def test_a_prompt_with_a_failed_run_fails_and_names_it(kernel: Kernel) -> None:
     await kernel.run("%agent new amy\n%agent ask amy -o ans fail")
     await kernel.run("%%agent bob -o more\nSum up: {{ ans }}!")
     error = await kernel.send("await more").error()
     assert error == "RunFailed: bob#1 failed: it needs amy#1, which failed: no more"
 
 
-async def test_an_error_of_a_magic_is_one_line_in_a_kernel_too(kernel: Kernel) -> None:
+async def test_an_error_of_a_magic_is_one_line_in_a_kernel(kernel: Kernel) -> None:
     cell = kernel.send("%%agent nobody\nhi")
     assert (await cell.error()).startswith("UsageError: no agent named 'nobody'")
     assert cell.text.count("\n") <= 1
@@ -131,7 +131,7 @@ async def completed(kernel: Kernel, code: str) -> list[str]:
     return [code[: answer["cursor_start"]] + match for match in answer["matches"]]
 
 
-async def test_completion(kernel: Kernel) -> None:
+async def test_a_kernel_completes_the_magics(kernel: Kernel) -> None:
     await kernel.run("%agent new amy\n%agent ask bob -o ans forever")
     assert await completed(kernel, "%agent wa") == ["%agent wait"]
     assert await completed(kernel, "%agent cancel bob#") == ["%agent cancel bob#1"]
@@ -141,12 +141,12 @@ async def test_completion(kernel: Kernel) -> None:
     await kernel.run("%agent cancel --all")
 
 
-async def test_a_question_is_work_and_not_a_call_for_help(kernel: Kernel) -> None:
+async def test_a_prompt_that_ends_in_a_question_mark_is_not_a_request_for_help(kernel: Kernel) -> None:
     await kernel.run("ans = %agent ask bob is x = y?")
     assert (await kernel.run("print(await ans)")).text == "heard: is x = y?\n"
 
 
-async def test_reloading_keeps_agents_runs_and_what_cells_show(kernel: Kernel) -> None:
+async def test_reloading_the_extension_keeps_agents_runs_and_outputs(kernel: Kernel) -> None:
     await kernel.run("%agent new bob --model offline/held")
     launch = await kernel.run("%%agent bob -o ans\nhi", "c1")
     assert (await kernel.run("%reload_ext whisper_nb")).text.count("\n") == 1
@@ -163,7 +163,7 @@ async def test_reloading_keeps_agents_runs_and_what_cells_show(kernel: Kernel) -
     await kernel.run("%load_ext whisper_nb\n%agent")
 
 
-async def test_nothing_of_ours_is_on_the_loop_while_agents_idle(kernel: Kernel) -> None:
+async def test_idle_agents_have_no_task_or_timer_on_the_loop(kernel: Kernel) -> None:
     await kernel.run("%%agent bob -o ans\nhello")
     await kernel.run("await ans\nawait asyncio.sleep(0.2)")
     names = await kernel.value("[t.get_name() for t in asyncio.all_tasks()]")

@@ -43,7 +43,7 @@ async def test_stop_all_ends_fifty_streaming_runs(kernel: Kernel) -> None:
 
 
 @pytest.mark.parametrize("before", ["", "%agent wait --timeout 0.1", "await asyncio.wait_for(one, 0.1)"])
-async def test_shutting_down_while_agents_work_is_quiet(kernel: Kernel, before: str) -> None:
+async def test_shutting_down_while_agents_work_prints_nothing(kernel: Kernel, before: str) -> None:
     await kernel.run(NAP)
     await kernel.run(WORK)
     if before:
@@ -51,7 +51,7 @@ async def test_shutting_down_while_agents_work_is_quiet(kernel: Kernel, before: 
     assert noise(await kernel.shutdown()) == []
 
 
-async def test_shutting_down_while_a_cell_waits_is_quiet(kernel: Kernel) -> None:
+async def test_shutting_down_while_a_cell_waits_prints_nothing(kernel: Kernel) -> None:
     await kernel.run(NAP)
     await kernel.run(WORK)
     cell = kernel.send("print('begun', flush=True)\n%agent wait")
@@ -60,7 +60,7 @@ async def test_shutting_down_while_a_cell_waits_is_quiet(kernel: Kernel) -> None
     assert noise(await kernel.shutdown(), OURS) == []
 
 
-async def test_restarting_begins_anew_and_is_quiet(kernel: Kernel) -> None:
+async def test_restarting_gives_a_new_team_and_prints_nothing(kernel: Kernel) -> None:
     await kernel.run(NAP)
     await kernel.run(WORK)
     await kernel.restart()

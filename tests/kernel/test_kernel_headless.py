@@ -47,7 +47,7 @@ def shown(cell: Any) -> list[str]:
     return [output.get("text") or output.data["text/plain"] for output in cell.outputs if output.output_type != "error"]
 
 
-async def test_a_later_cell_has_the_final_state_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_later_cell_saves_the_final_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     notebook = await executed(
         code(LOAD, SLOW, "%%agent bob -o ans\nhello", "1 + 1", "%agent wait"), tmp_path, monkeypatch
     )
@@ -59,18 +59,20 @@ async def test_a_later_cell_has_the_final_state_saved(tmp_path: Path, monkeypatc
     assert "<strong>late</strong>" in output.data["text/html"]
 
 
-async def test_awaiting_is_as_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_awaited_run_saves_the_final_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     notebook = await executed(code(LOAD, SLOW, "%%agent bob -o ans\nhello", "await ans"), tmp_path, monkeypatch)
     assert shown(notebook.cells[2])[0].startswith("bob#1 · succeeded")
 
 
-async def test_what_nothing_followed_says_as_of_when_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_output_without_a_later_cell_states_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     notebook = await executed(code(LOAD, SLOW, "%%agent bob -o ans\nhello"), tmp_path, monkeypatch)
     (text,) = shown(notebook.cells[2])
     assert re.fullmatch(r"bob#1 · (submitted|queued|running)( · \d+\.\d s)? · as of \d\d:\d\d:\d\d", text)
 
 
-async def test_the_quickstart_runs_whole_and_saves_its_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_quickstart_runs_completely_and_saves_its_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("notebooks", "whisper_nb"):
         shutil.copytree(PROJECT / name, tmp_path / name, ignore=shutil.ignore_patterns(".*", "__pycache__"))
     folder = tmp_path / "notebooks"
@@ -98,7 +100,7 @@ async def test_the_quickstart_runs_whole_and_saves_its_answers(tmp_path: Path, m
         "import asyncio; asyncio.run(asyncio.open_connection('192.0.2.1', 80))",
     ],
 )
-async def test_offline_really_reaches_nobody(attempt: str, tmp_path: Path) -> None:
+async def test_the_offline_environment_blocks_the_network(attempt: str, tmp_path: Path) -> None:
     script = f"import os\nassert 'OPENAI_API_KEY' not in os.environ\n{attempt}"
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", script,
@@ -109,7 +111,9 @@ async def test_offline_really_reaches_nobody(attempt: str, tmp_path: Path) -> No
     assert b"notebooks must run offline" in stderr
 
 
-async def test_offline_holds_in_a_kernel_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_offline_environment_blocks_the_network_in_a_kernel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cells = code("import urllib.request\nurllib.request.urlopen('http://192.0.2.1', timeout=2)")
     with pytest.raises(CellExecutionError, match="notebooks must run offline"):
         await executed(cells, tmp_path, monkeypatch)

@@ -30,7 +30,7 @@ async def interrupted(kernel: Kernel, code: str, first: str = SAY_WAITING) -> Ce
 
 
 @pytest.mark.parametrize("wait", [AGENT_WAIT, RESULT, RESULT_IN_ASYNC, AWAIT])
-async def test_interrupting_an_idle_wait_leaves_the_agent_at_work(kernel: Kernel, wait: str) -> None:
+async def test_interrupting_an_idle_wait_does_not_end_the_run(kernel: Kernel, wait: str) -> None:
     await kernel.run("%agent new bob --model offline/held\n%agent ask bob -o ans hi")
     for _ in range(5):
         await interrupted(kernel, wait)
@@ -39,7 +39,7 @@ async def test_interrupting_an_idle_wait_leaves_the_agent_at_work(kernel: Kernel
 
 
 @pytest.mark.parametrize("wait", [AGENT_WAIT, RESULT, RESULT_IN_ASYNC, AWAIT])
-async def test_interrupting_while_an_agent_is_on_the_cpu_leaves_it_at_work(kernel: Kernel, wait: str) -> None:
+async def test_interrupting_while_an_agent_computes_does_not_end_its_run(kernel: Kernel, wait: str) -> None:
     await kernel.run("%agent new bob --tools busy\n%agent ask bob -o ans tool busy")
     for _ in range(5):
         await interrupted(kernel, wait)
@@ -47,7 +47,7 @@ async def test_interrupting_while_an_agent_is_on_the_cpu_leaves_it_at_work(kerne
     assert cell.text == "it said: busy to the end\n"
 
 
-async def test_twenty_interrupts_of_every_kind_and_every_run_completes(kernel: Kernel) -> None:
+async def test_every_run_completes_after_twenty_interrupts_of_every_kind(kernel: Kernel) -> None:
     await kernel.run("%agent new amy --model offline/held\n%agent new eve --tools busy")
     await kernel.run("%agent ask bob -o ans long\n%agent ask amy -o two hi\n%agent ask eve -o three tool busy")
     for wait in (AGENT_WAIT, AWAIT, RESULT_IN_ASYNC, "await asyncio.gather(ans, two, three)", "%agent wait three") * 4:
@@ -62,7 +62,7 @@ async def test_twenty_interrupts_of_every_kind_and_every_run_completes(kernel: K
     ]
 
 
-async def test_an_interrupt_of_an_idle_kernel_harms_no_agent(kernel: Kernel) -> None:
+async def test_interrupting_an_idle_kernel_ends_no_run(kernel: Kernel) -> None:
     await kernel.run("%agent new bob --tools busy\n%agent ask bob -o ans tool busy")
     for _ in range(5):
         await kernel.interrupt()
@@ -89,14 +89,14 @@ async def test_one_interrupt_ends_nested_waits(kernel: Kernel) -> None:
     assert await kernel.value("ans.status") == "running"
 
 
-async def test_after_an_interrupt_the_ordinary_handler_is_back(kernel: Kernel) -> None:
+async def test_the_previous_handler_is_restored_after_an_interrupt(kernel: Kernel) -> None:
     await kernel.run("%agent new bob --model offline/held\n%agent ask bob -o ans hi")
     await interrupted(kernel, AGENT_WAIT)
     for code in ("while True: pass", "await asyncio.sleep(60)", AGENT_WAIT):
         await interrupted(kernel, code, SAY_BEGUN)
 
 
-async def test_an_interrupt_before_an_awaiting_cell_blocks_ends_it_too(kernel: Kernel) -> None:
+async def test_an_interrupt_before_an_awaiting_cell_blocks_ends_the_cell(kernel: Kernel) -> None:
     # ipykernel lets the work in front of the wait come to its end; the wait must then not begin.
     await kernel.run("%agent new bob --model offline/held\n%agent ask bob -o ans hi")
     work = "end = time.perf_counter() + 0.3\nwhile time.perf_counter() < end:\n    pass\nans.result()"
@@ -105,7 +105,7 @@ async def test_an_interrupt_before_an_awaiting_cell_blocks_ends_it_too(kernel: K
         assert (await kernel.run("print('alive')")).text == "alive\n"
 
 
-async def test_an_interrupt_that_the_cell_has_dealt_with_does_not_end_its_next_wait(kernel: Kernel) -> None:
+async def test_an_interrupt_that_a_cell_has_handled_does_not_end_its_next_wait(kernel: Kernel) -> None:
     await kernel.run("%agent new amy --model offline/held\n%agent ask amy -o two hi")
     cell = kernel.send(
         f"{SAY_WAITING}try:\n    await two\nexcept asyncio.CancelledError:\n"

@@ -27,7 +27,7 @@ async def test_a_launch_shows_its_run_at_once_and_the_cell_ends(kernel: Kernel) 
     assert first.parent == cell.id
 
 
-async def test_text_streams_into_the_launching_cell_while_others_run_and_print(kernel: Kernel) -> None:
+async def test_text_streams_into_the_launching_cell_while_other_cells_run_and_print(kernel: Kernel) -> None:
     launch = await kernel.run("%%agent bob -o ans\nlong")
     other = kernel.send("for n in range(8):\n    print('other', n, flush=True)\n    await asyncio.sleep(0.1)")
     await launch.until(lambda: len(plain(view(kernel, launch)[-1])) > 200)
@@ -43,7 +43,7 @@ async def test_text_streams_into_the_launching_cell_while_others_run_and_print(k
     await kernel.run("%agent cancel --all")
 
 
-async def test_updates_are_ten_a_second_at_most(kernel: Kernel) -> None:
+async def test_an_output_is_updated_at_most_ten_times_a_second(kernel: Kernel) -> None:
     cells = [await kernel.run(f"%agent new a{n}\n%agent ask a{n} long") for n in range(3)]
     await kernel.run("await asyncio.gather(*(s.runs[0] for s in rt.sessions if s.runs))")
     took = await kernel.value("max(s.runs[0].seconds for s in rt.sessions if s.runs)")
@@ -61,7 +61,7 @@ async def test_the_final_state_is_shown_without_another_cell(kernel: Kernel) -> 
     assert "as of" not in plain(last)
 
 
-async def test_the_next_cell_shows_it_again_for_front_ends_that_save_nothing_else(kernel: Kernel) -> None:
+async def test_the_next_cell_shows_the_final_state_again(kernel: Kernel) -> None:
     launch = await kernel.run("%%agent bob -o ans\nhello")
     later = await kernel.run("await ans")
     (again,) = [message for message in view(kernel, launch) if message.parent == later.id]
@@ -70,7 +70,7 @@ async def test_the_next_cell_shows_it_again_for_front_ends_that_save_nothing_els
     assert third.contents("update_display_data") == []
 
 
-async def test_what_tools_print_lands_in_the_launching_cell(kernel: Kernel) -> None:
+async def test_the_prints_of_tools_go_to_the_launching_cell(kernel: Kernel) -> None:
     await kernel.run(
         "async def one() -> str:\n"
         "    'Print.'\n"
@@ -98,7 +98,7 @@ async def test_tool_calls_are_shown_with_their_results(kernel: Kernel) -> None:
     assert "✓ look() → 42" in plain(view(kernel, launch)[-1])
 
 
-async def test_a_run_that_another_cell_names_is_shown_there_too_and_live(kernel: Kernel) -> None:
+async def test_a_run_that_another_cell_displays_is_live_there(kernel: Kernel) -> None:
     await kernel.run("%agent new bob --model offline/held")
     launch = await kernel.run("ans = %agent ask bob hi\nans", "c1")
     assert len(launch.displays) == 1, "once in its own cell"
@@ -112,14 +112,14 @@ async def test_a_run_that_another_cell_names_is_shown_there_too_and_live(kernel:
     assert "partial and done" in plain(view(kernel, edited)[-1]), "the cell that launched it, since edited"
 
 
-async def test_a_run_in_a_list_is_one_line(kernel: Kernel) -> None:
+async def test_a_run_in_a_list_is_shown_as_one_line(kernel: Kernel) -> None:
     await kernel.run("%%agent bob -o ans\nhello")
     assert (
         await kernel.run("await ans\n[ans, ans]")
     ).result == "[<Run bob#1 succeeded: hello>, <Run bob#1 succeeded: hello>]"
 
 
-async def test_a_failure_is_shown_in_the_launching_cell_and_disturbs_no_other(kernel: Kernel) -> None:
+async def test_a_failure_is_shown_only_in_the_launching_cell(kernel: Kernel) -> None:
     launch = await kernel.run("%%agent bob\nfail")
     await launch.until(lambda: "failed" in plain(view(kernel, launch)[-1]))
     assert "no more" in plain(view(kernel, launch)[-1])
@@ -135,7 +135,7 @@ async def test_hostile_text_is_shown_as_text(kernel: Kernel) -> None:
     assert "\x1b" not in data["text/plain"] + data["text/html"]
 
 
-async def test_the_list_of_agents(kernel: Kernel) -> None:
+async def test_list_shows_the_agents(kernel: Kernel) -> None:
     await kernel.run("%%agent bob -o ans\nhello")
     await kernel.run("await ans")
     widget, beside = (await kernel.run("%agents")).contents("display_data")

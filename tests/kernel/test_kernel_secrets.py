@@ -258,7 +258,7 @@ ENDINGS = {
 }
 
 
-async def test_no_saved_notebook_holds_a_key(
+async def test_no_saved_notebook_contains_a_key(
     provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keys = keys_of(1)

@@ -86,7 +86,7 @@ async def test_chunks_arrive_while_a_cell_blocks(kernel: Kernel, blocking: str) 
     assert (await kernel.run("%agent wait\nprint(ans.status)")).text == "1 succeeded\nsucceeded\n"
 
 
-async def test_what_a_run_shows_lands_in_the_cell_that_launched_it(kernel: Kernel) -> None:
+async def test_the_output_of_a_run_goes_to_the_launching_cell(kernel: Kernel) -> None:
     await kernel.run(
         "def libs(*functions):\n"
         "    for function in functions: function.__module__ = 'lib'\n"
@@ -106,7 +106,7 @@ async def test_what_a_run_shows_lands_in_the_cell_that_launched_it(kernel: Kerne
     assert updates[-1].parent == wait.id  # a headless front end saves this one
 
 
-async def test_a_tool_that_touches_the_notebook_waits_for_the_main_thread(kernel: Kernel) -> None:
+async def test_a_tool_from_the_notebook_waits_for_the_main_thread(kernel: Kernel) -> None:
     await kernel.run(
         "import threading\n"
         "rows = 1\n"
@@ -123,7 +123,7 @@ async def test_a_tool_that_touches_the_notebook_waits_for_the_main_thread(kernel
     assert (await kernel.run("%agent wait\nprint(rows, ans)")).text == "1 succeeded\n2 it said: 2 True\n"
 
 
-async def test_tools_that_wait_for_agents_whose_tools_need_the_main_thread(kernel: Kernel) -> None:
+async def test_a_tool_may_wait_for_an_agent_whose_tool_needs_the_main_thread(kernel: Kernel) -> None:
     await kernel.run(
         "def inner() -> str:\n    'Inner.'\n    return 'from inside'\n"
         "def outer() -> str:\n    'Outer.'\n    return rt['eve'].submit('tool inner').result()\n"
@@ -150,7 +150,7 @@ async def test_a_wait_within_a_wait_that_would_have_to_end_first_is_refused(kern
     await kernel.run("%agent wait")
 
 
-async def test_cancelling_a_run_whose_tool_waits_for_a_cell_to_end(kernel: Kernel) -> None:
+async def test_a_run_whose_tool_waits_for_a_cell_can_be_cancelled(kernel: Kernel) -> None:
     await kernel.run(
         "called = []\ndef touch() -> str:\n    'Touch.'\n    called.append(1)\n    return 'done'\n"
         "%agent new eve --tools touch"
@@ -164,7 +164,7 @@ async def test_cancelling_a_run_whose_tool_waits_for_a_cell_to_end(kernel: Kerne
     assert await kernel.value("[ans.status, called]") == ["cancelled", []]
 
 
-async def test_an_interrupt_reaches_a_tool_on_the_main_thread_and_nothing_else(kernel: Kernel) -> None:
+async def test_an_interrupt_ends_only_the_tool_on_the_main_thread(kernel: Kernel) -> None:
     await kernel.run(
         "def hang() -> str:\n    'Hang.'\n    print('begun', flush=True)\n    time.sleep(60)\n    return 'done'\n"
         "%agent new eve --tools hang"
@@ -176,7 +176,7 @@ async def test_an_interrupt_reaches_a_tool_on_the_main_thread_and_nothing_else(k
 
 
 @pytest.mark.parametrize("wait", ["%agent wait", "ans.result()", "await ans"])
-async def test_an_interrupt_ends_a_wait_also_while_a_tool_has_the_main_thread(kernel: Kernel, wait: str) -> None:
+async def test_an_interrupt_ends_a_wait_while_a_tool_uses_the_main_thread(kernel: Kernel, wait: str) -> None:
     await kernel.run(
         "def hang() -> str:\n    'Hang.'\n    print('begun', flush=True)\n    time.sleep(60)\n    return 'done'\n"
         "%agent new eve --tools hang"
@@ -203,7 +203,7 @@ async def test_an_interrupt_ends_the_wait_of_a_tool_and_that_of_the_cell_around_
     assert "running" in said.text
 
 
-async def test_a_wait_that_is_interrupted_leaves_agents_at_work(kernel: Kernel) -> None:
+async def test_interrupting_a_wait_does_not_end_runs(kernel: Kernel) -> None:
     await kernel.run("%%agent bob -o ans\nlong")
     wait = kernel.send(f"{SAY_WAITING}%agent wait")
     await wait.says("begun")
@@ -218,7 +218,7 @@ async def test_a_wait_that_is_interrupted_leaves_agents_at_work(kernel: Kernel) 
     assert await kernel.value("ans.text.split() == ['word'] * 150")
 
 
-async def test_a_click_is_heard_while_a_cell_waits(kernel: Kernel) -> None:
+async def test_a_click_is_executed_while_a_cell_waits(kernel: Kernel) -> None:
     await kernel.run("%%agent bob -o ans\nforever")
     panel = await kernel.value("rt.panel().model_id")
     await kernel.run("%agents")
@@ -237,7 +237,7 @@ async def test_a_click_is_heard_while_a_cell_waits(kernel: Kernel) -> None:
     assert {"all", "done"} <= set(kinds)
 
 
-async def test_a_panel_is_told_while_a_cell_blocks(kernel: Kernel, tmp_path: Path) -> None:
+async def test_the_panel_is_updated_while_a_cell_blocks(kernel: Kernel, tmp_path: Path) -> None:
     panel = await kernel.value("rt.panel().model_id")
     kernel.tell(panel, {"do": "hello", "view": "abcd", "id": 1})
     await kernel.run("%%agent bob\nlong")
@@ -279,7 +279,7 @@ async def test_run_all_of_launches_waits_and_moves_answers_every_cell(kernel: Ke
     ]
 
 
-async def test_agents_at_work_do_not_move(kernel: Kernel) -> None:
+async def test_agents_at_work_cannot_move(kernel: Kernel) -> None:
     await kernel.run("%%agent bob -o ans\nforever")
     said = await kernel.send("%agent loop notebook").error()
     assert "bob is at work, and agents move to another loop at rest: wait for their runs (%agent wait)" in said
@@ -288,7 +288,7 @@ async def test_agents_at_work_do_not_move(kernel: Kernel) -> None:
     await kernel.run("%agent cancel --all\n%agent wait\n%agent loop notebook")
 
 
-async def test_a_project_that_is_trusted_may_choose_the_thread(tmp_path: Path) -> None:
+async def test_a_trusted_project_can_select_the_thread(tmp_path: Path) -> None:
     (tmp_path / "config").mkdir()
     (tmp_path / "config/main.yaml").write_text("loop: thread\n")
     home = tmp_path / "home"
@@ -304,7 +304,7 @@ async def test_a_project_that_is_trusted_may_choose_the_thread(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("before", ["", "%agent wait --timeout 0.1", "await asyncio.wait_for(one, 0.1)"])
-async def test_shutting_down_while_agents_work_is_quiet(kernel: Kernel, before: str) -> None:
+async def test_shutting_down_while_agents_work_prints_nothing(kernel: Kernel, before: str) -> None:
     await kernel.run(NAP)
     await kernel.run(WORK.replace("\nawait held.arrived()", ""))
     if before:
@@ -312,14 +312,14 @@ async def test_shutting_down_while_agents_work_is_quiet(kernel: Kernel, before: 
     assert noise(await kernel.shutdown(), NOISE) == []
 
 
-async def test_shutting_down_while_a_cell_waits_is_quiet(kernel: Kernel) -> None:
+async def test_shutting_down_while_a_cell_waits_prints_nothing(kernel: Kernel) -> None:
     await kernel.run("%%agent bob\nforever")
     cell = kernel.send("print('begun', flush=True)\n%agent wait")
     await cell.says("begun")
     assert noise(await kernel.shutdown(), OURS) == []
 
 
-async def test_a_tool_that_blocks_the_agents_loop_holds_up_neither_an_interrupt_nor_the_end(
+async def test_a_tool_that_blocks_the_agents_loop_delays_neither_an_interrupt_nor_the_shutdown(
     kernel: Kernel, tmp_path: Path
 ) -> None:
     (tmp_path / "lib.py").write_text(
@@ -338,7 +338,7 @@ async def test_a_tool_that_blocks_the_agents_loop_holds_up_neither_an_interrupt_
     assert noise(await kernel.shutdown(), OURS) == []
 
 
-async def test_loading_anew_changes_nothing(kernel: Kernel) -> None:
+async def test_loading_the_extension_again_changes_nothing(kernel: Kernel) -> None:
     launch = await kernel.run("%%agent bob -o ans\nslow")
     cell = await kernel.run("%reload_ext whisper_nb\n%agent loop\n%agent wait")
     assert cell.text.endswith("agents run on a loop in their own thread\n1 succeeded\n")
@@ -348,7 +348,7 @@ async def test_loading_anew_changes_nothing(kernel: Kernel) -> None:
 # From a terminal
 
 
-async def test_a_terminal_ends_model_calls_even_while_a_cell_spins(tmp_path: Path) -> None:
+async def test_stop_in_a_terminal_ends_model_calls_while_a_cell_spins(tmp_path: Path) -> None:
     async with Provider() as provider, OnThisMachine(tmp_path) as kernel:
         await kernel.run("%load_ext whisper_nb\nimport os, time\nos.environ['EVES_KEY'] = 'x'")
         await kernel.run(
@@ -373,7 +373,9 @@ async def test_a_terminal_ends_model_calls_even_while_a_cell_spins(tmp_path: Pat
         assert noise(await kernel.shutdown()) == []
 
 
-async def test_a_kernel_whose_agents_live_on_its_own_loop_is_said_to_be_busy(kernel: Kernel, tmp_path: Path) -> None:
+async def test_stop_in_a_terminal_reports_a_busy_kernel_for_agents_on_its_own_loop(
+    kernel: Kernel, tmp_path: Path
+) -> None:
     await kernel.run("%agent loop notebook")
     await kernel.run("%%agent bob -o ans\nforever")
     cell = kernel.send(BLOCKED.format("time.sleep(0.01)") + "\nprint(ans.status)")
@@ -397,7 +399,7 @@ async def test_an_ended_kernel_leaves_no_socket(kernel: Kernel) -> None:
 
 @pytest.mark.parametrize("where", ["notebook", "thread"])
 @pytest.mark.parametrize("transport", ["wire", "litellm"])
-async def test_restarting_while_calls_stream_leaves_no_sockets_and_is_quiet(
+async def test_restarting_while_calls_stream_leaves_no_sockets_and_prints_nothing(
     tmp_path: Path, transport: str, where: str
 ) -> None:
     async with Provider(lambda _: [*text("Hel"), HANG]) as provider, OnThisMachine(tmp_path) as kernel:
@@ -415,7 +417,7 @@ async def test_restarting_while_calls_stream_leaves_no_sockets_and_is_quiet(
         assert noise(kernel.stderr.read_text()) == []
 
 
-async def test_a_tool_that_waits_between_cells_does_the_kernel_no_harm(kernel: Kernel) -> None:
+async def test_a_tool_that_waits_between_cells_does_not_break_the_kernel(kernel: Kernel) -> None:
     """Its wait is the first one, and in the midst of a round of the main loop that has another tool's turn to come."""
     await kernel.run(
         "def ask() -> str:\n    'Ask.'\n    return rt['bob'].submit('slow').result()\n"

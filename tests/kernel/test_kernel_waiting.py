@@ -21,7 +21,7 @@ async def test_cells_queued_behind_a_wait_are_answered_in_order_after_it(kernel:
     assert printed == [cell.id for cell in (wait, *behind)]
 
 
-async def test_a_click_in_the_panel_is_heard_while_a_cell_waits_and_cells_keep_their_order(kernel: Kernel) -> None:
+async def test_a_click_in_the_panel_is_executed_while_a_cell_waits_and_cells_keep_their_order(kernel: Kernel) -> None:
     await kernel.run("%%agent bob -o ans\nforever")
     panel = await kernel.value("rt.panel().model_id")
     wait = kernel.send("%agent wait")
@@ -65,7 +65,7 @@ async def test_run_all_of_launches_and_waits_answers_every_cell(kernel: Kernel) 
         ("%%agent bob -o ans\nslow", "assert await asyncio.gather(ans, ans) == ['a slow answer'] * 2"),
     ],
 )
-async def test_every_way_to_wait_in_a_cell(kernel: Kernel, setup: str, code: str) -> None:
+async def test_every_way_to_wait_in_a_cell_works(kernel: Kernel, setup: str, code: str) -> None:
     if setup:
         await kernel.run(setup)
     first, second = kernel.send(code), kernel.send("print(ans.status)")
@@ -73,7 +73,7 @@ async def test_every_way_to_wait_in_a_cell(kernel: Kernel, setup: str, code: str
     assert (await second.ok()).text == "succeeded\n"
 
 
-async def test_waiting_for_one_after_the_other_inside_pandas(kernel: Kernel) -> None:
+async def test_pandas_apply_can_wait_for_one_run_after_the_other(kernel: Kernel) -> None:
     cell = kernel.send(
         "import pandas as pd\n"
         "said = pd.Series(['a', 'b', 'c']).map(lambda word: rt['bob'].submit(word).result())\n"
@@ -84,7 +84,7 @@ async def test_waiting_for_one_after_the_other_inside_pandas(kernel: Kernel) -> 
     assert (await behind.ok()).text == "3\n"
 
 
-async def test_a_wait_inside_a_wait(kernel: Kernel) -> None:
+async def test_waits_can_be_nested(kernel: Kernel) -> None:
     await kernel.run("%%agent bob -o ans\nslow")
     cell = await kernel.run(
         "inner = []\n"
@@ -98,7 +98,7 @@ async def test_a_wait_inside_a_wait(kernel: Kernel) -> None:
     assert (await kernel.run("await asyncio.sleep(0); print('alive')")).text == "alive\n"
 
 
-async def test_a_wait_that_takes_too_long_ends_and_the_run_goes_on(kernel: Kernel) -> None:
+async def test_a_wait_that_times_out_ends_and_the_run_continues(kernel: Kernel) -> None:
     await kernel.run("%%agent bob -o ans\nforever")
     assert "bob#1" in await kernel.send("%agent wait --timeout 0.2").error()
     assert "TimeoutError" in await kernel.send("ans.result(timeout=0.2)").error()
@@ -157,7 +157,7 @@ async def test_other_threads_may_submit_wait_and_cancel(kernel: Kernel) -> None:
     assert cell.text == "cancelled\n"
 
 
-async def test_an_idle_kernel_is_woken_by_a_thread_that_submits(kernel: Kernel) -> None:
+async def test_a_submit_from_a_thread_wakes_an_idle_kernel(kernel: Kernel) -> None:
     cell = await kernel.run(
         "import threading\n"
         "def work():\n"
@@ -187,7 +187,7 @@ async def test_what_a_thread_prints_stays_in_the_cell_that_waits_after_a_click(k
     assert (await cell.ok()).text.split() == [str(number) for number in range(10)]
 
 
-async def test_a_panel_that_a_front_end_closed_is_made_anew(kernel: Kernel) -> None:
+async def test_a_panel_that_a_front_end_closed_is_created_again(kernel: Kernel) -> None:
     first = await kernel.value("rt.panel().model_id")
     kernel.client.shell_channel.send(kernel.client.session.msg("comm_close", {"comm_id": first, "data": {}}))
     second = await kernel.value("rt.panel().model_id")
@@ -205,7 +205,7 @@ MANY = (
 )
 
 
-async def test_a_kernels_first_wait_in_the_midst_of_its_loops_round_does_it_no_harm(kernel: Kernel) -> None:
+async def test_the_first_wait_in_the_middle_of_a_loop_iteration_does_not_break_the_kernel(kernel: Kernel) -> None:
     """asyncio counts the ready callbacks before it runs them, and fails where a nested loop has run one already."""
     await kernel.run(MANY)
     await kernel.run(

@@ -42,7 +42,7 @@ NAMES = [
 ]
 
 
-def test_the_surface_is_this_and_small() -> None:
+def test_the_public_names_are_these() -> None:
     assert sorted(whisper_nb.__all__) == NAMES
     assert set(dir(whisper_nb)) == {*NAMES, "__version__", "events"}
 
@@ -60,7 +60,7 @@ def test_every_name_belongs_to_the_package(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_name_can_be_had_and_says_what_it_is(name: str) -> None:
+def test_every_public_name_exists_and_has_a_docstring(name: str) -> None:
     value = getattr(whisper_nb, name)
     assert callable(value)
     assert inspect.getdoc(value)
@@ -73,7 +73,7 @@ def test_type_checkers_see_the_same_names() -> None:
     assert seen - {None} == set(whisper_nb._HOMES)
 
 
-def test_an_unknown_name() -> None:
+def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'whisper_nb' has no attribute 'Agnet'"):
         whisper_nb.Agnet  # noqa: B018
     with pytest.raises(ImportError):
@@ -91,13 +91,13 @@ def test_errors_form_one_tree() -> None:
     assert set(drawn) >= {one.__name__ for one in classes}
 
 
-def test_no_name_hides_behind_a_module() -> None:
+def test_no_module_hides_a_public_name() -> None:
     """Whatever was imported before, `whisper_nb.runtime` is the function: no module has a public name."""
     assert not set(whisper_nb.__all__) & {path.stem for path in Path(whisper_nb.__file__).parent.iterdir()}
     script = "import whisper_nb.engine.runtimes, whisper_nb as wnb; assert wnb.Runtime; assert callable(wnb.runtime)"
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
-def test_the_package_says_its_types_and_its_version() -> None:
+def test_the_package_is_typed_and_has_a_version() -> None:
     assert (Path(whisper_nb.__file__).parent / "py.typed").exists()
     assert whisper_nb.__version__.count(".") == 2

@@ -96,7 +96,7 @@ def own_imports_of(path: Path) -> set[str]:
     return found - {"whisper_nb"}
 
 
-def test_every_file_is_in_a_folder_that_has_its_floor() -> None:
+def test_every_file_is_in_a_folder_of_the_layers() -> None:
     assert {home_of(path) for path in SOURCES} == {*FLOORS, *FACE}
 
 
@@ -107,7 +107,7 @@ def test_imports_only_go_down(path: Path) -> None:
     assert {name.split(".")[1] for name in own_imports_of(path)} <= allowed
 
 
-def test_imports_have_no_circle() -> None:
+def test_imports_have_no_cycle() -> None:
     """Those inside functions and for types alone included: who is in a circle cannot be read, moved or tested alone."""
     graph = {module_of(path): own_imports_of(path) - {module_of(path)} for path in SOURCES}
     try:
@@ -117,7 +117,7 @@ def test_imports_have_no_circle() -> None:
 
 
 @pytest.mark.parametrize("folder", sorted({path.parent for path in SOURCES}), ids=lambda folder: folder.name)
-def test_a_folder_can_be_overlooked(folder: Path) -> None:
+def test_a_folder_has_at_most_20_modules(folder: Path) -> None:
     assert len([path for path in folder.glob("*.py") if path.name != "__init__.py"]) <= 20
 
 
@@ -134,23 +134,23 @@ def test_each_dependency_has_one_home(path: Path) -> None:
 
 
 @pytest.mark.parametrize("module", ["whisper_nb", "whisper_nb.engine.runtimes", "whisper_nb.models.offline"])
-def test_importing_loads_no_dependency(module: str) -> None:
+def test_importing_the_package_loads_no_dependency(module: str) -> None:
     script = f"import sys, {module}; print(*{{name.split('.')[0] for name in sys.modules}})"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert HOMES.keys() & set(done.stdout.split()) == set()
 
 
-def test_importing_the_package_loads_no_module_of_it() -> None:
+def test_importing_the_package_loads_none_of_its_modules() -> None:
     script = "import sys, whisper_nb; print(*[name for name in sys.modules if name.startswith('whisper_nb')])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["whisper_nb"]
 
 
-def test_no_function_reaches_for_a_global() -> None:
+def test_no_function_declares_a_global() -> None:
     assert [path.name for path in SOURCES for node in ast.walk(TREES[path]) if isinstance(node, ast.Global)] == []
 
 
-def test_tasks_are_made_in_four_places() -> None:
+def test_tasks_are_created_in_four_places() -> None:
     """One worker per session, one task per run; what one thread has another's loop do, and waits for with its future.
 
     Everything else is in a TaskGroup, which holds what it makes.
@@ -188,7 +188,7 @@ def groups_of(function: ast.AST) -> set[str]:
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_module_and_its_functions_can_be_read_in_one_sitting(path: Path) -> None:
+def test_modules_and_functions_are_short(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 500
     for node in ast.walk(TREES[path]):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -196,7 +196,7 @@ def test_a_module_and_its_functions_can_be_read_in_one_sitting(path: Path) -> No
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_conditional_expression_is_inside_another(path: Path) -> None:
+def test_conditional_expressions_are_not_nested(path: Path) -> None:
     nested = [
         outer.lineno
         for outer in ast.walk(TREES[path])
@@ -208,7 +208,7 @@ def test_no_conditional_expression_is_inside_another(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_only_tables_are_kept_from_the_formatter(path: Path) -> None:
+def test_only_tables_skip_the_formatter(path: Path) -> None:
     """A table is a statement with a display of many values."""
     tables = {
         node.end_lineno

@@ -35,7 +35,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
+def test_the_wheel_contains_the_package_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     ours = {str(path.relative_to(PROJECT)) for path in (PROJECT / "whisper_nb").rglob("*.py")}
@@ -73,7 +73,7 @@ def test_the_editable_install_is_this_checkout() -> None:
     assert sorted(package().team) == ["alice", "debbie", "eamonn", "patricia", "tessa"]
 
 
-def test_no_malicious_litellm_can_be_chosen() -> None:
+def test_malicious_versions_of_litellm_are_excluded() -> None:
     (litellm,) = [line for line in requires("whisper-nb") or () if line.startswith("litellm")]
     assert "!=1.82.7" in litellm
     assert "!=1.82.8" in litellm

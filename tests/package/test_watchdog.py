@@ -53,14 +53,14 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     "name", ["test_interpreter_lock", "test_other_lock", "test_event_loop", "test_failure_then_teardown"]
 )
-def test_a_test_that_hangs_ends_its_process_and_is_named(name: str, tmp_path: Path) -> None:
+def test_a_hanging_test_ends_its_process_and_is_named(name: str, tmp_path: Path) -> None:
     ended = run(tmp_path, f"test_hangs.py::{name}")
     assert ended.returncode < 0
     assert f"test_hangs.py::{name} did not end within 1 s" in ended.stderr
     assert "Fatal Python error: Aborted" in ended.stderr
 
 
-def test_a_worker_that_hangs_is_replaced(tmp_path: Path) -> None:
+def test_a_hanging_worker_is_replaced(tmp_path: Path) -> None:
     ended = run(tmp_path, "-n", "1", "-k", "interpreter or rest")
     assert ended.returncode == 1
     assert "crashed while running 'test_hangs.py::test_interpreter_lock'" in ended.stdout

@@ -173,7 +173,7 @@ def visit(visits: Path, name: str) -> Visit:
     return Visit(visits / name)
 
 
-def test_in_a_hostile_repository_nobody_is_reached_and_nothing_executed_nor_shown(visit: Visit) -> None:
+def test_a_hostile_repository_executes_nothing_and_connects_to_nothing_and_shows_nothing(visit: Visit) -> None:
     assert visit["seen"] == []
     assert not visit["executed"]
     assert CANARY.encode() not in visit.said
@@ -181,7 +181,7 @@ def test_in_a_hostile_repository_nobody_is_reached_and_nothing_executed_nor_show
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f]", visit.said.decode() + visit["html"])
 
 
-def test_in_a_hostile_repository_agents_work_and_nothing_of_it_is_in_force(visit: Visit) -> None:
+def test_agents_work_in_a_hostile_repository_and_none_of_its_files_is_in_force(visit: Visit) -> None:
     assert (visit["loads"], visit["works"]) == (True, True), visit.said.decode()
     assert visit["answer"].startswith("You said: hello")
     assert not visit["used"]
@@ -190,7 +190,7 @@ def test_in_a_hostile_repository_agents_work_and_nothing_of_it_is_in_force(visit
     assert (visit["keys"], visit["moved"]) == ([], [None, False])
 
 
-def test_what_a_hostile_repository_says_is_held_back_in_one_line(visit: Visit, name: str) -> None:
+def test_a_hostile_repositorys_files_are_not_used_and_one_line_says_so(visit: Visit, name: str) -> None:
     lines = re.findall("^.*held back.*$", visit.loading, re.MULTILINE)
     assert [line.startswith("whisper_nb: held back until %agent trust: ") for line in lines] == (
         [True] if REPOSITORIES[name].held else []
@@ -203,7 +203,7 @@ def test_what_a_hostile_repository_says_is_held_back_in_one_line(visit: Visit, n
     assert codes in ([[visit["code"]], [""]] if lines else [[]])
 
 
-def test_a_hostile_repository_that_was_trusted_still_gets_nothing_that_may_not_be(visit: Visit, name: str) -> None:
+def test_a_trusted_hostile_repository_still_gets_nothing_forbidden(visit: Visit, name: str) -> None:
     assert (visit["trusts"], visit["held"], visit["lists"]) == (True, False, True), visit.said.decode()
     assert (visit["key"], visit["base after"]) == (True, [None, False])
     if refused := REPOSITORIES[name].refused:
@@ -237,14 +237,14 @@ LARGE = {
 
 @pytest.mark.parametrize("path", ["agents/x.yaml", "config/main.yaml"])
 @pytest.mark.parametrize("name", LARGE)
-def test_the_largest_files_that_are_right_are_read(tmp_path: Path, name: str, path: str) -> None:
+def test_the_largest_valid_files_are_read(tmp_path: Path, name: str, path: str) -> None:
     put(tmp_path, path, LARGE[name])
     project = Project(tmp_path)
     project.refresh()
     assert (project.found.problems, bool(project.used)) == ((), True)
 
 
-def test_of_many_large_files_only_so_much_is_read_that_a_notebook_is_not_held_up(tmp_path: Path) -> None:
+def test_the_amount_that_is_read_of_many_large_files_is_limited(tmp_path: Path) -> None:
     for number in range(30):
         put(tmp_path, f"agents/x{number:02}.yaml", LARGE["texts to stop at"])
     project = Project(tmp_path, TrustFile(tmp_path / "home"))
@@ -266,7 +266,7 @@ def test_of_many_large_files_only_so_much_is_read_that_a_notebook_is_not_held_up
         "azure/x",
     ],
 )
-async def test_the_only_key_that_a_server_gets_is_the_one_that_was_said_to_go_there(
+async def test_a_server_gets_only_the_key_that_is_configured_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, complaints: list[str], model: str
 ) -> None:
     names = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "AZURE_API_KEY", "GROQ_API_KEY")

@@ -36,12 +36,12 @@ WARNED = "the API key is a literal"
 # What finds a canary, and where it looks. The tests in a kernel use these too.
 
 
-def test_what_finds_a_key_finds_a_part_of_it() -> None:
+def test_the_search_for_keys_finds_a_part_of_a_key() -> None:
     whole, part, less = f"x{LIKE}x", f"x{UNLIKE[5:17]}x", f"x{UNLIKE[5:16]}x"
     assert [hit.partition(":")[0] for hit in hits({"a": whole, "b": part, "c": less})] == ["a", "b"]
 
 
-def test_what_finds_a_key_looks_into_errors_and_objects() -> None:
+def test_the_search_for_keys_covers_errors_and_objects() -> None:
     def fail(secret: str) -> None:
         raise ValueError(secret)
 
@@ -159,7 +159,7 @@ async def test_no_error_of_a_call_shows_a_key_among_its_arguments(
         ("wnb.Agent(name='bob', config=key().strip())", "is not provider/model"),
     ],
 )
-async def test_what_looks_like_a_key_in_a_wrong_place_is_not_repeated(
+async def test_a_key_in_a_wrong_place_is_not_shown(
     source: str, says: str, tmp_path: Path, team: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -168,7 +168,7 @@ async def test_what_looks_like_a_key_in_a_wrong_place_is_not_repeated(
 
 
 @pytest.mark.parametrize("way", [way.replace("**more", "'model': 'openai/x'") for way in WAYS if "{**more" in way])
-async def test_a_key_that_is_given_rightly_is_warned_of_used_and_not_shown(way: str, key: str, team: Runtime) -> None:
+async def test_a_literal_key_gives_a_warning_and_is_used_and_not_shown(way: str, key: str, team: Runtime) -> None:
     bob = team["bob"]
     bob.pause()  # nothing is to be sent
     with pytest.warns(UserWarning, match=WARNED) as heard:
@@ -183,7 +183,7 @@ async def test_a_key_that_is_given_rightly_is_warned_of_used_and_not_shown(way: 
     assert hits({"the warning": str([vars(one) for one in heard]), **kept(**things)}) == []
 
 
-def test_no_copy_of_a_config_or_an_agent_holds_a_key(key: str) -> None:
+def test_no_copy_of_a_config_or_an_agent_contains_a_key(key: str) -> None:
     with pytest.warns(UserWarning, match=WARNED):
         config = AIConfig.of({"model": "openai/x", "api_key": key, "temperature": 1})
     agent = Agent(name="bob", config=config)
@@ -201,7 +201,7 @@ def test_no_copy_of_a_config_or_an_agent_holds_a_key(key: str) -> None:
     assert hits({"values": str(config.values()), "document": str(agent.document())}) == []
 
 
-def test_what_holds_keys_does_not_print(key: str) -> None:
+def test_no_object_with_keys_shows_them(key: str) -> None:
     vault, keys = Vault(), Keys({"OPENAI_API_KEY": key})
     reference = vault.put(key)
     keys.read(f"MY_KEY={key}\n", ".env")
@@ -228,7 +228,7 @@ async def rt(key: str, tmp_path: Path) -> AsyncIterator[Runtime]:
         yield rt
 
 
-async def test_a_project_that_holds_keys_shows_none(rt: Runtime, key: str) -> None:
+async def test_a_project_with_keys_shows_none(rt: Runtime, key: str) -> None:
     ann, bob = rt["ann"], rt["bob"]
     for config in (ann.config, bob.config, rt.resolve()):
         found = rt.keys.key(config.provider, config.api_key)
@@ -241,7 +241,7 @@ async def test_a_project_that_holds_keys_shows_none(rt: Runtime, key: str) -> No
     assert hits({"pickled": pickle.dumps([ann.agent, bob.agent]).decode("latin-1")}) == []
 
 
-async def test_a_saved_agent_holds_no_key(rt: Runtime, key: str) -> None:
+async def test_a_saved_agent_contains_no_key(rt: Runtime, key: str) -> None:
     error = failure("rt.save('bob')", rt, "exists with other content")
     assert hits(told(error)) == []
     saved = rt.save("bob", overwrite=True).read_text()
@@ -274,7 +274,7 @@ MAIN = "openai:\n  model: x\n  "
         ("keys.env", "A=1\nOPENAI_API_KEY='<key>\n", ":2: not a line of the form NAME=value"),
     ],
 )
-async def test_an_error_in_a_file_does_not_show_the_key_beside_it(
+async def test_an_error_in_a_file_does_not_show_a_key_beside_it(
     file: str, text: str, says: str, key: str, tmp_path: Path
 ) -> None:
     (tmp_path / "config").mkdir()
