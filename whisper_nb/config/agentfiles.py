@@ -339,7 +339,9 @@ class _AgentReader:
         if len(keys) + bool(short) > 1:
             self._add_problem("the config is given twice: write all of it under ai_config", *keys[:1])
         path: tuple[str, ...] = tuple(keys[:1])
-        config: Any = source[keys[0]] if keys else short
+        config: Any = short
+        if keys:
+            config = source[keys[0]]
         if isinstance(config, str):
             config = {"model": config}
         if not isinstance(config, dict):
@@ -356,8 +358,9 @@ class _AgentReader:
 
     def _tools(self, source: Mapping[str, Any], is_markdown: bool) -> tuple[str, ...]:
         """Return the names of the tools. In a Markdown file of another program they may be its own tools."""
-        given = source.get("tools") or []
-        names = [name.strip() for name in given.split(",")] if isinstance(given, str) else given
+        names = given = source.get("tools") or []
+        if isinstance(given, str):
+            names = [name.strip() for name in given.split(",")]
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             self._add_problem(f"tools {short_repr(given)} is not a list of names", "tools")
             return ()

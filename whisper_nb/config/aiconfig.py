@@ -20,7 +20,7 @@ def _field(kind: Kind) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AIConfig:
-    """How to reach a model, and its parameters.
+    """A model: its name, the way to reach it, and its parameters.
 
     A field that is None is unset: another layer may set it; else it is not sent.
 
@@ -56,12 +56,12 @@ class AIConfig:
     token_timeout_s: float | None = _field(Number(0, above=True, unit="seconds"))
     """The timeout of the first token, and from each token to the next, in seconds."""
     retries: int | None = _field(Number(0, 10, whole=True))
-    """How often a call is retried if it fails for a transient reason before its first token; 0 to 10."""
+    """The most retries of a call that fails for a transient reason before its first token; 0 to 10."""
     stream: bool | None = _field(Flag())
     """Whether a reply is streamed token by token; false for a server that cannot stream."""
     transport: str | None = _field(Choice(("wire", "litellm")))
-    """How the provider is reached: `wire`, in OpenAI's format and without LiteLLM, or `litellm`. If it is unset, `wire`
-    for providers with that format, else `litellm`."""
+    """The way to the provider: `wire`, in OpenAI's format and without LiteLLM, or `litellm`. If it is unset, `wire` for
+    providers with that format, else `litellm`."""
     extra: Params | None = _field(Extra())  # noqa: RUF009
     """Parameters that only this provider has, sent as they are. A mapping becomes an immutable one."""
     cleared: tuple[str, ...] = ()

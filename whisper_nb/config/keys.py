@@ -13,7 +13,7 @@ from difflib import SequenceMatcher
 
 from ..core.errors import ConfigError, sealed
 from ..core.text import mask_keys
-from .providers import PROVIDERS
+from .providers import PROVIDERS, Provider
 
 _ENVIRONMENT, _LITERAL = "os.environ/", "literal/"
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -221,8 +221,7 @@ class Keys:
         """Return the variables that may have the key, the preferred one first."""
         if named := variable_of(reference):
             return (named,)
-        known = PROVIDERS.get(provider)
-        return known.variables if known else ()
+        return PROVIDERS.get(provider, Provider()).variables
 
     def redact(self, text: str, sent: Key | None = None) -> str:
         """Return the text without any known key, and without the other secrets of the environment.

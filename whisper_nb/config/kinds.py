@@ -204,10 +204,11 @@ class Words(Struct, frozen=True):
 
     def read(self, value: Any) -> tuple[str, ...]:
         """Return a tuple; a single text is accepted."""
-        words = [value] if isinstance(value, str) else value
-        if not isinstance(words, Sequence) or not words or not all(isinstance(word, str) and word for word in words):
+        if isinstance(value, str):
+            value = [value]
+        if not isinstance(value, Sequence) or not value or not all(isinstance(word, str) and word for word in value):
             raise ValueError
-        return tuple(map(str, words))
+        return tuple(map(str, value))
 
 
 class Params(Mapping[str, Any]):

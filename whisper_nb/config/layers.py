@@ -70,7 +70,9 @@ def from_environment(keys: Keys, offline: str) -> Layer:
             raise ConfigError(text)
         return Layer(_of_model(model), keys.source(MODEL_VARIABLE))
     for provider in PROVIDERS.values():
-        for variable in provider.variables if provider.model else ():
+        if not provider.model:
+            continue
+        for variable in provider.variables:
             if keys.get(variable):
                 return Layer(_of_model(provider.model), keys.source(variable))
     return Layer(_of_model(offline), "default: no provider's key is set")

@@ -55,8 +55,9 @@ class Main(Struct, frozen=True):
 
     def document(self) -> dict[str, Any]:
         """Return the content as data for a file, without a literal key; empty if there are problems."""
-        config = plain(self.layer.config) if self.layer else {}
-        return config | dict(self.settings)
+        if self.layer is None:
+            return dict(self.settings)
+        return plain(self.layer.config) | dict(self.settings)
 
 
 def read_main(data: bytes, name: str) -> Main | None:

@@ -18,7 +18,9 @@ def packaged() -> Path:
     """Return the folder with whisper_nb's own `config/` and `agents/`, in the wheel or the checkout."""
     here = Path(__file__).parents[1]
     wheel = here / "data"
-    return wheel if wheel.is_dir() else here.parent
+    if wheel.is_dir():
+        return wheel
+    return here.parent
 
 
 def project_root(start: Path) -> Path:

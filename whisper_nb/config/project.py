@@ -54,13 +54,16 @@ class ProjectConfig(Struct, frozen=True):
 
     @property
     def _parts(self) -> tuple[Main | Entry, ...]:
-        main = (self.main,) if self.main else ()
-        return (*main, *self.team.values())
+        if self.main is None:
+            return tuple(self.team.values())
+        return (self.main, *self.team.values())
 
     @property
     def settings(self) -> Mapping[str, Any]:
         """The settings of `config/main.yaml` beside the config."""
-        return self.main.settings if self.main else {}
+        if self.main is None:
+            return {}
+        return self.main.settings
 
     @property
     def env_file(self) -> str:
@@ -294,7 +297,7 @@ class Project:
         if self.found.main:
             parts.append(MAIN)
         if team := len(self.found.team):
-            parts.append("1 agent" if team == 1 else f"{team} agents")
+            parts.append(f"{team} agent{'s' * (team > 1)}")
         return f"held back until %agent trust: {' and '.join(parts)} of {self.root.name}/"
 
     def _without_bad_edits(self, before: ProjectConfig) -> ProjectConfig:

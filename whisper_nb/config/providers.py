@@ -96,7 +96,9 @@ def canonical(model: str, provider: str = "") -> str:
         return model
     before, slash, rest = model.partition("/")
     prefixed = slash and before == provider and (provider != "openrouter" or "/" in rest)
-    return model if prefixed else f"{provider}/{model}"
+    if prefixed:
+        return model
+    return f"{provider}/{model}"
 
 
 def known_models() -> list[str]:

@@ -53,7 +53,7 @@ class Failures:
         if status in (401, 403):
             what = f"the provider refused {self._access()} ({status})."
             # The provider's message may echo the key or a part of it.
-            remedy, reason = "Check that the key is complete and may use this model; it is read anew at each call.", ""
+            remedy, reason = "Check that the key is complete and may use this model; it is read again at each call.", ""
         elif 300 <= status < 400:
             what = f"the server redirects calls to another address ({status})."
             remedy, reason = "Check api_base: redirects are not followed, since they would pass on the key.", ""
@@ -76,7 +76,9 @@ class Failures:
         return self._error(what, remedy, reason, kind, retryable=retryable, status=status, retry_after_s=retry_after_s)
 
     def _access(self) -> str:
-        return f"the key from {self.key.variable}" if self.key.variable else "access"
+        if self.key.variable:
+            return f"the key from {self.key.variable}"
+        return "access"
 
     def unreached(self, text: str, *, sent: bool) -> ModelError:
         """Return the error for a connection that failed or broke off.
@@ -111,7 +113,10 @@ class Failures:
         """
         refused = isinstance(code, int) and 400 <= code < 500 and code not in _PASSING
         what = f"the provider reported an error within the reply ({self.shown(str(code))})."
-        return self._error(what, "" if refused else "Submit again.", self.shown(text), retryable=not refused)
+        remedy = "Submit again."
+        if refused:
+            remedy = ""
+        return self._error(what, remedy, self.shown(text), retryable=not refused)
 
     def shown(self, text: str) -> str:
         """Return a provider's message as one short line without keys."""

@@ -1,8 +1,8 @@
 """An HTTP client for LiteLLM that checks replies before LiteLLM reads them.
 
-LiteLLM skips pieces of a stream that are not JSON, replaces bytes that are not UTF-8 by �, takes failures for the
-reason "stop", and reads a body of any size, partly with regular expressions. Imported along with LiteLLM: httpx takes
-its time.
+LiteLLM skips pieces of a stream that are not JSON, replaces bytes that are not UTF-8 by �, reports failures
+as the reason "stop", and reads a body of any size, partly with regular expressions. Imported along with LiteLLM: httpx
+is slow to import.
 """
 
 from __future__ import annotations
@@ -179,7 +179,10 @@ class _Stream:
             if any(choice.get("message") and "delta" not in choice for choice in _list(message, "choices")):
                 raise InvalidReply(_NOT_A_STREAM)
             plain = data.replace("\n", " ") if data.isascii() else json.dumps(message)
-            yield f"{plain}\n".encode() if self._events.bare else f"data: {plain}\n\n".encode()
+            if self._events.bare:
+                yield f"{plain}\n".encode()
+            else:
+                yield f"data: {plain}\n\n".encode()
         if not received and self._ending.lacks(whole=False):
             raise InvalidReply(_CUT)
 

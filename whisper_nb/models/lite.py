@@ -18,7 +18,7 @@ from weakref import WeakSet
 
 from ..config.aiconfig import AIConfig, missing_key
 from ..config.keys import Key, Keys
-from ..config.providers import PROVIDERS
+from ..config.providers import PROVIDERS, Provider
 from ..core.errors import ConfigError, ModelError
 from ..core.messages import Delta, Message, ToolSchema, replace
 from ..core.threads import in_thread
@@ -27,7 +27,7 @@ from .failures import Failures, no_key, retry_after
 from .litellm_loader import import_litellm
 from .model import Request
 from .openai_format import PARAMETERS, THINKING, parameters, to_openai, tools_of
-from .prices import Listed, listed, reported_cost
+from .prices import Listed, context_size, listed, reported_cost
 from .reading import InvalidReply
 from .tokens import count_tokens
 from .transcript import Transcript
@@ -71,8 +71,7 @@ class LiteLLMModel:
     @property
     def context_tokens(self) -> int | None:
         """The size by LiteLLM's price list; None for a model that is not listed, and before `prepare`."""
-        limit = self._listed().get("max_input_tokens")
-        return limit if isinstance(limit, int) else None
+        return context_size(self._listed())
 
     def count_tokens(self, messages: Sequence[Message], tools: Sequence[ToolSchema] = ()) -> int:
         """Return the count of LiteLLM's tokenizer. It may take long: call it in a thread."""
@@ -104,8 +103,7 @@ class LiteLLMModel:
         await self.prepare()
         key = self._key()
         arguments = self._arguments(request)
-        known = PROVIDERS.get(self._endpoint.provider)
-        reader = LiteLLMReader(known.reasoning if known else "")
+        reader = LiteLLMReader(PROVIDERS.get(self._endpoint.provider, Provider()).reasoning)
         begun = False
         failure: ModelError | None = None
         try:
@@ -183,18 +181,24 @@ class LiteLLMModel:
     def _arguments(self, request: Request) -> dict[str, Any]:
         """Return the arguments of `acompletion` without the key. A parameter that is not set is not sent."""
         config = request.config
-        optional = {"api_base": self._endpoint.api_base, "tools": tools_of(request.tools) or None}
+        optional: dict[str, Any] = {}
+        if config.stream is not False:
+            optional |= {"stream": True, "stream_options": {"include_usage": True}}
+        if self._endpoint.provider in _GIVEN_CLIENT:
+            optional["client"] = _client[0]
+        if self._endpoint.api_base is not None:
+            optional["api_base"] = self._endpoint.api_base
+        if tools := tools_of(request.tools):
+            optional["tools"] = tools
         return {
             "model": self._model,
             "messages": _openai_messages(request.messages),
-            **({"stream": True, "stream_options": {"include_usage": True}} if config.stream is not False else {}),
-            **({"client": _client[0]} if self._endpoint.provider in _GIVEN_CLIENT else {}),
             "timeout": max(_TIMEOUT_S, config.timeout_s or 0.0),
             "num_retries": 0,  # of LiteLLM
             "max_retries": 0,  # of the SDK that it calls
             "no-log": True,  # do nothing for logging callbacks
             "_skip_mcp_handler": True,  # else it imports mcp for tools, which it does not depend on
-            **{name: value for name, value in optional.items() if value is not None},
+            **optional,
             **parameters(config),
             **(config.extra or {}),
             # LiteLLM silently drops parameters that it does not expect for a model, such as `user`.

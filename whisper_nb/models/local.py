@@ -26,13 +26,15 @@ def local_models(keys: Keys) -> dict[str, list[str]]:
 
 def _models_at(provider: str, address: str) -> list[str] | None:
     """Return the models of the server at an address; None if there is no such server."""
-    url = f"{address.rstrip('/')}/{'api/tags' if provider == 'ollama' else 'models'}"
+    path, list_name, name = "models", "data", "id"
+    if provider == "ollama":
+        path, list_name, name = "api/tags", "models", "name"
+    url = f"{address.rstrip('/')}/{path}"
     # Proxies of the environment do not apply to this machine.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(url, timeout=TIMEOUT_S) as response:
             reply: Any = json.loads(response.read(_MOST))
-        entries, key = (reply["models"], "name") if provider == "ollama" else (reply["data"], "id")
-        return [f"{provider}/{entry[key]}" for entry in entries]
+        return [f"{provider}/{entry[name]}" for entry in reply[list_name]]
     except (OSError, ValueError, LookupError, TypeError):  # no server, or one of another kind
         return None

@@ -34,7 +34,7 @@ class Model(Protocol):
         """
 
     async def prepare(self) -> None:
-        """Import and look up what a call needs. Called before each call; only the first takes time.
+        """Import and look up everything that a call needs. Called before each call; only the first takes time.
 
         Raises:
             ConfigError: the call cannot be made, for example because the key is missing.

@@ -145,7 +145,7 @@ class Rule:
     finish: str = ""
     """A finish reason other than the natural one, such as `length`."""
     times: int | None = None
-    """How often the rule may be used. Then the next matching rule is."""
+    """The most uses of the rule; after these, the next matching rule answers. None: no limit."""
 
     def __post_init__(self) -> None:
         """Check the fields.
@@ -193,8 +193,9 @@ class ScriptedModel:
         Raises:
             ConfigError: the file is missing, unsafe, or holds an unknown field; the message names the file.
         """
-        document = load_yaml(Path(path))
-        entries = document if isinstance(document, list) else [document]
+        entries = load_yaml(Path(path))
+        if not isinstance(entries, list):
+            entries = [entries]
         known = [field.name for field in fields(Rule)]
         rules: list[Rule] = []
         for number, entry in enumerate(entries, 1):
@@ -247,7 +248,8 @@ class ScriptedModel:
         """Do nothing."""
 
     def _find(self, messages: Sequence[Message]) -> tuple[Rule, re.Match[str]]:
-        last, system = messages[-1], messages[0].text if isinstance(messages[0], SystemMessage) else ""
+        first, last = messages[0], messages[-1]
+        system = first.text if isinstance(first, SystemMessage) else ""
         role = "tool" if isinstance(last, ToolMessage) else "user"
         for index, rule in enumerate(self.rules):
             found = re.search(rule.match, last.text, re.DOTALL)
@@ -262,8 +264,10 @@ class ScriptedModel:
 
 
 def _expand(match: re.Match[str], template: str) -> str:
+    if "\\" not in template:
+        return template
     try:
-        return match.expand(template) if "\\" in template else template
+        return match.expand(template)
     except (re.error, IndexError) as error:
         raise ModelError(
             f"offline/script: {template[:80]!r}: {error}; write a backslash that does not refer to a group twice",

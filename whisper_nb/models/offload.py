@@ -83,7 +83,9 @@ class Offloaded:
         await self._there(self._model.aclose())
         with _lock:
             _in_use.discard(self)
-            over = [] if _in_use else [_loop.pop()]
+            over: list[OwnLoop] = []
+            if not _in_use:
+                over.append(_loop.pop())
         for own in over:
             own.end()
             await in_thread(own.join, CLOSING_S)

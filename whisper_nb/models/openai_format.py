@@ -40,7 +40,9 @@ def to_openai(message: Message) -> dict[str, Any]:
         case UserMessage(text, ()):
             return {"role": "user", "content": text}
         case UserMessage(text, images):
-            parts: list[dict[str, Any]] = [{"type": "text", "text": text}] if text else []
+            parts: list[dict[str, Any]] = []
+            if text:
+                parts.append({"type": "text", "text": text})
             for image in images:
                 url = f"data:{image.media_type};base64,{image.data}"
                 parts.append({"type": "image_url", "image_url": {"url": url}})

@@ -61,6 +61,14 @@ def listed(model: str, prices: Mapping[str, Listed]) -> Listed:
     return {}
 
 
+def context_size(entry: Listed) -> int | None:
+    """Return the size of a model's context in tokens; None if its entry does not have it."""
+    size = entry.get("max_input_tokens")
+    if isinstance(size, int):
+        return size
+    return None
+
+
 def price(entry: Listed) -> str:
     """Return the price of a million tokens, such as `$0.15 in, $0.60 out`, or `unknown`."""
     costs = [entry.get(f"{way}put_cost_per_token") for way in ("in", "out")]
@@ -79,7 +87,9 @@ def reported_cost(usage: Mapping[str, Any]) -> float | None:
     # With a key of your own, OpenRouter reports its fee alone.
     if usage.get("is_byok") and isinstance(details, Mapping):
         fee, upstream = _dollars(cost), _dollars(details.get("upstream_inference_cost"))
-        return None if fee is None or upstream is None else fee + upstream
+        if fee is None or upstream is None:
+            return None
+        return fee + upstream
     return _dollars(cost)
 
 
@@ -123,7 +133,9 @@ def _suffix(entry: Listed, sent: int) -> str:
     if sent <= _LONG:
         return ""
     limits = [int(found[1]) for name in entry if (found := _ABOVE.fullmatch(name)) and sent > int(found[1]) * 1000]
-    return f"_above_{max(limits)}k_tokens" if limits else ""
+    if not limits:
+        return ""
+    return f"_above_{max(limits)}k_tokens"
 
 
 def _cached(usage: Mapping[str, Any]) -> Any:
@@ -134,7 +146,9 @@ def _cached(usage: Mapping[str, Any]) -> Any:
 
 def _detail(usage: Mapping[str, Any], group: str, name: str) -> Any:
     details = usage.get(group)
-    return details.get(name) if isinstance(details, Mapping) else None
+    if isinstance(details, Mapping):
+        return details.get(name)
+    return None
 
 
 def _tokens(count: Any) -> int | None:

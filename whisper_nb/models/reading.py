@@ -21,8 +21,7 @@ REASONS = {
 #: The finish reasons of providers that failed within a reply.
 FAILURES = frozenset({"error", "network_error"})
 #: The most bytes of one reply, far above any model's and far below what harms a notebook; of one event of a stream,
-#: with
-#: everything before it that is not data; and of an HTTP error.
+#: with everything before it that is not data; and of an HTTP error.
 REPLY_LIMIT, EVENT_LIMIT, REFUSAL_LIMIT = 16 * 2**20, 4 * 2**20, 65_536
 #: The most tool calls of one reply.
 CALLS_LIMIT = 1_000

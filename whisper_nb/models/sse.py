@@ -81,7 +81,9 @@ class Events:
         received = b"".join([*self._pieces, received])
         lines = received.splitlines(keepends=True)
         # A \r at the end may be the first half of a \r\n.
-        self._pieces = [lines.pop()] if lines and not lines[-1].endswith(b"\n") else []
+        self._pieces = []
+        if lines and not lines[-1].endswith(b"\n"):
+            self._pieces.append(lines.pop())
         for line in lines:
             if (event := self._take(line.rstrip(b"\r\n"))) is not None:
                 yield event

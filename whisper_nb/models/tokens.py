@@ -21,7 +21,8 @@ def most_tokens(message: Message) -> int:
     if isinstance(message, AssistantMessage):
         for call in message.tool_calls:
             size += 32 + len(call.id) + len(call.name) + len(call.arguments.encode("utf-8", "replace"))
-        size += len(json.dumps(message.reasoning)) if message.reasoning else 0
+        if message.reasoning:
+            size += len(json.dumps(message.reasoning))
     elif isinstance(message, UserMessage):
         size += IMAGE_TOKENS * len(message.images)
     return size

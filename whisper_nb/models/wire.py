@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from ..config.aiconfig import AIConfig, missing_key
 from ..config.keys import Key, Keys
-from ..config.providers import PROVIDERS
+from ..config.providers import PROVIDERS, Provider
 from ..core.errors import ConfigError, ModelError
 from ..core.messages import Delta, Message, ToolSchema, replace
 from ..core.threads import in_thread
 from .connections import Connections
 from .failures import Failures, no_key, retry_after
 from .model import Request
-from .prices import Listed, entry, listed_cost, reported_cost
+from .prices import Listed, context_size, entry, listed_cost, reported_cost
 from .reading import REFUSAL_LIMIT, TOO_LARGE, InvalidReply
 from .request_body import RequestBodies
 from .tokens import count_tokens
@@ -56,14 +56,12 @@ class OpenAIWireModel:
         self._proxy: str | None = None
         self._listed: Listed | None = None
         self._bodies = RequestBodies(endpoint)
-        known = PROVIDERS.get(endpoint.provider)
-        self._reasoning_field = known.reasoning if known else ""
+        self._reasoning_field = PROVIDERS.get(endpoint.provider, Provider()).reasoning
 
     @property
     def context_tokens(self) -> int | None:
         """The size by LiteLLM's price list; None for a model that is not listed, and before `prepare`."""
-        limit = (self._listed or {}).get("max_input_tokens")
-        return limit if isinstance(limit, int) else None
+        return context_size(self._listed or {})
 
     def count_tokens(self, messages: Sequence[Message], tools: Sequence[ToolSchema] = ()) -> int:
         """Return the count of LiteLLM's tokenizer. It imports LiteLLM, which takes seconds: call it in a thread."""
@@ -144,18 +142,17 @@ class OpenAIWireModel:
         if not (key.reveal().isascii() and key.reveal().isprintable()):
             raise ConfigError(
                 f"{endpoint.model}: the key{f' from {key.variable}' if key.variable else ''} "
-                "has a character that cannot be sent: copy it anew"
+                "has a character that cannot be sent: copy it again"
             )
         return key
 
     def _address(self) -> str:
-        endpoint, known = self._endpoint, PROVIDERS.get(self._endpoint.provider)
-        variables = [
-            f"{endpoint.provider.upper()}_API_BASE",
-            *(["OPENAI_BASE_URL"] if endpoint.provider == "openai" else []),
-        ]
+        endpoint = self._endpoint
+        variables = [f"{endpoint.provider.upper()}_API_BASE"]
+        if endpoint.provider == "openai":
+            variables.append("OPENAI_BASE_URL")
         own = endpoint.api_base or next(filter(None, map(self._keys.environment, variables)), "")
-        base = own or (known and known.wire) or ""
+        base = own or PROVIDERS.get(endpoint.provider, Provider()).wire or ""
         if not base.lower().startswith(("http://", "https://")):
             raise ConfigError(
                 f"{endpoint.model} needs the address of its server: set api_base, such as http://localhost:8000/v1, "
@@ -238,10 +235,11 @@ async def _refusal(response: aiohttp.ClientResponse, failures: Failures) -> Mode
 
 def _words(body: Any) -> str:
     """Return the message in the body of an HTTP error."""
-    error = body.get("error", body) if isinstance(body, dict) else body
-    if isinstance(error, dict):
-        return str(error.get("message") or error)
-    return str(error)
+    if isinstance(body, dict):
+        body = body.get("error", body)
+    if isinstance(body, dict):
+        return str(body.get("message") or body)
+    return str(body)
 
 
 def _failure(error: Exception, failures: Failures) -> ModelError:

@@ -18,9 +18,10 @@ class ProviderError(Exception):
     """The provider reported a failure within a reply."""
 
     def __init__(self, error: Any) -> None:
-        fields = error if isinstance(error, dict) else {"message": str(error)}
-        self.text = str(fields.get("message") or fields)
-        self.code = fields.get("code") or fields.get("type") or "error"
+        if not isinstance(error, dict):
+            error = {"message": str(error)}
+        self.text = str(error.get("message") or error)
+        self.code = error.get("code") or error.get("type") or "error"
 
 
 # The parts of a chunk that are read. Any value is allowed where providers differ; `null` and a missing field are alike.
