@@ -82,7 +82,7 @@ def __dir__() -> list[str]:
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
-    """`%load_ext whisper_nb`: register the magics, say one line."""
+    """`%load_ext whisper_nb`: register the magics, print one line."""
     from .notebook.extension import load
 
     load(shell)

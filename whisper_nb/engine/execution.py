@@ -263,7 +263,9 @@ class Execution:
             raise failures.exceptions[0] from None
         if interrupts:
             raise interrupts[0]
-        if any(task.cancelled() for task in tasks):  # by its own tool: without a result it would be called for ever
+        if any(
+            task.cancelled() for task in tasks
+        ):  # by its own tool: a call without a result would be made again and again
             raise asyncio.CancelledError
 
 
@@ -273,7 +275,7 @@ def _system_prompt(text: str) -> Transcript:
 
 
 def _pause(error: ModelError, attempt: int) -> float:
-    """Return the seconds before the next attempt: doubled each time, with jitter, at least what the provider asks."""
+    """Return the seconds before the next attempt: doubled each time, with jitter; at least as the provider asks."""
     backoff: float = RETRY_S * 2**attempt * random.uniform(0.5, 1.0)  # noqa: S311
     if error.retry_after_s is None:
         return backoff

@@ -126,7 +126,7 @@ class Home:
             self.call(function, *args)  # agents have moved to another loop
 
     def do(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        """Call on the thread of the agents' loop, in the caller's context, and return or raise what the function does.
+        """Call on the thread of the agents' loop, in the caller's context. Return the result or raise the exception.
 
         Only a loop in a thread of its own is waited for: no function on that loop waits for another thread. The main
         loop may be blocked, for example by a cell that waits for this caller; so for agents on the main loop the

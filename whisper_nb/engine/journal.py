@@ -100,7 +100,7 @@ class Journal:
         self._wake()
 
     async def publish_posted(self) -> None:
-        """Publish what was posted, in order. An entry stays in the outbox until its record is published."""
+        """Publish the posted events, in order. An entry stays in the outbox until its record is published."""
         while self._outbox:
             event, run = self._outbox[0]
             if isinstance(event, str):

@@ -38,12 +38,12 @@ class Ports:
     """Limits the model calls in flight."""
     open_model: Callable[[AIConfig], Model]
     prepare: Callable[[str, AIConfig | None], Start]
-    """Return the start of a run: of the agent of this name, with what the run sets of its config.
+    """Return the start of a run of the agent of this name. The config has the fields that the run itself sets.
 
     Reads edited files.
     """
     resolve: Callable[[Agent, AIConfig | None, AIConfig | None], AIConfig]
-    """Return a config: of an agent, with what a run sets, and what its session sets, over all other layers."""
+    """Return the config of an agent's run; the fields that the run and its session set override all other layers."""
     fork: Callable[[str, str], object]
     """Create a session of the same spec and history as the one of the first name, under the second name; return it."""
     seq: itertools.count[int]

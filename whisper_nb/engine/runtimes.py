@@ -247,7 +247,11 @@ class Runtime:
         return self._observers.add(observer)
 
     def spent_by_agent(self, *, removed_only: bool = False) -> dict[str, Spent]:
-        """Return the cost of each agent, by name, with that of removed agents, or these alone, and of running runs."""
+        """Return the cost of each agent by name, including its run in progress.
+
+        Args:
+            removed_only: whether to return the costs of removed agents only; by default, those of all.
+        """
         return self._ledger.by_agent(() if removed_only else self.sessions, self._roster.removed)
 
     @property

@@ -327,7 +327,7 @@ class Session:
             self._journal.rest()  # the next event loop may be another
 
     async def _advance(self) -> bool:
-        """Publish what was posted and the end of a run that ended; start the next run.
+        """Publish the posted events, and the end of the current run if it has ended; start the next run.
 
         Returns:
             False when nothing is left to wait for.
@@ -382,7 +382,7 @@ class Session:
         return run._ended_by(error)
 
     def _abandon(self, error: BaseException) -> None:
-        """End all runs: the event loop ends, or the store is lost, and nobody may wait for them in vain."""
+        """End all runs: the event loop ends, or the store is lost, and their waiters must not wait without end."""
         if self._task is not None:
             self._task.cancel()
         self._journal.abandon()

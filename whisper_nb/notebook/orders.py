@@ -1,4 +1,4 @@
-"""Order: what a cell or `%agent ask` asks of one run, and the prompt made from it."""
+"""Order: the run that a cell or `%agent ask` requests, and the prompt made from it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Parts = list[str | Image | Run]
 
 
 class Order(Struct, frozen=True, kw_only=True):
-    """What a cell or `%agent ask` asks of one run."""
+    """A request for one run, from a cell or from `%agent ask`."""
 
     name: str
     """The agent's name."""

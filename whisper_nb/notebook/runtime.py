@@ -52,7 +52,7 @@ class NotebookRuntime(Runtime):
         return AgentForm(self, self.find_tool, self._fields_taken)
 
     def _fields_taken(self, model: str) -> frozenset[str] | None:
-        """Return the fields of AIConfig that a model takes, or None where that is not known.
+        """Return the fields of AIConfig that a model takes, or None if they are not known.
 
         Call it in a thread: it may import LiteLLM, which takes seconds. It does not without the model's key; with the
         key, the first call would have to import LiteLLM anyway.
@@ -71,7 +71,7 @@ class NotebookRuntime(Runtime):
         await super()._close()
 
     def settle(self, *_: object) -> None:
-        """After each cell, show what it changed without an event, such as a config."""
+        """After each cell, show its changes that are not events, such as that of a config."""
         if self._panel is not None:
             self.home.do_within(SETTLE_S, self._recheck)
 

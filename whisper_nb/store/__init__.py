@@ -1,1 +1,1 @@
-"""Where records are kept, and how observers get them."""
+"""Stores of records, and observers that are called with each record."""

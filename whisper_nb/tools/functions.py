@@ -148,7 +148,7 @@ def _as_text(result: object) -> str:
 
 
 def _identity(function: Callable[..., Any]) -> tuple[object, ...]:
-    """Return what is equal for two functions of the same code, defaults and closure."""
+    """Return a value that is equal for two functions of the same code, defaults and closure."""
     return (
         id(getattr(function, "__self__", None)),
         function.__module__,

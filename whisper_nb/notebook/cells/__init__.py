@@ -1,1 +1,1 @@
-"""What is shown in cells, and what waits in them."""
+"""The output of runs in cells, expressions in prompts, and waiting inside a cell."""

@@ -1,6 +1,6 @@
 """Show runs in the cells that launched them: streaming while they run, and their final state in every front end.
 
-All of it happens on the agents' loop, in the context of the cell that the output belongs to, in whatever thread.
+All of it happens on the agents' loop, in the context of the cell that the output belongs to, in any thread.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .render import run_bundle, run_text, status_line
 
 _log = logging.getLogger("whisper_nb")
 
-#: Seconds between repaints of a run, and how many runs are painted at once: Jupyter drops messages above 1,000 a
+#: Seconds between repaints of a run, and the most runs that are painted at once: Jupyter drops messages above 1,000 a
 #: second.
 TICK_S = 0.1
 PAINTED_AT_ONCE = 20
@@ -37,7 +37,7 @@ class View:
     run: Run
     display_id: str = field(default_factory=lambda: uuid4().hex)
     context: contextvars.Context = field(default_factory=contextvars.copy_context)
-    """The context of the launching cell: Jupyter puts into that cell what is displayed in it."""
+    """The context of the launching cell: Jupyter shows output from this context in that cell."""
 
 
 class Outputs:

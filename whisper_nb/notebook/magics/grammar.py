@@ -79,7 +79,7 @@ class Command(Struct, frozen=True):
 
     @property
     def valued(self) -> set[str]:
-        """Those of its flags that take a value."""
+        """Its flags that take a value."""
         return {
             flag
             for flags, options in self.arguments

@@ -105,7 +105,7 @@ class _Message:
         """The rows of `tables` as they were last sent, for the agents of which anything was."""
 
     def content(self) -> Facts:
-        """Return what is new, as columns; tables of the same agents are joined, so that the names are sent once."""
+        """Return the new facts as columns; tables of the same agents are joined, so that the names are sent once."""
         joined: dict[Values, Facts] = {}
         for columns, rows, before in zip(COLUMNS, self.tables, self.before, strict=True):
             if rows:
@@ -232,11 +232,11 @@ class Board:
         return message.content()
 
     def changes(self, first: Iterable[str], budget: float) -> tuple[Facts, int]:
-        """Return what has changed since it was last sent, in about so many bytes; the next call goes on from there.
+        """Return the facts that have changed since they were last sent. Those beyond the budget come next time.
 
         Args:
             first: the agents that come first, those in view; the others follow, the longest waiting first.
-            budget: bytes.
+            budget: about how many bytes may be sent.
 
         Returns:
             `added` and `removed` agents, and `tables` with the facts that are new, as columns; and the size in bytes.
@@ -258,7 +258,7 @@ class Board:
         return message.content(), size
 
     def details(self) -> dict[str, Facts]:
-        """Return what is new of the agents that are open."""
+        """Return the new facts of the agents that are open."""
         found = {}
         for name, details in self._open.items():
             session = self._runtime.get(name)
@@ -281,7 +281,7 @@ class Board:
         return spent_facts(sum(self._runtime.spent_by_agent(removed_only=True).values(), Spent()))
 
     def _collect(self, row: _Row, marks: int, message: _Message) -> int:
-        """Add what differs from what was sent to a message. Return its size in bytes."""
+        """Add the facts that differ from those last sent to a message. Return their size in bytes."""
         size, sent, readers = 0, row.sent, self._readers
         tables, befores = message.tables, message.before
         if not sent:

@@ -41,7 +41,7 @@ class Details:
         self.dirty = True
 
     def change(self, runtime: Runtime, session: Session) -> Facts:
-        """Return what is new."""
+        """Return the new facts."""
         only_text, self.dirty, self._only_text = self._only_text, False, False
         run = session.current or next((run for run in reversed(session.runs) if run.started_at), None)
         new: Facts = {}
@@ -54,7 +54,7 @@ class Details:
         return new
 
     def _text(self, run: Run) -> Facts:
-        """Return what is new of the current turn's text: characters `at` to `to`, as the kernel counts them."""
+        """Return the new part of the current turn's text: characters `at` to `to`, as the kernel counts them."""
         text = run.text
         end = len(text)
         if not run.done and end and (text[-1] == "\r" or "\ud800" <= text[-1] < "\udc00"):

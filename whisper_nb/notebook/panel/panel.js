@@ -1,4 +1,4 @@
-// The panel of whisper_nb. It draws the messages of whisper_nb/notebook/panel/panel.py, and sends what the user does as
+// The panel of whisper_nb. It draws the messages of whisper_nb/notebook/panel/panel.py, and sends the user's actions as
 // requests. The first part is pure and has tests of its own; the second draws. Texts of the kernel become text nodes,
 // never markup.
 
@@ -148,7 +148,7 @@ export function matches(row, words, state) {
 
 const SPENT = ["runs", "input", "output", "cost", "unpriced", "uncounted", "at_work"];
 
-/** The sums of all rows, with what was spent on removed agents. */
+/** The sums of all rows, with the costs of removed agents. */
 export function total(rows, gone) {
   const sum = { states: {}, queued: 0, failed: 0 };
   for (const fact of SPENT) sum[fact] = gone[fact] ?? 0;
@@ -422,7 +422,7 @@ function drawIcon(element, row) {
   if (element.wnbShade !== shade) element.style.setProperty("--wnb-agent", (element.wnbShade = shade));
 }
 
-/** Draw a row, unless its element shows it already: what depends on time changes once a second. */
+/** Draw a row, unless its element shows it already. Facts that depend on time change once a second. */
 function drawRow(element, row, clock) {
   const second = Math.floor(clock);
   if (element.wnbRow === row && element.wnbSecond === second) return;
@@ -893,7 +893,7 @@ class PromptForm {
     });
     this.button = h("button.wnb-button.wnb-main-button", { type: "submit" }, "Send");
     this.element = h("form.wnb-ask", {}, this.to, this.prompt, this.priority, this.button);
-    this.choices = ""; // what the list of agents shows
+    this.choices = ""; // the content of the list of agents
     this.pending = ""; // a prompt that was sent and not answered
     this.lost = false; // the chosen agent was removed: none is chosen, until the user chooses
     this.element.addEventListener("submit", (event) => this.onSubmit(event));
@@ -1123,7 +1123,7 @@ class PanelView {
     else empty.replaceChildren(...this.makeInvitation(state.team));
   }
 
-  /** How to create an agent, and buttons for those that files describe. */
+  /** Create the text about how to create an agent, and buttons for agents that files describe. */
   makeInvitation(team) {
     const code = (text) => h("code", {}, text);
     const create = ({ name, about }) => h("button.wnb-button", {

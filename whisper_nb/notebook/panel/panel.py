@@ -1,4 +1,4 @@
-"""The panel: one widget for all agents. It sends its views what has changed, and executes what they request.
+"""The panel: one widget for all agents. It sends changes to its views, and executes their requests.
 
 A view is the panel in one output of one page. Each request is checked against a schema; anything else is dropped and
 counted. No synced trait has authority: values that a front end sets are dropped, too.

@@ -154,7 +154,7 @@ class Snapshots:
         form.kept = form.shown
 
     def settle(self) -> None:
-        """Display what has changed, from the cell that has just run: a headless front end saves nothing else."""
+        """Display the changes from the cell that has just run: a headless front end saves nothing else."""
         for form in self._forms:
             if self._board and self._board.version != form.kept:
                 self._emit(form)

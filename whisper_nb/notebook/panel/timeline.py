@@ -31,7 +31,7 @@ class Timeline:
     """A fold of one agent's records: a panel that opens late knows as much as one that was there from the start."""
 
     since: float
-    """When the current state began."""
+    """The time at which the current state began."""
     state: State = field(default_factory=lambda: _state("idle", "open"))
     spans: deque[Span] = field(default_factory=lambda: deque(maxlen=SPANS))
     fresh: deque[Span] = field(default_factory=lambda: deque(maxlen=FRESH))
