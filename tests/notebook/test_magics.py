@@ -9,7 +9,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.oinspect import getdoc
 
 from support.inprocess import Notebook
-from whisper_nb import Agent, Rule, RunFailed, Runtime, ScriptedModel
+from whisper_nb import Agent, Rule, RunCancelled, RunFailed, Runtime, ScriptedModel
 from whisper_nb.engine.home import Home
 from whisper_nb.engine.runs import Run
 from whisper_nb.notebook.cells.output import Outputs
@@ -387,6 +387,36 @@ async def test_a_failure_before_a_wait_that_was_refused_is_reported_by_the_next(
     await ended(notebook["good"])
     assert notebook.error("%agent wait", 2) == "1 succeeded, 1 failed (bob#1)\nbob#1 failed: no more"
     assert notebook.run("%agent wait") == "nothing to wait for\n"
+
+
+async def test_a_wait_leaves_out_runs_whose_outcome_a_cell_has_received(notebook: Notebook) -> None:
+    for name in ("awaited", "returned", "cancelled", "unseen"):
+        notebook.run(f"%agent ask bob -o {name} fail")
+    notebook.run("cancelled.cancel()")
+    await ended(*notebook.runtime["bob"].runs)
+    with pytest.raises(RunFailed):
+        await notebook["awaited"]
+    notebook.run("try:\n    returned.result()\nexcept Exception:\n    pass")
+    with pytest.raises(RunCancelled):
+        notebook["cancelled"].result()
+    assert notebook.error("%agent wait", 2) == "1 failed (bob#4)\nbob#4 failed: no more"
+    assert notebook.error("%agent wait awaited", 2) == "1 failed (bob#1)\nbob#1 failed: no more"
+
+
+async def test_a_wait_reports_a_run_that_an_agents_tool_has_awaited(notebook: Notebook) -> None:
+    notebook.runtime.models["offline/tool"] = ScriptedModel(
+        [Rule("^use", calls=[{"name": "look"}]), Rule(reply="done")]
+    )
+    notebook.run("%agent ask bob -o bad fail")
+    notebook.run(
+        "async def look() -> str:\n"
+        "    'Look.'\n"
+        "    return await bad\n"
+        "%agent new amy --tools look --model offline/tool\n"
+        "%agent ask amy -o ans use it"
+    )
+    await ended(notebook["bad"], notebook["ans"])
+    assert notebook.error("%agent wait", 2) == "1 succeeded, 1 failed (bob#1)\nbob#1 failed: no more"
 
 
 # Steering

@@ -71,7 +71,7 @@ class Run(RunState):
 
     __slots__ = (
         "__weakref__", "_awaiting", "_cancelling", "_charge", "_config", "_context", "_done", "_observers", "_parts",
-        "_session", "_turns", "error", "submitted_at", "timeout_s",
+        "_session", "_turns", "error", "received", "submitted_at", "timeout_s",
     )  # fmt: skip
 
     def __init__(
@@ -94,6 +94,8 @@ class Run(RunState):
         """Seconds since the epoch."""
         self.error: BaseException | None = None
         """The exception that made it fail."""
+        self.received = False
+        """Whether `await` or `result` has returned its output or raised its failure, other than to an agent's tool."""
         self._parts = tuple(parts)
         self._config = config
         # The submitting cell's context: output belongs there. Dropped at the end.
@@ -320,6 +322,7 @@ class Run(RunState):
         return tuple(self.events), self._observers.add(listen)
 
     def _output(self) -> str:
+        self.received = self.received or _waiter() is None
         if self._outcome == "failed":
             raise RunFailed(f"{self.id} failed: {error_text(self.error)}") from self.error
         if self._outcome == "cancelled":

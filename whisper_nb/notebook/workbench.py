@@ -142,12 +142,14 @@ class Workbench(Struct):
             ) from None
 
     def to_wait_for(self, names: Sequence[str]) -> list[Run]:
-        """Return the named runs, and those that finished since the last wait, so that a wait reports every run once.
+        """Return the named runs, and those that ended without a report, so that a wait reports every run once.
 
-        They stay unreported until `reported` is called: the wait may end early.
+        A run whose outcome a cell has received needs no report. The others stay unreported until `reported` is called:
+        the wait may end early.
         """
         agents = set(names)
-        ended = [run for run in self._unreported if run.done and (not agents or run.session.name in agents)]
+        unreported = [run for run in self._unreported if run.done and not run.received]
+        ended = [run for run in unreported if not agents or run.session.name in agents]
         runs = list(dict.fromkeys([*ended, *self.runs(names)]))
         self._remember([run for run in runs if not run.done])
         return runs
