@@ -68,7 +68,7 @@ from whisper_nb.notebook.panel import board, panel as module
 gc.collect(); start = time.process_time()
 ours = module.Panel(rt)
 ours._do_hello("abcd")
-ours._timer.cancel(); ours._tick()
+ours._timer(); ours._tick()
 made = time.process_time() - start
 for session in team:
     session.submit("Count the rows of the table once more.")
@@ -83,7 +83,7 @@ for turn in range(9):
         for table in tables:  # one column of each: state, now, runs
             row.sent[table] = (row.name, None, *row.sent[table][2:])
     ours._allowance, ours._counted = 1e9, rt.home.loop.time()
-    if ours._timer: ours._timer.cancel()
+    if ours._timer: ours._timer()
     number = ours._number
     gc.collect(); start = time.process_time()
     ours._tick()

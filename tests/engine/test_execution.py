@@ -138,7 +138,9 @@ async def test_a_run_fails_after_max_turns(runtime: Runtime) -> None:
     model = ScriptedModel([Rule(calls=[{"name": "now"}])])
     bob = hire(runtime, model, tools=(now,), max_turns=3)
     run = bob.submit("hello")
-    with pytest.raises(RunFailed, match="bob#1 wants more than 3 turns; raise max_turns of bob to allow it") as caught:
+    with pytest.raises(
+        RunFailed, match="bob#1 failed: it wants more than 3 turns; raise max_turns of bob to allow it"
+    ) as caught:
         await run
     assert isinstance(caught.value.__cause__, TurnLimitExceeded)
     assert len(model.requests) == 3
@@ -261,7 +263,7 @@ async def hang(request: Request) -> AsyncGenerator[Delta, None]:
 async def test_a_run_that_takes_too_long_fails_and_keeps_its_text(runtime: Runtime) -> None:
     run = hire(runtime, FunctionModel(hang)).submit("hello", timeout_s=0.05)
     with pytest.raises(
-        RunFailed, match=r"bob#1 took too long: not complete after 0\.05 s; its text so far is in run\."
+        RunFailed, match=r"bob#1 failed: it took too long: not complete after 0\.05 s; its text so far is in run\."
     ):
         await run
     assert run.text == "partial"
@@ -379,7 +381,7 @@ async def test_a_model_that_cancels_itself_fails_the_run(runtime: Runtime) -> No
         await elsewhere_cancelled()
         yield Finish("stop")
 
-    with pytest.raises(RunFailed, match="bob#1: something that it awaited was cancelled from within"):
+    with pytest.raises(RunFailed, match="bob#1 failed: something that it awaited was cancelled from within"):
         await hire(runtime, FunctionModel(trip)).submit("hello")
 
 

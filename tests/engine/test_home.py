@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 from concurrent.futures import Future
 
 import pytest
 
-from whisper_nb import Agent, Run, Runtime
+from support.doubles import hire
+from whisper_nb import Agent, Rule, Run, Runtime, ScriptedModel
 from whisper_nb.core.errors import SessionError
 from whisper_nb.engine.home import Home
 
@@ -119,3 +121,69 @@ async def test_waiting_in_the_loops_thread_uses_the_blocker() -> None:
     loop, done = asyncio.get_running_loop(), Future[None]()
     Home(loop, lambda *args: asked.append(args)).wait(done, 3.0)
     assert asked == [(loop, done, 3.0)]
+
+
+async def test_another_threads_call_is_made_on_a_loop_that_turns() -> None:
+    home = Home(asyncio.get_running_loop())
+    assert await asyncio.to_thread(home.do, threading.get_ident) == threading.get_ident()
+
+
+async def test_another_threads_call_is_made_there_while_the_loop_is_blocked() -> None:
+    """For example, by a cell that waits for that thread."""
+    home = Home(asyncio.get_running_loop())
+    found: list[int] = []
+    thread = threading.Thread(target=lambda: found.append(home.do(threading.get_ident)))
+    thread.start()
+    thread.join()  # blocks the loop
+    assert found == [thread.ident]
+    await asyncio.sleep(0)
+    assert found == [thread.ident]  # and once
+
+
+async def test_a_failing_call_of_another_thread_raises_there() -> None:
+    home = Home(asyncio.get_running_loop())
+    with pytest.raises(ZeroDivisionError):
+        await asyncio.to_thread(home.do, lambda: 1 / 0)
+
+
+async def test_a_timer_is_forgotten_when_it_was_called_or_cancelled() -> None:
+    home = Home(asyncio.get_running_loop())
+    called: asyncio.Future[None] = home.loop.create_future()
+    cancel = home.later(0.0, lambda: called.set_result(None))
+    home.later(60.0, called.cancel)()
+    await called
+    cancel()
+    assert not home._timers
+
+
+async def test_agents_that_a_tool_creates_are_announced_on_the_loop(runtime: Runtime) -> None:
+    """Plain tools run in threads of their own."""
+    announced: list[int] = []
+    runtime.observe_team(lambda _: announced.append(threading.get_ident()))
+
+    def recruit() -> str:
+        runtime.create(Agent(name="amy")).pause()
+        return "created"
+
+    bob = hire(
+        runtime, ScriptedModel([Rule(role="tool", reply="done"), Rule(calls=[{"name": "recruit"}])]), tools=(recruit,)
+    )
+    await bob.submit("recruit")
+    assert set(announced) == {threading.get_ident()}
+    assert runtime["amy"].state.gate == "paused"
+
+
+async def test_an_observer_does_not_run_in_the_context_of_the_cell_that_woke_the_agent(runtime: Runtime) -> None:
+    cell: contextvars.ContextVar[str] = contextvars.ContextVar("cell", default="")
+    seen: list[tuple[str | None, str]] = []
+    runtime.observe(lambda record: seen.append((record.run, cell.get())))
+    bob = hire(runtime, ScriptedModel([Rule(reply="done")]))
+
+    def submit(number: str) -> Run:
+        cell.set(number)
+        return bob.submit("hello")
+
+    runs = [contextvars.copy_context().run(submit, number) for number in ("one", "two")]
+    for run in runs:
+        await run
+    assert {context for run, context in seen if run == runs[1].id} <= {"two", ""}

@@ -181,7 +181,7 @@ async def test_observers_receive_all_events_of_a_run_before_its_waiters_continue
     runtime.observe(lambda r: finished.append(r.run) if isinstance(r.event, RunFinished) else None)
     for number in range(1, 50):
         run = bob.submit("hello")
-        run.wait(5)
+        run.wait(100)
         assert (len(finished), bob.spent.runs, len(bob.history)) == (number, number, 2 * number)
 
 
@@ -470,7 +470,7 @@ async def test_agents_at_work_cannot_move(runtime: Runtime, bob: Session) -> Non
         runtime.loop("notebook")
     assert runtime.loop() == "thread"
     run.cancel()
-    run.wait(5)
+    run.wait(100)
     assert runtime.loop("notebook") == "notebook"
 
 
@@ -534,7 +534,7 @@ async def test_delayed_calls_are_made_at_once_on_the_new_loop() -> None:
     home = Home(asyncio.get_running_loop())
     happened: list[str] = []
     home.later(3600, lambda: happened.append(threading.current_thread().name))
-    home.later(3600, lambda: happened.append("never")).cancel()
+    home.later(3600, lambda: happened.append("never"))()
     home.move("thread")
     home.do(lambda: None)
     assert happened == ["whisper_nb agents"]
@@ -581,7 +581,7 @@ async def test_a_refused_move_keeps_the_place() -> None:
 async def test_do_returns_the_functions_result_and_uses_the_callers_context() -> None:
     home, word = Home(asyncio.get_running_loop()), contextvars.ContextVar("word", default="")
     word.set("mine")
-    assert await asyncio.to_thread(home.do, threading.get_ident) != threading.get_ident()
+    assert await asyncio.to_thread(home.do, word.get) == "mine"
     home.move("thread")
     assert home.do(word.get) == "mine"
     with pytest.raises(ZeroDivisionError):

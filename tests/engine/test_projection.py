@@ -11,8 +11,9 @@ from whisper_nb.core.events import (
     RunMoved,
     RunQueued,
     RunStarted,
+    ToolFinished,
 )
-from whisper_nb.core.messages import AssistantMessage, Usage, UserMessage
+from whisper_nb.core.messages import AssistantMessage, ToolCall, ToolMessage, Usage, UserMessage
 from whisper_nb.core.states import State
 from whisper_nb.engine.projection import HISTORY_KEPT, RUNS_KEPT, fold
 
@@ -78,3 +79,15 @@ def test_the_history_is_bounded_and_loses_whole_exchanges() -> None:
     assert state.dropped == 2 * runs - len(state.history)
     assert isinstance(state.history[0], UserMessage)
     assert state.history[-1] == AssistantMessage(f"reply {runs}")
+
+
+def test_a_run_that_is_longer_than_a_history_does_not_leave_its_rest() -> None:
+    """A history that begins with a tool's result is refused by providers."""
+    calls = [AssistantMessage("", (ToolCall(str(number), "now", "{}"),)) for number in range(HISTORY_KEPT // 2)]
+    results = [ToolMessage(str(number), "now", "noon") for number in range(len(calls))]
+    turns = [
+        (ModelReplied(call, None, None), ToolFinished(result)) for call, result in zip(calls, results, strict=True)
+    ]
+    start, reply, end = one_run(1)[:2], one_run(1)[2:-1], one_run(1)[-1:]
+    state = fold(records(*start, *(("bob#1", event) for turn in turns for event in turn), *reply, *end))
+    assert (list(state.history), state.dropped) == ([], 2 + 2 * len(calls))

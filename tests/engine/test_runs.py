@@ -5,7 +5,7 @@ import contextvars
 import gc
 import threading
 import weakref
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -18,6 +18,7 @@ from whisper_nb.core.events import Record, RunFinished, RunMoved, RunQueued
 from whisper_nb.core.messages import CallDelta, Delta, Finish, Spent, TextDelta, Usage
 from whisper_nb.engine.home import Home
 from whisper_nb.models.model import Request
+from whisper_nb.store.observers import Observers
 
 SAY = ScriptedModel([Rule(match="(?s)(.*)", reply=r"\1!")])
 #: "use TOOL" calls that tool; its result is the answer.
@@ -487,6 +488,27 @@ async def test_a_late_stream_begins_with_the_stored_records_and_continues(runtim
         call.release()
     assert kinds_of(records) == ["RunQueued", "RunStarted", "TextStreamed", "ModelReplied", "RunFinished"]
     assert [record async for record in run.stream()] == run.events
+
+
+async def test_an_end_that_comes_while_a_thread_subscribes_is_not_lost(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended, add = threading.Event(), Observers.add
+    model = HeldModel()
+    run = hire(runtime, model).submit("hello")
+    call = await model.arrived()
+
+    def late(self: Observers[Record], listen: Callable[[Record], object]) -> Callable[[], None]:
+        ended.wait()
+        return add(self, listen)
+
+    monkeypatch.setattr(Observers, "add", late)
+    subscribing = asyncio.create_task(asyncio.to_thread(run._subscribe, lambda _: None))
+    call.release()
+    await run
+    ended.set()
+    past, _ = await subscribing
+    assert kinds_of(past)[-1] == "RunFinished"
 
 
 async def test_a_record_that_is_delivered_twice_is_streamed_once(runtime: Runtime) -> None:

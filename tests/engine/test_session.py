@@ -940,6 +940,19 @@ async def test_a_failing_store_fails_the_runs_and_the_session_stays_usable(
         assert len([bob.submit("room for all") for _ in range(QUEUE_LIMIT)]) == QUEUE_LIMIT
 
 
+async def test_a_reset_that_cannot_be_stored_holds(caplog: pytest.LogCaptureFixture, complaints: list[str]) -> None:
+    async with Runtime(environ={}, store=fails_once(HistoryReset)) as runtime:
+        bob = hire(runtime, ScriptedModel(TALK))
+        await bob.submit("hello")
+        heard = heard_by(runtime)
+        bob.reset()
+        assert list(bob.history) == []
+        with pytest.raises(RunFailed, match="no space left"):
+            await bob.submit("lost with the store")
+        assert list(bob.history) == []
+        assert kinds_of(heard)[0] == "HistoryReset"
+
+
 async def test_a_store_that_keeps_failing_fails_all_waiting_runs(
     caplog: pytest.LogCaptureFixture, complaints: list[str]
 ) -> None:

@@ -379,7 +379,7 @@ async def test_a_late_answer_is_dropped(runtime: NotebookRuntime) -> None:
 
     def takes(model: str) -> frozenset[str]:
         asked.append(model)
-        go_on.wait(10)
+        go_on.wait(100)
         return frozenset({"stop" if model == "openai/last" else "seed"})
 
     form = AgentForm(runtime, find_tool, takes)

@@ -94,7 +94,7 @@ async def test_the_panel_works_with_agents_in_the_thread(runtime: NotebookRuntim
         panel._handle_msg({"content": {"data": {"method": "custom", "content": content}}})
 
     hear("hello")
-    assert told.wait(5)
+    assert told.wait(100)
     hear("pause", agent="alice")
     hear("ask", agent="alice", prompt="hello", priority="normal")
     runtime.home.do(lambda: None)

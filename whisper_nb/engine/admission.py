@@ -1,4 +1,4 @@
-"""Admission: bounds each agent's queue and numbers its runs. The only state that threads share."""
+"""Admission: bounds each agent's queue and numbers its runs. `Session.submit` uses it in its caller's thread."""
 
 from __future__ import annotations
 

@@ -77,15 +77,15 @@ class Execution:
         except TimeoutError:
             if deadline.expired is None:
                 raise
-            reason = f"{run.id} took too long: {deadline.expired}; its text so far is in run.text"
+            reason = f"it took too long: {deadline.expired}; its text so far is in run.text"
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
             # Nobody cancelled this run, so it must not say that it was.
-            reason = f"{run.id}: something that it awaited was cancelled from within; submit it again"
+            reason = "something that it awaited was cancelled from within; submit it again"
         except (SystemExit, GeneratorExit) as error:  # raised by the model: it would end the event loop
-            reason = f"{run.id}: the model raised {type(error).__name__}"
+            reason = f"the model raised {type(error).__name__}"
         except BaseException as error:  # KeyboardInterrupt, or an outcome of a test runner: no failure of the model
             if isinstance(error, Exception):
                 raise
@@ -107,8 +107,7 @@ class Execution:
                 case CallModel():
                     if turns == self._agent.max_turns:
                         raise TurnLimitExceeded(
-                            f"{self._run.id} wants more than {turns} turns; "
-                            f"raise max_turns of {self._agent.name} to allow it"
+                            f"it wants more than {turns} turns; raise max_turns of {self._agent.name} to allow it"
                         )
                     turns += 1
                     await self._journal.wait_open(self._run)

@@ -8,7 +8,7 @@ import functools
 import socket
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, get_args
@@ -27,7 +27,9 @@ Block = Callable[[asyncio.AbstractEventLoop, "Future[Any]", float | None], None]
 Where = Literal["notebook", "thread"]
 
 #: Sessions that may start a step in one iteration of the loop.
-TURNS = 8
+SLOTS = 8
+#: Seconds without a new iteration after which the main loop counts as blocked by a cell.
+BLOCKED_S = 0.2
 #: Seconds to wait for the end of the loop's thread.
 JOIN_TIMEOUT_S = 1.0
 
@@ -50,9 +52,9 @@ class Home:
         "_main_thread",
         "_own",
         "_readers",
+        "_slots",
         "_thread",
         "_timers",
-        "_turns",
         "loop",
         "main",
         "visits",
@@ -70,7 +72,7 @@ class Home:
         self._main_thread = self._thread = threading.get_ident()
         self._own: OwnLoop | None = None
         self._lock = threading.RLock()  # orders a change of loops and calls from other threads
-        self._turns = asyncio.Semaphore(TURNS)
+        self._slots = asyncio.Semaphore(SLOTS)
         self._timers: dict[object, tuple[asyncio.TimerHandle, Callable[[], object]]] = {}
         self._readers: dict[socket.socket, Callable[[], object]] = {}
         self.visits = Visits(main, guard)
@@ -128,13 +130,19 @@ class Home:
     def do(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Call on the thread of the agents' loop, in the caller's context. Return the result or raise the exception.
 
-        Only a loop in a thread of its own is waited for: no function on that loop waits for another thread. The main
-        loop may be blocked, for example by a cell that waits for this caller; so for agents on the main loop the
-        function is called at once, in the calling thread. So it is when the loop is closed.
+        The main loop may be blocked, for example by a cell that waits for this caller. If agents live there and the
+        call has not begun after 0.2 s, it happens in the calling thread: meanwhile the loop changes nothing. So it does
+        when the loop is closed or does not run.
         """
-        if self.here or self._own is None or self._own.ended:
+        own = self._own
+        if self.here or (own.ended if own else not self.main.is_running()):
             return function(*args, **kwargs)
-        return self._submit(function, *args, **kwargs).result()
+        done = self._submit(function, *args, **kwargs)
+        if own is None:
+            wait((done,), BLOCKED_S)
+            if done.cancel():
+                return function(*args, **kwargs)
+        return done.result()
 
     def do_within(self, timeout_s: float, function: Callable[[], object]) -> None:
         """Do as `do`, but wait at most `timeout_s` seconds. If the loop is busy, the call happens later."""
@@ -147,7 +155,12 @@ class Home:
     def _submit(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> Future[T]:
         done: Future[T] = Future()
         context = contextvars.copy_context()
-        self.call(lambda: answer(done, context.run, function, *args, **kwargs))
+
+        def begin() -> None:
+            if done.set_running_or_notify_cancel():
+                answer(done, context.run, function, *args, **kwargs)
+
+        self.call(begin)
         return done
 
     def call_main(self, function: Callable[..., object], *args: Any) -> None:
@@ -163,14 +176,14 @@ class Home:
         else:
             self.main.call_soon_threadsafe(function, *args)
 
-    async def turn(self) -> None:
-        """Wait for a turn on the loop, first come, first served; a few sessions get one in each iteration.
+    async def slot(self) -> None:
+        """Wait for a slot in an iteration of the loop, first come, first served; each iteration has a few.
 
         Without this limit, a thousand ready sessions would run in one iteration and block the notebook.
         """
-        turns = self._turns
-        await turns.acquire()
-        self.loop.call_soon(turns.release)
+        slots = self._slots
+        await slots.acquire()
+        self.loop.call_soon(slots.release)
 
     def finish(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Run a coroutine on the loop and return its future. Cancelling the future cancels the coroutine."""
@@ -214,10 +227,13 @@ class Home:
 
     # On the agents' loop: timers and sockets move with it
 
-    def later(self, delay_s: float, function: Callable[[], object]) -> asyncio.TimerHandle:
+    def later(self, delay_s: float, function: Callable[[], object]) -> Callable[[], None]:
         """Call after a delay, or at once when agents move to another loop. On the thread of the agents' loop.
 
         The function gets an empty context: a cell's context cannot be entered while the cell runs.
+
+        Returns:
+            A function that cancels the call. It has no effect once the function was called.
         """
         key = object()
 
@@ -225,9 +241,12 @@ class Home:
             del self._timers[key]
             function()
 
-        handle = self.loop.call_later(delay_s, due, context=contextvars.Context())
-        self._timers[key] = handle, function
-        return handle
+        def cancel() -> None:
+            if timer := self._timers.pop(key, None):
+                timer[0].cancel()
+
+        self._timers[key] = self.loop.call_later(delay_s, due, context=contextvars.Context()), function
+        return cancel
 
     def listen(self, end: socket.socket, function: Callable[[], object]) -> None:
         """Call whenever the socket has data to read. On the thread of the agents' loop."""
@@ -302,12 +321,11 @@ class Home:
             loop, thread = own.loop, own.thread
         with self._lock:  # calls accepted before this arrive on the old loop, which forwards them
             old, self.loop, self._thread, self._own = self.loop, loop, thread, own
-            self._turns = asyncio.Semaphore(TURNS)
+            self._slots = asyncio.Semaphore(SLOTS)
         timers, self._timers = self._timers, {}
         for handle, function in timers.values():
-            if not handle.cancelled():
-                handle.cancel()
-                loop.call_soon_threadsafe(function, context=contextvars.Context())
+            handle.cancel()
+            loop.call_soon_threadsafe(function, context=contextvars.Context())
         for end, function in self._readers.items():
             old.remove_reader(end)
             loop.call_soon_threadsafe(loop.add_reader, end, function)

@@ -36,7 +36,7 @@ class Journal:
     Everything here happens on the event loop's thread.
     """
 
-    __slots__ = ("_gate", "_name", "_opened", "_order", "_outbox", "_ports", "_wake", "counted", "projection")
+    __slots__ = ("_gate", "_name", "_opened", "_outbox", "_ports", "_publishing", "_wake", "counted", "projection")
 
     def __init__(self, name: str, ports: Ports, wake: Callable[[], object]) -> None:
         self._name = name
@@ -48,7 +48,7 @@ class Journal:
         """The tokens of the last model call that had to be counted."""
         self._outbox: deque[tuple[Posted, Run | None]] | None = None  # posted, not yet published
         self._gate: Gate | None = None  # after all posted triggers; None without any
-        self._order: asyncio.Lock | None = None
+        self._publishing: asyncio.Lock | None = None
         self._opened: asyncio.Event | None = None
 
     @property
@@ -77,9 +77,11 @@ class Journal:
 
     # Posting
 
-    def post(self, event: Event, run: Run | None = None) -> None:
+    def post(self, event: Posted, run: Run | None = None) -> None:
         """Publish an event soon, after those posted before it."""
-        self._append(event, run)
+        self._outbox = self._outbox or deque()
+        self._outbox.append((event, run))
+        self._wake()
 
     def move_gate(self, trigger: Trigger) -> None:
         """Move the gate now, and publish that soon.
@@ -90,14 +92,9 @@ class Journal:
         before, after = self.state, transition(self.state, trigger)
         if after != before:
             self._gate = after.gate
-            self._append(trigger, None)
+            self.post(trigger)
         if self._opened is not None:
             self._opened.set()
-
-    def _append(self, event: Posted, run: Run | None) -> None:
-        self._outbox = self._outbox or deque()
-        self._outbox.append((event, run))
-        self._wake()
 
     async def publish_posted(self) -> None:
         """Publish the posted events, in order. An entry stays in the outbox until its record is published."""
@@ -118,8 +115,8 @@ class Journal:
 
         Nothing more is published of a run that was given up: a task that tries, although cancelled, is cancelled again.
         """
-        if type(event) is TextStreamed and (self._order is None or not self._order.locked()):
-            self._take(self._stamped(event, run), run)  # is not stored, and overtakes nothing
+        if type(event) is TextStreamed and (self._publishing is None or not self._publishing.locked()):
+            self._apply_and_notify(self._stamped(event, run), run)  # is not stored, and overtakes nothing
             return
         async with self._lock():
             await self._commit(event, run)
@@ -143,36 +140,38 @@ class Journal:
 
     def apply_unstored(self, event: RunFinished, run: Run) -> None:
         """Apply and publish an end that cannot be stored: the store is lost, or the event loop ends."""
-        self._take(self._stamped(event, run), run)
+        self._apply_and_notify(self._stamped(event, run), run)
 
     def abandon(self) -> None:
-        """Apply the gates that were requested and can no longer be stored."""
+        """Apply the gates and resets that were requested, which hold already and can no longer be stored."""
         for event, _ in self.posted:
             if isinstance(event, str):
                 state = transition(self.projection.state, event)
-                self._take(self._stamped(StateChanged(state), None), None)
+                self._apply_and_notify(self._stamped(StateChanged(state), None), None)
+            elif type(event) is HistoryReset:
+                self._apply_and_notify(self._stamped(event, None), None)
         self._gate = None
 
     def rest(self) -> None:
         """Drop what belongs to the event loop. The session has nothing to do, or was given up."""
-        self._outbox = self._order = self._opened = self._gate = None
+        self._outbox = self._publishing = self._opened = self._gate = None
 
     def _lock(self) -> asyncio.Lock:
-        self._order = self._order or asyncio.Lock()
-        return self._order
+        self._publishing = self._publishing or asyncio.Lock()
+        return self._publishing
 
     async def _commit(self, event: Event, run: Run | None) -> None:
         record = self._stamped(event, run)
         if type(event) is not TextStreamed:
             await self._ports.store.append(record)
-        self._take(record, run)
+        self._apply_and_notify(record, run)
 
     def _stamped(self, event: Event, run: Run | None) -> Record:
         if run is not None and run.done:
             raise asyncio.CancelledError
         return Record(next(self._ports.seq), time.time(), self._name, run.id if run else None, event)
 
-    def _take(self, record: Record, run: Run | None) -> None:
+    def _apply_and_notify(self, record: Record, run: Run | None) -> None:
         event = record.event
         self.projection.apply(record, run)
         if run is None:

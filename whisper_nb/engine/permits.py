@@ -116,24 +116,24 @@ class Permits:
         if self.free(endpoint):
             self._take(endpoint)
             return
-        turn = asyncio.get_running_loop().create_future()
-        self._waiting[turn] = endpoint
-        self._on_wait[turn] = on_wait
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiting[waiter] = endpoint
+        self._on_wait[waiter] = on_wait
         self._admit()  # all earlier calls may be waiting for another provider
         try:
-            await turn
+            await waiter
         except asyncio.CancelledError:
-            if self._waiting.pop(turn, None) is None:  # the permit was already given
+            if self._waiting.pop(waiter, None) is None:  # the permit was already given
                 self._traffic[endpoint].in_flight -= 1
                 self._in_flight -= 1
             self._admit()
             raise
         finally:
-            self._on_wait.pop(turn, None)
+            self._on_wait.pop(waiter, None)
 
-    def _notify(self, turn: asyncio.Future[None], endpoint: Endpoint) -> None:
+    def _notify(self, waiter: asyncio.Future[None], endpoint: Endpoint) -> None:
         """Call the callback of a call that waits for its provider, once."""
-        if (on_wait := self._on_wait.pop(turn, None)) is None:
+        if (on_wait := self._on_wait.pop(waiter, None)) is None:
             return
         traffic = self._traffic[endpoint]
         pause, most = self._pause(traffic), max(1, int(min(traffic.limit, self.limit)))
@@ -149,18 +149,18 @@ class Permits:
     def _admit(self) -> None:
         """Give permits to the waiting calls that may start now, in the order of arrival."""
         shut: set[Endpoint] = set()
-        for turn, endpoint in list(self._waiting.items()):
+        for waiter, endpoint in list(self._waiting.items()):
             if self._in_flight >= self.limit:
                 break
-            if turn.cancelled():  # its task will remove it from the queue
+            if waiter.cancelled():  # its task will remove it from the queue
                 continue
             if endpoint in shut or not self._open(endpoint):
                 shut.add(endpoint)
-                self._notify(turn, endpoint)
+                self._notify(waiter, endpoint)
                 continue
-            del self._waiting[turn]
+            del self._waiting[waiter]
             self._take(endpoint)
-            turn.set_result(None)
+            waiter.set_result(None)
         self._wake_later()
 
     def _wake_later(self) -> None:

@@ -149,7 +149,8 @@ class Projection(Generic[R]):
         self.dropped = 0
         """Messages that left the history because it was full."""
         self.draft = _EMPTY
-        """Whole turns of the current run, its prompt first."""
+        """The prompt and the replies of the current run, each reply followed by the results of its calls once all have
+        one."""
         self.spent = Spent()
         """The cost of all finished runs."""
         self._turn: list[Message] = []  # of the draft: a prompt; or a reply and the results of its calls so far
@@ -252,7 +253,7 @@ class Projection(Generic[R]):
             self.history.extend(draft)
         if len(self.history) > HISTORY_KEPT:
             least = len(self.history) - HISTORY_KEPT * 9 // 10
-            cut = next((start for start in self.history.starts if start >= least), least)
+            cut = next((start for start in self.history.starts if start >= least), len(self.history))
             self.history = Transcript(self.history[cut:])  # a copy: a slice refers to the whole
             self.dropped += cut
 

@@ -28,8 +28,9 @@ current_run: contextvars.ContextVar[Run | None] = contextvars.ContextVar("whispe
 
 _FINISHED: Future[None] = Future()
 _FINISHED.set_result(None)
-#: Orders the creation of a run's future, by any thread that waits, and the run's end.
-_ENDS = threading.Lock()
+#: Orders the creation of a run's future, by any thread that waits, and the run's end. Reentrant: a garbage collection
+#: may come in between.
+_ENDS = threading.RLock()
 
 
 class Owner(Protocol):
@@ -93,7 +94,7 @@ class Run(RunState):
         self.submitted_at = time.time()
         """Seconds since the epoch."""
         self.error: BaseException | None = None
-        """The exception that made it fail."""
+        """The exception that made it fail, or that ended its event loop."""
         self.received = False
         """Whether `await` or `result` has returned its output or raised its failure, other than to an agent's tool."""
         self._parts = tuple(parts)
@@ -319,7 +320,8 @@ class Run(RunState):
     def _subscribe(self, listen: Callable[[Record], None]) -> tuple[tuple[Record, ...], Callable[[], None]]:
         """Return the stored records so far, and a function that ends the subscription of `listen` to further ones."""
         self._observers = self._observers or Observers()
-        return tuple(self.events), self._observers.add(listen)
+        drop = self._observers.add(listen)  # first: a record that comes between the two is in both, not in neither
+        return tuple(self.events), drop
 
     def _output(self) -> str:
         self.received = self.received or _waiter() is None
@@ -349,7 +351,7 @@ class Run(RunState):
         )
 
     def _ended_by(self, error: BaseException | None) -> RunFinished:
-        """Return the event of its end, if its task ends with this error."""
+        """Keep the error, if it is a failure, and return the event of its end; None means that it succeeded."""
         charge = self._charge
         if error is None:
             return RunFinished("succeeded", charge=charge)

@@ -8,6 +8,7 @@ the admission in `submit` happens on the event loop's thread; calls from other t
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -305,18 +306,22 @@ class Session:
             self._bell.set()
         elif self._journal.posted or self._journal.projection.queue:
             self._bell = asyncio.Event()
-            self._worker = self.home.loop.create_task(self._work(self._bell), name=f"whisper_nb {self.name}")
+            # Not in the context of whoever woke it: observers would print into that cell.
+            self._worker = self.home.loop.create_task(
+                self._work(self._bell), name=f"whisper_nb {self.name}", context=contextvars.Context()
+            )
 
     # The worker
 
     async def _work(self, bell: asyncio.Event) -> None:
         try:
-            going = True
-            while going:
+            while True:
                 bell.clear()
                 if not self.state.is_shut():  # ending work is never delayed
-                    await self.home.turn()
-                going = await self._advance() and await bell.wait()
+                    await self.home.slot()
+                if not await self._advance():
+                    break
+                await bell.wait()
         except BaseException as error:  # the store may raise anything; no waiter may be left behind
             self._abandon(error)
             if not isinstance(error, Exception):
@@ -330,7 +335,7 @@ class Session:
         """Publish the posted events, and the end of the current run if it has ended; start the next run.
 
         Returns:
-            False when nothing is left to wait for.
+            False if no run is in progress: the worker ends, and `_wake` starts another one.
         """
         while True:
             await self._journal.publish_posted()

@@ -5,7 +5,6 @@ All of it happens on the agents' loop, in the context of the cell that the outpu
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import logging
 from collections.abc import Callable
@@ -49,7 +48,7 @@ class Outputs:
         self._views: dict[str, list[View]] = {}  # run id → its views
         self._dirty: dict[View, None] = {}  # to be painted, in order of their first change
         self._stale: dict[View, None] = {}  # painted between cells: headless front ends dropped that
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Callable[[], None] | None = None
 
     def show(self, run: Run) -> None:
         """Show the run in the current cell until it is finished. A terminal cannot repaint: show its current state."""

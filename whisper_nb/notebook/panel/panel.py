@@ -6,7 +6,6 @@ counted. No synced trait has authority: values that a front end sets are dropped
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import time
@@ -130,7 +129,7 @@ class Panel(anywidget.AnyWidget):
         self._views: dict[str, Viewport] = {}
         self._removed_spent: Facts = {}  # the spending of removed agents, as it was last sent
         self._number = self._seen = 0  # of the newest update, and of the newest that a view has acknowledged
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Callable[[], None] | None = None
         self._next = 0.0  # the earliest time of the next update
         self._allowance, self._counted = float(BURST), 0.0  # bytes that may be sent, and when they were counted
         self._all_wanted, self._all_next = False, 0.0  # a view needs all rows; the earliest time for that
@@ -155,7 +154,7 @@ class Panel(anywidget.AnyWidget):
         self._board.close()
         self._views.clear()
         if self._timer is not None:
-            self._timer.cancel()
+            self._timer()
 
     @property
     def board(self) -> Board:

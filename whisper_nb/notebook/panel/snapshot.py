@@ -6,7 +6,6 @@ when the agents come to rest, so that a saved notebook is current, and it shows 
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import html
 import time
@@ -141,7 +140,7 @@ class Snapshots:
         self._runtime = runtime
         self._forms: deque[StaticForm] = deque(maxlen=FORMS)
         self._board: Board | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Callable[[], None] | None = None
 
     def show(self, board: Board) -> None:
         """Display the agents as they are now in the current cell."""
