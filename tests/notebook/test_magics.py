@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 from typing import Any
@@ -329,8 +330,6 @@ def bench_that_blocks(shell: InteractiveShell, error: BaseException | None) -> t
         timeouts.append(timeout)
         if error is not None:
             raise error
-
-    import asyncio
 
     runtime = NotebookRuntime(environ={}, home=Home(asyncio.get_running_loop(), block))
     bench = Workbench(shell, runtime, Outputs(runtime.home, live=True))
@@ -703,6 +702,7 @@ class FrontEnd:
 
     def __init__(self, notebook: Notebook) -> None:
         self.notebook = notebook
+        self.parent: dict[str, Any] = {}
         notebook.shell.kernel = object()
         notebook.shell.get_parent = lambda: self.parent
 
@@ -735,6 +735,16 @@ async def test_two_launches_of_one_execution_both_stay(notebook: Notebook) -> No
     notebook.run("%agent pause bob")
     assert "cancelled" not in front.run("e1", "%agent ask bob one\n%agent ask bob two", cellId="a")
     assert [run.status for run in notebook.runtime["bob"].unfinished] == ["submitted", "submitted"]
+
+
+async def test_a_magic_outside_of_any_cell_launches_runs(notebook: Notebook) -> None:
+    """As in a startup file: the kernel has no message whose cell is running."""
+    FrontEnd(notebook)
+    notebook.run("%agent pause bob")
+    for name in ("one", "two"):
+        assert notebook.run(f"%%agent bob -o {name}\nhello") == ""
+    assert [notebook[name].id for name in ("one", "two")] == ["bob#1", "bob#2"]
+    assert len(notebook.shown) == 2
 
 
 async def test_show_prints_no_control_characters(notebook: Notebook) -> None:

@@ -67,7 +67,7 @@ class Workbench(Struct):
         if self.is_kernel:
             self._cancel_earlier(cell, execution)
         run = session.submit(parts, priority=order.priority, timeout_s=order.timeout_s, config=config)
-        if self._launched.get(cell, ("",))[0] != execution:
+        if self._launched.get(cell, (None,))[0] != execution:
             self._launched[cell] = (execution, [])
         self._launched[cell][1].append(run)
         self._remember([run])
