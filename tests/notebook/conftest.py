@@ -24,7 +24,7 @@ OFFLINE = Path(__file__).parents[1] / "support" / "offline"
 
 @pytest.fixture
 def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[InteractiveShell]:
-    """An IPython of its own, without a profile of anybody's."""
+    """An IPython shell of its own, without a user's profile."""
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     shell = InteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}), colors="nocolor")
     shell.display_pub = CapturingDisplayPublisher()
@@ -36,7 +36,7 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Interacti
 
 @pytest.fixture
 async def runtime(complaints: list[str]) -> AsyncIterator[NotebookRuntime]:
-    """A notebook's runtime on the test's loop. No task of it may be left when the test is over."""
+    """A notebook's runtime on the test's loop. The test fails if a task of it is left."""
     async with NotebookRuntime(environ={}) as rt:
         yield rt
     assert asyncio.all_tasks() == {asyncio.current_task()}
@@ -44,7 +44,7 @@ async def runtime(complaints: list[str]) -> AsyncIterator[NotebookRuntime]:
 
 @pytest.fixture
 async def notebook(shell: InteractiveShell, runtime: NotebookRuntime, capsys: pytest.CaptureFixture[str]) -> Notebook:
-    """A notebook with an agent, bob, who says back what he is told; `fail` makes him fail."""
+    """A notebook with an agent, bob, that repeats its prompt; `fail` makes it fail."""
     runtime.models["offline/test"] = ScriptedModel([Rule("^fail", error="no more"), Rule("(.*)", reply=r"heard: \1")])
     runtime.configure(offline="offline/test")
     notebook = Notebook(shell, runtime, capsys)
@@ -55,7 +55,7 @@ async def notebook(shell: InteractiveShell, runtime: NotebookRuntime, capsys: py
 
 @pytest.fixture
 def python(tmp_path: Path) -> Callable[..., str]:
-    """Run code in a Python of its own, which reaches nobody; what it printed. Warnings are not errors there."""
+    """Run code in a new Python process without network. Return its output. Warnings are not errors there."""
 
     def run(code: str, **environ: str) -> str:
         env = {

@@ -1,4 +1,4 @@
-"""Waiting inside a cell, in a process of its own: nest-asyncio2 changes asyncio for good where it is applied."""
+"""Waiting inside a cell, in separate processes, because nest-asyncio2 patches asyncio permanently."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def on_loop(function, *args):
     return asyncio.run(main())
 
 def interrupt(loop, after_s):
-    # Counted from when the loop turns, so that the wait has begun.
+    # The count starts when the loop runs, so that the wait has begun.
     loop.call_soon(threading.Timer(after_s, os.kill, (os.getpid(), signal.SIGINT)).start)
 
 def outcome(function, *args):
@@ -147,7 +147,7 @@ def test_a_signal_wakes_an_idle_loop(python: Callable[..., str]) -> None:
         PRELUDE
         + """
 async def main():
-    # As ipykernel does for an awaiting cell: a handler that only notes what is to be done.
+    # As ipykernel does for an awaiting cell: the handler only schedules the interrupt.
     loop = asyncio.get_running_loop()
     heard = asyncio.Event()
     signal.signal(signal.SIGINT, lambda *_: loop.call_soon(heard.set))
@@ -176,12 +176,12 @@ def test_the_maintained_nest_asyncio_gives_no_warning(monkeypatch: pytest.Monkey
         warn_of_old_nest_asyncio()
 
 
-# What needs no loop inside a loop is tested in this process
+# Tests without nested loops, in this process
 
 
 @pytest.fixture
 def heard() -> Iterator[list[int]]:
-    """What the handler heard that ipykernel has for the time of an awaiting cell."""
+    """The signals that reached the handler that ipykernel installs for an awaiting cell."""
     signals: list[int] = []
     before = signal.signal(signal.SIGINT, lambda number, _: signals.append(number))
     yield signals

@@ -1,4 +1,4 @@
-"""The board: what it says of an agent in each state, how changes add up, and what an early and a late one know."""
+"""The board: an agent's row in each state, and changes that add up to the same rows as a new board's."""
 
 from __future__ import annotations
 
@@ -370,7 +370,7 @@ async def test_the_newest_of_many_changes_are_sent(runtime: Runtime) -> None:
 
 
 async def test_changes_during_a_pause_are_in_the_timeline(runtime: Runtime) -> None:
-    """Its records alone say so: those of the gate tell what it was doing when they were published."""
+    """The timeline follows from records alone: those of the gate contain the activity at their time."""
     held = HeldModel()
     bob = hire(runtime, held)
     early = Board(runtime)

@@ -11,7 +11,7 @@ from whisper_nb.notebook.magics.commands.table import COMMANDS
 
 
 def completed(notebook: Notebook, code: str) -> list[str]:
-    """The code with each of the completions at its end."""
+    """Return the code completed with each completion."""
     with provisionalcompleter():
         found = list(notebook.shell.Completer.completions(code, len(code)))
     return [code[: item.start] + item.text for item in found]

@@ -16,7 +16,7 @@ USAGE = Usage(1200, 45)
 
 
 def priced(cost: float | None, usage: Usage | None = USAGE) -> FunctionModel:
-    """A model whose every call costs so much."""
+    """A model each of whose calls has this cost."""
 
     async def stream(request: Request) -> AsyncGenerator[Delta, None]:
         yield TextDelta("ok")
@@ -26,13 +26,13 @@ def priced(cost: float | None, usage: Usage | None = USAGE) -> FunctionModel:
 
 
 def hire(notebook: Notebook, name: str, model: FunctionModel) -> None:
-    """An agent that is not on an offline model."""
+    """An agent with a model that is not offline."""
     notebook.runtime.models[f"openai/{name}"] = model
     notebook.runtime.create(Agent(name=name, config=f"openai/{name}"))
 
 
 def table(notebook: Notebook, code: str) -> list[list[str]]:
-    """The rows that a command shows as text, without the head and the clock; its HTML says the same."""
+    """The rows that a command shows as text, without header and time; its HTML must be the same."""
     notebook.run(code)
     data = notebook.shown[-1]["data"]
     head, *rows, clock = data["text/plain"].splitlines()
@@ -46,7 +46,7 @@ def table(notebook: Notebook, code: str) -> list[list[str]]:
 
 @pytest.fixture
 async def busy(notebook: Notebook) -> Notebook:
-    """With bob, who is offline, amy, whose calls cost little, and eve, of whom nobody knows; each has had two runs."""
+    """With bob, who is offline, amy, whose calls are cheap, and eve, whose cost is unknown; each has two runs."""
     hire(notebook, "amy", priced(0.0000617))
     hire(notebook, "eve", priced(None, None))
     runs = [notebook.runtime[name].submit(text) for text in ("hello", "again") for name in ("bob", "amy", "eve")]

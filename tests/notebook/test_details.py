@@ -1,4 +1,4 @@
-"""Details: what is told of an agent that is open, section by section, and the text that streams piece by piece."""
+"""Details: an open agent's sections, sent one by one, and its streaming text, sent in pieces."""
 
 from __future__ import annotations
 
@@ -211,11 +211,11 @@ async def test_an_agent_that_is_opened_again_has_all_sections_again(runtime: Run
     assert board.details() == first
 
 
-# What streaming costs: counted, not timed
+# The cost of streaming: counted, not timed
 
 
 class Counting(NotebookRuntime):
-    """Counts who asks it for a session."""
+    """Counts the requests for a session."""
 
     asked = 0
 
@@ -261,7 +261,7 @@ async def test_text_of_an_open_agent_does_not_mark_its_row(runtime: Runtime) -> 
 
 
 async def test_each_character_of_a_text_is_sent_once(runtime: Runtime) -> None:
-    """Whatever its length: no section is told beside it, and no character twice."""
+    """Whatever its length: no other section is sent with it, and no character twice."""
     bob = hire(runtime, FunctionModel(say))
     board = Board(runtime)
     board.open(["bob"])

@@ -1,4 +1,4 @@
-"""What is typed of an agent: the checks are those of YAML and Python, and all three give the same agent."""
+"""The input for an agent: its checks are those of YAML and Python, and all three give the same agent."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from whisper_nb.core.text import valid_unicode
 from whisper_nb.notebook.form.draft import FIELDS, Draft, FieldPath, field_of, python_of, yaml_of
 
 CANARY = "sk-canary-0123456789abcdef"
-#: Fields of the config that are text as it is typed, so that a null cannot be.
+#: Fields of the config that are plain text, so that null cannot be entered.
 AS_TEXT = ("model", "api_base", "api_key")
 LINES = ("title", "role", "description")
 
@@ -34,7 +34,7 @@ def draft(**texts: str) -> Draft:
 
 
 def problems(**texts: str) -> dict[FieldPath, str]:
-    """What is wrong with a draft, by field."""
+    """The problems of a draft, by field."""
     with pytest.raises(ConfigError) as caught:
         draft(**texts).build(find_tool)
     return {field_of(one): one.text for one in caught.value.problems}
@@ -64,7 +64,7 @@ def in_one_line(value: Any) -> str:
 
 
 def typed(agent: Agent) -> Draft:
-    """What somebody would type to get this agent."""
+    """The input that gives this agent."""
     texts = {(name,): getattr(agent, name) for name in ("name", *LINES, "icon", "color", "system_prompt")}
     texts[("tools",)] = ", ".join(tool.name for tool in agent.as_tools)
     texts[("max_turns",)] = str(agent.max_turns)
@@ -75,7 +75,7 @@ def typed(agent: Agent) -> Draft:
     return Draft(texts)
 
 
-# There and back
+# Round trips
 
 
 @given(AGENTS)
@@ -137,7 +137,7 @@ rt.create(wnb.Agent(
     )
 
 
-# How text is read
+# Reading text
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_a_text_field_is_not_parsed_as_yaml() -> None:
     assert made == Agent(name="no", title="null", description="12:30", system_prompt=" - a\n", icon="#")
 
 
-# What is wrong
+# Problems
 
 
 def test_all_problems_are_reported_together_by_field() -> None:

@@ -179,11 +179,11 @@ run("print(ans.status)")
     ] or ("running" in said and "Traceback" not in said and "destroyed" not in said)
 
 
-# At the prompt
+# In a terminal
 
 
 class Prompt:
-    """IPython in a terminal of its own."""
+    """IPython in a pseudo-terminal."""
 
     def __init__(self, folder: Path) -> None:
         env = {
@@ -210,7 +210,7 @@ class Prompt:
         self.terminal.send(line + "\r")
 
     def says(self, *texts: str) -> None:
-        """Wait until these were shown, one after the other."""
+        """Wait until these texts were shown, in this order."""
         for text in texts:
             self.terminal.expect_exact(text)
 
@@ -249,7 +249,7 @@ def test_a_wait_in_a_terminal_can_be_interrupted(prompt: Prompt) -> None:
     prompt.says("bob is ready", "In [4]:")
     prompt.enter("ans = %agent ask bob hi")
     prompt.says("In [5]:")
-    # Says so when the loop turns, that is, once the cell waits.
+    # Printed when the loop runs, that is, once the cell waits.
     prompt.enter(
         "_ = w.runtime().home.loop.call_soon(print, '<waiting>'); get_ipython().run_line_magic('agent', 'wait')"
     )

@@ -1,4 +1,4 @@
-"""The creation form: checked as it is typed, the same agent in three ways, and nothing of what is typed trusted."""
+"""The creation form: it checks input while the user types, gives the same agent in three ways, and escapes input."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from whisper_nb.notebook.form.form import KEY, AgentForm
 from whisper_nb.notebook.runtime import NotebookRuntime
 
 CANARY = "sk-canary-0123456789abcdef"
-#: What a model is sent, but for `seed` and `stop`.
+#: The parameters of a model, except `seed` and `stop`.
 HIDDEN = {"temperature", "top p", "max tokens", "max reasoning tokens", "frequency penalty", "presence penalty"}
 HOSTILE = "</pre><img src=x onerror=alert(1)> $x^2$ & \ud800 \u202e"
 
@@ -36,19 +36,19 @@ def find_tool(name: str) -> Callable[..., Any]:
 
 
 def fill(form: AgentForm, **texts: str) -> None:
-    """Type; what is no field of an agent is one of its config."""
+    """Type into fields; names that are not fields of an agent are fields of its config."""
     for name, text in texts.items():
         path = (name,) if (name,) in form.fields else ("config", name)
         form.fields[path].input.value = text
 
 
 def message(form: AgentForm, *path: str) -> str:
-    """What stands below a field."""
+    """The message below a field."""
     return read(form.fields[path].message)
 
 
 def read(widget: ipywidgets.HTML) -> str:
-    """The text that a person sees."""
+    """The visible text."""
     return html.unescape(re.sub("<[^>]*>", "", widget.value))
 
 
@@ -57,12 +57,12 @@ def python(form: AgentForm) -> str:
 
 
 def params(form: AgentForm) -> list[str]:
-    """The labels of what is offered below "Model", without the model itself."""
+    """The labels of the fields below "Model", without the model itself."""
     return [field.input.description for field in (*form.params.children[1:], *form.more.children)]
 
 
 def is_asked(form: AgentForm) -> bool:
-    """Whether the question is on the screen."""
+    """Whether the confirmation is shown."""
     return form.overwrite in set(widgets(form))
 
 
@@ -107,7 +107,7 @@ async def in_project(root: Path) -> AsyncIterator[NotebookRuntime]:
         yield rt
 
 
-# As it is typed
+# Input
 
 
 def test_an_empty_form_asks_only_for_a_name(form: AgentForm) -> None:
@@ -395,7 +395,7 @@ async def test_a_late_answer_is_dropped(runtime: NotebookRuntime) -> None:
     assert [("stop" in one, "seed" in one) for one in seen] == [(True, False)]
 
 
-# What a front end may send
+# Messages of a front end
 
 
 def test_input_is_never_html(form: AgentForm) -> None:

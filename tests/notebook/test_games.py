@@ -1,4 +1,4 @@
-"""Whatever happens, in whatever order: whole + changes = whole, and a late board knows as much as an early one."""
+"""Random sequences of actions: changes add up to the complete state, and a late board equals an early one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Rows = dict[str, Facts]
 
 @dataclass
 class Game:
-    """Two agents to whom anything happens, under the eyes of a page."""
+    """Two agents, random actions on them, and a page that shows them."""
 
     runtime: Runtime
     chance: random.Random
@@ -38,12 +38,12 @@ class Game:
     runs: list[Run] = field(default_factory=list)
 
     def session(self) -> Session:
-        """One of the two; made (again) where it is not there."""
+        """One of the two; created if it does not exist."""
         name = self.chance.choice(NAMES)
         return self.runtime.get(name) or hire(self.runtime, ScriptedModel(QUICK), name)
 
     async def act(self, page: Page) -> None:
-        """Do one thing, then let the loop turn or not."""
+        """Do one action, then let the loop run or not."""
         self.do(self.chance.choice(self.actions), self.session(), page)
         await turn(self.chance.choice([0, 1, 3, 30]))
 
@@ -75,25 +75,25 @@ class Game:
 
 
 async def turn(times: int) -> None:
-    """Let the loop turn."""
+    """Let the loop run."""
     for _ in range(times):
         await asyncio.sleep(0)
 
 
 @dataclass
 class Outcome:
-    """What is known in the end."""
+    """The facts at the end."""
 
     told: Page
-    """To a page that was there from the start and was told of changes."""
+    """Of a page that was open from the start and received changes."""
     whole: Rows
-    """To its board, which tells everything anew."""
+    """Of its board, as a complete state."""
     late: Page
-    """To a page that comes now, with a board of its own."""
+    """Of a page that is opened now, with its own board."""
 
 
 async def play(chance: random.Random, actions: list[str]) -> Outcome:
-    """Let anything happen, and then nothing more."""
+    """Do random actions, and then wait until all is idle."""
     async with NotebookRuntime(environ={}, max_concurrent_calls=1) as runtime:
         game = Game(runtime, chance, actions)
         runtime.models["offline/held"] = game.held

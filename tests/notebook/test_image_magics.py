@@ -21,7 +21,7 @@ IMAGE, PHOTO = as_image(PNG), as_image(JPEG)
 
 @pytest.fixture
 async def notebook(notebook: Notebook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Notebook:
-    """With a figure, axes and a painting at hand, a plot.png in its folder, and an agent that says what it was sent."""
+    """With variables for a figure, axes and a painting, a plot.png in its folder, and an agent that lists its input."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "plot.png").write_bytes(PNG)
     (tmp_path / "my photo.jpg").write_bytes(JPEG)

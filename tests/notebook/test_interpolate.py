@@ -15,7 +15,7 @@ NAMESPACE = {"x": 1, "rows": [{"a": 1}, {"a": 2}], "text": "{{ x }} $& \\1", "d"
 
 
 def says(text: str, **namespace: Any) -> str:
-    """What would be sent."""
+    """The text that would be sent."""
     return "".join(str(part) for part in interpolate(text, {**NAMESPACE, **namespace}))
 
 

@@ -1,4 +1,4 @@
-"""A notebook whose agents live in a thread: what shows and steers them does so from there."""
+"""A notebook whose agents run in a thread: displays and commands work with them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from whisper_nb.notebook.runtime import NotebookRuntime
 
 @pytest.fixture
 async def runtime(complaints: list[str]) -> AsyncIterator[NotebookRuntime]:
-    """On the test's loop at first; nothing of it may be left when the test is over."""
+    """On the test's loop at first. The test fails if a task of it is left."""
     async with NotebookRuntime(environ={}) as rt:
         yield rt
     assert asyncio.all_tasks() == {asyncio.current_task()}

@@ -21,7 +21,7 @@ from whisper_nb.notebook.workbench import Workbench
 
 
 async def ended(*runs: Run) -> None:
-    """Wait for the fate of each."""
+    """Wait until each has finished."""
     for run in runs:
         async for _ in run.stream():
             pass
@@ -138,7 +138,7 @@ async def test_invalid_input_gives_a_one_line_error(notebook: Notebook, line: st
     assert notebook.runtime["bob"].runs == ()
 
 
-# A key that is written out
+# Literal keys
 
 KEY = "sk-0123456789abcdefghij"
 LINES = (
@@ -178,7 +178,7 @@ async def test_the_error_for_a_field_as_a_flag_explains_set_and_does_not_show_th
     assert "; --set seed=… sets this field" in notebook.error("%agent ask bob --seed 3 hi")
 
 
-# Giving work
+# Submitting
 
 
 async def test_a_cell_submits_at_once_and_binds_the_run(notebook: Notebook) -> None:
@@ -285,7 +285,7 @@ async def test_a_prompt_in_the_first_line_of_a_cell_is_an_error_that_says_where_
     assert why in notebook.error("%%agent bob count the rows\n")
 
 
-# Waiting: what blocks is tested with real loops in test_blocking and with real kernels
+# Waiting: blocking waits are tested with real loops in test_blocking and with real kernels
 
 
 async def test_wait_prints_how_the_named_runs_ended(notebook: Notebook) -> None:
@@ -323,7 +323,7 @@ async def test_a_wait_that_only_a_user_can_end_is_refused(notebook: Notebook) ->
 
 
 def bench_that_blocks(shell: InteractiveShell, error: BaseException | None) -> tuple[Workbench, list[float | None]]:
-    """A team in which waiting is over at once, in this way."""
+    """A workbench whose waits end at once, with this error."""
     timeouts: list[float | None] = []
 
     def block(loop: object, done: object, timeout: float | None) -> None:
@@ -639,7 +639,7 @@ async def test_the_magic_ai_is_never_registered(notebook: Notebook) -> None:
     assert notebook.shell.find_cell_magic("ai") is None
 
 
-# What newcomers stumbled over
+# Mistakes of new users
 
 
 @pytest.mark.parametrize("flags", ["--dry-run bob", "bob --dry-run"])
@@ -698,7 +698,7 @@ async def test_an_agents_name_in_place_of_a_command_is_an_error_with_a_suggestio
 
 
 class FrontEnd:
-    """What a kernel's shell knows of the cell that is running."""
+    """The attributes that a kernel's shell has about the running cell."""
 
     def __init__(self, notebook: Notebook) -> None:
         self.notebook = notebook

@@ -1,4 +1,4 @@
-"""The runtime of a notebook: what completion offers of it, and how agents are created."""
+"""The runtime of a notebook: its completion, and the creation of agents."""
 
 from __future__ import annotations
 

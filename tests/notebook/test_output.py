@@ -25,7 +25,7 @@ CELL: contextvars.ContextVar[str] = contextvars.ContextVar("CELL", default="no c
 
 
 class Clock:
-    """As much of a loop as Outputs needs; its time moves when the test says so."""
+    """The part of a loop that Outputs needs; the test advances its time."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -37,7 +37,7 @@ class Clock:
         return object()
 
     def advance(self, seconds: float) -> None:
-        """Let time pass, and call what is due."""
+        """Advance the time, and make the calls that are due."""
         end = self.now + seconds
         while self.timers and self.timers[0][0] <= end:
             self.now, _, call, context = heapq.heappop(self.timers)
@@ -46,7 +46,7 @@ class Clock:
 
 
 class Screen:
-    """Outputs on a clock, and what they painted: (when, whose, in which cell)."""
+    """Outputs on a clock, and what they painted: (time, run, cell)."""
 
     def __init__(self, shell: InteractiveShell, runtime: Runtime, live: bool = True) -> None:
         self.clock = Clock()
@@ -63,7 +63,7 @@ class Screen:
         shell.display_pub.publish = watch
 
     def show(self, run: Run, cell: str = "cell 1") -> None:
-        """Launch in a cell."""
+        """Show a run in a new cell."""
 
         def launch() -> None:
             CELL.set(cell)
@@ -72,7 +72,7 @@ class Screen:
         contextvars.copy_context().run(launch)
 
     def stream(self, *runs: Run) -> None:
-        """Something is heard of each run."""
+        """Publish some text of each run."""
         for run in runs:
             self.outputs.observe(Record(1, time.time(), run.session.name, run.id, TextStreamed("x")))
 
@@ -84,19 +84,19 @@ def screen(shell: InteractiveShell, runtime: Runtime) -> Screen:
 
 @pytest.fixture
 def held(runtime: Runtime) -> HeldModel:
-    """The model of all agents, which answers when the test lets it."""
+    """The model of all agents, which answers when the test says so."""
     model = runtime.models["offline/held"] = HeldModel()
     runtime.configure("offline/held")
     return model
 
 
 def team(runtime: Runtime, size: int) -> list[Run]:
-    """A run for each of so many agents."""
+    """A run for each of this number of agents."""
     return [runtime.create(Agent(name=f"a{number}")).submit("go") for number in range(size)]
 
 
 async def release(held: HeldModel, runs: list[Run]) -> None:
-    """Let all answer, and wait until they have."""
+    """Let all runs finish."""
     for _ in runs:
         (await held.arrived()).release()
     await asyncio.gather(*runs)

@@ -1,4 +1,4 @@
-"""The panel: what its views are told and when, and its end."""
+"""The panel: the messages to its views, their times, and its end."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from whisper_nb.notebook.runtime import NotebookRuntime
 
 @pytest.fixture
 def clock(runtime: NotebookRuntime, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
-    """The time of the panel. What an update costs this machine is left out."""
+    """The simulated time of the panel. The real time of an update is left out."""
     monkeypatch.setattr(panel_module, "SHARE", math.inf)
     with own_clock(runtime) as clock:
         yield clock
@@ -31,7 +31,7 @@ def clock(runtime: NotebookRuntime, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 @pytest.fixture
 def panel(runtime: NotebookRuntime, clock: Clock) -> Iterator[Watched]:
-    """A panel of bob and amy, at which nobody looks yet."""
+    """A panel of bob and amy without a view."""
     for name in ("bob", "amy"):
         hire(runtime, ScriptedModel(QUICK), name)
     panel = Watched(runtime)
@@ -42,7 +42,7 @@ def panel(runtime: NotebookRuntime, clock: Clock) -> Iterator[Watched]:
 
 @pytest.fixture
 def seen(panel: Watched, clock: Clock) -> Watched:
-    """The panel, with one view that knows everything."""
+    """The panel, with one view that has received everything."""
     panel.ask("hello")
     panel.ask("look", names="bob amy", open="")
     clock.advance(1)
@@ -51,7 +51,7 @@ def seen(panel: Watched, clock: Clock) -> Watched:
 
 
 async def change(runtime: NotebookRuntime, *names: str) -> None:
-    """Something happens to each."""
+    """Change each of these agents."""
     for name in names:
         session = runtime[name]
         (session.pause if session.state.is_open() else session.resume)()
@@ -63,7 +63,7 @@ def written(panel: Watched) -> int:
     return sum(len(json.dumps(one, ensure_ascii=False).encode()) for _, one in panel.sent)
 
 
-# What is told, and when
+# Messages and their times
 
 
 async def test_nothing_is_sent_without_a_view(runtime: NotebookRuntime, panel: Watched, clock: Clock) -> None:
@@ -281,7 +281,7 @@ async def test_a_changed_config_is_sent_for_all_agents(runtime: NotebookRuntime,
 async def test_streaming_text_is_sent_ten_times_a_second_and_each_piece_once(
     runtime: NotebookRuntime, seen: Watched, clock: Clock
 ) -> None:
-    """A thousand tokens in ten seconds, at an agent that is open."""
+    """An open agent streams a thousand tokens in ten seconds."""
 
     async def stream(request: Request) -> AsyncGenerator[Delta, None]:
         for number in range(1000):

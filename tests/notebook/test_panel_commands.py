@@ -1,4 +1,4 @@
-"""What a view of the panel may ask for: the effect of each command, and the reply."""
+"""The requests of a view of the panel: the effect and the reply of each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from whisper_nb.notebook.runtime import NotebookRuntime
 
 @pytest.fixture
 def seen(runtime: NotebookRuntime) -> Iterator[Watched]:
-    """A panel at which somebody looks."""
+    """A panel with a view."""
     with looked_at(runtime) as panel:
         yield panel
 
@@ -27,7 +27,7 @@ def held(runtime: NotebookRuntime) -> HeldModel:
 
 
 async def held_runs(runtime: NotebookRuntime, held: HeldModel, count: int) -> list[Run]:
-    """The first runs, the others wait."""
+    """Submit runs, of which the first is running and the others are queued."""
     runs = [runtime["bob"].submit(f"job {number}", config={"model": "offline/held"}) for number in range(1, count + 1)]
     await held.arrived()
     return runs

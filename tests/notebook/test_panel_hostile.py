@@ -1,4 +1,4 @@
-"""The panel and a hostile front end: whatever it says that is no command does nothing, and is counted."""
+"""The panel and a hostile front end: invalid messages have no effect and are counted."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from whisper_nb.notebook.runtime import NotebookRuntime
 
 @pytest.fixture
 def panel(runtime: NotebookRuntime) -> Iterator[Watched]:
-    """A panel at which somebody looks."""
+    """A panel with a view."""
     with looked_at(runtime) as panel:
         yield panel
 
@@ -59,7 +59,7 @@ def anything(chance: random.Random, depth: int = 0) -> Any:
 
 
 def near_miss(chance: random.Random) -> Any:
-    """A command with one thing wrong."""
+    """A command with one error."""
     wanted = {"view": "view1", "id": 1, **chance.choice(VALID)}
     name = chance.choice(list(wanted))
     match chance.randrange(5):
@@ -79,7 +79,7 @@ def near_miss(chance: random.Random) -> Any:
 
 
 def hostile(chance: random.Random) -> Any:
-    """A message of a comm that asks for nothing that is allowed."""
+    """A message of a comm without an allowed request."""
     valid = {"view": "view1", "id": 1, **chance.choice(VALID)}
     data: Any
     match chance.randrange(7):
@@ -102,7 +102,7 @@ def hostile(chance: random.Random) -> Any:
 
 
 def everything(runtime: NotebookRuntime, panel: Watched) -> Any:
-    """All that a front end might want to change."""
+    """All state that a front end could try to change."""
     sessions = [
         (one.agent, one.state, one.configured, one.revision, one.history, one.spent, one.queue)
         for one in runtime.sessions

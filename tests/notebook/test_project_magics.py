@@ -29,7 +29,7 @@ BOB = "description: Counts.\nsystem_prompt: You are bob.\nai_config: {seed: 4}\n
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A project with a config and an agent, that nobody trusts yet."""
+    """An untrusted project with a config and an agent."""
     for name, text in {"config/main.yaml": MAIN, "agents/bob.yaml": BOB}.items():
         (tmp_path / "project" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "project" / name).write_text(text)
@@ -49,7 +49,7 @@ async def notebook(
     """A notebook in that project."""
     async with NotebookRuntime(
         environ=environ,
-        # What is waited for here comes from a thread: nest-asyncio would change asyncio for the tests after these.
+        # The waits here are for a thread, since nest-asyncio would patch asyncio for later tests.
         home=Home(asyncio.get_running_loop(), lambda _, done, timeout: done.result(timeout)),
         project=Project(project, TrustFile(tmp_path / "home")),
         find_tool=lambda name: function_in(shell.user_ns, name),
@@ -274,7 +274,7 @@ def test_models_lists_providers_with_a_key_and_servers_that_answer(notebook: Not
 
 
 class Ollama(BaseHTTPRequestHandler):
-    """Says which models it has, as ollama does."""
+    """Lists its models, as ollama does."""
 
     def do_GET(self) -> None:
         body = json.dumps({"models": [{"name": "llama3:8b"}, {"name": "qwen3"}]}).encode()
@@ -283,7 +283,7 @@ class Ollama(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 def test_models_lists_the_models_of_a_local_server(notebook: Notebook, environ: dict[str, str]) -> None:

@@ -50,7 +50,7 @@ MARKDOWN_TAGS = {
     "span", "strong", "table", "tbody", "td", "th", "thead", "tr", "ul",
 }  # fmt: skip
 OUR_TAGS = {"div", "small"}
-#: Words for MathJax of versions 3 and 2: what it leaves alone, and what it typesets all the same.
+#: Class names for MathJax 3 and 2: elements that it ignores, and elements that it still typesets.
 LEFT_ALONE, TYPESET = "mathjax_ignore tex2jax_ignore", "mathjax_process tex2jax_process"
 OUR_STYLES = re.compile(
     r"color:(#[0-9a-f]{6}|var\(--jp-error-color1, #c62828\))|opacity:\.75|white-space:pre-wrap|text-align:left"
@@ -127,7 +127,7 @@ PAYLOADS = [
 
 
 class Page(HTMLParser):
-    """What a browser would see in some HTML."""
+    """The tags and text that a browser would find in some HTML."""
 
     def __init__(self, markup: str) -> None:
         super().__init__()
@@ -157,7 +157,7 @@ class Page(HTMLParser):
 
 
 def assert_safe(markup: str, tags: set[str]) -> Page:
-    """Nothing in it but these tags, the attributes that belong to them, and our own styles."""
+    """Assert that it has only these tags, their attributes, and our own styles."""
     page = Page(markup)
     assert page.foreign == []
     for tag, attributes in page.tags:
@@ -209,7 +209,7 @@ def test_valid_markdown_is_rendered() -> None:
 
 
 def math_in(markup: str) -> list[str]:
-    """What MathJax is let have."""
+    """The text that MathJax may typeset."""
     return [html.unescape(one) for one in re.findall(f'<span class="{TYPESET}">(.*?)</span>', markup, re.DOTALL)]
 
 
@@ -260,7 +260,7 @@ def test_math_is_left_to_mathjax(text: str, math: list[str]) -> None:
 
 
 async def ran(runtime: Runtime, rule: Rule, *more: Rule, prompt: str = "go", **agent: Any) -> Run:
-    """A run that has ended, in whatever way."""
+    """A finished run."""
     runtime.models["offline/test"] = ScriptedModel([*more, rule])
     run = runtime.create(Agent(name="bob", config="offline/test", **agent)).submit(prompt)
     async for _ in run.stream():
@@ -269,7 +269,7 @@ async def ran(runtime: Runtime, rule: Rule, *more: Rule, prompt: str = "go", **a
 
 
 def literal(text: str) -> str:
-    """As a rule's reply, so that it is said as it is."""
+    """Escape a text as a rule's reply, so that the reply is exactly this text."""
     return text.replace("\\", "\\\\")
 
 
@@ -314,7 +314,7 @@ async def test_streaming_text_is_escaped(runtime: Runtime) -> None:
 
 
 class Held(ScriptedModel):
-    """Says the first piece, waits for the test, then says the rest."""
+    """Streams the first piece, waits for the test, then streams the rest."""
 
     def __init__(self, pieces: list[str], gate: asyncio.Event, usage: Usage | None = None, cost: float | None = None):
         super().__init__([])
@@ -329,7 +329,7 @@ class Held(ScriptedModel):
 
 
 def spent(usage: Usage | None, cost: float | None) -> Held:
-    """A model that says what it costs."""
+    """A model that reports its cost."""
     gate = asyncio.Event()
     gate.set()
     return Held(["ok"], gate, usage, cost)

@@ -24,7 +24,7 @@ HOSTILE = "</td><script>alert(1)</script><img src=x onerror=alert(1)>&\ud800\x1b
 
 @pytest.fixture
 def cells(notebook: Notebook, monkeypatch: pytest.MonkeyPatch) -> Iterator[Notebook]:
-    """A notebook whose shell belongs to a kernel, with bob; each cell is followed by what the extension hooks on."""
+    """A notebook whose shell belongs to a kernel, with bob; each cell is followed by the extension's hooks."""
     monkeypatch.setattr(notebook.shell, "kernel", object(), raising=False)
     notebook.shell.events.register("post_run_cell", notebook.runtime.settle)
     yield notebook
@@ -33,7 +33,7 @@ def cells(notebook: Notebook, monkeypatch: pytest.MonkeyPatch) -> Iterator[Noteb
 
 
 def forms(cells: Notebook) -> list[tuple[str, bool, str]]:
-    """The static forms that were emitted: place, whether anew, text."""
+    """The static forms that were displayed: display id, whether it was an update, text."""
     return [
         (one["transient"]["display_id"], one.get("update", False), one["data"]["text/plain"])
         for one in cells.shown
@@ -46,7 +46,7 @@ def cells_of(markup: str) -> list[str]:
     return [html.unescape(cell) for cell in re.findall(r"<td[^>]*>(.*?)</td>", markup, re.DOTALL)]
 
 
-# What it says
+# Content
 
 
 async def test_a_team_without_agents_shows_how_to_create_one(runtime: Runtime) -> None:
@@ -190,12 +190,12 @@ async def test_the_form_shows_a_changed_config_without_a_panel(cells: Notebook, 
     assert "offline/other" in forms(cells)[-1][2]
 
 
-# At rest
+# Updates when all agents are idle
 
 
 @pytest.fixture
 def timers(runtime: NotebookRuntime, monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]:
-    """What waits for the team to be at rest; the test calls it."""
+    """The callbacks that wait until all agents are idle; the test calls them."""
     waiting: list[Callable[[], None]] = []
 
     class Loop:
@@ -249,7 +249,7 @@ async def test_the_form_is_updated_once_between_two_cells(cells: Notebook, timer
     await cells.runtime["bob"].submit("hello")
     cells.runtime.snapshots.rest()
     timers.pop()()
-    cells.runtime.snapshots.rest()  # somebody has opened an agent, say
+    cells.runtime.snapshots.rest()  # for example because an agent was opened
     for rested in timers:
         rested()
     assert [anew for _, anew, _ in forms(cells)] == [False, True]
