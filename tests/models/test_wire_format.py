@@ -32,7 +32,7 @@ def _record(*fields: str, **known: st.SearchStrategy[Any]) -> st.SearchStrategy[
 
 
 _part = _record("content", "refusal", "reasoning", "reasoning_content", "reasoning_details", "tool_calls")
-_choice = _record("index", "finish_reason", "usage", "error", delta=_part)
+_choice = _record("index", "finish_reason", "usage", "error", "text", delta=_part, message=_part)
 _chunks = _record("usage", "x_groq", "service_tier", "object", "error", choices=st.lists(_choice, max_size=2))
 
 
@@ -104,6 +104,47 @@ def test_deltas_before_an_error_are_kept() -> None:
     ]
     assert isinstance(reply.failure, ProviderError)
     assert (reply.done, reply.failure.text, reply.failure.code) == (True, "full", 503)
+
+
+def streamed(*choices: dict[str, Any]) -> ReplyStream:
+    """A stream that was read to its end, with one chunk for each choice."""
+    reply = ReplyStream(WireReader())
+    for choice in choices:
+        reply.feed(f"data: {json.dumps({'choices': [choice]})}\n\n".encode())
+    return reply
+
+
+CALL = {"index": 0, "id": "c1", "function": {"name": "rows", "arguments": "{}"}}
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"message": {"content": "Hello"}},
+        {"message": {"content": "Hello"}, "delta": None},
+        {"message": {"content": "Hello"}, "delta": {}},
+        {"message": {"content": None, "refusal": "No."}},
+        {"message": {"content": None, "tool_calls": [CALL]}},
+        {"message": "Hello"},
+        {"text": "Hello"},
+    ],
+    ids=json.dumps,
+)
+@pytest.mark.parametrize("before", [[], [{"delta": {"role": "assistant", "reasoning_content": "hm"}}]])
+def test_a_stream_with_its_content_outside_of_deltas_is_refused(
+    before: list[dict[str, Any]], choice: dict[str, Any]
+) -> None:
+    reply = streamed(*before, {**choice, "finish_reason": "stop"})
+    assert reply.done
+    assert isinstance(reply.failure, InvalidReply)
+
+
+@pytest.mark.parametrize("last", [{}, {"delta": {"content": "lo"}}])
+def test_a_message_that_repeats_the_deltas_is_ignored(last: dict[str, Any]) -> None:
+    message = {"role": "assistant", "content": "Hello", "tool_calls": [CALL]}
+    deltas = [{"delta": {"content": "Hel"}, "message": {"content": "Hel"}}, {"delta": {"tool_calls": [CALL]}}]
+    reply = streamed(*deltas, {**last, "message": message, "text": "Hello", "finish_reason": "stop"})
+    assert reply.failure is None
 
 
 @pytest.mark.parametrize("kind", [ReplyStream, WholeReply])

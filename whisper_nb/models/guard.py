@@ -19,7 +19,7 @@ import httpx
 from litellm.litellm_core_utils.core_helpers import map_finish_reason
 from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
 
-from .reading import EVENT_LIMIT, REASONS, REFUSAL_LIMIT, REPLY_LIMIT, TOO_LARGE, InvalidReply
+from .reading import EVENT_LIMIT, NOT_A_STREAM, NOT_CHAT, REASONS, REFUSAL_LIMIT, REPLY_LIMIT, TOO_LARGE, InvalidReply
 from .sse import Events
 
 #: The bytes after which the event loop gets a turn. A stream that arrives without pause never makes its reader wait.
@@ -33,7 +33,6 @@ _ENDS = ("finish_reason", "stop_reason", "finishReason", "done")
 _ENDS_LAST = ("finishReason", "done")
 _GOOD, _EARLY = ("stop", "tool_calls"), ("length", "content_filter")
 _CUT = "it has no finish reason, so that it may be incomplete"
-_NOT_A_STREAM = "it is not a stream, which was asked for: set stream: false"
 
 
 class GuardedClient(AsyncHTTPHandler):  # type: ignore[misc]  # it is untyped
@@ -66,7 +65,8 @@ async def _guard(response: httpx.Response) -> None:
     elif kind == _FRAMES:
         response.stream = _Guarded(response, REPLY_LIMIT, _Frames())
     elif kind == "text/event-stream" or (streams and not _is_json(kind)):
-        response.stream = _Guarded(response, REPLY_LIMIT, _Stream())
+        chat = response.request.url.path.endswith("/chat/completions")
+        response.stream = _Guarded(response, REPLY_LIMIT, _Stream(chat))
     else:
         response.stream = _Guarded(response, REPLY_LIMIT, _Whole(streams))
 
@@ -160,9 +160,13 @@ class _Stream:
 
     They are passed on in a form that cannot be misread: LiteLLM takes some characters within them for the end of a
     line.
+
+    Args:
+        chat: whether a reply in OpenAI's chat format was asked for.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, chat: bool) -> None:
+        self._chat = chat
         self._events = Events(EVENT_LIMIT, lines=True)
         self._ending = _Ending()
         self._done = False
@@ -176,8 +180,8 @@ class _Stream:
                 return
             message = _object(data)
             self._ending.take(message)
-            if any(choice.get("message") and "delta" not in choice for choice in _list(message, "choices")):
-                raise InvalidReply(_NOT_A_STREAM)
+            for choice in _list(message, "choices"):
+                self._check_delta(choice)
             plain = data.replace("\n", " ") if data.isascii() else json.dumps(message)
             if self._events.bare:
                 yield f"{plain}\n".encode()
@@ -185,6 +189,15 @@ class _Stream:
                 yield f"data: {plain}\n\n".encode()
         if not received and self._ending.lacks(whole=False):
             raise InvalidReply(_CUT)
+
+    def _check_delta(self, choice: dict[str, Any]) -> None:
+        """Refuse content in place of a delta, which LiteLLM would skip."""
+        if choice.get("delta") is not None:
+            return
+        if choice.get("message"):
+            raise InvalidReply(NOT_A_STREAM)
+        if choice.get("text") and self._chat:
+            raise InvalidReply(NOT_CHAT)
 
 
 class _Whole:
@@ -203,7 +216,7 @@ class _Whole:
         if error := message.get("error"):
             raise InvalidReply(_words(error))
         if self._asked_to_stream and message.keys() & {"choices", "candidates", "content", "message"}:
-            raise InvalidReply(_NOT_A_STREAM)
+            raise InvalidReply(NOT_A_STREAM)
         ending = _Ending()
         ending.take(message)
         if ending.lacks(whole=True):

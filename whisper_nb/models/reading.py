@@ -26,6 +26,8 @@ REPLY_LIMIT, EVENT_LIMIT, REFUSAL_LIMIT = 16 * 2**20, 4 * 2**20, 65_536
 #: The most tool calls of one reply.
 CALLS_LIMIT = 1_000
 TOO_LARGE = f"it is larger than {REPLY_LIMIT // 2**20} MB, and was closed"
+NOT_A_STREAM = "it is not a stream, which was asked for: set stream: false"
+NOT_CHAT = "it is in the format of text completions, not of chat"
 
 
 class InvalidReply(ValueError):

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from ..core.messages import Delta, ReasoningDelta, TextDelta
-from .reading import EVENT_LIMIT, REPLY_LIMIT, TOO_LARGE, InvalidReply, ReplyReader, text_of
+from .reading import EVENT_LIMIT, NOT_A_STREAM, NOT_CHAT, REPLY_LIMIT, TOO_LARGE, InvalidReply, ReplyReader, text_of
 from .sse import Events
 
 
@@ -44,6 +44,8 @@ class _Choice(Struct, gc=False):
     finish_reason: Any = None
     usage: Any = None
     error: Any = None
+    message: Any = None
+    text: Any = None
 
 
 class _Chunk(Struct, gc=False):
@@ -61,7 +63,11 @@ _decode_chunk = msgspec.json.Decoder(_Chunk).decode
 class WireReader(ReplyReader):
     """One reply, from its chunks."""
 
-    __slots__ = ()
+    __slots__ = ("_has_text",)
+
+    def __init__(self, field: str = "") -> None:
+        super().__init__(field)
+        self._has_text = False
 
     def read(self, data: str, *, whole: bool = False) -> list[Delta]:
         """Return the deltas of one chunk, or of a complete reply. Many chunks have none.
@@ -86,6 +92,8 @@ class WireReader(ReplyReader):
             for choice in chunk.choices or ():
                 if not choice.index:
                     self._add_choice(choice, deltas)
+                    if choice.message or choice.text:
+                        self._check_rest(choice)
         except (AttributeError, TypeError, KeyError):
             raise InvalidReply(f"{subject} is not in OpenAI's format") from None
         except (json.JSONDecodeError, RecursionError):
@@ -106,13 +114,28 @@ class WireReader(ReplyReader):
         if self._field and (piece := getattr(part, self._field)):
             self._keep(piece)
         if part.content:
+            self._has_text = True
             deltas.append(TextDelta(text_of(part.content)))
         if part.refusal:
+            self._has_text = True
             deltas.append(TextDelta(str(part.refusal)))
         for call in part.tool_calls or ():
             function = call.get("function") or {}
             id_, name = call.get("id") or "", function.get("name") or ""
             deltas.append(self._call(call.get("index"), id_, name, function.get("arguments")))
+
+    def _check_rest(self, choice: _Choice) -> None:
+        """Check that what a choice of a stream has besides its delta repeats deltas, as with MiniMax and Perplexity.
+
+        Raises:
+            InvalidReply: its content came in no delta, and would be lost.
+        """
+        if choice.text and not self._has_text:
+            raise InvalidReply(NOT_CHAT)
+        message = choice.message or {}
+        has_text = message.get("content") or message.get("refusal")
+        if (has_text and not self._has_text) or (message.get("tool_calls") and not self._calls):
+            raise InvalidReply(NOT_A_STREAM)
 
 
 class WholeReply:
@@ -209,8 +232,13 @@ def _choices(read: Any, whole: bool) -> Iterator[_Choice]:
     for choice in read:
         if choice.get("index"):
             continue
-        part = choice["message"] if whole else choice.get("delta") or {}
-        yield _Choice(None, _part(part), choice.get("finish_reason"), choice.get("usage"), choice.get("error"))
+        given = _Choice(None, None, choice.get("finish_reason"), choice.get("usage"), choice.get("error"))
+        if whole:
+            given.delta = _part(choice["message"])
+        else:
+            given.delta = _part(choice.get("delta") or {})
+            given.message, given.text = choice.get("message"), choice.get("text")
+        yield given
 
 
 def _part(read: Mapping[str, Any]) -> _Part:
