@@ -737,6 +737,28 @@ async def test_two_launches_of_one_execution_both_stay(notebook: Notebook) -> No
     assert [run.status for run in notebook.runtime["bob"].unfinished] == ["submitted", "submitted"]
 
 
+@pytest.mark.parametrize(
+    ("rerun", "why"),
+    [
+        ("%agent ask bob --timeout 0 hello", "timeout 0.0 is not more than 0 seconds"),
+        ("%agent ask amy hello", "amy was stopped"),
+        ("%agent ask dan hello", "the queue of dan is full"),
+        ("%agent ask bob --set seed=x hello", "seed"),
+        ("%agent ask bob {{ nobody }}", "name 'nobody' is not defined"),
+    ],
+)
+async def test_a_rerun_that_is_refused_cancels_nothing(notebook: Notebook, rerun: str, why: str) -> None:
+    notebook.run("%agent new amy\n%agent stop amy\n%agent new dan\n%agent pause bob dan")
+    notebook.run("for _ in range(100): get_ipython().run_line_magic('agent', 'ask dan hi')")
+    front = FrontEnd(notebook)
+    front.run("e1", "%agent ask bob -o ans hello", cellId="a")
+    front.parent["header"]["msg_id"] = "e2"
+    assert why in notebook.error(rerun)
+    await asyncio.sleep(0)
+    assert notebook["ans"] in notebook.runtime["bob"].unfinished
+    assert front.run("e3", "%agent ask bob hello", cellId="a").startswith("bob#1, launched by this cell before")
+
+
 async def test_a_magic_outside_of_any_cell_launches_runs(notebook: Notebook) -> None:
     """As in a startup file: the kernel has no message whose cell is running."""
     FrontEnd(notebook)

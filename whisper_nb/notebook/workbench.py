@@ -43,7 +43,7 @@ class Workbench(Struct):
     def launch(self, order: Order, local_ns: Mapping[str, Any] | None = None) -> Run | None:
         """Submit a run, show it in this cell, and wait for it if the order blocks.
 
-        Rerunning a cell cancels the unfinished runs that it launched before, and says so.
+        Rerunning a cell cancels the unfinished runs that it launched before, and says so, once the new run is accepted.
 
         Args:
             order: what to run.
@@ -53,7 +53,7 @@ class Workbench(Struct):
             The run; None for a dry run.
 
         Raises:
-            ConfigError, SessionError: nothing was sent.
+            ConfigError, SessionError: nothing was sent, and no run was cancelled.
             RunFailed, RunCancelled: the order blocks, and the run did not succeed.
         """
         session = self.runtime[order.name]
@@ -63,10 +63,10 @@ class Workbench(Struct):
         if order.dry_run:
             print(preview(session, parts, config))  # noqa: T201
             return None
+        run = session.submit(parts, priority=order.priority, timeout_s=order.timeout_s, config=config)
         cell, execution = self._cell()
         if self.is_kernel:
             self._cancel_earlier(cell, execution)
-        run = session.submit(parts, priority=order.priority, timeout_s=order.timeout_s, config=config)
         if self._launched.get(cell, (None,))[0] != execution:
             self._launched[cell] = (execution, [])
         self._launched[cell][1].append(run)
