@@ -43,7 +43,7 @@ rt, real, ahead = wnb.runtime(), time.time, [-280.0]
 time.time = lambda: real() + ahead[0]
 
 class Priced(wnb.ScriptedModel):
-    """Counts as much as a real model would, and asks as much for it."""
+    """Reports tokens and cost like a real model."""
 
     async def stream(self, request):
         async for delta in super().stream(request):
@@ -53,15 +53,18 @@ class Priced(wnb.ScriptedModel):
             yield delta
 
 SLOW = {"tokens_per_second": 9}
-CLEAN = """Of 48,211 rows, 1,304 have no station and 212 repeat a timestamp. I dropped the repeats, kept the newest of each, and
-filled gaps of up to two hours by interpolation. Longer gaps stay empty, so that nobody mistakes a guess for a measurement.
+CLEAN = """Of 48,211 rows, 1,304 have no station and 212 repeat a timestamp. I dropped the repeats, kept the newest of
+each, and filled gaps of up to two hours by interpolation. Longer gaps stay empty, so that nobody mistakes a guess for
+a measurement.
 Station 14 drifts by about 0.3 °C a month from March on; I flagged it in `quality` and did not correct it. """
-TREND = """The seasonal model explains 81 % of the variance. Residuals are autocorrelated at lag 24, so the standard errors of the
-plain fit are too small by a third. """
-FOUND = """Three reviews fit: two on calibration against a reference every six months, one on drift by humidity. The newest
-reports a median drift of 0.4 °C in the first"""
+TREND = """The seasonal model explains 81 % of the variance. Residuals are autocorrelated at lag 24, so the standard
+errors of the plain fit are too small by a third. """
+FOUND = """Three reviews fit: two on calibration against a reference every six months, one on drift by humidity. The
+newest reports a median drift of 0.4 °C in the first"""
 RULES = [
-    wnb.Rule("^Clean", " ".join(CLEAN.split()) + " Next: align the clocks, three stations send local time. " * 9, **SLOW),
+    wnb.Rule(
+        "^Clean", " ".join(CLEAN.split()) + " Next: align the clocks, three stations send local time. " * 9, **SLOW
+    ),
     wnb.Rule("^Fit", " ".join(TREND.split()) + " Next: Newey-West errors. " * 40, **SLOW),
     wnb.Rule("low-cost", " ".join(FOUND.split()) + " year", truncate=29),
     wnb.Rule("^Search", error="the provider refuses: rate limit of 10 requests a minute (HTTP 429)"),
@@ -83,8 +86,8 @@ usual = {model: rt.models._named[model] for *_, model in WHO}
 '''
 HISTORY = """
 rt.models._named.update(dict.fromkeys(usual, quick))
-days = ["mira noor", "mira leo kai", "kai iris", "noor iris theo", "mira noor", "leo theo iris", "noor mira kai", "iris leo mira"]
-days += ["mira noor theo", "mira kai leo", "noor iris"]
+days = ["mira noor", "mira leo kai", "kai iris", "noor iris theo", "mira noor", "leo theo iris", "noor mira kai"]
+days += ["iris leo mira", "mira noor theo", "mira kai leo", "noor iris"]
 for number, names in enumerate(days):
     runs = [rt[name].submit(f"Look through part {number + 1} of the station data") for name in names.split()]
     await asyncio.sleep(0.08)
@@ -194,7 +197,7 @@ def both(notebook: Notebook, element: Locator, name: str) -> None:
 
 
 def picture(element: Locator, name: str) -> None:
-    """The element, as large as it is."""
+    """A picture of the whole element."""
     element.screenshot(path=IMAGES / f"{name}.png", animations="disabled")
 
 

@@ -1,4 +1,4 @@
-"""What models, tools, prompts and files say, where people look at it: in a real JupyterLab nothing of it runs or loads.
+"""Text from models, tools, prompts and files in a real JupyterLab: none of it runs or loads anything.
 
 Each payload goes through every field that the panel, a run's output, the static form, the commands and the creation
 form show, and stands there as text.
@@ -25,9 +25,9 @@ pytestmark = pytest.mark.browser
 
 NUMBERS = range(len(PAYLOADS))
 NAMES = [f"p{number:03}" for number in NUMBERS]
-#: Of these, Markdown and MathJax leave the text alone.
+#: Families whose text Markdown and MathJax do not change.
 PLAIN = {"spellings", "handlers", "scripts", "frames", "svg", "mutations", "escapes", "characters"}
-#: Panels of the same team in one page: agents are opened in each of them at once.
+#: Panels of the same team in one page, in which agents are opened concurrently.
 PANELS = 4
 
 SETUP = r"""
@@ -102,7 +102,7 @@ def hire(number, text):
     agent = rt.described(name) if name in rt.team else wnb.Agent(name=name, config=in_python)
     tools = (Says(text, text), Says("broken", text))
     agent = replace(agent, title=line, role=line, description=line, system_prompt=text, tools=tools)
-    # No check lets these through, and the front end must not rely on that.
+    # The kernel's checks refuse these, but the front end must not rely on that.
     object.__setattr__(agent, "icon", text)
     object.__setattr__(agent, "color", valid_unicode(text))
     return rt.create(agent)
@@ -130,7 +130,7 @@ def each(command, *names):
 
 hostile = {}
 """
-#: What runs before the panel is looked at, in this order.
+#: The cells that run before the panel is checked, in this order.
 STREAMING = (
     SETUP,
     "%agent trust",
@@ -142,10 +142,10 @@ STREAMING = (
     "# at work\n%agents",
     *(f"rt.panel()  # {number}" for number in range(1, PANELS)),
 )
-#: What runs while agents still stream.
+#: The cells that run while agents stream.
 OUTPUTS = ("for run in done: display(run)", "for run in held: display(run)")
 RELEASE = "released.set(); await settled(held + queued)"
-#: What runs after that.
+#: The cells that run after that.
 FINISHED = (
     "# at rest\n%agents",
     "%agent list",
@@ -153,8 +153,14 @@ FINISHED = (
     "each('log')",
     "each('history')",
     "each('config')",
-    "for run in done:\n    if run.status == 'failed':\n        try: run.result()\n        except wnb.RunFailed: shell.showtraceback(exception_only=True)\nprint('all failed')",
-    "for text in PAYLOADS:\n    for error in (refused('color', color=text), refused('icon', icon=text)):\n        print(error)",
+    (
+        "for run in done:\n    if run.status == 'failed':\n        try: run.result()\n"
+        "        except wnb.RunFailed: shell.showtraceback(exception_only=True)\nprint('all failed')"
+    ),
+    (
+        "for text in PAYLOADS:\n    for error in (refused('color', color=text), refused('icon', icon=text)):\n"
+        "        print(error)"
+    ),
 )
 FORM = (
     r"""
@@ -177,7 +183,8 @@ def fill(trigger, **values):
     inputs[NAME].value = trigger
 
 async def filled():
-    typed = [(number, valid_unicode(text), " ".join(valid_unicode(text).splitlines())) for number, text in enumerate(PAYLOADS)]
+    texts = [valid_unicode(text) for text in PAYLOADS]
+    typed = [(number, text, " ".join(text.splitlines())) for number, text in enumerate(texts)]
     # Everything is wrong: a message for each field. What only the kernel is to hear is put beside the inputs.
     for path, field in form.fields.items():
         field.input = SimpleNamespace()
@@ -202,7 +209,7 @@ form""",
     "%agent new",
     "await filled()",
 )
-#: Functions that a page gets.
+#: Functions that are added to a page.
 SCRIPT = r"""
 window.until = async (what, say) => {
     const end = performance.now() + 200_000;
@@ -213,27 +220,36 @@ window.until = async (what, say) => {
         await new Promise((go) => requestAnimationFrame(go));
     }
 };
-/** Links of MathJax and those that JupyterLab finds in plain text lead to the web, to the server or to a file; the latter also elsewhere, but into a page
- *  of their own, where no script runs. */
+/** Links of MathJax and those that JupyterLab finds in plain text lead to the web, to the server or to a file; the
+ *  latter also elsewhere, but into a page of their own, where no script runs. */
 window.isTheirs = (link) => {
     const isText = link.closest(".jp-RenderedText");
     const isWeb = /^https?:$/.test(new URL(link.getAttribute("href"), location).protocol);
-    return (isWeb && (isText || link.closest("mjx-container"))) || (isText && link.target === "_blank" && link.rel === "noopener");
+    const isApart = link.target === "_blank" && link.rel === "noopener";
+    return (isWeb && (isText || link.closest("mjx-container"))) || (isText && isApart);
 };
 window.dangers = (root) => {
-    const tags = new Set(["script", "iframe", "object", "embed", "base", "meta", "link", "style", "img", "image", "video", "audio", "source",
-        "track", "use", "foreignobject", "animate", "set", "template", "noscript", "marquee", "portal", "frame", "frameset", "applet"]);
+    const tags = new Set([
+        "script", "iframe", "object", "embed", "base", "meta", "link", "style", "img", "image", "video", "audio",
+        "source", "track", "use", "foreignobject", "animate", "set", "template", "noscript", "marquee", "portal",
+        "frame", "frameset", "applet",
+    ]);
+    const executing = /^(src|srcset|srcdoc|action|formaction|poster|background|ping|xlink:href)$/;
     const found = [];
     for (const element of [root, ...root.querySelectorAll("*")]) {
         if (tags.has(element.localName)) found.push(element.outerHTML.slice(0, 300));
-        if (element.localName === "form" && element.className !== "wnb-ask") found.push(element.outerHTML.slice(0, 300));
+        if (element.localName === "form" && element.className !== "wnb-ask") {
+            found.push(element.outerHTML.slice(0, 300));
+        }
         for (const { name, value } of element.attributes) {
-            const runs = name.startsWith("on") || name.startsWith("data-commandlinker") || /^(src|srcset|srcdoc|action|formaction|poster|background|ping|xlink:href)$/.test(name);
+            const runs = name.startsWith("on") || name.startsWith("data-commandlinker") || executing.test(name);
             const leads = name === "href" && !/^(https?:|mailto:)/i.test(value) && !isTheirs(element);
             const loads = name === "style" && /url|expression|image-set|@import|binding|behavior/i.test(value);
             if (runs || leads || loads) found.push(`${element.localName} ${name}=${value}`.slice(0, 300));
         }
-        for (const kind of ["pointerover", "mouseover", "mouseenter", "focus", "focusin"]) element.dispatchEvent(new Event(kind, { bubbles: kind === "mouseover" }));
+        for (const kind of ["pointerover", "mouseover", "mouseenter", "focus", "focusin"]) {
+            element.dispatchEvent(new Event(kind, { bubbles: kind === "mouseover" }));
+        }
     }
     return found;
 };
@@ -241,8 +257,12 @@ window.rowOf = (root, name) => root.querySelector(`.wnb-row[data-name="${name}"]
 window.seen = (row) => {
     const of = (part) => row.querySelector(part);
     return {
-        icon: of(".wnb-icon").textContent, color: of(".wnb-icon").style.getPropertyValue("--wnb-agent"), title: of(".wnb-name").title,
-        now: of(".wnb-now > span").textContent, nowTitle: of(".wnb-now > span").title, model: of(".wnb-model > span").textContent,
+        icon: of(".wnb-icon").textContent,
+        color: of(".wnb-icon").style.getPropertyValue("--wnb-agent"),
+        title: of(".wnb-name").title,
+        now: of(".wnb-now > span").textContent,
+        nowTitle: of(".wnb-now > span").title,
+        model: of(".wnb-model > span").textContent,
         chips: [...row.querySelectorAll(".wnb-chip[title]")].map((one) => one.title),
     };
 };
@@ -250,15 +270,26 @@ window.opened = (details) => {
     const of = (part) => details.querySelector(part)?.textContent ?? "";
     const all = (parts) => [...details.querySelectorAll(parts)];
     return {
-        title: of(".wnb-who > .wnb-quiet"), icon: of(".wnb-icon"), prompt: of(".wnb-prompt"), text: of(".wnb-text"), error: of(".wnb-section > .wnb-error"),
+        title: of(".wnb-who > .wnb-quiet"),
+        icon: of(".wnb-icon"),
+        prompt: of(".wnb-prompt"),
+        text: of(".wnb-text"),
+        error: of(".wnb-section > .wnb-error"),
         steps: all(".wnb-step").map((one) => `${one.textContent}\n${one.title}`),
         queue: all(".wnb-queued .wnb-words").map((one) => `${one.textContent}\n${one.title}`),
-        results: all(".wnb-done .wnb-result").map((one) => one.textContent), asked: all(".wnb-done .wnb-words").map((one) => one.textContent),
-        spec: Object.fromEntries(all(".wnb-spec > div").map((one) => [one.firstChild.textContent, one.lastChild.textContent])),
-        config: Object.fromEntries(all(".wnb-table tbody tr").map((one) => [one.children[0].textContent, [one.children[1].textContent, one.children[2].textContent]])),
+        results: all(".wnb-done .wnb-result").map((one) => one.textContent),
+        asked: all(".wnb-done .wnb-words").map((one) => one.textContent),
+        spec: Object.fromEntries(
+            all(".wnb-spec > div").map((one) => [one.firstChild.textContent, one.lastChild.textContent])
+        ),
+        config: Object.fromEntries(
+            all(".wnb-table tbody tr").map(({ children: [key, value, source] }) => [
+                key.textContent, [value.textContent, source.textContent],
+            ])
+        ),
     };
 };
-/** Find each agent by its name in a panel's filter, open one in so many there, and tell what stands in its row and its details. */
+/** Find each agent by its name in a panel's filter, open one in `one` there, and return its row's facts and details. */
 window.visit = async (names, ready, one) => {
     document.body.classList.add("visiting");
     const found = {}, left = [...names], opens = new Set(names.filter((name, at) => at % one === 0));
@@ -277,7 +308,8 @@ window.visit = async (names, ready, one) => {
             found[name] = { row: seen(row), details: opened(details), dangers: [...dangers(row), ...dangers(details)] };
         }
     };
-    await Promise.all([...document.querySelectorAll(".wnb:not([hidden])")].filter((root) => root.querySelector(".wnb-details")).map(worker));
+    const roots = [...document.querySelectorAll(".wnb:not([hidden])")];
+    await Promise.all(roots.filter((root) => root.querySelector(".wnb-details")).map(worker));
     document.body.classList.remove("visiting");
     return found;
 };
@@ -308,12 +340,12 @@ window.audit = async () => {
     return found;
 };
 """
-#: What a page does not have to lay out while rows are opened.
+#: Parts of the page that need no layout while rows are opened.
 VISITING = ".visiting .jp-Cell:not(:has(.wnb-details)), .visiting details.wnb-snapshot { display: none !important; }"
 
 
 class Watch:
-    """What a page does that it should not: run a payload, ask a stranger for something, open a dialog or a page."""
+    """Forbidden actions of a page: it runs a payload, requests a foreign address, opens a dialog or a page."""
 
     def __init__(self, page: Page, home: str) -> None:
         self.seen: list[str] = []
@@ -332,20 +364,20 @@ class Watch:
 
 
 def model_name(number: int) -> str:
-    """The name of a model, with as much of the payload as a name may hold."""
+    """The name of a model that contains as much of the payload as a name may."""
     allowed = (one if one.isprintable() and not one.isspace() else "/" for one in PAYLOADS[number])
     return f"offline/{''.join(allowed)}#{number}"
 
 
 def in_files(number: int) -> bool:
-    """Whether a file can be called like the payload."""
+    """Whether the payload is a possible file name."""
     text = PAYLOADS[number]
     name = f"{text}.yaml".encode("utf-8", "replace").decode()
     return name == f"{text}.yaml" and len(name.encode()) <= 250 and not {"/", "\0"} & {*text}
 
 
 def write_project(folder: Path) -> None:
-    """Write files whose names and contents are payloads, and what the cells read."""
+    """Write files whose names and contents are payloads, and the files that the cells read."""
     (folder / "agents").mkdir(parents=True)
     (folder / "agents" / "prompts").mkdir()
     (folder / "config").mkdir()
@@ -360,12 +392,12 @@ def write_project(folder: Path) -> None:
 
 
 def marks(number: int) -> tuple[str, str]:
-    """What of a payload tells which one it is."""
+    """The part of a payload that identifies it."""
     return f"({number})", f"{HOST}/{number}"
 
 
 def missing_in(text: str, numbers: Iterable[int] = NUMBERS) -> list[int]:
-    """Payloads that do not stand in what a command says, though it shows at least 40 characters of each."""
+    """Payloads that are missing in a command's output, which shows at least 40 characters of each."""
     return [
         number
         for number in numbers
@@ -375,7 +407,7 @@ def missing_in(text: str, numbers: Iterable[int] = NUMBERS) -> list[int]:
 
 
 def missing_in_replies(replies: list[str]) -> list[int]:
-    """Payloads that do not stand in the reply of their agent, though Markdown has no reason to change them."""
+    """Payloads that are missing in their agent's reply, though Markdown does not change them."""
     return [
         number
         for number in NUMBERS
@@ -387,7 +419,7 @@ def missing_in_replies(replies: list[str]) -> list[int]:
 
 
 def run(notebook: Notebook, *sources: str) -> None:
-    """Run cells, one after the other; none may fail."""
+    """Run cells one after the other; none may fail."""
     for source in sources:
         failed = notebook.page.evaluate(
             """async source => {
@@ -396,7 +428,8 @@ def run(notebook: Notebook, *sources: str) -> None:
                 notebook.activeCellIndex = at;
                 await jupyterapp.commands.execute('notebook:run-cell');
                 notebook.widgets[at].outputArea.node.querySelector('.jp-TrimmedOutputs button')?.click();
-                return notebook.widgets[at].model.outputs.toJSON().slice(-1).filter((one) => one.output_type === 'error').map((one) => one.traceback.join('\\n'));
+                const last = notebook.widgets[at].model.outputs.toJSON().slice(-1);
+                return last.filter((one) => one.output_type === 'error').map((one) => one.traceback.join('\\n'));
             }""",
             source,
         )
@@ -404,7 +437,7 @@ def run(notebook: Notebook, *sources: str) -> None:
 
 
 def texts(notebook: Notebook, source: str, part: str = "") -> list[str]:
-    """What the outputs of a cell say, each, or a part of each."""
+    """The text of each output of a cell, or of a part of each."""
     found: list[str] = notebook.page.evaluate(
         "([source, part]) => outputsOf(source).map((one) => (part ? one.querySelector(part) : one)?.textContent ?? '')",
         [source, part],
@@ -413,7 +446,7 @@ def texts(notebook: Notebook, source: str, part: str = "") -> list[str]:
 
 
 def visit(notebook: Notebook, run_number: str, one_in: int = 1) -> dict[str, Any]:
-    """Look at every agent in a panel, and open some there until their run of this number is shown: name → what stood there."""
+    """Look at every agent in a panel, and open some until their run of this number is shown. Return name → facts."""
     found: dict[str, Any] = notebook.page.evaluate(
         "([names, run, one]) => visit(names, run, one)", [NAMES, run_number, one_in]
     )
@@ -422,7 +455,7 @@ def visit(notebook: Notebook, run_number: str, one_in: int = 1) -> dict[str, Any
 
 
 def wrong_in_row(number: int, row: Mapping[str, Any], *, works: bool) -> list[str]:
-    """The facts of a row in which the payload does not stand as it should."""
+    """The facts of a row that do not show the payload correctly."""
     text = PAYLOADS[number]
     now = clip(text, 120)
     said = {
@@ -441,7 +474,7 @@ def wrong_in_row(number: int, row: Mapping[str, Any], *, works: bool) -> list[st
 
 
 def wrong_in_details(number: int, details: Mapping[str, Any] | None, *, works: bool) -> list[str]:
-    """The facts of an opened agent in which the payload does not stand as it should."""
+    """The facts of an opened agent that do not show the payload correctly."""
     if details is None:
         return []
     text = PAYLOADS[number]
@@ -469,7 +502,7 @@ def wrong_in_details(number: int, details: Mapping[str, Any] | None, *, works: b
 
 
 def wrong(found: Mapping[str, Any], *, works: bool) -> dict[str, list[str]]:
-    """Name → the facts of its row and its details that are not as they should be."""
+    """Name → the wrong facts of its row and its details."""
     checked = {
         NAMES[number]: wrong_in_row(number, found[NAMES[number]]["row"], works=works)
         + wrong_in_details(number, found[NAMES[number]].get("details"), works=works)
@@ -482,7 +515,7 @@ def prepare(page: Page) -> None:
     """Get a page that shows a notebook ready for payloads."""
     page.evaluate(SCRIPT)
     page.add_style_tag(content=VISITING)
-    # Or cells out of sight would not be there.
+    # Otherwise cells out of view would not be in the page.
     page.evaluate(
         """() => {
             const { content } = jupyterapp.shell.currentWidget;
@@ -492,13 +525,14 @@ def prepare(page: Page) -> None:
 
 
 def check_the_detectors(page: Page, watch: Watch) -> None:
-    """Had something run, it would have been seen: so it is seen now that something does."""
+    """The control: a payload that runs is noticed."""
     assert page.evaluate("Object.keys(Object.prototype)") == []
     with page.expect_request(f"http://{HOST}/-1"):
         page.evaluate(
             """async (url) => {
             const element = document.body.appendChild(document.createElement("div"));
-            element.innerHTML = `<img src=x onerror="wnb_ran(-1).then(() => { window.wnb_done = true })"><img src="${url}">`;
+            const harmful = '<img src=x onerror="wnb_ran(-1).then(() => { window.wnb_done = true })">';
+            element.innerHTML = `${harmful}<img src="${url}">`;
             await until(() => window.wnb_done, "the control");
             if (!dangers(element).length) throw new Error("an element that runs was not found");
             alert("-1");
@@ -551,7 +585,8 @@ def test_text_of_agents_is_never_markup_in_the_page(lab: Lab, open_alone: Callab
     run(notebook, *FINISHED)
     math = [number for number in NUMBERS if family(number) == "math"]
     page.evaluate(
-        "([source, math]) => until(() => math.every((at) => outputsOf(source)[at].querySelector('mjx-container')), 'MathJax')",
+        "([source, math]) => until("
+        "() => math.every((at) => outputsOf(source)[at].querySelector('mjx-container')), 'MathJax')",
         [OUTPUTS[0], math],
     )
     replies = texts(notebook, OUTPUTS[0])
@@ -560,7 +595,7 @@ def test_text_of_agents_is_never_markup_in_the_page(lab: Lab, open_alone: Callab
     assert page.evaluate("audit()") == []
     assert watch.seen == []
 
-    # Opened again: what was saved.
+    # Opened again, from the saved file.
     notebook.save()
     page.reload()
     notebook.settle()

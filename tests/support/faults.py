@@ -1,4 +1,4 @@
-"""What providers do wrong, as data: what the server does, and what must become of the run.
+"""Faults of providers, as data: the server's answer, and the required outcome of the run.
 
 Each kind is one row. `answer` is what a stream says; who asks for the reply in one JSON hears the same in that form, or
 `whole` where the fault has another shape there. A run must fail, unless the row says what it may say instead.
@@ -32,7 +32,7 @@ from support.provider import (
     usage,
 )
 
-#: What is sent, and what providers say back: it must be nowhere.
+#: The key that is sent, and that providers repeat: it must not be shown anywhere.
 KEY = "sk-canary-4f0c7d1e9b2a8365c1d0e7"
 
 Place = Literal["the provider", "a closed port", "https"]
@@ -47,39 +47,39 @@ SAME = _Same()
 
 @dataclass(frozen=True)
 class Fault:
-    """One kind of fault, and what must become of the run."""
+    """One kind of fault, and the required outcome of the run."""
 
     name: str
     answer: Answer | None
-    """What the server does to who asks for a stream; None: there is no such fault."""
+    """The server's answer to a request for a stream; None: there is no such fault."""
     whole: Answer | _Same | None = SAME
-    """What it does to who asks for one JSON."""
+    """The server's answer to a request for a complete reply."""
     retryable: bool = True
     """Whether the same call may succeed later."""
     kept: str = ""
-    """What run.text begins with where the reply was streamed; without it there is none."""
+    """The start of run.text if the reply was streamed; by default there is no text."""
     says: str = ""
-    """A part of the message."""
+    """A part of the error's message."""
     hangs: bool = False
-    """Only a deadline ends it."""
+    """The call hangs until its deadline."""
     may_say: str | None = None
-    """It fails, or says just this."""
+    """The run may also succeed with exactly this output."""
     place: Place = "the provider"
     big: bool = False
     """Tens of megabytes."""
 
     def shape(self, streams: bool) -> Answer | None:
-        """What the server does; None: there is no such fault in this mode."""
+        """The server's answer; None: there is no such fault in this mode."""
         return self.answer if streams or isinstance(self.whole, _Same) else self.whole
 
     def free(self, streams: bool) -> bool:
-        """Whether the call can have cost nothing: it was refused, and by nobody who had others at work, or reached nobody."""
+        """Whether the call can have cost nothing: it was refused before any work, or it reached no server."""
         answer = self.shape(streams)
         return self.place != "the provider" or (isinstance(answer, Refusal | Reply) and refused(answer.status))
 
 
 def refused(status: int) -> bool:
-    """Whether a status says that nothing was done for the call; a gateway that gave up waiting says no such thing."""
+    """Whether a status means that no work was done for the call, unlike a gateway's timeout."""
     return (300 <= status < 500 and status != 408) or status in (503, 529)
 
 
@@ -166,7 +166,8 @@ HANGS = [
     Fault("headers that drip", Raw([b"HTTP/1.1 200 OK\r\n", *[b"X-Drip: 1\r\n", Pause(0.02)] * 5_000])),
     Fault("headers and then silence", Raw([_SSE, HANG]), Raw([_SIZED, HANG])),
     Fault("text and then silence", [*text("Hel"), HANG], Raw([_SIZED, b'{"id": "1", "cho', HANG]), kept="Hel"),
-    Fault("a drip of bytes", Raw([_SSE, *[b"1\r\n:\r\n", Pause(0.02)] * 5_000]), Raw([_SIZED, *[b" ", Pause(0.02)] * 5_000])),
+    Fault("a drip of bytes", Raw([_SSE, *[b"1\r\n:\r\n", Pause(0.02)] * 5_000]),
+        Raw([_SIZED, *[b" ", Pause(0.02)] * 5_000])),
     Fault("nothing but pings", [b": ping\n\n", Pause(0.02)] * 5_000, None),
     Fault("nothing but blank lines", [b"\n", Pause(0.02)] * 5_000, None),
     Fault("nothing but chunks that say nothing", [chunk({}), Pause(0.02)] * 5_000, None),
@@ -199,8 +200,10 @@ TRUNCATIONS = [
     Fault("half a tool call and a cut", [*text("Hel"), *call(0, "add", '{"a": 1'), CUT], kept="Hel"),
     Fault("a whole tool call and the end", call(0, "add", '{"a": 1, "b": 2}')),
     Fault("a whole tool call and [DONE]", [*call(0, "add", '{"a": 1, "b": 2}'), DONE]),
-    Fault("shorter than it said", Raw([_head(Content_Type="text/event-stream", Content_Length="100000"), _HEL]), Raw([_SIZED, b'{"id": "1"']), kept="Hel"),
-    Fault("chunks of a wrong length", Raw([_SSE, b"zz\r\nxx\r\n"]), Raw([_head(Content_Type="application/json", Transfer_Encoding="chunked"), b"zz\r\nxx\r\n"])),
+    Fault("shorter than it said", Raw([_head(Content_Type="text/event-stream", Content_Length="100000"), _HEL]),
+        Raw([_SIZED, b'{"id": "1"']), kept="Hel"),
+    Fault("chunks of a wrong length", Raw([_SSE, b"zz\r\nxx\r\n"]),
+        Raw([_head(Content_Type="application/json", Transfer_Encoding="chunked"), b"zz\r\nxx\r\n"])),
     Fault("no last chunk", Raw([_SSE, _chunked(_HEL)]), None, kept="Hel"),
     Fault("no last chunk, half a tool call", Raw([_SSE, _chunked(_HALF_TOOL)]), None),
     Fault("gzip that is none", Reply([b"\x00garbage" * 100], headers={"Content-Encoding": "gzip"})),
@@ -209,7 +212,7 @@ TRUNCATIONS = [
 
 
 def _both(stream: object, whole: object) -> tuple[Answer, Answer]:
-    """A chunk that is wrong, after a good one; and a body that is."""
+    """A stream with an invalid chunk after a valid one, and an invalid body."""
     piece = stream if isinstance(stream, bytes) else data(stream)
     return [*text("Hel"), piece, finish("stop"), DONE], _json(whole)
 
@@ -225,56 +228,75 @@ NONSENSE = [
     Fault("plain text", Reply([b"OK"], headers={"Content-Type": "text/plain"})),
     Fault("a picture", Reply([b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 10], headers={"Content-Type": "image/png"})),
     Fault("one JSON where a stream was asked for", _json(_WHOLE, headers=_JSON), None, may_say="Hello world"),
-    Fault("a message instead of deltas", [chunk_with({"message": {"role": "assistant", "content": "Hello"}}), DONE], None),
-    Fault("a message and deltas that are null", [chunk_with({"message": {"role": "assistant", "content": "Hello"}}, delta=None), DONE], None),
+    Fault("a message instead of deltas", [chunk_with({"message": {"role": "assistant", "content": "Hello"}}), DONE],
+        None),
+    Fault("a message and deltas that are null",
+        [chunk_with({"message": {"role": "assistant", "content": "Hello"}}, delta=None), DONE], None),
     Fault("text instead of deltas", [chunk_with({"text": "Hello"}), DONE], None),
-    Fault("a stream where one JSON was asked for", None, Reply([b"".join(map(data, [*text("Hello world"), finish()])), DONE], headers={"Content-Type": "text/event-stream"}), may_say="Hello world"),
-    Fault("a stream that says it is text", Reply(says("Hello", " world"), headers={"Content-Type": "text/plain"}), None, may_say="Hello world"),
+    Fault("a stream where one JSON was asked for", None,
+        Reply([b"".join(map(data, [*text("Hello world"), finish()])), DONE],
+        headers={"Content-Type": "text/event-stream"}), may_say="Hello world"),
+    Fault("a stream that says it is text", Reply(says("Hello", " world"), headers={"Content-Type": "text/plain"}), None,
+        may_say="Hello world"),
     Fault("an error with a 200", _json(_ERROR, headers=_JSON)),
     Fault("an error as the first event", [data(_ERROR), DONE], None, says="upstream died"),
     Fault("an error in the middle", [*text("Hel"), data(_ERROR), DONE], None, kept="Hel", says="upstream died"),
     Fault("a reason that is an error", [*text("Hel"), finish("error"), DONE], kept="Hel"),
     Fault("a reason that nobody knows", [*text("Hel"), finish("abort"), DONE], kept="Hel"),
     Fault("a reason that is an object", [*text("Hel"), finish({"stop": True}), DONE], kept="Hel"),
-    Fault("an error in a choice", [*text("Hel"), chunk_with(_ERROR, delta={}), DONE], _json({**_WHOLE, "choices": [{**_WHOLE["choices"][0], **_ERROR}]}), kept="Hel", may_say="Hello world", says="upstream died"),
-    Fault("an error event in other words", [*text("Hel"), b'event: error\ndata: {"message": "upstream died"}\n\n', finish(), DONE], None, kept="Hel", says="upstream died"),
-    Fault("an object that is an error", *_both({"object": "error", "message": "upstream died"}, {"object": "error", "message": "upstream died"}), kept="Hel", says="upstream died"),
+    Fault("an error in a choice", [*text("Hel"), chunk_with(_ERROR, delta={}), DONE],
+        _json({**_WHOLE, "choices": [{**_WHOLE["choices"][0], **_ERROR}]}), kept="Hel", may_say="Hello world",
+        says="upstream died"),
+    Fault("an error event in other words", [*text("Hel"), b'event: error\ndata: {"message": "upstream died"}\n\n',
+        finish(), DONE], None, kept="Hel", says="upstream died"),
+    Fault("an object that is an error", *_both({"object": "error", "message": "upstream died"},
+        {"object": "error", "message": "upstream died"}), kept="Hel", says="upstream died"),
     Fault("a line that is damaged", [*text("Hel"), b'ata: {"choices": []}\n\n', finish(), DONE], None, kept="Hel"),
     Fault("choices are empty", [chunk(), DONE], _json({**_WHOLE, "choices": []})),
     Fault("choices are missing", [data({"id": "1", "object": "chat.completion.chunk"}), DONE], _json({"id": "1"})),
-    Fault("choices are null", *_both({**chunk(), "choices": None}, {**_WHOLE, "choices": None}), kept="Hel", may_say="Hel"),
+    Fault("choices are null", *_both({**chunk(), "choices": None}, {**_WHOLE, "choices": None}), kept="Hel",
+        may_say="Hel"),
     Fault("choices are text", *_both({**chunk(), "choices": "none"}, {**_WHOLE, "choices": "none"}), kept="Hel"),
     Fault("a choice is a number", *_both({**chunk(), "choices": [1]}, {**_WHOLE, "choices": [1]}), kept="Hel"),
-    Fault("a delta is null", *_both({**chunk(), "choices": [{"index": 0, "delta": None}]}, {**_WHOLE, "choices": [{"index": 0, "message": None, "finish_reason": "stop"}]}), kept="Hel", may_say="Hel"),
+    Fault("a delta is null", *_both({**chunk(), "choices": [{"index": 0, "delta": None}]},
+        {**_WHOLE, "choices": [{"index": 0, "message": None, "finish_reason": "stop"}]}), kept="Hel", may_say="Hel"),
     Fault("content is a number", *_both(chunk({"content": 42}), _whole(content=42)), kept="Hel"),
     Fault("content is an object", *_both(chunk({"content": {"a": 1}}), _whole(content={"a": 1})), kept="Hel"),
     Fault("tool calls are text", *_both(chunk({"tool_calls": "add"}), _whole(tool_calls="add")), kept="Hel"),
-    Fault("arguments are a number", [*call(0, "add")[:1], chunk({"tool_calls": [{"index": 0, "function": {"arguments": 7}}]}), finish("tool_calls"), DONE], _json(_whole(tool_calls=[{"id": "1", "type": "function", "function": {"name": "add", "arguments": 7}}])), may_say="fine"),
+    Fault("arguments are a number", [*call(0, "add")[:1],
+        chunk({"tool_calls": [{"index": 0, "function": {"arguments": 7}}]}), finish("tool_calls"), DONE],
+        _json(_whole(tool_calls=[{"id": "1", "type": "function", "function": {"name": "add", "arguments": 7}}])),
+        may_say="fine"),
     Fault("a chunk is null", *_both(None, None), kept="Hel"),
     Fault("a chunk is a list", *_both([1, 2], [1, 2]), kept="Hel"),
     Fault("a chunk is text", *_both("oops", "oops"), kept="Hel"),
     Fault("malformed JSON", *_both(b"data: {\"id\": oops}\n\n", b'{"id": oops}'), kept="Hel"),
     Fault("JSON too deep", *_both(b"data: " + b"[" * 100_000 + b"\n\n", b"[" * 100_000), kept="Hel"),
-    Fault("a number of 100,000 digits", *_both(b'data: {"choices": [{"index": ' + b"9" * 100_000 + b"}]}\n\n", b'{"choices": [{"index": ' + b"9" * 100_000 + b"}]}"), kept="Hel"),
+    Fault("a number of 100,000 digits", *_both(b'data: {"choices": [{"index": ' + b"9" * 100_000 + b"}]}\n\n",
+        b'{"choices": [{"index": ' + b"9" * 100_000 + b"}]}"), kept="Hel"),
     Fault("a reason that is an error, and no blank line", [*text("Hel"), data(finish("error"))[:-1]], None, kept="Hel"),
     Fault("no JSON, and no blank line", [*text("Hel"), b"data: {oops}\n"], None, kept="Hel"),
-    Fault("2,000 tool calls", [chunk({"tool_calls": [{"index": n, "id": f"c{n}", "function": {"name": "add", "arguments": "{}"}} for n in range(2_000)]}), finish("tool_calls"), DONE], None),
+    Fault("2,000 tool calls", [chunk({"tool_calls": [{"index": n, "id": f"c{n}",
+        "function": {"name": "add", "arguments": "{}"}} for n in range(2_000)]}), finish("tool_calls"), DONE], None),
     Fault("bad UTF-8 in one packet with text", [b"".join([_HEL, _BAD, data(finish()), DONE])], None, kept="Hel"),
     Fault("a list in one packet with text", [b"".join([_HEL, data([1]), data(finish()), DONE])], None, kept="Hel"),
-    Fault("bad UTF-8", *_both(_BAD, json.dumps(_whole(content="é")).replace("\\u00e9", "é").encode("latin-1")), kept="Hel"),
+    Fault("bad UTF-8", *_both(_BAD, json.dumps(_whole(content="é")).replace("\\u00e9", "é").encode("latin-1")),
+        kept="Hel"),
 ]  # fmt: skip
 
 TYPED = [
     Fault("too long", [*text("Hel"), finish("length"), usage(7, 1), DONE], kept="Hel", says="token limit"),
     Fault("filtered", [*text("Hel"), finish("content_filter"), usage(7, 1), DONE], kept="Hel", says="content filter"),
-    Fault("half a tool call, too long", [*text("Hel"), *call(0, "add", '{"a": 1'), finish("length"), DONE], kept="Hel", says="token limit"),
+    Fault("half a tool call, too long", [*text("Hel"), *call(0, "add", '{"a": 1'), finish("length"), DONE], kept="Hel",
+        says="token limit"),
 ]  # fmt: skip
 TYPED = _each(TYPED, retryable=False)
 
 _LONG = [data(text("x" * 100_000)[0])]
 _BIG_ARGUMENTS = data(chunk({"tool_calls": [{"index": 0, "function": {"arguments": "9" * 100_000}}]}))
 
-_START = event("message_start", message={"id": "1", "type": "message", "role": "assistant", "model": "m", "content": [], "usage": {"input_tokens": 7, "output_tokens": 1}})  # fmt: skip
+_EMPTY = {"id": "1", "type": "message", "role": "assistant", "model": "m", "content": []}
+_START = event("message_start", message=_EMPTY | {"usage": {"input_tokens": 7, "output_tokens": 1}})
 _TEXT = event("content_block_delta", index=0, delta={"type": "text_delta", "text": "Hel"})
 _END = event("message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": 2}) + event("message_stop")
 _OVERLOADED = {"type": "overloaded_error", "message": f"Overloaded, Bearer {KEY}"}
@@ -289,18 +311,24 @@ _MESSAGE = {
     "stop_reason": "end_turn", "stop_sequence": None, "usage": {"input_tokens": 7, "output_tokens": 2},
 }  # fmt: skip
 
-#: Of Anthropic's format alone.
+#: Faults of Anthropic's format only.
 ANTHROPIC = [
     Fault("an error event at once", [event("error", error=_OVERLOADED)], None, says="Overloaded"),
-    Fault("an error event in the middle", _told(event("error", error=_OVERLOADED)), None, kept="Hel", says="Overloaded"),
+    Fault("an error event in the middle", _told(event("error", error=_OVERLOADED)), None, kept="Hel",
+        says="Overloaded"),
     Fault("a start and the end", [_START], None),
     Fault("no reason before message_stop", _told(event("message_stop")), None, kept="Hel"),
-    Fault("a reason that is null", _told(event("message_delta", delta={"stop_reason": None}, usage={"output_tokens": 2}), event("message_stop")), None, kept="Hel"),
-    Fault("a stop reason that nobody knows", _told(event("message_delta", delta={"stop_reason": "pause_turn"}, usage={"output_tokens": 2}), event("message_stop")), _json(_MESSAGE | {"stop_reason": "pause_turn"}), kept="Hel"),
-    Fault("an event of a wrong shape", _told(event("content_block_delta", index=0, delta=None), _END), None, kept="Hel"),
+    Fault("a reason that is null", _told(event("message_delta", delta={"stop_reason": None},
+        usage={"output_tokens": 2}), event("message_stop")), None, kept="Hel"),
+    Fault("a stop reason that nobody knows", _told(event("message_delta", delta={"stop_reason": "pause_turn"},
+        usage={"output_tokens": 2}), event("message_stop")), _json(_MESSAGE | {"stop_reason": "pause_turn"}),
+        kept="Hel"),
+    Fault("an event of a wrong shape", _told(event("content_block_delta", index=0, delta=None), _END), None,
+        kept="Hel"),
     Fault("an event that is no JSON", _told(b"event: content_block_delta\ndata: {oops}\n\n", _END), None, kept="Hel"),
     Fault("an event that is a list", _told(b"event: content_block_delta\ndata: [1]\n\n", _END), None, kept="Hel"),
-    Fault("text that is a number", _told(event("content_block_delta", index=0, delta={"type": "text_delta", "text": 42}), _END), None, kept="Hel"),
+    Fault("text that is a number", _told(event("content_block_delta", index=0,
+        delta={"type": "text_delta", "text": 42}), _END), None, kept="Hel"),
     Fault("bad UTF-8 in an event", _told(_TEXT.replace(b"Hel", b"\xff\xfe"), _END), None, kept="Hel"),
     Fault("OpenAI's format at Anthropic's address", [data(one) for one in [*text("Hel"), finish()]], None),
     Fault("a whole reply without a reason", None, _json(_MESSAGE | {"stop_reason": None})),
@@ -310,11 +338,16 @@ ANTHROPIC = [
 ]  # fmt: skip
 
 BIG = [
-    Fault("a line without an end", [b'data: {"x": "', Many(b"x" * 100_000, 500)], Reply([b'{"x": "', Many(b"x" * 100_000, 500)])),
-    Fault("much text", [Many(_LONG[0], 500), finish(), DONE], Reply([json.dumps(_whole(content="@")).partition("@")[0].encode(), Many(b"x" * 100_000, 500), json.dumps(_whole(content="@")).partition("@")[2].encode()])),
+    Fault("a line without an end", [b'data: {"x": "', Many(b"x" * 100_000, 500)],
+        Reply([b'{"x": "', Many(b"x" * 100_000, 500)])),
+    Fault("much text", [Many(_LONG[0], 500), finish(), DONE],
+        Reply([json.dumps(_whole(content="@")).partition("@")[0].encode(), Many(b"x" * 100_000, 500),
+        json.dumps(_whole(content="@")).partition("@")[2].encode()])),
     Fault("much of an error", Reply([Many(b"x" * 100_000, 500)], 500)),
-    Fault("much of a refusal", Reply([b'{"error": {"message": "', Many(b"x" * 100_000, 500), b'"}}'], 400, _JSON), retryable=False),
-    Fault("huge arguments", [*call(0, "add", '{"a": '), Many(_BIG_ARGUMENTS, 500), *call(0, "", "}")[1:], finish("tool_calls"), DONE], None),
+    Fault("much of a refusal", Reply([b'{"error": {"message": "', Many(b"x" * 100_000, 500), b'"}}'], 400, _JSON),
+        retryable=False),
+    Fault("huge arguments", [*call(0, "add", '{"a": '), Many(_BIG_ARGUMENTS, 500), *call(0, "", "}")[1:],
+        finish("tool_calls"), DONE], None),
     Fault("much of nothing", [Many(b": ping\n\n" * 10_000, 625)], Reply([Many(b" " * 100_000, 500)])),
 ]  # fmt: skip
 BIG = _each(BIG, big=True)
