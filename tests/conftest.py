@@ -1,4 +1,4 @@
-"""Fixtures: a runtime that knows no keys, and no network beyond this machine."""
+"""Fixtures: a runtime without keys, and no network beyond this machine."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def complaints() -> AsyncIterator[list[str]]:
-    """What the loop was told of that nobody handled, such as an exception that was never retrieved; must stay empty."""
+    """The loop's unhandled errors, such as an exception that was never retrieved. The test fails if there are any."""
     heard: list[str] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: heard.append(context["message"]))
     yield heard
@@ -48,7 +48,7 @@ async def complaints() -> AsyncIterator[list[str]]:
 
 @pytest.fixture
 async def runtime(complaints: list[str]) -> AsyncIterator[Runtime]:
-    """A runtime on the test's loop. No task of it may be left when the test is over."""
+    """A runtime on the test's loop. The test fails if a task of it is left."""
     async with Runtime(environ={}) as rt:
         yield rt
     assert asyncio.all_tasks() == {asyncio.current_task()}

@@ -1,4 +1,4 @@
-"""A JupyterLab of its own, a real Chromium, headless, and a team whose words the test says."""
+"""A separate JupyterLab, a headless Chromium, and a team whose replies the test writes."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """A JupyterLab with nothing of the user's."""
+    """A JupyterLab without a user's settings."""
     with running_lab(tmp_path_factory.mktemp("lab")) as lab:
         yield lab
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """A Chromium of the system. In CI one must be there; elsewhere the tests say that they did not run."""
+    """The system's Chromium. In CI it is required; elsewhere the tests are skipped without it."""
     path = chromium_path()
     if path is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)("no Chromium here: the browser tests did not run")
@@ -34,7 +34,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def context(browser: Browser) -> Iterator[BrowserContext]:
-    """A context whose cache has JupyterLab's scripts after the first page."""
+    """A browser context that is shared, since its cache has JupyterLab's scripts after the first page."""
     with new_context(browser) as context:
         yield context
 
@@ -47,7 +47,7 @@ def lab_page(lab: Lab, context: BrowserContext) -> LabPage:
 
 @pytest.fixture
 def open_notebook(lab_page: LabPage) -> Iterator[Callable[[str], Notebook]]:
-    """Open a notebook of the lab's folder, by its path in there; it is closed after the test."""
+    """Open a notebook by its path in the lab's folder; it is closed after the test."""
     opened: list[str] = []
 
     def open_(path: str) -> Notebook:
@@ -61,7 +61,7 @@ def open_notebook(lab_page: LabPage) -> Iterator[Callable[[str], Notebook]]:
 
 @pytest.fixture
 def open_alone(lab: Lab, browser: Browser) -> Iterator[Callable[[str], Notebook]]:
-    """The same in a browser context of its own, which a test may watch and reload."""
+    """The same in a separate browser context, which a test may observe and reload."""
     contexts: list[BrowserContext] = []
 
     def open_(path: str) -> Notebook:

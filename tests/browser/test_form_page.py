@@ -1,4 +1,4 @@
-"""The form of a new agent as a person meets it, in JupyterLab."""
+"""The form for a new agent, in JupyterLab."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_an_agent_is_created_and_saved_in_the_form(lab: Lab, open_notebook: Call
     form, file = notebook.output("%agent new"), lab.root / "crew" / "agents" / "bob.yaml"
     create, save = (form.get_by_role("button", name=name, exact=True) for name in ("Create", "Save"))
 
-    # What is wrong is said as it is typed, beside the field, and nothing can be made of it.
+    # A problem is shown beside its field while the user types, and the agent cannot be created.
     name = form.get_by_role("textbox", name="name", exact=True)
     expect(create).to_be_disabled()
     name.press_sequentially("bob the builder")

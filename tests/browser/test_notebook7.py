@@ -1,4 +1,4 @@
-"""The panel in Notebook 7, which is another application over the same parts."""
+"""The panel in Notebook 7, another application that is built from JupyterLab's parts."""
 
 from __future__ import annotations
 

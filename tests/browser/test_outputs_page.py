@@ -1,4 +1,4 @@
-"""What cells show, in a real JupyterLab: amounts of money stay as they are, math is typeset, errors can be read."""
+"""Outputs of cells in JupyterLab: amounts of money are unchanged, math is typeset, errors are readable."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from support.labs import TEAM, Lab, Notebook, set_theme
 pytestmark = pytest.mark.browser
 KEYS = "import os; os.environ |= {'OPENAI_API_KEY': 'x', 'ANTHROPIC_API_KEY': 'x'}"
 PROMPT = "Is it $5 or $6 here, $7 or $8 there?"
-#: The contrast of an element's text to the notebook's background, as WCAG has it.
+#: The contrast of an element's text to the notebook's background, as WCAG defines it.
 CONTRAST = """element => {
     const luminance = (one, color) => {
         const channels = getComputedStyle(one)[color].match(/\\d+/g).map((channel) => channel / 255);

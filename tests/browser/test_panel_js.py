@@ -1,4 +1,4 @@
-"""The pure part of the panel's script, in a Chromium: calls of its exported functions, and what they give."""
+"""The pure part of the panel's script, in a Chromium: calls of its exported functions, and their results."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 
 Facts = dict[str, Any]
-#: Gives what a JavaScript expression gives, in which `panel` is the module and the names are these values.
+#: Evaluates a JavaScript expression in which `panel` is the module and the names have these values.
 Evaluate = Callable[..., Any]
 
 SCRIPT = (PROJECT / "whisper_nb" / "notebook" / "panel" / "panel.js").read_text(encoding="utf-8")
@@ -29,7 +29,7 @@ LOAD = """async (source) => {
     window.panel = await import(URL.createObjectURL(new Blob([source], {type: "text/javascript"})));
     window.mapOf = (rows) => new Map(Object.entries(rows));
 }"""
-#: What a panel knows after these messages, and for each whether it has missed something.
+#: The panel's state after these messages, and for each message whether an update was missed.
 TAKE = """(() => {
     let state = panel.nothing();
     const missed = messages.map((message) => {
@@ -56,7 +56,7 @@ def js(browser: Browser) -> Iterator[Evaluate]:
 
 
 def row(**facts: Any) -> Facts:
-    """A row as the board tells it."""
+    """A row as the board sends it."""
     return {
         "title": "", "about": "", "icon": "", "color": "", "state": "idle", "since": None, "now": "", "queue": [],
         "queued": 0, "runs": 0, "input": 0, "output": 0, "cost": 0, "unpriced": 0, "uncounted": 0, "at_work": 0,
@@ -75,11 +75,11 @@ def update(number: int, rows: Facts | None = None, details: Facts | None = None,
 
 
 def text(run: str, at: int, piece: str, turn: int = 1) -> Facts:
-    """A piece of a text; the kernel counts characters, and JavaScript some of them twice."""
+    """A piece of a text. The kernel counts characters, of which JavaScript counts some twice."""
     return {"run": run, "turn": turn, "at": at, "to": at + len(piece), "text": piece}
 
 
-# take: what is known after messages
+# take: the state after messages
 
 
 def test_the_state_is_empty_before_the_first_complete_message(js: Evaluate) -> None:
@@ -240,7 +240,7 @@ def test_the_timeline_has_a_text_description(js: Evaluate, spans: list[Any], sai
     assert js("panel.timelineLabel(spans, now)", spans=[[NOW + when, state] for when, state in spans], now=NOW) == said
 
 
-# Rows: which, in what order, and together
+# Rows: filter, order and sums
 
 TEAM = {
     "bob": row(state="idle", queued=1, input=5, output=5, cost=0.5, model="b"),

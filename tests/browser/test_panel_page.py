@@ -1,4 +1,4 @@
-"""The panel as a person meets it, in JupyterLab. What agents say, and when, the test says: `lab.tell`."""
+"""The panel in JupyterLab. The test writes the agents' replies with `lab.tell`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext
 
 pytestmark = pytest.mark.browser
-#: A cell that holds the kernel up, and one that waits and lets agents work: until the test says `lab.tell("go")`.
+#: A cell that blocks the kernel until `lab.tell("go", …)`, and one that awaits, so that agents work, until "on".
 BLOCKS = "while not told('go'): time.sleep(0.01)\nprint('over')"
 AWAITS = "while not told('on'): await asyncio.sleep(0.01)\nprint('over')"
 BUSY, GONE = "kernel is busy", "No kernel answers"
@@ -28,7 +28,7 @@ _numbers = count(1)
 
 @dataclass
 class Desk:
-    """A notebook with a panel, and a new team for each story."""
+    """A notebook with a panel, and a new team for each test."""
 
     lab: Lab
     notebook: Notebook
@@ -39,7 +39,7 @@ class Desk:
         return self.notebook.page
 
     def hire(self, *names: str) -> list[str]:
-        """Agents of these names and a number, so that no story knows those of another."""
+        """Create agents of these names and a number, so that no test uses those of another."""
         number = next(_numbers)
         made = [f"{name}{number}" for name in names]
         self.notebook.kernel(f"[rt.remove(one.name) for one in rt.sessions]\nhire(*{made})")
@@ -47,7 +47,7 @@ class Desk:
         return made
 
     def give(self, agent: str, *prompts: str) -> None:
-        """Work for an agent, from code."""
+        """Submit prompts to an agent, from code."""
         self.notebook.kernel("\n".join(f"rt[{agent!r}].submit({prompt!r})" for prompt in prompts))
 
 
@@ -67,7 +67,7 @@ def shared(lab: Lab, context: BrowserContext) -> Iterator[Desk]:
 
 @pytest.fixture
 def desk(shared: Desk) -> Iterator[Desk]:
-    """The same for one story, which may not upset the browser's console."""
+    """The same for one test. The test fails if the browser's console has an error of ours."""
     shared.notebook.complaints.clear()
     yield shared
     assert [text for text in shared.notebook.complaints if "wnb" in text or "whisper" in text.lower()] == []
@@ -219,7 +219,7 @@ def test_the_panel_says_that_a_blocking_cell_delays_the_agents(desk: Desk) -> No
 def test_a_click_while_a_cell_blocks_is_executed_or_the_panel_names_an_alternative(
     lab: Lab, open_notebook: Callable[[str], Notebook], heard: bool
 ) -> None:
-    """It is heard where the front end opens a subshell for it, as JupyterLab does."""
+    """It is executed if the front end opens a subshell for it, as JupyterLab does."""
     name, go = f"zoe{heard:d}", f"go{heard:d}"
     blocks = BLOCKS.replace("told('go')", f"told('{go}')")
     count = "import threading; shown = []; get_ipython().events.register('post_execute', lambda: shown.append(1))"
@@ -291,7 +291,7 @@ def test_a_waiting_cell_delays_neither_agents_nor_the_panel(desk: Desk, cell: st
 
 def test_the_panel_is_complete_after_a_reload_and_in_every_view(lab: Lab, context: BrowserContext) -> None:
     lab.write("views.ipynb", TEAM, "hire('ann', 'bob'); rt['ann'].submit('first')", "%agents", "rt.panel()")
-    # A workspace of its own each: JupyterLab opens what was open in it.
+    # Each has its own workspace, since JupyterLab reopens the tabs of a workspace.
     url = lab.url + "/lab/workspaces/{}/tree/views.ipynb?token=" + lab.token
     notebook = open_notebook(context, url.format("first"))
     notebook.command("notebook:run-all-cells")
@@ -359,7 +359,7 @@ def test_the_panel_works_with_the_keyboard_only(desk: Desk) -> None:
     expect(panel.details).to_contain_text(ann)
     expect(panel.queue).to_have_count(2)
 
-    # The focus stays where it is, whatever happens around it.
+    # The focus stays on its element while others change.
     up = panel.button(f"Move up {ann}#3")
     up.focus()
     desk.lab.tell(ann, "some", "words")
@@ -405,13 +405,13 @@ def test_keys_in_the_panel_trigger_no_notebook_shortcut(lab: Lab, open_notebook:
     notebook.shut_down()
 
 
-#: Set the width of the panel's place.
+#: Set the width of the panel's container.
 WIDTH = "(root, width) => { root.parentElement.style.width = width ? `${width}px` : '' }"
 
 
 @pytest.fixture
 def sized(desk: Desk) -> Iterator[Callable[[int], None]]:
-    """Give the panel so many pixels."""
+    """Set the width of the panel in pixels."""
     page = desk.page
     page.set_viewport_size({"width": 2000, "height": 1600})
 
@@ -446,7 +446,7 @@ def test_every_control_is_reachable_at_every_width(desk: Desk, sized: Callable[[
         control.click(trial=True)  # scrolled into view, and hit where its middle is
 
 
-#: The chips that can be seen, but not as a whole.
+#: The chips that are partly visible.
 CUT = """chips => {
     const { left, right } = chips.getBoundingClientRect();
     return [...chips.children].map(chip => [chip, chip.getBoundingClientRect()])
@@ -482,7 +482,7 @@ def test_spending_is_shown_in_full_and_a_truncated_queue_says_so(
     )
 
 
-#: Record, in every frame from now on, where in the panel these elements are.
+#: Record, in every frame from now on, the positions of these elements in the panel.
 RECORD = """(root, parts) => {
     const boxes = window.wnbBoxes = parts.map(() => new Set());
     const look = () => {

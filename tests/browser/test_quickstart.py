@@ -1,4 +1,4 @@
-"""The quickstart as a person meets it: opened in JupyterLab, Run All."""
+"""The quickstart in JupyterLab: it is opened and run with Run All."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_run_all_shows_the_team_at_work(lab: Lab, open_notebook: Callable[[str],
     notebook.command("notebook:clear-all-cell-outputs")
     notebook.command("notebook:run-all-cells")
 
-    # Streams, in the cell that launched it, while the cells after it run.
+    # It streams into its launching cell while later cells run.
     review = notebook.output("%%agent assistant -o review")
     expect(review).to_contain_text("running")
     first = review.locator("pre").last

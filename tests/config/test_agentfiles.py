@@ -28,7 +28,7 @@ def entry(text: str, path: str = BOB) -> Entry:
 
 
 def agent(text: str, path: str = BOB) -> Agent:
-    """The agent of a file in which nothing is wrong or left out."""
+    """The agent of a file without problems and warnings."""
     found = entry(text, path)
     assert (found.problems, found.warnings) == ((), ())
     return found.build(find_tool)
@@ -112,7 +112,7 @@ def test_the_name_of_the_agent_is_that_of_the_file(path: str) -> None:
     assert entry(text, path).name == "bob"
 
 
-# The one validation
+# Validation
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ def test_a_literal_key_works_with_a_warning_and_is_not_shown() -> None:
     assert "canary" not in f"{found!r} {built!r} {dump_yaml(built.document())}"
 
 
-# Many in one file, as AIWhisperer has them
+# Several agents in one file, as in AIWhisperer
 
 MEMBER = """\
   {id}:
@@ -330,7 +330,7 @@ def test_an_agent_that_is_not_a_mapping_is_an_error_and_the_others_load(said: st
     assert [one.location for one in found["p"].problems] == ["agents/agents.yaml:3"]
 
 
-# Markdown, as other tools' users keep it
+# Markdown files, as users of other tools have them
 
 REVIEWER = """\
 ---
@@ -413,7 +413,7 @@ def test_a_body_that_is_not_text_is_an_error_with_its_line() -> None:
     assert [str(one) for one in found["bob"].problems] == ["agents/bob.md:5: the file is not UTF-8: save it as UTF-8"]
 
 
-# What is no agent
+# Files that are not agents
 
 
 @pytest.mark.parametrize(
@@ -438,7 +438,7 @@ def test_a_file_of_another_program_is_ignored(path: str, text: str) -> None:
     assert read_agents(text.encode(), path, path, PROMPTS) is None
 
 
-# There and back
+# Round trips
 
 
 @given(AGENTS, st.sampled_from(["bob", "other name"]))
@@ -511,7 +511,7 @@ def test_any_text_is_read_or_an_error_with_file_and_line(text: str, markdown: bo
             assert again[name].agent == one.agent
 
 
-# The team that comes with the package
+# The packaged team
 
 TEAM = {"alice", "patricia", "tessa", "debbie", "eamonn"}
 

@@ -145,7 +145,7 @@ def test_two_tools_with_one_name_are_an_error() -> None:
         Agent(name="bob", tools=(rows, FunctionTool(rows)))
 
 
-# As a value, and as a document
+# Equality and documents
 
 
 def test_instructions_are_the_system_prompt_or_a_short_standard_text() -> None:

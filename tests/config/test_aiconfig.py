@@ -25,21 +25,21 @@ from whisper_nb.config.kinds import Params
 from whisper_nb.config.layers import Layer, from_environment, layered
 from whisper_nb.config.providers import PROVIDERS
 
-# What Hypothesis makes
+# Hypothesis strategies
 
-#: Keys that mean something in one of the formats, and some that do not.
+#: Keys that have a meaning in one of the formats, and some that have none.
 WORDS = [
     *CONFIG_FIELDS, *ALIASES, "provider", "generation_params", "params", "openrouter", "openai", "azure", "cache",
     "site_url", "app_name", "cleared", "temprature", "",
 ]  # fmt: skip
-#: What those keys may well be given, and what they may not.
+#: Valid and invalid values of those keys.
 SAID: st.SearchStrategy[Any] = JSON | st.sampled_from(
     ["openai/gpt-4o", "anthropic:claude-x", "openrouter/auto", "openrouter", "os.environ/A_KEY", "MY_KEY", "http://h",
     CANARY,
      0.7, 1, 8000, math.nan, math.inf, b"", object(), int]
 )  # fmt: skip
 SOME = st.dictionaries(st.sampled_from(WORDS) | st.text(max_size=3) | st.integers() | st.none(), SAID, max_size=2)
-#: Dicts in any of the formats, right or with something wrong in them.
+#: Dicts in any of the formats, valid or invalid.
 SOURCES: st.SearchStrategy[dict[Any, Any]] = st.recursive(
     FIELDS | st.builds(lambda fields, some: {**fields, **some}, FIELDS, SOME),
     lambda inner: st.builds(
@@ -52,7 +52,7 @@ SOURCES: st.SearchStrategy[dict[Any, Any]] = st.recursive(
 )
 
 
-# A value
+# Configs as values
 
 
 def test_a_config_is_frozen_equal_by_value_and_hashable() -> None:
@@ -426,7 +426,7 @@ def test_without_a_key_the_offline_model_answers(environ: dict[str, str]) -> Non
     assert found.place("model") == "default: no provider's key is set"
 
 
-# From the files of a project to what holds for a run
+# From the files of a project to the config of a run
 
 
 def project(folder: Path, **files: str) -> Path:
@@ -536,7 +536,7 @@ async def test_an_agent_with_another_provider_gets_no_key_and_address_of_the_tea
 
 
 async def test_a_key_under_a_provider_is_used_for_that_provider_only(tmp_path: Path) -> None:
-    """Without a model beside it, it would go to whatever provider the environment names: an error."""
+    """Without a model beside it, the key would go to any provider that the environment names: an error."""
     main = "groq:\n  api_key: os.environ/MY_KEY\n"
     async with Runtime(environ={"WHISPER_MODEL": "openai/x"}, project=project(tmp_path, main=main)) as rt:
         with pytest.raises(ConfigError, match=r"main\.yaml:1: provider 'groq' without a model"):
@@ -555,7 +555,7 @@ async def test_configuring_another_provider_passes_no_key_on() -> None:
 
 
 async def test_the_source_of_the_key_is_shown(tmp_path: Path) -> None:
-    """The call's before the agent's before the main file's; `test_keys.py` and `test_config_calls.py` go on."""
+    """The call's overrides the agent's, which overrides the main file's; see also `test_keys.py`."""
     bob = "ai_config: {api_key_env: BOBS_KEY}\n"
     async with Runtime(environ={}, project=project(tmp_path, main=MAIN, bob=bob)) as rt:
         assert explained(rt, "alice")["api_key"] == ("os.environ/MY_KEY", "config/main.yaml:9")

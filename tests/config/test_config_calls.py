@@ -1,4 +1,4 @@
-"""From where a config is said to what the provider receives: over a socket, through LiteLLM."""
+"""From a config's layers to the request that the provider receives, over a socket, through LiteLLM."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def rt(provider: Provider) -> AsyncIterator[Runtime]:
 
 
 async def asked(rt: Runtime, provider: Provider, agent: Agent, **options: Any) -> Request:
-    """What the provider receives for one run."""
+    """The request that the provider receives for one run."""
     await rt.create(agent).submit("Hi", **options)
     return provider.requests[-1]
 
@@ -60,7 +60,7 @@ LAYERS = ("main", "agent", "configure", "session", "call")
 
 @pytest.mark.parametrize("layer", LAYERS)
 async def test_a_value_of_any_layer_reaches_the_model_call(layer: str, provider: Provider, tmp_path: Path) -> None:
-    """Each layer says a temperature; the highest that says one is what arrives."""
+    """Each layer sets a temperature; that of the highest layer arrives."""
     (tmp_path / "config").mkdir()
     (tmp_path / "agents").mkdir()
     said = {name: number / 10 for number, name in enumerate(LAYERS[: LAYERS.index(layer) + 1], 1)}

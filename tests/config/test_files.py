@@ -20,7 +20,7 @@ def read(root: Path) -> dict[str, bytes]:
     return dict(files.data)
 
 
-# What is read
+# Files that are read
 
 
 def test_only_config_agent_and_prompt_files_are_read(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_a_project_behind_a_link_is_a_project(tmp_path: Path) -> None:
     assert read(tmp_path / "link") == {"agents/a.yaml": b"text"}
 
 
-# What is refused
+# Files that are refused
 
 
 def leaves(target: str) -> str:
@@ -185,7 +185,7 @@ def test_an_impossible_file_name_is_refused(tmp_path: Path, name: str) -> None:
     assert signature(tmp_path, (name,)) == ()
 
 
-# What tells that something has changed
+# Digests and signatures
 
 
 def test_the_digest_depends_on_names_and_contents(tmp_path: Path) -> None:

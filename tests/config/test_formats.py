@@ -18,7 +18,7 @@ def read(source: dict[Any, Any]) -> ParsedConfig:
 
 
 def values(source: dict[Any, Any]) -> dict[str, Any]:
-    """What is read, of something in which nothing is wrong."""
+    """The values of a valid config."""
     reading = read(source)
     assert reading.problems == []
     assert reading.values.keys() <= reading.paths.keys()
@@ -134,7 +134,7 @@ def test_a_change_of_provider_drops_the_values_of_the_previous_provider(
     assert found == (left if moved else {**below, **left})
 
 
-# What is wrong
+# Problems
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_all_problems_are_reported_together() -> None:
 
 
 def test_a_section_with_only_a_key_applies_to_the_model_beside_it() -> None:
-    """What the error about a missing key tells people to write: `api_key: …`, under `groq:`."""
+    """The error about a missing key tells users to write `api_key: …` under `groq:`."""
     said = {"model": "groq/x", "groq": {"api_key": "os.environ/MY_KEY"}}
     assert values(said) == {"model": "groq/x", "api_key": "os.environ/MY_KEY"}
 

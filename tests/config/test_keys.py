@@ -21,7 +21,7 @@ CANARY = "sk-canary-0123456789abcdef"
 
 
 def words_of(thing: Any) -> Iterator[str]:
-    """What a thing, and each of its attributes and methods, prints as."""
+    """The reprs of an object and of its attributes and methods."""
     yield from (repr(thing), str(thing), f"{thing}")
     for name in dir(thing):
         value = getattr(thing, name)
@@ -34,7 +34,7 @@ def key_of(config: AIConfig, **environ: str) -> str:
     return key.reveal() if key else ""
 
 
-# How a key is said
+# References to keys
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_an_invalid_variable_name_is_an_error(said: str) -> None:
     assert CANARY not in str(caught.value)
 
 
-# A key that is written out
+# Literal keys
 
 
 @pytest.fixture
@@ -163,7 +163,7 @@ def test_a_made_up_reference_to_a_literal_key_is_an_error(literal: AIConfig) -> 
             Keys({"OPENAI_API_KEY": "k"}).key("openai", made_up)
 
 
-# Where a key is found
+# Finding keys
 
 
 def test_the_named_variable_or_else_the_providers_gives_the_key() -> None:
@@ -225,7 +225,7 @@ def test_a_key_that_is_set_later_is_found() -> None:
     assert keys.source("OPENAI_API_KEY") == "env OPENAI_API_KEY"
 
 
-# A file of keys
+# .env files
 
 ENV = """# my keys
 
@@ -293,7 +293,7 @@ def test_any_text_is_an_env_file_or_a_config_error(text: str) -> None:
         assert all(keys.source(name).startswith(".env:") for name in names)
 
 
-# What must not be shown
+# Redaction
 
 
 def test_known_keys_are_redacted(literal: AIConfig) -> None:
@@ -359,7 +359,7 @@ def test_reading_a_reference_twice_changes_nothing() -> None:
 
 
 def test_no_file_of_the_package_contains_a_key() -> None:
-    """What `%agent save` and people copy from: references alone."""
+    """Files that users copy from contain only references."""
     root = Path(__file__).parents[2]
     files = [*root.glob("config/*.yaml"), *root.glob("agents/**/*.*")]
     assert files

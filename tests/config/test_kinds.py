@@ -28,7 +28,7 @@ JSON: st.SearchStrategy[Any] = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("abcé -#\n", max_size=4), inner, max_size=3),
     max_leaves=6,
 )
-#: Values of all kinds that Python has and no field expects.
+#: Values of all Python types, which no field expects.
 THINGS: st.SearchStrategy[Any] = JSON | st.sampled_from(
     [math.nan, math.inf, -math.inf, 1j, b"x", (), {1}, object(), int, np.nan,
      np.int64(3), np.bool_(True), np.zeros(2), "\ud800", "\0", ("a", 1), {1: 2}, [[]] * 3]
@@ -234,7 +234,7 @@ def test_extra_cannot_set_what_whisper_nb_sends_itself(name: str) -> None:
     ["temperature", "top_p", "max_tokens", "frequency_penalty", "presence_penalty", "stop", "seed"],
 )
 def test_extra_cannot_repeat_a_field(name: str) -> None:
-    """It would be sent above what a higher layer says, and past the field's range."""
+    """It would override a higher layer, and evade the field's range."""
     assert f"extra must not contain {name}" in problem_with(Extra(), "extra", {name: 9})
 
 

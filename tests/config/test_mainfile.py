@@ -16,7 +16,7 @@ from whisper_nb.config.yamlfile import dump_yaml
 
 NAME = "config/main.yaml"
 PLACE = re.compile(r"config/main\.yaml:[1-9][0-9]*")
-#: As AIWhisperer's users have it.
+#: A file of an AIWhisperer user.
 ORIGINAL = """\
 # How models are reached
 openrouter:
@@ -47,7 +47,7 @@ def read(text: str) -> Main:
 
 
 def config(text: str) -> AIConfig:
-    """What the file sets, and nothing is wrong with it."""
+    """The values of a valid file."""
     main = read(text)
     assert main.problems == ()
     assert main.layer is not None

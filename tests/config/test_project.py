@@ -1,4 +1,4 @@
-"""A project, what of it is in force, and what a Runtime makes of it."""
+"""A project: its files in force, and how a Runtime uses them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MAIN = "temperature: 0.25\n"
 
 
 def edit(path: Path, text: str) -> None:
-    """Write a file again, as a person does: a while after the last time."""
+    """Write a file again, with a later modification time, as a user does."""
     after = path.stat().st_mtime_ns + 1_000_000_000 if path.exists() else None
     path.write_text(text, encoding="utf-8")
     if after:
@@ -44,13 +44,13 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def home(tmp_path: Path) -> TrustFile:
-    """The user's own folder."""
+    """The user's folder."""
     return TrustFile(tmp_path / "home")
 
 
 @pytest.fixture
 def project(root: Path, home: TrustFile) -> Project:
-    """The project as its user opens it first."""
+    """The project when the user opens it for the first time."""
     project = Project(root, home)
     project.refresh()
     return project
@@ -58,7 +58,7 @@ def project(root: Path, home: TrustFile) -> Project:
 
 @pytest.fixture
 async def rt(project: Project, complaints: list[str]) -> AsyncIterator[Runtime]:
-    """A runtime in that project, which is not trusted yet."""
+    """A runtime in that project, untrusted."""
     async with Runtime(environ={}, project=project) as rt:
         rt.refresh()
         yield rt
@@ -72,7 +72,7 @@ def trusted(rt: Runtime) -> Runtime:
 
 
 def trust(rt: Runtime) -> list[str]:
-    """Trust what the files say now; what people are told."""
+    """Trust the files' present contents. Return the notes for the user."""
     assert rt.project is not None
     rt.refresh()
     rt.trust(rt.project.code)
@@ -83,7 +83,7 @@ def prompt_of(rt: Runtime, name: str = "bob") -> str:
     return rt.described(name).system_prompt
 
 
-# Where the project is
+# Finding the project
 
 
 @pytest.mark.parametrize(
@@ -328,7 +328,7 @@ def test_any_file_is_loaded_or_an_error_with_its_place(path: str, text: str) -> 
         assert (said.main.layer is None) == bool(said.main.problems)
 
 
-# What a Runtime uses
+# A Runtime's use of a project
 
 
 async def test_a_runtime_uses_no_untrusted_file(rt: Runtime) -> None:
@@ -476,7 +476,7 @@ async def test_a_corrected_config_takes_effect_once_it_is_trusted(rt: Runtime, r
     assert rt.resolve().temperature == 0.5
 
 
-# What is taken back
+# Revoked trust
 
 
 async def test_revoked_trust_puts_a_project_out_of_force(trusted: Runtime) -> None:
@@ -513,7 +513,7 @@ async def test_revoked_trust_keeps_an_agent_of_the_project_from_calling_its_serv
     assert run.text != "from where the file said"
 
 
-# A file of keys
+# .env files
 
 
 async def test_a_named_env_file_is_read_and_the_environment_overrides_it(root: Path, home: TrustFile) -> None:
@@ -575,7 +575,7 @@ async def test_an_env_file_with_an_impossible_name_is_an_error(root: Path, name:
         assert told.startswith(("env_file", "config/main.yaml:1: env_file"))
 
 
-# A script names its own folder
+# Scripts that name their folder
 
 
 async def test_a_script_trusts_the_folder_that_it_names_and_follows_it(root: Path, complaints: list[str]) -> None:

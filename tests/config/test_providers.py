@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from whisper_nb import AIConfig, ConfigError
 from whisper_nb.config.providers import PROVIDERS, canonical, misspelt
 
-#: Prints, per provider: whether litellm knows it, what it misses without a key, and what with each variable alone.
+#: Prints for each provider: whether litellm knows it, and what it misses without a key and with each variable alone.
 ASK_LITELLM = """
 import json, os, sys
 import litellm
@@ -66,10 +66,10 @@ def test_no_model_is_prefixed_twice(provider: str, name: str) -> None:
 
 
 def test_the_table_of_providers_agrees_with_litellm() -> None:
-    """For every provider: its name, the variables of its key, and that each of them alone is enough."""
+    """For every provider: its name, the variables of its key, and that any one of them is enough."""
     asked = {name: one.variables for name, one in PROVIDERS.items() if name != "offline"}
     environ = {name: value for name, value in os.environ.items() if not name.endswith(("_API_KEY", "_API_BASE"))}
-    # As whisper_nb/models/lite.py: nothing is fetched, and no .env is read.
+    # As in whisper_nb/models/lite.py, nothing is fetched, and no .env is read.
     environ |= {"LITELLM_MODE": "PRODUCTION", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
     command = [sys.executable, "-c", ASK_LITELLM]
     said = subprocess.run(command, input=json.dumps(asked), env=environ, text=True, capture_output=True, check=True)
@@ -79,9 +79,9 @@ def test_the_table_of_providers_agrees_with_litellm() -> None:
     assert [name for name in told["all"] if misspelt(name)] == []
     assert [name for name in asked if not found[name]["known"]] == []
     keys = {name: {one for one in each["missing"] if one.endswith("_KEY")} for name, each in found.items()}
-    # It does not ask for the one of a server that may have none, and takes it all the same.
+    # It does not ask for the key of a server that may have none, but accepts it.
     assert keys == {name: set(variables) - {"HOSTED_VLLM_API_KEY"} for name, variables in asked.items()}
-    # Azure also asks for the address, which a config has in a field of its own.
+    # Azure also asks for the address, which is a separate field of a config.
     assert [name for name, each in found.items() if name != "azure" and any(each["with"].values())] == []
 
 

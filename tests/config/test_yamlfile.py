@@ -18,7 +18,7 @@ def read(text: str | bytes) -> Any:
     return parse_yaml(text.encode() if isinstance(text, str) else text, "agents/bob.yaml").data
 
 
-# What the core of YAML 1.2 means
+# Values of the core schema of YAML 1.2
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_byte_order_marks_and_line_endings_of_editors_are_accepted(text: str) ->
     assert read(text) == {"a": 1}
 
 
-# Bounds, each from both sides
+# Limits, each from both sides
 
 
 def test_a_large_file_is_refused() -> None:
@@ -83,7 +83,7 @@ def test_a_file_of_many_values_is_refused(most: int, each: str) -> None:
         read("".join([*lines, each.replace("{number}", "k"), each.replace("{number}", "l")]))
 
 
-# Where it stands
+# Lines
 
 
 DOCUMENT = """\
@@ -168,7 +168,7 @@ def test_reading_does_not_block_on_a_pipe(tmp_path: Path) -> None:
         load_yaml(tmp_path / "pipe.yaml")
 
 
-# Any text at all; files of an enemy: test_hostile.py
+# Arbitrary text; for hostile files see test_hostile.py
 
 
 @given(st.text("abx: -[]{}!&*?|>'\"#%@`\n\t019._~<=,\\U", max_size=40) | st.text(max_size=40))

@@ -1,4 +1,4 @@
-"""Cells as people run them: again, all at once, in any order."""
+"""Cells that are rerun, run all at once, and run in any order."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ async def test_an_error_of_a_magic_is_one_line_in_a_kernel(kernel: Kernel) -> No
 
 
 async def completed(kernel: Kernel, code: str) -> list[str]:
-    """What a front end offers after this."""
+    """The completions of this code."""
     answer = await kernel.request("complete_request", code=code, cursor_pos=len(code))
     return [code[: answer["cursor_start"]] + match for match in answer["matches"]]
 

@@ -1,4 +1,4 @@
-"""Notebooks that nobody looks at while they run: nbclient, and what it saves."""
+"""Notebooks that nbclient runs, and the outputs that it saves."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SLOW = (
 
 
 async def executed(notebook: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The notebook, run to its end in `folder`, where nothing reaches the network."""
+    """Run the notebook in `folder`, without network. Return it with its outputs."""
     monkeypatch.setenv("PYTHONPATH", str(OFFLINE))
     monkeypatch.setenv("IPYTHONDIR", str(folder / "ipython"))
     monkeypatch.setenv("PYDEVD_DISABLE_FILE_VALIDATION", "1")
@@ -43,7 +43,7 @@ def code(*sources: str) -> Any:
 
 
 def shown(cell: Any) -> list[str]:
-    """The text of what is saved in a cell."""
+    """The texts of a cell's saved outputs."""
     return [output.get("text") or output.data["text/plain"] for output in cell.outputs if output.output_type != "error"]
 
 

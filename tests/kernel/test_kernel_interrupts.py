@@ -1,4 +1,4 @@
-"""The stop button ends the wait, and nothing else."""
+"""The stop button ends only the wait."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ async def test_the_previous_handler_is_restored_after_an_interrupt(kernel: Kerne
 
 
 async def test_an_interrupt_before_an_awaiting_cell_blocks_ends_the_cell(kernel: Kernel) -> None:
-    # ipykernel lets the work in front of the wait come to its end; the wait must then not begin.
+    # ipykernel lets the code before the wait finish; then the wait must not begin.
     await kernel.run("%agent new bob --model offline/held\n%agent ask bob -o ans hi")
     work = "end = time.perf_counter() + 0.3\nwhile time.perf_counter() < end:\n    pass\nans.result()"
     for code in (f"{work}\nawait ans", f"await asyncio.sleep(0)\n{work}"):

@@ -1,4 +1,4 @@
-"""What a run shows, and where."""
+"""The output of a run, and the cell that shows it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ pytestmark = pytest.mark.kernel
 
 
 def plain(message: Message) -> str:
-    """The text of something displayed."""
+    """The text of a displayed message."""
     text: str = message.content["data"]["text/plain"]
     return text
 
 
 def view(kernel: Kernel, cell: Cell) -> list[Message]:
-    """All that the first run of a cell has shown."""
+    """All messages of the display of a cell's first run."""
     return kernel.shown(cell.displays[0])
 
 

@@ -1,4 +1,4 @@
-"""A canary key is nowhere in what a kernel shows, saves and logs, however it was given and whatever went wrong."""
+"""A kernel never shows, saves or logs a key, however it was given and whichever error occurred."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def stop():
     raise KeyboardInterrupt
 """
 LOAD = "%load_ext whisper_nb\nrt = wnb.runtime()"
-#: Everything that can go wrong with a call, for each word. `config` gives what the call sets.
+#: A word of the prompt → an error of the call. `config` has the call's settings.
 SWEEP = """
 async def sweep(words, agent, config):
     for word in words:
@@ -56,7 +56,7 @@ for one in rt.sessions:
 
 
 def keys_of(turn: int) -> dict[str, str]:
-    """The key that is given in each way, and only there.
+    """A distinct key for each way of giving one.
 
     Every other one looks like a key; with another turn, the others.
     """
@@ -64,7 +64,7 @@ def keys_of(turn: int) -> dict[str, str]:
     return {name: ("sk-canary-", "zq7Wb")[(at + turn) % 2] + end for at, (name, end) in enumerate(ends.items())}
 
 
-#: What the provider answers to a word, told the key that it was sent.
+#: A word of the prompt → the provider's answer, given the key that it received.
 ANSWERS: Mapping[str, Callable[[str], Answer]] = {
     "fine": lambda _: says("Hello"),
     "refused": lambda key: Refusal(401, f"the test says no to {key}"),
@@ -82,7 +82,7 @@ ANSWERS: Mapping[str, Callable[[str], Answer]] = {
     "late": lambda _: [*text("Hel"), HANG],
 }  # fmt: skip
 WORDS = (*ANSWERS, "unreached")
-#: Of providers with a format of their own: what does not depend on it.
+#: The words that are used with providers' own formats, too.
 ELSEWHERE = ("refused", "forbidden", "bad", "broken", "partly", "unreached")
 
 
@@ -99,18 +99,18 @@ async def provider() -> AsyncIterator[Provider]:
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where trust is kept."""
+    """The folder in which trust is stored."""
     monkeypatch.setenv("WHISPER_NB_HOME", str(tmp_path / "home"))
 
 
 def received(request: Request) -> str:
-    """The key that came, in whatever header."""
+    """The received key, from any header."""
     found = re.search(r"(sk-canary-|zq7Wb)[0-9a-f]{24}", str(request.headers))
     return found[0] if found else ""
 
 
 def lay_out(folder: Path, keys: Mapping[str, str], url: str) -> None:
-    """A project whose files hold keys; and for each way of giving one a file that cells may read."""
+    """A project whose files contain keys, and for each way of giving a key a file that cells may read."""
     at = f"api_base: {url}"
     files = {f"keys/{name}": f"{key}\n" for name, key in keys.items()}
     files |= {
@@ -125,7 +125,7 @@ def lay_out(folder: Path, keys: Mapping[str, str], url: str) -> None:
         (folder / name).write_text(said)
 
 
-#: How a key is given → what a cell does for it; the agent has the same name.
+#: A way of giving a key → the code of a cell for it; the agent has the same name.
 WAYS_IN = {
     "main": "rt.create(wnb.Agent(name='main'))",
     "bob": "",
@@ -149,11 +149,11 @@ WAYS_IN = {
     "rt.create(wnb.Agent(name='gemini', config={**there, 'model': 'gemini/test'}))",
     "turned": "os.environ['TURNED_KEY'] = key('turned')\n"
     "rt.create(wnb.Agent(name='turned', config={**there, 'api_key': 'os.environ/TURNED_KEY'}))",
-    # Last: above all agents' own.
+    # Last, because it overrides the agents' own.
     "all": "rt.create(wnb.Agent(name='all'))\nwnb.configure(**there, api_key=key('all'))",
 }
 OTHER_FORMATS = ("anthropic", "gemini")
-#: What people look at.
+#: Code that shows agents and runs.
 LOOKS = (
     "list",
     "models",
@@ -232,7 +232,7 @@ def assert_nowhere(keys: Mapping[str, str], everything: Mapping[str, str]) -> No
         pytest.fail("\n".join([f"{len(found)} times, such as", *found[:20]]), pytrace=False)
 
 
-#: What the run of a word says, unless it is the provider's own words.
+#: A word → the text of its run, unless that is the provider's.
 FATES = {
     "fine": "succeeded",
     "refused": "the provider refused",

@@ -1,4 +1,4 @@
-"""`%agent loop thread` in a real kernel: agents go on while a cell blocks, and everything else is as it was."""
+"""`%agent loop thread` in a real kernel: agents continue while a cell blocks, and all else is unchanged."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.kernel
 
 @pytest.fixture
 async def kernel(kernel: Kernel) -> AsyncIterator[Kernel]:
-    """One whose agents live in a thread."""
+    """A kernel whose agents run in a thread."""
     cell = await kernel.run("%agent loop thread\nfrom whisper_nb.core.events import TextStreamed, ToolStarted")
     assert cell.text == "agents run on a loop in their own thread\n"
     yield kernel
@@ -33,11 +33,11 @@ BLOCKED = "import os\nprint('begun', flush=True)\nwhile not os.path.exists('go')
 
 
 def last(kernel: Kernel, cell: Cell) -> str:
-    """What the display of a cell's run shows now."""
+    """The current text of a run's display in its cell."""
     return str(kernel.shown(cell.displays[0])[-1].content["data"]["text/plain"])
 
 
-#: `python -m whisper_nb`, waiting for kernels as long as the test says.
+#: `python -m whisper_nb`, with the test's time limit for answers of kernels.
 COMMAND = """
 import sys
 from whisper_nb import __main__
@@ -418,7 +418,7 @@ async def test_restarting_while_calls_stream_leaves_no_sockets_and_prints_nothin
 
 
 async def test_a_tool_that_waits_between_cells_does_not_break_the_kernel(kernel: Kernel) -> None:
-    """Its wait is the first one, and in the midst of a round of the main loop that has another tool's turn to come."""
+    """Its wait is the first one, in an iteration of the main loop that also has another tool to run."""
     await kernel.run(
         "def ask() -> str:\n    'Ask.'\n    return rt['bob'].submit('slow').result()\n"
         "def look() -> str:\n    'Look.'\n    return 'seen'\n"

@@ -1,4 +1,4 @@
-"""Cells that wait, and the cells behind them."""
+"""Cells that wait, and the cells that are queued behind them."""
 
 from __future__ import annotations
 

@@ -180,7 +180,7 @@ def faults_of(line: Line, family: str) -> list[Fault]:
 
 
 async def verdict(site: Site, line: Line, fault: Fault) -> str:
-    """What is wrong about a run's outcome; empty if nothing is."""
+    """The problem of a run's outcome; empty if there is none."""
     run = site.meets(fault, line)
     await settled(run)
     try:
@@ -204,7 +204,7 @@ def no_tool_ran_on_half_a_call(run: Run) -> None:
 
 
 def failed(run: Run, fault: Fault, line: Line) -> None:
-    """What is wrong about a failed run; empty if nothing is."""
+    """The problem of a failed run; empty if there is none."""
     error = run.error
     assert isinstance(error, ModelError), type(error)
     assert str(error).startswith(f"{line.model}: ")

@@ -1,4 +1,4 @@
-"""The shape of the package, read from its source: floors, homes of dependencies, tasks, sizes."""
+"""The structure of the package, read from its source: layers, homes of dependencies, tasks, sizes."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_imports_only_go_down(path: Path) -> None:
 
 
 def test_imports_have_no_cycle() -> None:
-    """Those inside functions and for types alone included: who is in a circle cannot be read, moved or tested alone."""
+    """Imports inside functions and for types are included: modules of a cycle cannot be read or tested separately."""
     graph = {module_of(path): own_imports_of(path) - {module_of(path)} for path in SOURCES}
     try:
         list(TopologicalSorter(graph).static_order())
@@ -123,7 +123,7 @@ def test_a_folder_has_at_most_20_modules(folder: Path) -> None:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_each_dependency_has_one_home(path: Path) -> None:
-    # msgspec is what data is made of, on every floor.
+    # msgspec is for data, in every layer.
     known = {*sys.stdlib_module_names, "whisper_nb", "msgspec"} - HOMES.keys()
     for name in imports_of(path):
         package = name.split(".")[0]

@@ -1,4 +1,4 @@
-"""What users install: the wheel, and an editable checkout."""
+"""The wheel and the editable install."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from whisper_nb.config.project import package
 pytestmark = [pytest.mark.package, pytest.mark.xdist_group("wheel")]
 PROJECT = Path(__file__).parents[2]
 IMPORT = "import whisper_nb as w; print(w.__file__, w.__version__, [getattr(w, name).__name__ for name in w.__all__])"
-#: What comes as files: the team, and the time limits that hold by default.
+#: Packaged data files: the team, and the default time limits.
 TEAM = """
 from whisper_nb.config.project import defaults, package
 said = package()

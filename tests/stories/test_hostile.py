@@ -1,4 +1,4 @@
-"""Notebooks in hostile repositories: no file is used before it is trusted, and none outside of the repository ever."""
+"""Notebooks in hostile repositories: no file is used before it is trusted, and no file outside ever."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from whisper_nb.config.trust import TrustFile
 from whisper_nb.config.yamlfile import MAX_FILE_BYTES
 from whisper_nb.notebook.cells.explain import trust_lines
 
-#: Goes through many repositories, each in a process of its own that is forked off this one, a few at a time.
+#: Opens many repositories, each in a forked process, a few at a time.
 INSIDE = r"""
 import json, os, signal, sys, time
 
@@ -127,7 +127,7 @@ SECRETS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "OPENROUTER_API_KEY", "AWS_SEC
 
 @pytest.fixture(scope="module")
 def visits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for each repository: the project, and what a notebook in it said and did."""
+    """A folder for each repository: the project, and the record of a notebook in it."""
     folder = tmp_path_factory.mktemp("repositories")
     for name, repository in REPOSITORIES.items():
         (folder / name / "project").mkdir(parents=True)
@@ -146,7 +146,7 @@ def visits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Visit:
-    """What a notebook in one repository said and did."""
+    """The output and actions of a notebook in one repository."""
 
     def __init__(self, folder: Path) -> None:
         self.said = (folder / "said").read_bytes()
@@ -163,13 +163,13 @@ class Visit:
 
 @pytest.fixture(params=REPOSITORIES)
 def name(request: pytest.FixtureRequest) -> str:
-    """A repository's."""
+    """The name of a hostile repository."""
     return str(request.param)
 
 
 @pytest.fixture
 def visit(visits: Path, name: str) -> Visit:
-    """The visit to it."""
+    """The visit to the repository of this name."""
     return Visit(visits / name)
 
 
@@ -196,7 +196,7 @@ def test_a_hostile_repositorys_files_are_not_used_and_one_line_says_so(visit: Vi
         [True] if REPOSITORIES[name].held else []
     )
     assert "held back" not in visit.working, "it is said once"
-    # What is wrong altogether has no code.
+    # A completely invalid project has no code.
     codes = re.findall(
         r"^(?:To use just this: %agent trust (\w+)|Correct .* run %agent trust again)$", visit.working, re.MULTILINE
     )

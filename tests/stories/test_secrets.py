@@ -1,4 +1,4 @@
-"""Keys leak nowhere: not into reprs, files, records or errors. tests/kernel/test_kernel_secrets.py continues this."""
+"""Keys do not leak into reprs, files, records or errors. See also tests/kernel/test_kernel_secrets.py."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from whisper_nb.core.errors import SessionError
 WARNED = "the API key is a literal"
 
 
-# What finds a canary, and where it looks. The tests in a kernel use these too.
+# The search for a key in objects and errors, which tests in a kernel use, too
 
 
 def test_the_search_for_keys_finds_a_part_of_a_key() -> None:
@@ -60,7 +60,7 @@ def test_the_search_for_keys_covers_errors_and_objects() -> None:
 
 @pytest.fixture(params=[LIKE, UNLIKE], ids=["like", "unlike"])
 def key(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A key; a file holds it too, so that the source of a cell need not."""
+    """A key, which is also in a file, so that the source of a cell need not contain it."""
     monkeypatch.chdir(tmp_path)
     Path("key").write_text(f"{request.param}\n")
     return str(request.param)
@@ -82,14 +82,14 @@ def run(source: str, rt: Runtime, **names: object) -> Any:
 
 
 def failure(source: str, rt: Runtime, says: str, **names: object) -> BaseException:
-    """What a cell fails with. No frame of the test may hold the key."""
+    """The error of a cell. No frame of the test may hold the key."""
     with pytest.raises((ConfigError, SessionError, TypeError, ZeroDivisionError), match=says) as caught:
         run(source, rt, **names)
     return caught.value
 
 
 class Unprintable:
-    """Whose repr fails: what breaks in the midst of our frames, and is no error of ours."""
+    """An object whose repr fails: a foreign error inside our frames."""
 
     def __repr__(self) -> str:
         return str(1 / 0)

@@ -1,4 +1,4 @@
-"""Strategies that make agents, and the tools and prompts that their files name."""
+"""Hypothesis strategies for agents, and the tools and prompts that their files name."""
 
 from __future__ import annotations
 

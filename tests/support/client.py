@@ -17,13 +17,13 @@ from jupyter_client.manager import AsyncKernelManager
 
 ROOT = Path(__file__).parents[2]
 OFFLINE = ROOT / "tests" / "support" / "offline"
-#: For one answer of a kernel. Far above what any takes on a loaded machine: this ends what hangs.
+#: For one answer of a kernel. It only ends a test that hangs: even a loaded machine needs far less.
 TIMEOUT_S = 200.0
 
 
 @dataclass(frozen=True)
 class Message:
-    """What the kernel published."""
+    """A message that the kernel published."""
 
     time: float
     type: str
@@ -55,13 +55,13 @@ class Cell:
         return self
 
     async def error(self, timeout_s: float = TIMEOUT_S) -> str:
-        """What the cell failed with, as `Name: message`."""
+        """The error of the cell, as `Name: message`."""
         reply = await self.reply(timeout_s)
         assert reply["status"] == "error", f"no error, but {self.text!r}"
         return f"{reply['ename']}: {reply['evalue']}"
 
     async def until(self, holds: Callable[[], bool], timeout_s: float = TIMEOUT_S) -> None:
-        """Wait for messages until `holds` does."""
+        """Wait for messages until `holds()` is true."""
         async with asyncio.timeout(timeout_s):
             while not holds():
                 self.changed.clear()
@@ -72,7 +72,7 @@ class Cell:
         await self.until(lambda: text in self.text)
 
     def count(self, type: str, key: str, value: object) -> int:
-        """How many messages of a type say this."""
+        """The number of messages of a type with this content."""
         return sum(message.type == type and message.content.get(key) == value for message in self.messages)
 
     def contents(self, *types: str) -> list[dict[str, Any]]:
@@ -81,7 +81,7 @@ class Cell:
 
     @property
     def text(self) -> str:
-        """What was printed in it."""
+        """The printed text of the cell."""
         return "".join(content["text"] for content in self.contents("stream"))
 
     @property
@@ -92,7 +92,7 @@ class Cell:
 
     @property
     def displays(self) -> list[str]:
-        """The ids of the displays that it made."""
+        """The ids of the displays that it created."""
         return [content["transient"]["display_id"] for content in self.contents("display_data")]
 
 
@@ -169,7 +169,7 @@ class Kernel:
         return await self.send(code, cell_id).ok()
 
     async def value(self, expression: str) -> Any:
-        """The value of an expression that JSON can hold."""
+        """The value of an expression, which must be JSON."""
         cell = await self.run(f"print(__import__('json').dumps({expression}))")
         return json.loads(cell.text)
 
@@ -182,12 +182,12 @@ class Kernel:
             return await answer
 
     def tell(self, comm: str, content: dict[str, Any]) -> None:
-        """What a widget's page sends to its kernel."""
+        """Send a message of a widget's page to the kernel."""
         data = {"method": "custom", "content": content}
         self.client.shell_channel.send(self._message("comm_msg", {"comm_id": comm, "data": data}))
 
     async def interrupt(self) -> None:
-        """What the stop button does."""
+        """Interrupt the kernel, as the stop button does."""
         await self.manager.interrupt_kernel()
 
     async def shutdown(self) -> str:
@@ -206,7 +206,7 @@ class Kernel:
     # Displays
 
     def shown(self, display_id: str) -> list[Message]:
-        """What a display has shown, first and last: updates of other cells included."""
+        """All messages of a display in order, with updates from other cells."""
         return [
             message
             for message in self.messages

@@ -1,4 +1,4 @@
-"""An event loop's clock that a test puts forward, so that it need not sleep."""
+"""An event loop's clock that a test advances, so that it need not sleep."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 
 
 def forward(seconds: float) -> None:
-    """Put the running loop's clock forward: timers that are due by then fire in its next round."""
+    """Advance the running loop's clock: timers that are due by then fire in its next iteration."""
     loop = asyncio.get_running_loop()
     time = loop.time
     loop.time = lambda: time() + seconds  # type: ignore[method-assign]

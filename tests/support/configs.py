@@ -1,4 +1,4 @@
-"""Strategies that make configs and the fields of one."""
+"""Hypothesis strategies for configs and their fields."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ JSON: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-#: Field → values that are allowed.
+#: Field → valid values.
 GOOD: dict[str, st.SearchStrategy[Any]] = {
     "model": st.sampled_from(["openai/a", "anthropic/b", "openrouter/openai/c:thinking", "ollama/llama3:8b", "x/é:"]),
     "api_base": st.sampled_from(["http://localhost:8000/v1", "https://host"]),

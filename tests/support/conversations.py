@@ -1,4 +1,4 @@
-"""Conversations that Hypothesis draws, and the rule that a whole one follows."""
+"""Random conversations, and the rule that a conversation of whole turns follows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from whisper_nb.core.messages import AssistantMessage, Message, ToolCall, ToolMe
 
 @st.composite
 def conversations(draw: st.DrawFn) -> list[Message]:
-    """What a run's messages are, in the order of their events, when it goes on to its end."""
+    """The messages of a complete run, in the order of their events."""
     messages: list[Message] = [UserMessage(draw(st.text(max_size=3)))]
     for turn in range(draw(st.integers(0, 3))):
         calls = tuple(
@@ -24,7 +24,7 @@ def conversations(draw: st.DrawFn) -> list[Message]:
 
 
 def assert_whole(messages: Sequence[Message]) -> None:
-    """Right after each message with calls stand their results, each once and in order; no result stands elsewhere."""
+    """Each message with calls is followed by their results, each once and in order; there are no other results."""
     left = list(messages)
     while left:
         match left.pop(0):

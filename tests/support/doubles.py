@@ -1,4 +1,4 @@
-"""Stand-ins that tests give to the engine: models and stores that wait, fail and tell on demand."""
+"""Doubles for the engine: models and stores that wait or fail when the test says so."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Call:
         self.closed = asyncio.Event()
 
     def release(self) -> None:
-        """Let the reply come to its end."""
+        """Let the reply finish."""
         self.released.set()
 
 
 class HeldModel(FunctionModel):
-    """Streams "partial", then waits until the test releases the call, then says " and done" and finishes."""
+    """Streams "partial", waits until the test releases the call, then streams " and done" and finishes."""
 
     def __init__(self) -> None:
         super().__init__(self._stream)
@@ -75,11 +75,11 @@ class HeldStore(MemoryStore):
 
 
 class DiskFull(Exception):
-    """What a FailingStore raises."""
+    """The error of a FailingStore."""
 
 
 class FailingStore(MemoryStore):
-    """Fails for records that `fails` says, while it says so."""
+    """Fails for the records for which `fails` is true."""
 
     def __init__(self, fails: Callable[[Record], bool]) -> None:
         super().__init__()
@@ -92,20 +92,20 @@ class FailingStore(MemoryStore):
 
 
 def hire(runtime: Runtime, model: Model, name: str = "bob", **fields: Any) -> Session:
-    """The session of a new agent whose model is this one."""
+    """Create an agent with this model. Return its session."""
     runtime.models[f"offline/{name}"] = model
     return runtime.create(Agent(name=name, config=AIConfig(model=f"offline/{name}"), **fields))
 
 
 def heard_by(runtime: Runtime) -> list[Record]:
-    """Everything that the runtime's observers hear from now on."""
+    """A list of all records that observers receive from now on."""
     heard: list[Record] = []
     runtime.observe(heard.append)
     return heard
 
 
 async def told(runtime: Runtime, *kinds: type[Event], run: Run | None = None) -> Record:
-    """The next record of these kinds, of this run if one is given. Await it before what causes it can have happened."""
+    """The next record of these kinds, of this run if one is given. Await it before the record can be published."""
     record: asyncio.Future[Record] = asyncio.get_running_loop().create_future()
 
     def watch(one: Record) -> None:
@@ -120,7 +120,7 @@ async def told(runtime: Runtime, *kinds: type[Event], run: Run | None = None) ->
 
 
 async def settled(*runs: Run) -> None:
-    """Wait for the fate of each, whatever it is."""
+    """Wait until each run has finished, in any way."""
     for run in runs:
         with suppress(RunFailed, RunCancelled):
             await run

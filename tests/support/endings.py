@@ -1,4 +1,4 @@
-"""Code that keeps agents at work while a kernel ends, and the noise it may not make."""
+"""Code that keeps agents at work while a kernel ends, and the messages that must not appear."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ NOISE = (*OURS, "Traceback", "Error")
 
 
 def noise(stderr: str, markers: tuple[str, ...] = NOISE) -> list[str]:
-    """The lines that should not be there."""
+    """The lines that must not appear."""
     return [line for line in stderr.splitlines() if any(marker in line for marker in markers)]
 
 

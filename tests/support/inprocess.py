@@ -16,7 +16,7 @@ from whisper_nb.notebook.workbench import Workbench
 
 @dataclass
 class Notebook:
-    """What a test does with a shell: run cells, and look at what they showed."""
+    """Runs cells of a shell in this process, and keeps their outputs."""
 
     shell: InteractiveShell
     runtime: NotebookRuntime
@@ -25,7 +25,7 @@ class Notebook:
     bench: Workbench = field(init=False)
 
     def load(self) -> None:
-        """What `%load_ext` does, with this test's runtime."""
+        """Do what `%load_ext` does, with this test's runtime."""
         outputs = Outputs(self.runtime.home, live=True)
         self.runtime.observe(outputs.observe)
         self.bench = Workbench(self.shell, self.runtime, outputs)
@@ -34,7 +34,7 @@ class Notebook:
         questions.register(self.shell)
 
     def run(self, code: str) -> str:
-        """Run a cell that must succeed; what it printed."""
+        """Run a cell that must succeed. Return its printed text."""
         self.capsys.readouterr()
         result = self.shell.run_cell(code)
         result.raise_error()
@@ -43,7 +43,7 @@ class Notebook:
         return out
 
     def error(self, code: str, lines: int = 1) -> str:
-        """Run a cell that must fail with a UsageError; the line, or lines, that the user sees of it."""
+        """Run a cell that must fail with a UsageError. Return the line, or lines, that the user sees."""
         self.capsys.readouterr()
         assert not self.shell.run_cell(code).success
         out, err = self.capsys.readouterr()
@@ -54,7 +54,7 @@ class Notebook:
 
     @property
     def shown(self) -> list[dict[str, Any]]:
-        """What was displayed, oldest first."""
+        """The displayed outputs, oldest first."""
         outputs: list[dict[str, Any]] = self.shell.display_pub.outputs
         return outputs
 

@@ -1,4 +1,4 @@
-"""Models and tools for tests inside a kernel: they wait for the test, or take their time. Import all with `*`."""
+"""Models and tools for tests inside a kernel: they wait for the test, or are slow. Import all with `*`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ rt = runtime()
 #: Answers "partial", and " and done" when the test says `held.calls[n].release()`.
 held = HeldModel()
 rt.models["offline/held"] = held
-#: By the first word of the prompt; `N` words, and how long it takes, are in the name of the rule.
+#: Selected by the first word of the prompt.
 slow = ScriptedModel(
     [
         Rule("^long", "word " * 150, tokens_per_second=50),
@@ -32,7 +32,7 @@ let_go = asyncio.Event()
 
 
 async def busy() -> str:
-    """On the CPU nearly always, until `let_go` is set: where an interrupt lands that is not kept from agents."""
+    """Use the CPU until `let_go` is set, so that an interrupt would hit this tool if agents were not protected."""
     while not let_go.is_set():
         until = time.perf_counter() + 0.02
         while time.perf_counter() < until:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-#: Says so as soon as the loop turns, that is, once the cell waits.
+#: Prints when the loop runs, that is, once the cell waits.
 SAY_WAITING = (
     "from functools import partial\nasyncio.get_running_loop().call_soon(partial(print, 'begun', flush=True))\n"
 )

@@ -1,4 +1,4 @@
-"""A JupyterLab of its own, a Chromium, and what a test sees of both: a notebook that is open in a page."""
+"""A separate JupyterLab, a Chromium, and notebooks that are open in its pages."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 PROJECT = Path(__file__).parents[2]
 FLAGS = ["--headless=new", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 FLAGS += ["--disable-component-update", "--disable-sync"]
-#: Seconds to wait for a page, a server or a kernel: enough on the slowest machine, for nothing is judged by it.
+#: Seconds to wait for a page, a server or a kernel. It only ends a test that hangs.
 PATIENCE_S = 100
 expect.set_options(timeout=PATIENCE_S * 1000)
-#: JupyterLab without news and update checks, which would reach for the network.
+#: JupyterLab without news and update checks, which would use the network.
 QUIET = {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-#: A team whose words a test says: each agent reads its replies from a file beside the notebook, line by line.
+#: A team whose replies a test writes: each agent reads them from a file beside the notebook, line by line.
 TEAM = """
 %load_ext whisper_nb
 import asyncio, time
@@ -91,17 +91,17 @@ class Lab:
     root: Path
 
     def write(self, path: str, *cells: str) -> None:
-        """A new notebook of these code cells."""
+        """Write a notebook of these code cells."""
         notebook = nbformat.v4.new_notebook(cells=list(map(nbformat.v4.new_code_cell, cells)), metadata=KERNEL)
         nbformat.write(notebook, self.root / path)
 
     def tell(self, name: str, *lines: str) -> None:
-        """Give lines to whoever reads them in a kernel: an agent of TEAM, whose reply `.` ends and `!why` fails."""
+        """Write lines for the reader of this name. For an agent of TEAM, `.` ends its reply and `!why` fails it."""
         with (self.root / f"{name}.txt").open("a") as file:
             file.write("".join(f"{line}\n" for line in lines))
 
     def read(self, path: str) -> Any:
-        """A notebook as it was saved."""
+        """A saved notebook."""
         return nbformat.read(self.root / path, as_version=4)
 
 
@@ -111,10 +111,10 @@ class Notebook:
 
     page: Page
     complaints: list[str]
-    """What the page's console called an error."""
+    """The errors in the page's console."""
 
     def command(self, name: str, **args: Any) -> None:
-        """Give JupyterLab a command, and do not wait for what it does."""
+        """Send a command to JupyterLab, and do not wait for its effect."""
         self.page.evaluate("([name, args]) => { jupyterapp.commands.execute(name, args); return null }", [name, args])
 
     def cell(self, source: str) -> Locator:
@@ -149,7 +149,7 @@ class Notebook:
         )
 
     def kernel(self, code: str) -> str:
-        """Run code beside the cells; what it printed.
+        """Run code that is not in a cell. Return its printed text.
 
         Raises:
             RuntimeError: the code failed.
@@ -197,7 +197,7 @@ class Notebook:
 
 @dataclass
 class View:
-    """One view of the panel, by what a person sees of it."""
+    """The visible parts of one view of the panel."""
 
     root: Locator
 
@@ -215,12 +215,12 @@ class View:
 
     @property
     def text(self) -> Locator:
-        """What the run in the opened row says."""
+        """The text of the run in the opened row."""
         return self.details.get_by_label("Text of the run")
 
     @property
     def prompt(self) -> Locator:
-        """Where work is typed."""
+        """The input for prompts."""
         return self.root.get_by_label("Prompt")
 
     @property
@@ -257,7 +257,7 @@ def set_theme(page: Page, theme: str) -> None:
 
 
 def serious(element: Locator) -> list[str]:
-    """What axe finds in an element that keeps people out."""
+    """The serious problems of accessibility that axe finds in an element."""
     from axe_playwright_python.sync_playwright import Axe
 
     element.evaluate("element => element.setAttribute('data-axe', '')")
@@ -271,7 +271,7 @@ def serious(element: Locator) -> list[str]:
     ]
 
 
-#: Open a notebook in a JupyterLab that is there already.
+#: Open a notebook in a JupyterLab that is already loaded.
 OPEN = """async path => {
     await jupyterapp.restored;
     await jupyterapp.commands.execute('docmanager:open', {path});
@@ -338,7 +338,7 @@ def open_page(context: BrowserContext, url: str) -> tuple[Page, list[str]]:
 
 @contextmanager
 def running_lab(home: Path) -> Iterator[Lab]:
-    """A JupyterLab with nothing of the user's: its own settings, data and folder, all in `home`."""
+    """A JupyterLab without a user's settings: its settings, data and folder are in `home`."""
     root = home / "root"
     root.mkdir()
     settings = home / "config" / "labconfig"
@@ -396,7 +396,7 @@ def free_port() -> int:
 
 
 def wait_until_up(url: str, log: Path) -> None:
-    """A server has no other way to say that it is ready than to answer."""
+    """Wait until the server answers, its only sign of being ready."""
     end = time.monotonic() + PATIENCE_S
     while time.monotonic() < end:
         try:

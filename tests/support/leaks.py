@@ -1,4 +1,4 @@
-"""Finds a key in whatever an error, an object or a notebook shows."""
+"""Searches for a key in the text of errors, objects and notebooks."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ UNLIKE = "zq7WbN4kX2mTfR9vLs0HyJ6cPdG3uA8e"
 MODES = ("Plain", "Context", "Verbose", "Minimal")
 
 
-#: So many characters of a key in a row give it away.
+#: The number of consecutive characters of a key that count as a leak.
 GIVES_AWAY = 12
 
 
 def hits(everything: Mapping[str, str], keys: tuple[str, ...] = (LIKE, UNLIKE)) -> list[str]:
-    """Where any 12 characters in a row of a key appear, with what stands around them."""
+    """The places where any 12 consecutive characters of a key appear, with the text around them."""
     pieces = {key[at : at + GIVES_AWAY] for key in keys for at in range(len(key) - GIVES_AWAY + 1)}
     found = []
     for where, text in everything.items():
@@ -37,7 +37,7 @@ def hits(everything: Mapping[str, str], keys: tuple[str, ...] = (LIKE, UNLIKE)) 
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and all that it came from, shown in a traceback or not."""
+    """The error with its causes and contexts, suppressed ones included."""
     seen: list[BaseException] = []
     queue = [error]
     while queue:
@@ -48,7 +48,7 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def told(error: BaseException | None, modes: Iterable[str] = MODES) -> dict[str, str]:
-    """All that an error tells, by where: its words, what %xmodes show, the locals of whisper_nb's frames."""
+    """All text of an error by its place: its message, the tracebacks of each %xmode, the locals of our frames."""
     words: dict[str, str] = {}
     for number, one in enumerate(chain(error)):
         at = f"{number} {type(one).__name__}"
@@ -64,7 +64,7 @@ def told(error: BaseException | None, modes: Iterable[str] = MODES) -> dict[str,
 
 
 def kept(**roots: object) -> dict[str, str]:
-    """All that prints of these objects and of what public names lead to from them, by the way there."""
+    """The reprs of these objects and of all objects that their public names lead to, by their path."""
     words: dict[str, str] = {}
     seen: dict[int, object] = {}
     queue = list(roots.items())
@@ -91,7 +91,7 @@ def _within(where: str, value: object) -> list[tuple[str, object]]:
         return [(f"{where}[{number}]", one) for number, one in enumerate(value)]
     if not type(value).__module__.startswith("whisper_nb") or where.count(".") > 8:
         return []
-    # What a project's files hold is read as it is; `Files` itself does not print it.
+    # The contents of a project's files may contain keys; `Files` itself does not show them.
     names = [
         name for name in dir(value) if not name.startswith("_") and (name != "data" or not isinstance(value, Files))
     ]

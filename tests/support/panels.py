@@ -23,7 +23,7 @@ Said = dict[str, Any]
 
 
 class Page:
-    """The state of a front end, put together as panel/panel.js does."""
+    """The state of a front end, assembled as in panel/panel.js."""
 
     def __init__(self, board: Board, *opened: str) -> None:
         self.board = board
@@ -33,7 +33,7 @@ class Page:
         self.details = board.details()
 
     def take(self, first: Iterable[str] = (), budget: float = 1e9) -> None:
-        """Take in what has changed."""
+        """Apply the board's changes."""
         changes = rows_of(self.board.changes(first, budget)[0])
         for name, change in changes.items():
             if change is None or change.get("first"):  # a new agent may have the name of a removed one
@@ -84,7 +84,7 @@ def columns_of(rows: Mapping[str, Facts | None]) -> Facts:
 
 
 def joined(text: Facts | None, piece: Facts | None) -> Facts | None:
-    """A text with the piece that has come, as panel/panel.js joins them."""
+    """Join a text and a new piece, as panel/panel.js does."""
     if not text or not piece:
         return piece or text
     if (text["run"], text["turn"], text["to"]) == (piece["run"], piece["turn"], piece["at"]):

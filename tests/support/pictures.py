@@ -1,4 +1,4 @@
-"""Images to give to a prompt: tiny files of each kind, and stand-ins for what draws them."""
+"""Images for prompts: tiny files of each type, and doubles of objects that draw them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def png(width: int = 1, height: int = 1, frames: int | None = None) -> bytes:
-    """A gray PNG; animated where frames are told."""
+    """A gray PNG; animated if frames are given."""
     rows = b"".join(b"\0" + b"\x7f" * width for _ in range(height))
     chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))]
     chunks += [(b"acTL", struct.pack(">II", frames, 0))] if frames is not None else []
@@ -42,7 +42,7 @@ STILL = {"image/png": PNG, "image/jpeg": JPEG, "image/gif": GIF, "image/webp": W
 
 @dataclass
 class Figure:
-    """Draws itself as matplotlib's does: whatever it shows at that moment."""
+    """A figure that draws its present content, as matplotlib's does."""
 
     shows: bytes = PNG
     error: Exception | None = None
@@ -58,7 +58,7 @@ class Figure:
 
 @dataclass
 class Axes:
-    """What has a figure, as axes and lines do."""
+    """An object with a figure, as axes and lines have."""
 
     figure: Any
 
@@ -69,7 +69,7 @@ class Axes:
 
 @dataclass
 class Painting:
-    """Stands for a PIL image."""
+    """A double of a PIL image."""
 
     mode: str = "RGB"
     format: str | None = None

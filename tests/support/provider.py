@@ -1,4 +1,4 @@
-"""A provider on 127.0.0.1 that speaks the wire formats of OpenAI and Anthropic and does what the test says.
+"""A provider on 127.0.0.1 that speaks the wire formats of OpenAI and Anthropic and answers as the test says.
 
     async with Provider() as provider:
         provider.answers.append([*text("Hel", "lo"), finish("stop"), usage(3, 2), DONE])
@@ -34,7 +34,7 @@ class Pause:
 
 @dataclass(frozen=True)
 class Many:
-    """The same bytes many times: a reply of any size that takes up no memory here."""
+    """The same bytes many times: a reply of any size that needs no memory here."""
 
     piece: bytes
     times: int
@@ -47,7 +47,7 @@ class Refusal:
     status: int
     message: str = "the test says no"
     echo: bool = False
-    """Say the key that was sent in the message, as some gateways do."""
+    """Repeat the received key in the message, as some gateways do."""
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -58,12 +58,12 @@ class Reply:
     steps: Iterable[Step]
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
-    """`Content-Type` is text/event-stream, or application/json for a whole reply, where they do not say it."""
+    """By default, `Content-Type` is text/event-stream, or application/json for a complete reply."""
 
 
 @dataclass(frozen=True)
 class Raw:
-    """What is put on the connection as it is, status line and all; after the last step the connection is closed."""
+    """Bytes that are sent unchanged, with the status line; after the last step the connection is closed."""
 
     steps: Sequence[bytes | Many | Pause | object]
 
@@ -104,18 +104,18 @@ def call(index: int, name: str, *arguments: str, id: str | None = None) -> list[
 
 
 def finish(reason: str = "stop") -> dict[str, Any]:
-    """The chunk that says why the reply ended."""
+    """The chunk with the finish reason."""
     return chunk({}, reason)
 
 
 def usage(prompt: int, completion: int, **more: Any) -> dict[str, Any]:
-    """The chunk without choices that says what was used; `more` as `cost=0.01`."""
+    """The chunk without choices that has the usage; `more` is, for example, `cost=0.01`."""
     tokens = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
     return chunk(usage={**tokens, **more})
 
 
 def says(*pieces: str) -> list[Step]:
-    """A whole reply of text."""
+    """A complete reply of text."""
     return [*text(*pieces), finish("stop"), usage(7, len(pieces)), DONE]
 
 
@@ -126,17 +126,17 @@ def data(chunk: object) -> bytes:
 
 @dataclass(eq=False)
 class Request:
-    """What a client sent."""
+    """A client's request."""
 
     path: str
     headers: dict[str, str] = field(repr=False)
     body: dict[str, Any]
     gone: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when the client closed the connection before the reply was over."""
+    """Set when the client closed the connection before the end of the reply."""
 
     @property
     def key(self) -> str:
-        """The bearer token, or what Anthropic has in its place."""
+        """The bearer token, or Anthropic's header for the key."""
         headers = {name.lower(): value for name, value in self.headers.items()}
         return headers.get("x-api-key") or headers.get("authorization", "").removeprefix("Bearer ")
 
@@ -148,12 +148,12 @@ class Request:
 
     @property
     def streams(self) -> bool:
-        """Whether the reply is asked for chunk by chunk."""
+        """Whether a stream is requested."""
         return bool(self.body.get("stream")) or "stream" in self.path  # Gemini says it there
 
     @property
     def anthropic(self) -> bool:
-        """Whether it speaks Anthropic's format."""
+        """Whether it is in Anthropic's format."""
         return self.path.endswith("/messages")
 
 
@@ -168,13 +168,13 @@ class Provider:
         self.url = ""
         """The `api_base`."""
         self.connections: set[asyncio.BaseTransport] = set()
-        """All that ever brought a request."""
+        """The connections of all requests so far."""
         self._arrivals: asyncio.Queue[Request] = asyncio.Queue()
 
     async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=2**26)
         app.router.add_post("/{path:.*}", self._answer)
-        # With handler cancellation a client that leaves is noticed at once, not at the next write.
+        # With handler cancellation, a client's disconnect is noticed at once, not at the next write.
         self._runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
@@ -186,7 +186,7 @@ class Provider:
         await self._runner.cleanup()
 
     async def arrived(self) -> Request:
-        """The next request, as soon as it is here."""
+        """The next request, as soon as it arrives."""
         return await self._arrivals.get()
 
     async def _answer(self, http: web.Request) -> web.StreamResponse:
@@ -258,11 +258,11 @@ async def _put(piece: bytes, http: web.Request, response: web.StreamResponse | N
         raise ConnectionResetError
 
 
-# The other forms of what is said in OpenAI's chunks
+# Conversion of OpenAI's chunks to the other formats
 
 
 def _spoken(request: Request, reply: Reply | Raw) -> Iterator[Step]:
-    """The steps in the form in which the reply was asked for: no dict is left among them."""
+    """The steps in the requested format; no dict is left among them."""
     steps = list(reply.steps)
     if not any(isinstance(step, dict) for step in steps):
         return iter(steps)
@@ -272,7 +272,7 @@ def _spoken(request: Request, reply: Reply | Raw) -> Iterator[Step]:
 
 
 def _in_one(steps: Sequence[Step], made: Callable[[Folded], dict[str, Any]]) -> Iterator[Step]:
-    """The reply in one JSON: half of it, where the steps have no end."""
+    """The reply as one JSON; half of it if the steps have no end."""
     folded = Folded(step for step in steps if isinstance(step, dict))
     body = json.dumps(made(folded)).encode()
     if folded.reason is None and DONE not in steps:
@@ -290,7 +290,7 @@ def _in_one(steps: Sequence[Step], made: Callable[[Folded], dict[str, Any]]) -> 
 
 
 class Folded:
-    """What chunks say together."""
+    """The joined content of chunks."""
 
     def __init__(self, chunks: Iterable[dict[str, Any]]) -> None:
         self.text = ""
@@ -371,7 +371,7 @@ def event(kind: str, **fields: Any) -> bytes:
 
 
 def _events(steps: Sequence[Step]) -> Iterator[Step]:
-    """A stream in Anthropic's words: blocks one after the other, the tokens with the reason."""
+    """A stream in Anthropic's format: blocks one after the other, the usage with the finish reason."""
     used = Folded(step for step in steps if isinstance(step, dict)).usage
     tokens = {"input_tokens": (used or {}).get("prompt_tokens", 0), "output_tokens": 1 if used else 0}
     begun, number, kind = False, -1, ""
@@ -403,7 +403,7 @@ def _events(steps: Sequence[Step]) -> Iterator[Step]:
 
 
 def _blocks(chunk: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any], dict[str, Any]]]:
-    """What a chunk adds: a reason to end, the block that it is of, how that begins, the delta."""
+    """The additions of a chunk: a finish reason, its block, the start of the block, the delta."""
     for choice in chunk["choices"]:
         delta = choice["delta"]
         if thinks := delta.get("reasoning_content"):

@@ -1,4 +1,4 @@
-"""All faults at once, round after round: what a process grows by. `python -m support.soak wire openai/x true 3`."""
+"""The growth of a process over rounds of all faults: `python -m support.soak wire openai/x true 3`."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from whisper_nb import Agent, AIConfig, Runtime
 
 
 def megabytes() -> float:
-    """The most that the process ever held."""
+    """The peak memory of the process."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 async def rounds(transport: str, model: str, streams: bool, number: int, big: bool) -> None:
-    """Print how many MB the process grew after a first round of small faults, and how many runs succeeded falsely."""
+    """Print the growth in MB after a first round of small faults, and the number of false successes."""
     faults = [
         fault
         for name, family in FAMILIES.items()

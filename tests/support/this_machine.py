@@ -1,4 +1,4 @@
-"""A kernel that reaches this machine alone."""
+"""A kernel whose network is this machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from support.client import Kernel
 TESTS = Path(__file__).parents[1]
 
 
-#: Reaches this machine, where the test's provider is, and nobody else; knows no key.
+#: Only this machine can be reached, where the test's provider is; there are no keys.
 SITE = """
 import os, socket, sys
 
@@ -27,14 +27,14 @@ sys.addaudithook(refuse)
 
 
 class OnThisMachine(Kernel):
-    """A kernel that may reach this machine."""
+    """A kernel that can reach only this machine."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self._path = python_path(folder)
 
     def said(self) -> dict[str, str]:
-        """Every message that it has published so far."""
+        """All messages that it has published so far."""
         return {f"{at} {one.type}": json.dumps(one.content) for at, one in enumerate(self.messages)}
 
 

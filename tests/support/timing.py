@@ -1,4 +1,4 @@
-"""What something takes of the processor, whatever else the machine and the test run do."""
+"""CPU time, which does not depend on other load of the machine and the test run."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from collections.abc import Callable
 
 
 def grows_evenly(work: Callable[[int], object], size: int = 1_000) -> None:
-    """Assert that sixteen times the size takes about sixteen times as long, and not its square."""
+    """Assert that sixteen times the size takes about sixteen times as long, not its square."""
     work(size)
     small = min(seconds_of(lambda: work(size)) for _ in range(3))
     assert seconds_of(lambda: work(16 * size)) < 80 * small
 
 
 def seconds_of(call: Callable[[], object]) -> float:
-    """This thread's seconds, without what other tests have left to collect, and without what coverage adds."""
+    """The CPU seconds of a call in this thread, without garbage collection and coverage."""
     gc.collect()
     gc.disable()
     trace = sys.gettrace()

@@ -1,4 +1,4 @@
-"""On PYTHONPATH: a Python that reaches nobody and knows no key. For running notebooks as tests.
+"""On PYTHONPATH: a Python without network and keys, for running notebooks as tests.
 
 Jupyter's own channels are ZeroMQ's, which Python's audit hook does not see.
 """
