@@ -114,6 +114,15 @@ def test_every_tool_call_gets_a_unique_id(ids: list[str]) -> None:
     assert {id_ for id_ in ids if id_} <= {call.id for call in message.tool_calls}
 
 
+@pytest.mark.parametrize("delta", [TextDelta("Hel"), ReasoningDelta("hm"), CallDelta(0, "a", "rows")])
+def test_a_reply_begins_with_its_first_token(delta: Delta) -> None:
+    reply = Reply("openai/x")
+    reply.add(TextDelta(""))
+    assert not reply.begun
+    reply.add(delta)
+    assert reply.begun
+
+
 def test_a_stream_without_a_finish_is_an_error() -> None:
     with pytest.raises(ModelError, match="openai/x: the reply was cut off") as caught:
         reply_of(TextDelta("half a sen"))

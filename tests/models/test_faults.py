@@ -20,7 +20,21 @@ import pytest
 from support.doubles import heard_by, settled
 from support.faults import BY_NAME, FAMILIES, KEY, Fault
 from support.leaks import hits, kept, told
-from support.provider import DONE, Answer, Provider, Raw, Refusal, Request, call, finish, says, text, usage
+from support.provider import (
+    CUT,
+    DONE,
+    Answer,
+    Provider,
+    Raw,
+    Refusal,
+    Request,
+    call,
+    finish,
+    says,
+    text,
+    thought,
+    usage,
+)
 from whisper_nb import Agent, AIConfig, ModelError, Run, RunFailed, Runtime, Session
 from whisper_nb.core.errors import ContentFiltered, LengthExceeded
 from whisper_nb.core.events import (
@@ -272,7 +286,11 @@ async def test_only_transient_failures_are_retried(site: Site, line: Line) -> No
     runs = [site.meets(fault, line, retries=2) for fault in faults]
     await asyncio.gather(*map(settled, runs))
 
-    again = [run for run in runs if isinstance(run.error, ModelError) and run.error.retryable and not run.text]
+    again = [
+        run
+        for fault, run in zip(faults, runs, strict=True)
+        if isinstance(run.error, ModelError) and run.error.retryable and not run.text and not fault.calls
+    ]
     assert {run.prompt: len(retries_of(run)) for run in runs} == {run.prompt: 2 * (run in again) for run in runs}
     asked = {fault.name: len(site.asked(run.session.name)) for fault, run in zip(faults, runs, strict=True)}
     assert asked == {
@@ -283,6 +301,18 @@ async def test_only_transient_failures_are_retried(site: Site, line: Line) -> No
     assert all(0.25 <= first <= 0.5 <= second <= 1.0 for first, second in pauses)
     assert len({first for first, _ in pauses}) > len(pauses) / 2  # not all at the same moment
     assert len(again) > 20
+
+
+@pytest.mark.parametrize("line", SOME, ids=str)
+@pytest.mark.parametrize(
+    "begun", [thought("hm"), call(0, "add", '{"a": 1'), text("Hel")], ids=["thought", "call", "text"]
+)
+async def test_a_call_is_not_retried_after_its_first_token(site: Site, line: Line, begun: list[dict[str, Any]]) -> None:
+    await ready(site, line)
+    site.provider.answers.append([*begun, CUT])
+    run = site.hire(line, retries=2).submit("Hi")
+    await settled(run)
+    assert (run.status, retries_of(run), run.cost) == ("failed", [], None)
 
 
 async def test_a_silent_provider_is_retried(site: Site) -> None:

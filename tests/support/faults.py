@@ -67,6 +67,8 @@ class Fault:
     place: Place = "the provider"
     big: bool = False
     """Tens of megabytes."""
+    calls: bool = False
+    """A piece of a tool call arrives before it."""
 
     def shape(self, streams: bool) -> Answer | None:
         """The server's answer; None: there is no such fault in this mode."""
@@ -176,7 +178,7 @@ HANGS = [
     Fault("no end after the reason", [*text("Hel"), finish("stop"), HANG], None, kept="Hel", may_say="Hel"),
     # aiohttp does not notice by itself.
     Fault("a chunk of a wrong length", Raw([_SSE, b"zz\r\nxx\r\n", HANG]), None),
-    Fault("half a tool call and then silence", [*call(0, "add", '{"a": 1'), HANG], None),
+    Fault("half a tool call and then silence", [*call(0, "add", '{"a": 1'), HANG], None, calls=True),
 ]  # fmt: skip
 HANGS = _each(HANGS, hangs=True)
 
@@ -195,17 +197,17 @@ TRUNCATIONS = [
     Fault("a cut in a line", [*text("Hel"), data(text("lo")[0])[:40], CUT], None, kept="Hel"),
     Fault("the end in a line", [*text("Hel"), data(text("lo")[0])[:40]], None, kept="Hel"),
     Fault("the end in a character", [*text("Hel"), _MIDDLE[: _MIDDLE.index(b"\xc3") + 1]], None, kept="Hel"),
-    Fault("half a tool call and the end", call(0, "add", '{"a": 1')),
-    Fault("half a tool call and [DONE]", [*call(0, "add", '{"a": 1'), DONE]),
-    Fault("half a tool call and a cut", [*text("Hel"), *call(0, "add", '{"a": 1'), CUT], kept="Hel"),
-    Fault("a whole tool call and the end", call(0, "add", '{"a": 1, "b": 2}')),
-    Fault("a whole tool call and [DONE]", [*call(0, "add", '{"a": 1, "b": 2}'), DONE]),
+    Fault("half a tool call and the end", call(0, "add", '{"a": 1'), calls=True),
+    Fault("half a tool call and [DONE]", [*call(0, "add", '{"a": 1'), DONE], calls=True),
+    Fault("half a tool call and a cut", [*text("Hel"), *call(0, "add", '{"a": 1'), CUT], kept="Hel", calls=True),
+    Fault("a whole tool call and the end", call(0, "add", '{"a": 1, "b": 2}'), calls=True),
+    Fault("a whole tool call and [DONE]", [*call(0, "add", '{"a": 1, "b": 2}'), DONE], calls=True),
     Fault("shorter than it said", Raw([_head(Content_Type="text/event-stream", Content_Length="100000"), _HEL]),
         Raw([_SIZED, b'{"id": "1"']), kept="Hel"),
     Fault("chunks of a wrong length", Raw([_SSE, b"zz\r\nxx\r\n"]),
         Raw([_head(Content_Type="application/json", Transfer_Encoding="chunked"), b"zz\r\nxx\r\n"])),
     Fault("no last chunk", Raw([_SSE, _chunked(_HEL)]), None, kept="Hel"),
-    Fault("no last chunk, half a tool call", Raw([_SSE, _chunked(_HALF_TOOL)]), None),
+    Fault("no last chunk, half a tool call", Raw([_SSE, _chunked(_HALF_TOOL)]), None, calls=True),
     Fault("gzip that is none", Reply([b"\x00garbage" * 100], headers={"Content-Encoding": "gzip"})),
     Fault("half of a gzip", Reply([_ZIPPED[: len(_ZIPPED) // 2]], headers={"Content-Encoding": "gzip"})),
 ]  # fmt: skip

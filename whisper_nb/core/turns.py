@@ -78,14 +78,20 @@ def next_step(history: Sequence[Message]) -> Step:
 class Reply:
     """A model's reply, assembled from deltas."""
 
-    __slots__ = ("_calls", "_finish", "_half", "_model", "_text")
+    __slots__ = ("_calls", "_finish", "_half", "_has_reasoning", "_model", "_text")
 
     def __init__(self, model: str) -> None:
         self._model = model
         self._text: list[str] = []
         self._half = ""  # half of a character; the next delta may complete it
         self._calls: dict[int, list[CallDelta]] = {}  # joined once: there may be thousands of pieces
+        self._has_reasoning = False
         self._finish: Finish | None = None
+
+    @property
+    def begun(self) -> bool:
+        """Whether a token has arrived: of text, reasoning or a tool call."""
+        return self._has_reasoning or bool(self._calls) or any(self._text)
 
     def add(self, delta: Delta) -> str:
         """Add the next delta, in the order of the stream.
@@ -103,7 +109,7 @@ class Reply:
             case CallDelta(index):
                 self._calls.setdefault(index, []).append(delta)
             case ReasoningDelta():
-                pass
+                self._has_reasoning = True
             case Finish():
                 self._finish = delta
             case _:

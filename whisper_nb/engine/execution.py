@@ -129,14 +129,15 @@ class Execution:
             await self._journal.publish(HistoryTrimmed(len(everything) - len(messages)), run)
         request = Request(messages, self._schemas, config)
         for attempt in itertools.count():
+            reply = Reply(config.model or "")
             try:
-                message, finish = await self._reply_to(model, request)
+                message, finish = await self._attempt(model, request, reply)
                 break
             except ModelError as error:
                 after_s = _pause(error, attempt)
                 left_s = (run.timeout_s or self._agent.timeout_s or math.inf) - (run.seconds or 0.0)
                 too_late = after_s >= left_s or (error.retry_after_s or 0.0) > PAUSE_MOST_S
-                if not error.retryable or run.text or attempt >= (config.retries or 0) or too_late:
+                if not error.retryable or reply.begun or attempt >= (config.retries or 0) or too_late:
                     raise
                 reason = error.what
             await self._journal.shift("wait", run)
@@ -147,8 +148,8 @@ class Execution:
         await self._journal.publish(ModelReplied(message, finish.usage, finish.cost_usd), run)
         run._charge = None
 
-    async def _reply_to(self, model: Model, request: Request) -> tuple[AssistantMessage, Finish]:
-        """Make one model call, under a permit."""
+    async def _attempt(self, model: Model, request: Request, reply: Reply) -> tuple[AssistantMessage, Finish]:
+        """Make one attempt at a model call, under a permit. `reply` is empty, and takes in what arrives."""
         run, journal = self._run, self._journal
         endpoint, permits = endpoint_of(request.config), self._ports.permits
         waits = not permits.free(endpoint)
@@ -159,7 +160,7 @@ class Execution:
                 await journal.shift("proceed", run)
             run._begin_call()
             try:
-                return await self._stream(model, request)
+                return await self._stream(model, request, reply)
             except (ConfigError, ModelError) as error:
                 if isinstance(error, ConfigError) or error.free:
                     run._charge = None
@@ -167,13 +168,12 @@ class Execution:
                     run._charge = Charge(error.finish.usage, error.finish.cost_usd)
                 raise
 
-    async def _stream(self, model: Model, request: Request) -> tuple[AssistantMessage, Finish]:
+    async def _stream(self, model: Model, request: Request, reply: Reply) -> tuple[AssistantMessage, Finish]:
         config = request.config
         token_timeout_s = config.token_timeout_s
         if config.stream is False:  # a reply that is requested whole sends nothing before its end
             token_timeout_s = None
         deadline = Deadline(config.timeout_s, token_timeout_s)
-        reply = Reply(config.model or "")
         timed_out = False
         try:
             async with deadline, aclosing(model.stream(request)) as deltas:
