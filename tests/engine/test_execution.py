@@ -221,6 +221,35 @@ async def test_room_for_the_reply_is_kept_free(runtime: Runtime) -> None:
     assert HistoryTrimmed(2) in [record.event for record in run.events]
 
 
+async def test_a_reply_with_room_of_its_own_takes_none_of_the_prompts(runtime: Runtime) -> None:
+    model = ScriptedModel([Rule(reply="noted")], context_tokens=500)
+    model.shares_context = False
+    bob = hire(runtime, model, system_prompt="be brief")
+    await bob.submit("a b c d e f g h")
+    run = bob.submit("one two", config=AIConfig(max_tokens=490))
+    await run
+    assert HistoryTrimmed(2) not in [record.event for record in run.events]
+
+
+@pytest.mark.parametrize(
+    ("max_tokens", "words", "said"),
+    [
+        (490, 30, "the prompt has 32 tokens and only 10 fit beside max_tokens=490.*: lower max_tokens, shorten the"),
+        (500, 3, "the prompt has 5 tokens and only 0 fit beside max_tokens=500.*: lower max_tokens"),
+        (900, 3, "the prompt has 5 tokens and only 0 fit beside max_tokens=900.*: lower max_tokens"),
+        (490, 600, "the prompt has 602 tokens and only 10 fit beside max_tokens=490.*: shorten the prompt"),
+    ],
+)
+async def test_a_prompt_without_room_beside_the_reply_is_refused_for_max_tokens(
+    runtime: Runtime, max_tokens: int, words: int, said: str
+) -> None:
+    model = ScriptedModel([Rule(reply="noted")], context_tokens=500)
+    bob = hire(runtime, model, system_prompt="be brief")
+    with pytest.raises(RunFailed, match=said):
+        await bob.submit("word " * words, config=AIConfig(max_tokens=max_tokens))
+    assert model.requests == []
+
+
 async def test_the_arguments_of_calls_take_room_too(runtime: Runtime) -> None:
     async def write(request: Request) -> AsyncGenerator[Delta, None]:
         if isinstance(request.messages[-1], UserMessage) and request.messages[-1].text == "write":

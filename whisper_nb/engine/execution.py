@@ -201,9 +201,12 @@ class Execution:
         Raises:
             LengthExceeded: the messages that cannot be left out are too long alone. Nothing was sent.
         """
-        if model.context_tokens is None:
+        context = model.context_tokens
+        if context is None:
             return messages
-        limit = model.context_tokens - (self._config.max_tokens or 0)
+        limit = context
+        if model.shares_context:
+            limit -= self._config.max_tokens or 0
         # Most calls need no counting, which is slow.
         if messages.size + sum(len(repr(tool)) for tool in self._schemas) < limit:
             return messages
@@ -223,8 +226,13 @@ class Execution:
             if len(self._journal.projection.draft) > 1:  # all other messages are left out
                 what = "the run, with its tool calls, reasoning and results, has"
                 remedy = "ask for less in one run, have its tools return less"
+            fit = f"{max(limit, 0):,} fit"
+            if limit < context:
+                fit += f" beside max_tokens={self._config.max_tokens:,}"
+            if size <= context:
+                remedy = f"lower max_tokens, {remedy}"
             raise LengthExceeded(
-                f"{self._config.model}: {what} {size:,} tokens and only {limit:,} fit, even without the history. "
+                f"{self._config.model}: {what} {size:,} tokens and only {fit}, even without the history. "
                 f"Nothing was sent: {remedy}, or choose a model with a larger context.",
                 model=self._config.model or "",
                 unsent=True,
