@@ -120,7 +120,8 @@ def agent_file(agent: Agent) -> tuple[str, str]:
     Raises:
         ConfigError: the agent cannot be written to a file, for example because a tool's name is not an identifier.
     """
-    name, text = f"{agent.name}.yaml", dump_yaml(agent.document())
+    name = f"{agent.name}.yaml"
+    text = dump_yaml(agent.document())
     entries = read_agents(text.encode(), name, name, Prompts()) or {}
     if problems := [problem for entry in entries.values() for problem in entry.problems]:
         raise ConfigError.of(problems)
@@ -311,7 +312,8 @@ class _AgentReader:
 
     def _prompt(self, source: Mapping[str, Any], written: Any, body: str | None) -> str:
         """Return the system prompt: the text of the file or of a prompt file, and the fragments after it."""
-        file, fragments = source.get("prompt_file"), source.get("fragments") or []
+        file = source.get("prompt_file")
+        fragments = source.get("fragments") or []
         if sum(text is not None and text != "" for text in (written, body, file)) > 1:
             self._add_problem("the prompt is given twice: as text and by prompt_file; remove one", "prompt_file")
         if file is not None and not (isinstance(file, str) and file):
@@ -364,7 +366,8 @@ class _AgentReader:
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             self._add_problem(f"tools {short_repr(given)} is not a list of names", "tools")
             return ()
-        if is_markdown and (foreign := [name for name in names if not name.isidentifier() or name[0].isupper()]):
+        foreign = [name for name in names if not name.isidentifier() or name[0].isupper()]
+        if is_markdown and foreign:
             self._warn(f"ignored another program's tools: {', '.join(foreign)}", "tools")
             names = [name for name in names if name not in foreign]
         for name in names:

@@ -113,7 +113,7 @@ class Agent:
         values["ai_config"] = plain(self.config)
         values["tools"] = [tool.name for tool in self.as_tools]
         values["limits"] = limits
-        values["system_prompt"] = prompt  # last, for it is the longest
+        values["system_prompt"] = prompt  # last, because it is the longest
         return {name: value for name, value in values.items() if value}
 
 

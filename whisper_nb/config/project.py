@@ -240,7 +240,8 @@ class Project:
             path.write_text(text, encoding="utf-8")
         except OSError as error:
             raise ConfigError(f"cannot write {path}: {error.strerror}") from None
-        self._seen, self.found = self._signature(), self._read()
+        self._seen = self._signature()
+        self.found = self._read()
         if trusted and self.found.files.data == {**before, f"{AGENTS}/{name}": text.encode()}:
             self._record(self.found.files.digest)
         else:

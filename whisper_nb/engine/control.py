@@ -138,7 +138,7 @@ class Control:
 
 
 def _source() -> str:
-    """Return a phrase that tells this kernel from others: its notebook if Jupyter names it, else its folder."""
+    """Return a phrase that identifies this kernel: its notebook if Jupyter names it, else its folder."""
     if notebook := os.environ.get("JPY_SESSION_NAME"):
         return f"of {notebook!r}"
     try:

@@ -74,5 +74,6 @@ class Deadline:
             self._granted = True
             self._handle = self._loop.call_at(now + GRACE_S, self._fire, now + GRACE_S)
         else:
-            self.expired, self.idle = due[1], due[0] != self._start + (self._total_s or 0.0)
+            self.expired = due[1]
+            self.idle = due[0] != self._start + (self._total_s or 0.0)
             self._scope.reschedule(now)

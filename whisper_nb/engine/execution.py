@@ -151,7 +151,8 @@ class Execution:
     async def _attempt(self, model: Model, request: Request, reply: Reply) -> tuple[AssistantMessage, Finish]:
         """Make one attempt at a model call, under a permit. `reply` is empty, and takes in what arrives."""
         run, journal = self._run, self._journal
-        endpoint, permits = endpoint_of(request.config), self._ports.permits
+        endpoint = endpoint_of(request.config)
+        permits = self._ports.permits
         waits = not permits.free(endpoint)
         if waits:
             await journal.shift("wait", run)
@@ -210,7 +211,8 @@ class Execution:
         # Most calls need no counting, which is slow.
         if messages.size + sum(len(repr(tool)) for tool in self._schemas) < limit:
             return messages
-        history, draft, counted = self._journal.history, self._journal.projection.draft, self._journal.counted
+        history, draft = self._journal.history, self._journal.projection.draft
+        counted = self._journal.counted
         guess = 0
         if counted:
             guess = counted.left_out
@@ -222,7 +224,8 @@ class Execution:
             self._config.model, self._agent, history, history_size, size, len(messages) - len(kept)
         )
         if size > limit:
-            what, remedy = "the prompt has", "shorten the prompt"
+            what = "the prompt has"
+            remedy = "shorten the prompt"
             if len(self._journal.projection.draft) > 1:  # all other messages are left out
                 what = "the run, with its tool calls, reasoning and results, has"
                 remedy = "ask for less in one run, have its tools return less"

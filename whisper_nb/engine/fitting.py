@@ -63,7 +63,8 @@ def trim(messages: Transcript, limit: int, count: Callable[[Transcript], int], g
         return count(kept(cuts[index])) <= limit
 
     cuts = [0, *messages.starts[1:]]
-    low, high = 0, len(cuts) - 1  # the answer is between them; the more is left out, the fewer tokens remain
+    # The answer is between these: the more is left out, the fewer tokens remain.
+    low, high = 0, len(cuts) - 1
     at = bisect_left(cuts, guess + has_system) if guess else 0
     if at == 0 and fits(0):  # as long as nothing was left out, this is likely, and needs no copies
         return messages

@@ -124,7 +124,9 @@ def ask(folder: Path, do: str, names: Sequence[str] | None = None, pid: int | No
 
 def stop(folder: Path, names: Sequence[str] | None, pid: int | None = None) -> tuple[list[str], bool]:
     """Stop agents in all kernels, or in one. Return a line for each kernel, and whether everything has ended."""
-    lines, done, unknown = [], True, set(names or ())
+    lines: list[str] = []
+    done = True
+    unknown = set(names or ())
     asked = ask(folder, "stop", names, pid)
     if pid is not None and not asked:
         return [f"no kernel {pid} of yours has run an agent. `python -m whisper_nb list` lists kernels"], False
@@ -161,7 +163,8 @@ def _listed(names: Sequence[str], more: int | None) -> str:
 
 def listed(folder: Path) -> tuple[list[str], bool]:
     """Return a line for each kernel and each of its agents, and whether all kernels have answered."""
-    lines, done = [], True
+    lines: list[str] = []
+    done = True
     for kernel in ask(folder, "list"):
         if not kernel.facts:
             lines.append(f"{kernel.label} is busy: it will answer when its cell ends or awaits")

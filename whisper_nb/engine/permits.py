@@ -136,7 +136,8 @@ class Permits:
         if (on_wait := self._on_wait.pop(waiter, None)) is None:
             return
         traffic = self._traffic[endpoint]
-        pause, most = self._pause(traffic), max(1, int(min(traffic.limit, self.limit)))
+        pause = self._pause(traffic)
+        most = max(1, int(min(traffic.limit, self.limit)))
         sent = f"{most} call{'s' * (most > 1)} at a time"
         if pause:
             sent = "no more calls for now"

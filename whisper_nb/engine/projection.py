@@ -108,9 +108,12 @@ class RunState:
         self.events.append(record)
         match event:
             case RunQueued(_, priority, number):
-                self.queued, self.priority, self.number, self.place = event, priority, number, number
+                self.queued = event
+                self.priority = priority
+                self.number = self.place = number
             case RunStarted(_, model):
-                self.model, self.started_at = model, record.time
+                self.model = model
+                self.started_at = record.time
                 if model.startswith("offline/"):
                     self._cost.cost = 0.0
             case ModelReplied(message, usage, cost):
@@ -122,7 +125,9 @@ class RunState:
                 if charge is not None:
                     self._cost.add(charge.usage, charge.cost_usd)
                 self._cost.close()
-                self._outcome, self.failure, self.finished_at = outcome, failure, record.time
+                self._outcome = outcome
+                self.failure = failure
+                self.finished_at = record.time
 
 
 R = TypeVar("R", bound=RunState)
@@ -207,7 +212,9 @@ class Projection(Generic[R]):
     def _enqueue(self, run: R) -> None:
         insort(self.queue, run, key=start_order)
         self.runs[run.id] = run
-        if len(self.runs) > RUNS_KEPT and (oldest := next((one for one in self.runs.values() if one.done), None)):
+        if len(self.runs) <= RUNS_KEPT:
+            return
+        if oldest := next((one for one in self.runs.values() if one.done), None):
             del self.runs[oldest.id]
 
     def _claim(self, run: R, event: RunStarted) -> None:

@@ -23,7 +23,7 @@ from .home import Home
 from .projection import RunState
 from .prompts import prompt_text
 
-#: The run whose task is executing: tells a blocking wait inside an agent's task from one in a cell.
+#: The run whose task is executing: it distinguishes a blocking wait inside an agent's task from one in a cell.
 current_run: contextvars.ContextVar[Run | None] = contextvars.ContextVar("whisper_nb_current_run", default=None)
 
 _FINISHED: Future[None] = Future()
@@ -361,7 +361,7 @@ class Run(RunState):
         return RunFinished("failed", error_text(error), charge)
 
     def _begin_call(self) -> None:
-        """A model call goes out. Until it is answered or refused, its cost is unknown."""
+        """Note that a model call is sent. Until it is answered or refused, its cost is unknown."""
         self._turns += 1
         self._chunks = []
         if not (self.model or "").startswith("offline/"):

@@ -187,7 +187,8 @@ class Session:
             SessionClosed: the agent was stopped or removed.
             SessionError: the queue is full.
         """
-        parts, config = checked_parts(prompt, priority, timeout_s), AIConfig.of(config)
+        parts = checked_parts(prompt, priority, timeout_s)
+        config = AIConfig.of(config)
         self.state.check_takes_work(self.name)
         number = self._ports.admission.enter(self.name)
         run = Run(self, number, parts, priority=priority, timeout_s=timeout_s, config=config)

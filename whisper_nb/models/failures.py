@@ -1,4 +1,4 @@
-"""Turn failures of calls into ModelErrors that say what failed and what to do. They never contain a key."""
+"""Turn failures of calls into ModelErrors, with the cause and the next step. They never contain a key."""
 
 from __future__ import annotations
 
@@ -53,10 +53,12 @@ class Failures:
         if status in (401, 403):
             what = f"the provider refused {self._access()} ({status})."
             # The provider's message may echo the key or a part of it.
-            remedy, reason = "Check that the key is complete and may use this model; it is read again at each call.", ""
+            reason = ""
+            remedy = "Check that the key is complete and may use this model; it is read again at each call."
         elif 300 <= status < 400:
             what = f"the server redirects calls to another address ({status})."
-            remedy, reason = "Check api_base: redirects are not followed, since they would pass on the key.", ""
+            reason = ""
+            remedy = "Check api_base: redirects are not followed, since they would pass on the key."
         elif status == 404:
             what, remedy = "no such model or address (404).", "Check the model's name and api_base."
         elif status == 402 or (status == 429 and _BROKE.search(text[:_READ])):
@@ -72,7 +74,8 @@ class Failures:
             what = f"the call was refused ({status})."
             remedy = "Check the model's name, and the fields of its config: %agent config shows them."
             if _TOO_LONG.search(text[:_READ]):
-                kind, remedy = LengthExceeded, "Shorten the prompt, or choose a model with a larger context."
+                kind = LengthExceeded
+                remedy = "Shorten the prompt, or choose a model with a larger context."
         return self._error(what, remedy, reason, kind, retryable=retryable, status=status, retry_after_s=retry_after_s)
 
     def _access(self) -> str:
@@ -88,7 +91,8 @@ class Failures:
             sent: whether the provider may have received the call, and bill it.
         """
         address = self.endpoint.api_base or "the provider"
-        what, check = f"the connection to {address} failed or broke off.", "Check the network"
+        what = f"the connection to {address} failed or broke off."
+        check = "Check the network"
         if not sent:
             what = f"nothing answers at {address}: the connection failed."
             if self.endpoint.api_base:

@@ -235,7 +235,8 @@ class LiteLLMModel:
     def _failure(self, error: Exception, key: Key, begun: bool) -> ModelError:
         failures = Failures(self._endpoint, self._keys, key)
         text = _NOISE.sub("", _PREFIX.sub("", str(error).partition("Traceback (most")[0]))
-        status, causes = getattr(error, "status_code", None), [*_causes(error)]
+        status = getattr(error, "status_code", None)
+        causes = [*_causes(error)]
         answer: Any = next((getattr(cause, "response", None) for cause in causes if _is_answered(cause)), None)
         for cause in causes:
             if isinstance(cause, InvalidReply):
@@ -299,7 +300,8 @@ def _make_client(litellm: Any) -> Any:
     """Return the client for our calls, and have LiteLLM use it. It takes long: call it in a thread."""
     from .guard import GuardedClient
 
-    handler, clients = GuardedClient(_TIMEOUT_S), litellm.in_memory_llm_clients_cache
+    handler = GuardedClient(_TIMEOUT_S)
+    clients = litellm.in_memory_llm_clients_cache
     kept = clients.get_cache
 
     def get_cache(key: str, **options: Any) -> Any:

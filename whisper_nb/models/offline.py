@@ -257,8 +257,8 @@ class ScriptedModel:
         role = "tool" if isinstance(last, ToolMessage) else "user"
         for index, rule in enumerate(self.rules):
             found = re.search(rule.match, last.text, re.DOTALL)
-            if found and rule.role in ("any", role) and re.search(rule.system, system) and self._left[index] != 0:
-                left = self._left[index]
+            left = self._left[index]
+            if found and rule.role in ("any", role) and re.search(rule.system, system) and left != 0:
                 if left is not None:
                     self._left[index] = left - 1
                 return rule, found

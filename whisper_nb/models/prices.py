@@ -99,7 +99,8 @@ def reported_cost(usage: Mapping[str, Any]) -> float | None:
     details = usage.get("cost_details")
     # With a key of your own, OpenRouter reports its fee alone.
     if usage.get("is_byok") and isinstance(details, Mapping):
-        fee, upstream = _dollars(cost), _dollars(details.get("upstream_inference_cost"))
+        fee = _dollars(cost)
+        upstream = _dollars(details.get("upstream_inference_cost"))
         if fee is None or upstream is None:
             return None
         return fee + upstream
@@ -123,8 +124,11 @@ def listed_cost(usage: Mapping[str, Any], entry: Listed) -> float | None:
         usage: in OpenAI's format; tokens that were read from a cache are part of `prompt_tokens`.
         entry: the model's.
     """
-    sent, received = _tokens(usage.get("prompt_tokens")), _tokens(usage.get("completion_tokens"))
-    if not (sent or received) or sent is None or received is None or usage.get("service_tier") not in _PLAIN_TIERS:
+    sent = _tokens(usage.get("prompt_tokens"))
+    received = _tokens(usage.get("completion_tokens"))
+    if sent is None or received is None or sent + received == 0:
+        return None
+    if usage.get("service_tier") not in _PLAIN_TIERS:
         return None
     if entry.get("litellm_provider") == "xai":  # reports reasoning tokens beside those of the reply
         received += _tokens(_detail(usage, "completion_tokens_details", "reasoning_tokens")) or 0
@@ -133,8 +137,10 @@ def listed_cost(usage: Mapping[str, Any], entry: Listed) -> float | None:
         entry.get(name + suffix, entry.get(name))
         for name in ("input_cost_per_token", "output_cost_per_token", "cache_read_input_token_cost")
     )
-    if not (per_sent or per_received) or per_sent is None or per_received is None:
-        return None  # LiteLLM lists an unknown price as 0
+    if per_sent is None or per_received is None:
+        return None
+    if not (per_sent or per_received):  # LiteLLM lists an unknown price as 0
+        return None
     cached = 0
     if per_cached is not None:
         cached = min(_tokens(_cached(usage)) or 0, sent)

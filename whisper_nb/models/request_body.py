@@ -70,7 +70,8 @@ class RequestBodies:
         extra = dict(config.extra or {})
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
         headers |= {str(name): str(value) for name, value in _mapping(extra, "extra_headers").items()}
-        provider, renamed = self._endpoint.provider, self._renamed()
+        provider = self._endpoint.provider
+        renamed = self._renamed()
         fields: dict[str, Any] = {"model": self._model}
         if tools:
             fields["tools"] = tools_of(tools)

@@ -75,7 +75,8 @@ class Transcript(Sequence[Message]):
     def append(self, message: Message) -> None:
         """Add a message at the end."""
         piece = _piece_of(message)
-        size, is_user = len(piece), isinstance(message, UserMessage)
+        size = len(piece)
+        is_user = isinstance(message, UserMessage)
         if isinstance(message, UserMessage):
             size += sum(IMAGE_TOKENS - len(image.data) for image in message.images)
         self._pieces.append(piece)

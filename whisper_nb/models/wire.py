@@ -126,7 +126,7 @@ class OpenAIWireModel:
             # Its frames hold the key, and a timeout keeps it as its cause.
             error.__traceback__ = error.__context__ = None
             raise
-        except Exception as error:  # of aiohttp, the network and parsing: `_failure` tells them apart
+        except Exception as error:  # of aiohttp, the network and parsing: `_failure` distinguishes them
             failure = _failure(error, Failures(self._endpoint, self._keys, key))
         finally:
             if response is not None:

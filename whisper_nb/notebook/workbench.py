@@ -46,7 +46,7 @@ class Workbench(Struct):
         Rerunning a cell cancels the unfinished runs that it launched before, and says so, once the new run is accepted.
 
         Args:
-            order: what to run.
+            order: the run to submit.
             local_ns: the local variables where the magic was called; they hide the user's variables.
 
         Returns:

@@ -105,7 +105,8 @@ class FunctionTool:
 
     def _cached(self, what: str, make: Callable[[], T]) -> T:
         """Return an object that all tools of this function share. Made once: it takes a millisecond."""
-        function, name = self._function, f"__whisper_nb_{what}__"
+        function = self._function
+        name = f"__whisper_nb_{what}__"
         owner, made = getattr(function, name, (None, None))
         if owner is not function:  # not made yet, or copied here by functools.wraps
             made = make()

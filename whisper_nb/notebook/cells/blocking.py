@@ -64,7 +64,8 @@ def _widgets_served() -> Iterator[None]:
     try:
         stream = kernel.shell_channel_thread.manager._shell_channel_to_main.to_stream
         before = stream._recv_callback
-        ident, parent = kernel._get_shell_context_var(kernel._shell_parent_ident), kernel.get_parent("shell")
+        ident = kernel._get_shell_context_var(kernel._shell_parent_ident)
+        parent = kernel.get_parent("shell")
     except AttributeError:
         yield
         return

@@ -178,7 +178,8 @@ def trust_lines(project: Project, config: AIConfig, keys: Keys, root: str) -> It
 
 def _to_correct(project: Project) -> str:
     """Return what must be corrected before anything of the project can be used; empty if something can be used now."""
-    main, before, team = project.found.main, project.used.main, project.found.team.values()
+    main, before = project.found.main, project.used.main
+    team = project.found.team.values()
     if main and main.problems and not (before and before.layer):
         return "config/main.yaml: no agent could run with it"
     if main is None and team and all(entry.problems for entry in team) and not project.used:

@@ -17,7 +17,8 @@ def table_bundle(rows: Sequence[dict[str, str]], empty: str, *, stale: bool = Tr
         empty: the text to show for no rows.
         stale: whether the values change, so that a saved table must say from when it is.
     """
-    text, markup = table_text(rows, empty), table_html(rows, empty)
+    text = table_text(rows, empty)
+    markup = table_html(rows, empty)
     if not rows or not stale:
         return {"text/plain": text, "text/html": markup}
     clock = f"as of {time.strftime('%H:%M:%S')}"

@@ -154,11 +154,13 @@ class AgentForm(ipywidgets.VBox):  # type: ignore[misc]
         if self._remove_key():
             return  # setting the field has called this again
         self._show_params()
-        before, problems = self._agent, tuple[Problem, ...]()
+        agent: Agent | None = None
+        problems: tuple[Problem, ...] = ()
         try:
-            agent = self._agent = self._build()
+            agent = self._build()
         except ConfigError as error:
-            agent, self._agent, problems = None, None, error.problems
+            problems = error.problems
+        before, self._agent = self._agent, agent
         if agent != before:
             self._show_status("")
             self._ask(None)
@@ -192,7 +194,8 @@ class AgentForm(ipywidgets.VBox):  # type: ignore[misc]
         field = self.fields[KEY]
         if not field.text:
             return False
-        typed, begin = field.text.strip(), ("os.environ/", "${")
+        typed = field.text.strip()
+        begin = ("os.environ/", "${")
         self._key_removed = not any(typed.startswith(one) or one.startswith(typed) for one in begin)
         if self._key_removed:
             field.input.value = ""
@@ -272,7 +275,8 @@ class AgentForm(ipywidgets.VBox):  # type: ignore[misc]
 
     def _saved(self, agent: Agent, *, sure: bool = False) -> str:
         """Write the agent's file; ask first if another one exists."""
-        asked, project = self._unconfirmed == agent, self._runtime.project
+        asked = self._unconfirmed == agent
+        project = self._runtime.project
         self._ask(None)
         if sure and not asked:
             return ""  # a click without a question about this agent

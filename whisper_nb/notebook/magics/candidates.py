@@ -43,7 +43,8 @@ def _candidates(bench: Workbench, before: Sequence[str], is_cell: bool) -> dict[
     elif before[0] not in COMMANDS:
         return {}
     else:
-        command, before = COMMANDS[before[0]], before[1:]
+        command = COMMANDS[before[0]]
+        before = before[1:]
     valued = command.valued
     if before and before[-1] in valued and before[-1].startswith("-"):
         return _values(bench, command, before[-1])

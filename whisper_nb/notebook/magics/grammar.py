@@ -156,7 +156,8 @@ def setting(word: str) -> tuple[str, Any]:
         if word.isidentifier() and len(word) < _LONGEST_FIELD:
             shown = repr(word)
         raise ConfigError(f"{shown} is not FIELD=VALUE, such as temperature=0.2")
-    field, read = name.strip(), parse_yaml(value.encode("utf-8", "replace"), name).data
+    field = name.strip()
+    read = parse_yaml(value.encode("utf-8", "replace"), name).data
     if field != "api_key" or read is None:
         return field, read
     if problem := problem_with(CONFIG_FIELDS[field], field, read):
@@ -220,7 +221,7 @@ def order(arguments: Arguments, prompt: str) -> Order:
 
 
 def described(bench: Workbench, args: Arguments) -> Agent | str:
-    """Return the agent that the arguments of `new` describe; its name if no argument changes what its file says."""
+    """Return the agent that the arguments of `new` describe; its name if no argument changes the spec in its file."""
     prompt = _system_prompt(args)
     config = settings(args.set, model=args.model, temperature=args.temperature, max_tokens=args.max_tokens)
     given = {"description": args.description, "max_turns": args.max_turns, "system_prompt": prompt}

@@ -219,7 +219,8 @@ class Board:
     def all_rows(self) -> Facts:
         """Return all agents in the order of their creation, each with its timeline. `changes` continues from here."""
         self._marks.clear()
-        message, since = _Message(), time.time() - TIMELINE_S
+        message = _Message()
+        since = time.time() - TIMELINE_S
         sessions = self._runtime.sessions
         most = max(CHIPS, ALL_SPANS // max(1, len(sessions)))
         for session in sessions:
@@ -241,7 +242,9 @@ class Board:
         Returns:
             `added` and `removed` agents, and `tables` with the facts that are new, as columns; and the size in bytes.
         """
-        message, size, marked = _Message(), 0, self._marks
+        message = _Message()
+        marked = self._marks
+        size = 0
         for name in list(chain((name for name in first if name in marked), marked)):
             if size >= budget:
                 break
@@ -359,7 +362,7 @@ class Board:
             if configs not in self._resolved:
                 try:
                     self._resolved[configs] = clip(session.config.model or "", LINE)
-                except ConfigError:  # in what holds for all agents: a panel must not fail for it
+                except ConfigError:  # in the config of all agents: a panel must not fail because of it
                     self._resolved[configs] = "config is wrong"
             model = self._models[session.name] = self._resolved[configs]
         return model

@@ -42,7 +42,8 @@ class Details:
 
     def change(self, runtime: Runtime, session: Session) -> Facts:
         """Return the new facts."""
-        only_text, self.dirty, self._only_text = self._only_text, False, False
+        only_text = self._only_text
+        self.dirty = self._only_text = False
         run = session.current or next((run for run in reversed(session.runs) if run.started_at), None)
         new: Facts = {}
         if not only_text:

@@ -92,7 +92,8 @@ def parse_request(content: object) -> PanelRequest | None:
     schema = REQUESTS.get(do) if isinstance(do, str) else None
     if schema is None or fields.keys() != {"view", "id", *schema}:
         return None
-    if sum(len(value.encode("utf-8", "replace")) for value in fields.values() if isinstance(value, str)) > REQUEST:
+    texts = (value for value in fields.values() if isinstance(value, str))
+    if sum(len(text.encode("utf-8", "replace")) for text in texts) > REQUEST:
         return None
     try:
         read = {name: kind.read(fields[name]) for name, kind in {**schema, "view": _VIEW, "id": _COUNT}.items()}
@@ -131,8 +132,10 @@ class Panel(anywidget.AnyWidget):
         self._number = self._seen = 0  # of the newest update, and of the newest that a view has acknowledged
         self._timer: Callable[[], None] | None = None
         self._next = 0.0  # the earliest time of the next update
-        self._allowance, self._counted = float(BURST), 0.0  # bytes that may be sent, and when they were counted
-        self._all_wanted, self._all_next = False, 0.0  # a view needs all rows; the earliest time for that
+        self._allowance = float(BURST)  # bytes that may be sent
+        self._counted = 0.0  # the time at which they were counted
+        self._all_wanted = False  # whether a view needs all rows
+        self._all_next = 0.0  # the earliest time for that
         super().__init__()
         self.comm.on_close(lambda _: self.close())  # a front end closed it: the next `%agents` makes another one
         # Receive on the subshell that the front end names, which no cell blocks, not on that of the last reply.
@@ -174,13 +177,16 @@ class Panel(anywidget.AnyWidget):
 
     def _tick(self) -> None:
         """Send an update, and schedule the next one by what this one cost in bytes and in CPU time."""
-        self._timer, now, start = None, self._runtime.home.loop.time(), time.perf_counter()
+        self._timer = None
+        now = self._runtime.home.loop.time()
+        start = time.perf_counter()
         send_all = self._all_wanted and now >= self._all_next
         self._next = now + TICK_S
         self._allowance = min(BURST, self._allowance + (now - self._counted) * BYTES_PER_S)
         self._counted = now
         if send_all:
-            self._all_wanted, self._all_next = False, now + ALL_S
+            self._all_wanted = False
+            self._all_next = now + ALL_S
             self._send_all()
         elif self._allowance > 0:
             self._send_update()
@@ -195,7 +201,8 @@ class Panel(anywidget.AnyWidget):
             self._settled()
 
     def _send_all(self) -> None:
-        rows, details = self._board.all_rows(), self._board.details()
+        rows = self._board.all_rows()
+        details = self._board.details()
         self._removed_spent = self._board.spent_on_removed()
         self._post("all", rows=rows, details=details, team=self._available(), gone=self._removed_spent)
 
@@ -263,14 +270,16 @@ class Panel(anywidget.AnyWidget):
         while len(self._views) > VIEWS:
             del self._views[next(iter(self._views))]
         self._board.open({one.open for one in self._views.values()})
-        self._all_wanted, self._seen = True, self._number
+        self._all_wanted = True
+        self._seen = self._number
         self._changed()
 
     def _do_look(self, view: str, names: str, open: str) -> None:
         if view not in self._views:
             return self._do_hello(view)
-        opened, self._views[view] = open != self._views[view].open, Viewport(tuple(names.split()), open)
-        if opened:
+        before = self._views[view]
+        self._views[view] = Viewport(tuple(names.split()), open)
+        if open != before.open:
             self._board.open({one.open for one in self._views.values()})
         return None
 

@@ -74,7 +74,8 @@ def team_text(runtime: Runtime) -> str:
 
 def _total(runtime: Runtime, rows: list[Facts]) -> str:
     """Return the sums of all agents, with the costs of removed ones, as the panel shows them."""
-    states, spent = Counter(row["state"] for row in rows), runtime.spent
+    states = Counter(row["state"] for row in rows)
+    spent = runtime.spent
     parts = (
         f"{len(rows)} agent{'s' * (len(rows) != 1)}",
         ", ".join(f"{count} {state}" for state, count in states.items()),
