@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -766,6 +768,32 @@ async def test_a_magic_outside_of_any_cell_launches_runs(notebook: Notebook) -> 
     for name in ("one", "two"):
         assert notebook.run(f"%%agent bob -o {name}\nhello") == ""
     assert [notebook[name].id for name in ("one", "two")] == ["bob#1", "bob#2"]
+    assert len(notebook.shown) == 2
+
+
+@pytest.mark.parametrize("executions", [1, 1_100])
+async def test_the_cells_keep_no_run_that_its_agent_has_dropped(notebook: Notebook, executions: int) -> None:
+    front = FrontEnd(notebook)
+    notebook.run("%agent pause bob")
+    launched: weakref.WeakSet[Run] = weakref.WeakSet()
+    for number in range(1_100):
+        front.run(f"e{number % executions}", f"%%agent bob -o ans\nhello {number}")
+        launched.add(notebook["ans"])
+        notebook["ans"].cancel()
+        await ended(notebook["ans"])
+    notebook.bench.outputs.settle()
+    gc.collect()
+    assert len(launched) <= 1_001  # the agent keeps the newest 1,000
+
+
+async def test_a_run_is_not_shown_again_by_the_cell_that_launched_it(notebook: Notebook) -> None:
+    front = FrontEnd(notebook)
+    notebook.shell.display_formatter.ipython_display_formatter.for_type(Run, notebook.bench.display)
+    front.run("e1", "%agent ask bob -o ans hello")
+    await notebook["ans"]
+    notebook.run("ans")
+    assert len(notebook.shown) == 1
+    front.run("e2", "ans")
     assert len(notebook.shown) == 2
 
 

@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from IPython.core.interactiveshell import InteractiveShell
-from msgspec import Struct
+from msgspec import Struct, field
 
 from ..config.aiconfig import AIConfig
 from ..core.errors import ConfigError, SessionError
@@ -38,7 +39,9 @@ class Workbench(Struct):
     root: str = "agent"
     """The magic's name: `agent`, or `whisper` if another extension has the name `agent`."""
     _unreported: list[Run] = []  # launched or waited for, and not yet reported by `%agent wait`
-    _launched: dict[str, tuple[str, list[Run]]] = {}  # cell → (execution, its runs)
+    _launched: WeakKeyDictionary[Run, tuple[str, str]] = field(default_factory=WeakKeyDictionary)
+    """Run → the ids of the cell and of the execution that launched it. It keeps no run alive."""
+    _launching: tuple[str, str] | None = None  # those ids of the last launch
 
     def launch(self, order: Order, local_ns: Mapping[str, Any] | None = None) -> Run | None:
         """Submit a run, show it in this cell, and wait for it if the order blocks.
@@ -65,11 +68,9 @@ class Workbench(Struct):
             return None
         run = session.submit(parts, priority=order.priority, timeout_s=order.timeout_s, config=config)
         cell, execution = self._cell()
-        if self.is_kernel:
+        if self._launching != (cell, execution):
             self._cancel_earlier(cell, execution)
-        if self._launched.get(cell, (None,))[0] != execution:
-            self._launched[cell] = (execution, [])
-        self._launched[cell][1].append(run)
+        self._launching = self._launched[run] = (cell, execution)
         self._remember([run])
         if order.out is not None:
             self.shell.user_ns[order.out] = run
@@ -156,8 +157,8 @@ class Workbench(Struct):
 
     def reported(self, runs: Sequence[Run]) -> None:
         """Leave runs out of later waits, because a wait has reported them."""
-        done = set(runs)
-        self._unreported = [run for run in self._unreported if run not in done]
+        known = set(runs)
+        self._unreported = [run for run in self._unreported if not (run in known or run.received)]
 
     def runs(self, names: Sequence[str]) -> list[Run]:
         """Return the named runs; without names, all unfinished ones.
@@ -209,9 +210,7 @@ class Workbench(Struct):
 
     def display(self, run: Run) -> None:
         """Show a run that is a cell's last value, unless this execution launched it and so shows it already."""
-        cell, execution = self._cell()
-        launched, runs = self._launched.get(cell, ("", []))
-        if launched != execution or run not in runs:
+        if self._launched.get(run) != self._cell():
             self.outputs.show(run)
 
     def run(self, name: str) -> Run | None:
@@ -255,8 +254,9 @@ class Workbench(Struct):
         return parent.get("metadata", {}).get("cellId") or parent.get("content", {}).get("code") or "", execution
 
     def _cancel_earlier(self, cell: str, execution: str) -> None:
-        launched, runs = self._launched.get(cell, (execution, []))
-        for run in runs:
-            if launched != execution and not run.done:
+        """Cancel the unfinished runs that other executions of this cell launched. A terminal has no cells to rerun."""
+        for run, (launching_cell, launching) in list(self._launched.items()):
+            if self.is_kernel and launching_cell == cell and launching != execution and not run.done:
+                del self._launched[run]  # its end may come after the next launch
                 run.cancel()
                 print(f"{run.id}, launched by this cell before, was not finished: cancelled")  # noqa: T201
