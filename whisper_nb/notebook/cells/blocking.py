@@ -38,8 +38,7 @@ def block(loop: asyncio.AbstractEventLoop, done: Future[None], timeout: float | 
             try:
                 loop.run_until_complete(asyncio.wait(ends, timeout=timeout, return_when="FIRST_COMPLETED"))
             finally:
-                # An outer iteration of asyncio's loop has counted its ready callbacks, and fails if there are fewer
-                # now.
+                # An outer iteration of asyncio's loop has counted its ready callbacks, and fails if fewer are left.
                 while len(ready) < ahead:
                     loop.call_soon(_nothing)
         if interrupted.done():
@@ -105,8 +104,7 @@ def waking(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
     """Let a signal wake the loop while it is idle.
 
     Otherwise an interrupt of an awaiting cell takes effect only when the loop next runs for another reason, which may
-    be
-    never: https://github.com/ipython/ipykernel/issues/881
+    be never: https://github.com/ipython/ipykernel/issues/881
     """
     if not _in_main_thread():  # signals arrive in the main thread only
         yield
