@@ -66,14 +66,14 @@ def here(said: str) -> str:
     return said.replace(f"kernel {PID} in {os.getcwd()!r}", "this one").replace(f"kernel {PID}", "this one")
 
 
-def told(folder: Path, *names: str) -> tuple[list[str], bool]:
+def stop_answer(folder: Path, *names: str) -> tuple[list[str], bool]:
     lines, done = stop(folder, names or None)
     return [here(line) for line in lines], done
 
 
 async def test_there_is_no_socket_before_the_first_run(folder: Path, bob: Session) -> None:
     assert not folder.exists()
-    assert told(folder) == (["none of your kernels has run an agent"], True)
+    assert stop_answer(folder) == (["none of your kernels has run an agent"], True)
     await bob.submit("hello")
     assert [path.name for path in folder.iterdir()] == [f"{PID}.socket"]
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -83,22 +83,22 @@ async def test_stop_answers_when_the_cancelled_runs_have_ended(folder: Path, run
     amy = hire(runtime, ScriptedModel(RULES), "amy")
     runs = [bob.submit("forever"), amy.submit("forever"), bob.submit("forever")]
     await under_way(runtime, *runs)
-    assert told(folder) == (["this one: stopped bob, amy; ended bob#1, amy#1, bob#2"], True)
+    assert stop_answer(folder) == (["this one: stopped bob, amy; ended bob#1, amy#1, bob#2"], True)
     assert {run.status for run in runs} == {"cancelled"}
     assert {session.state.label for session in runtime.sessions} == {"stopped"}
-    assert told(folder) == (["this one: no runs to cancel; stopped until %agent resume: bob, amy"], True)
+    assert stop_answer(folder) == (["this one: no runs to cancel; stopped until %agent resume: bob, amy"], True)
 
 
 async def test_stop_by_name_stops_these_agents_only(folder: Path, runtime: Runtime, bob: Session) -> None:
     amy = hire(runtime, ScriptedModel(RULES), "amy")
     going, run = bob.submit("forever"), amy.submit("forever")
     await under_way(runtime, going, run)
-    assert told(folder, "amy") == (["this one: stopped amy; ended amy#1"], True)
-    assert told(folder, "amy", "eve") == (
+    assert stop_answer(folder, "amy") == (["this one: stopped amy; ended amy#1"], True)
+    assert stop_answer(folder, "amy", "eve") == (
         ["this one: no runs to cancel; stopped until %agent resume: amy", "no kernel has an agent named eve"],
         False,
     )
-    assert told(folder, "eve") == (["no kernel has an agent named eve"], False)
+    assert stop_answer(folder, "eve") == (["no kernel has an agent named eve"], False)
     assert (run.status, going.done) == ("cancelled", False)
 
 
@@ -119,8 +119,8 @@ async def test_the_socket_works_after_agents_moved_there_and_back(folder: Path, 
     await bob.submit("hello")
     for where in ("notebook", "thread"):
         runtime.loop(where)
-        told_ = await asyncio.to_thread(told, folder)
-        assert told_ == (["this one: no runs to cancel; stopped until %agent resume: bob"], True)
+        answer = await asyncio.to_thread(stop_answer, folder)
+        assert answer == (["this one: no runs to cancel; stopped until %agent resume: bob"], True)
 
 
 async def test_a_request_to_a_blocked_loop_says_so_and_is_executed_later(
@@ -131,12 +131,12 @@ async def test_a_request_to_a_blocked_loop_says_so_and_is_executed_later(
         control = Control(rt, folder)
         run = hire(rt, ScriptedModel(RULES)).submit("forever")
         await under_way(rt, run)
-        assert told(folder) == (
+        assert stop_answer(folder) == (
             ["this one is busy: it will stop its agents when its cell ends or awaits"],
             False,
         )
         hers = "this one is busy: it will stop those of amy, eve that it has when its cell ends or awaits"
-        assert told(folder, "amy", "eve") == ([hers], False)
+        assert stop_answer(folder, "amy", "eve") == ([hers], False)
         assert listed(folder)[1] is False
         assert not run.done
         with pytest.raises(RunCancelled):
@@ -163,7 +163,7 @@ async def test_a_run_that_does_not_end_in_time_is_reported(
         if record.event.__class__.__name__ == "ToolStarted":
             break
     monkeypatch.setattr(kernels, "END_TIMEOUT_S", 0.1)
-    assert told(folder) == (["this one: stopped bob; still ending: bob#1"], False)
+    assert stop_answer(folder) == (["this one: stopped bob; still ending: bob#1"], False)
     go_on.set()
 
 
@@ -178,7 +178,7 @@ async def test_a_long_list_names_the_agents_at_work_and_counts_the_rest(folder: 
         502,
         True,
     )
-    [line], done = told(folder)
+    [line], done = stop_answer(folder)
     assert (line.endswith("agent-499, 500 more; ended agent-999#1"), done) == (True, True)
 
 
@@ -187,7 +187,7 @@ async def test_sockets_of_dead_kernels_are_removed(folder: Path, bob: Session) -
     dead = folder / "1.socket"
     with socket.socket(socket.AF_UNIX) as end:
         end.bind(str(dead))
-    assert told(folder) == (["this one: no runs to cancel; stopped until %agent resume: bob"], True)
+    assert stop_answer(folder) == (["this one: no runs to cancel; stopped until %agent resume: bob"], True)
     assert not dead.exists()
 
 
@@ -196,7 +196,7 @@ async def test_a_socket_of_a_dead_process_with_the_same_pid_is_replaced(folder: 
     with socket.socket(socket.AF_UNIX) as end:
         end.bind(str(folder / f"{PID}.socket"))
     await bob.submit("hello")
-    assert told(folder) == (["this one: no runs to cancel; stopped until %agent resume: bob"], True)
+    assert stop_answer(folder) == (["this one: no runs to cancel; stopped until %agent resume: bob"], True)
 
 
 async def test_two_kernels_of_one_folder_have_different_names(
@@ -227,7 +227,7 @@ async def test_other_files_in_the_sockets_folder_are_ignored(folder: Path, runti
     for path in others:
         with socket.socket(socket.AF_UNIX) as end:
             end.bind(str(path))
-    assert told(folder) == (["this one: no runs to cancel; stopped until %agent resume: bob"], True)
+    assert stop_answer(folder) == (["this one: no runs to cancel; stopped until %agent resume: bob"], True)
     assert len(list(folder.iterdir())) == 8
     for path in (*others, folder / "2.socket", folder / "3.socket"):
         path.unlink()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from support.clock import forward
-from support.doubles import FunctionModel, HeldModel, heard_by, hire, kinds_of, quiet, settled, told
+from support.doubles import FunctionModel, HeldModel, hire, kinds_of, observed_by, published, quiet, settled
 from whisper_nb import Agent, AIConfig, ModelError, Rule, RunCancelled, RunFailed, Runtime, ScriptedModel
 from whisper_nb.core.errors import TurnLimitExceeded
 from whisper_nb.core.events import HistoryTrimmed, RunFinished, RunStarted, StateChanged, ToolFinished, ToolStarted
@@ -97,7 +97,7 @@ async def test_results_are_published_as_they_come_and_sent_in_call_order(runtime
 
     model = ScriptedModel(TALK)
     bob = hire(runtime, model, tools=(slow, quick))
-    heard = heard_by(runtime)
+    heard = observed_by(runtime)
     await bob.submit("use slow quick")
     told = [record.event.message.text for record in heard if isinstance(record.event, ToolFinished)]
     assert told == ["quick", "slow"]
@@ -461,10 +461,10 @@ async def test_a_run_that_executes_a_tool_holds_no_permit(narrow: Runtime) -> No
         return "done"
 
     team = [hire(narrow, ScriptedModel(TALK), f"a{number}", tools=(slow,)) for number in range(5)]
-    heard = heard_by(narrow)
+    heard = observed_by(narrow)
     runs = [session.submit("use slow") for session in team]
     while kinds_of(heard).count("ToolStarted") < 5:
-        await told(narrow, ToolStarted)
+        await published(narrow, ToolStarted)
     assert await hire(narrow, ScriptedModel(TALK), "eve").submit("hello") == "ok"
     release.set()
     await settled(*runs)
@@ -477,7 +477,7 @@ async def test_a_paused_run_holds_no_permit(narrow: Runtime) -> None:
     )
     runs = [session.submit("use now") for session in team]
     while not all(run.status == "waiting" for run in runs):
-        await told(narrow, StateChanged)
+        await published(narrow, StateChanged)
     drop()
     assert await hire(narrow, ScriptedModel(TALK), "eve").submit("hello") == "ok"
     for session in team:
@@ -492,7 +492,7 @@ async def test_permits_are_fair_among_sessions(narrow: Runtime) -> None:
     runs = [crowd.submit("many") for _ in range(50) for crowd in crowds]
     first = [await model.arrived(), await model.arrived()]
     single = hire(narrow, model, "eve").submit("one")
-    await told(narrow, RunStarted, run=single)
+    await published(narrow, RunStarted, run=single)
     for call in first:
         call.release()
     prompts = [(await model.arrived()).prompt, (await model.arrived()).prompt]
@@ -507,7 +507,7 @@ async def test_a_run_that_is_cancelled_while_waiting_holds_no_permit(narrow: Run
     runs = [session.submit("go") for session in sessions]
     calls = [await model.arrived(), await model.arrived()]
     while runs[3].status != "waiting":
-        await told(narrow, StateChanged)
+        await published(narrow, StateChanged)
     runs[2].cancel()
     runs[0].cancel()
     await settled(runs[0], runs[2])

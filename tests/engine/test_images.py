@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import asdict
 
-from support.doubles import heard_by, hire
+from support.doubles import hire, observed_by
 from support.pictures import (
     ANIMATED_GIF,
     ANIMATED_PNG,
@@ -291,7 +291,7 @@ def test_a_pil_image_becomes_png_in_a_supported_mode_and_a_photo_stays_jpeg(
 
 async def test_a_prompt_may_contain_text_and_images_of_every_type(runtime: Runtime, tmp_path: Path) -> None:
     model = ScriptedModel([Rule(reply="a plot")])
-    bob, heard = hire(runtime, model), heard_by(runtime)
+    bob, heard = hire(runtime, model), observed_by(runtime)
     (path := tmp_path / "a.jpg").write_bytes(JPEG)
     run = bob.submit(["Compare", Figure(), "with ", path, IMAGE, "."])
     await run

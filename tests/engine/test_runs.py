@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from support.doubles import FunctionModel, HeldModel, hire, kinds_of, quiet, settled, told
+from support.doubles import FunctionModel, HeldModel, hire, kinds_of, published, quiet, settled
 from whisper_nb import Rule, Run, RunCancelled, RunFailed, Runtime, ScriptedModel
 from whisper_nb.core.errors import ConfigError, SessionError
 from whisper_nb.core.events import Record, RunFinished, RunMoved, RunQueued
@@ -422,7 +422,7 @@ async def test_a_cycle_of_a_wait_and_a_held_back_run_is_refused(runtime: Runtime
 
     async def ask() -> str:
         held = eve.submit(["see: ", bob.submit("later")])
-        await told(runtime, RunQueued, run=held)
+        await published(runtime, RunQueued, run=held)
         return await eve.submit("hello")
 
     bob, eve = hire(runtime, TOOLS, tools=(ask,)), hire(runtime, SAY, "eve")
@@ -654,16 +654,16 @@ async def test_a_queue_can_be_reordered(runtime: Runtime) -> None:
     bob.submit("first")
     call = await model.arrived()
     runs = [bob.submit(f"{number}") for number in range(3)]
-    await told(runtime, RunQueued, run=runs[2])
+    await published(runtime, RunQueued, run=runs[2])
 
     runs[2].move(before=runs[0])
-    await told(runtime, RunMoved)
+    await published(runtime, RunMoved)
     assert bob.queue == (runs[2], runs[0], runs[1])
     runs[1].move(priority="urgent")
-    await told(runtime, RunMoved)
+    await published(runtime, RunMoved)
     assert (bob.queue, runs[1].priority) == ((runs[1], runs[2], runs[0]), "urgent")
     runs[0].move(before=runs[1])
-    await told(runtime, RunMoved)
+    await published(runtime, RunMoved)
     assert (bob.queue, runs[0].priority) == ((runs[0], runs[1], runs[2]), "urgent")
 
     call.release()
@@ -679,7 +679,7 @@ async def test_only_a_queued_run_can_be_moved(runtime: Runtime) -> None:
     running = bob.submit("first")
     await model.arrived()
     queued, strange = bob.submit("second"), amy.submit("elsewhere")
-    await told(runtime, RunQueued, run=queued)
+    await published(runtime, RunQueued, run=queued)
     with pytest.raises(SessionError, match="bob#1 is not in the queue of bob"):
         running.move(priority="high")
     with pytest.raises(SessionError, match="amy#1 is not in the queue of bob"):

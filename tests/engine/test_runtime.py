@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Callable
 
 import pytest
 
-from support.doubles import FunctionModel, HeldModel, HeldStore, heard_by, hire, kinds_of, quiet, settled, told
+from support.doubles import FunctionModel, HeldModel, HeldStore, hire, kinds_of, observed_by, published, quiet, settled
 from whisper_nb import Agent, AIConfig, ConfigError, Rule, RunFailed, Runtime, ScriptedModel, Session
 from whisper_nb.core.errors import SessionClosed
 from whisper_nb.core.events import AgentRevised, Record, RunFinished, RunQueued, ToolStarted
@@ -27,7 +27,7 @@ TALK = [Rule(role="tool", reply="done"), Rule(match="use (.*)", calls=[{"name": 
 
 
 async def test_creating_the_same_spec_gives_the_same_session(runtime: Runtime) -> None:
-    heard = heard_by(runtime)
+    heard = observed_by(runtime)
     bob = runtime.create(Agent(name="bob"))
     assert runtime.create(Agent(name="bob")) is bob
     assert (bob.revision, runtime.sessions) == (1, (bob,))
@@ -38,7 +38,7 @@ async def test_creating_the_same_spec_gives_the_same_session(runtime: Runtime) -
 async def test_creating_another_spec_revises_the_agent_and_keeps_its_history(runtime: Runtime) -> None:
     bob = hire(runtime, SAY)
     await bob.submit("hello")
-    heard = heard_by(runtime)
+    heard = observed_by(runtime)
     again = runtime.create(Agent(name="bob", system_prompt="other"))
     assert again is bob
     assert (bob.revision, len(bob.history)) == (2, 2)
@@ -118,7 +118,7 @@ async def test_stopping_all_agents_ends_every_run(runtime: Runtime) -> None:
 
 
 async def test_observers_receive_all_sessions_records_each_in_order(runtime: Runtime) -> None:
-    heard = heard_by(runtime)
+    heard = observed_by(runtime)
     runs = [hire(runtime, EchoModel(), f"a{number}").submit(f"{turn}") for number in range(3) for turn in range(2)]
     await settled(*runs)
     assert [record.seq for record in heard] == list(range(1, len(heard) + 1))
@@ -283,7 +283,7 @@ async def test_a_removed_session_refuses_every_change(runtime: Runtime, change: 
     await old.submit("hello")
     runtime.remove("bob")
     new = hire(runtime, SAY)
-    heard, before = heard_by(runtime), (old.agent, old.configured, old.revision, old.history)
+    heard, before = observed_by(runtime), (old.agent, old.configured, old.revision, old.history)
     with pytest.raises(SessionClosed, match=r"bob was removed\. Create it again with `%agent new bob`; .* rt\['bob'\]"):
         change(old)
     assert (old.agent, old.configured, old.revision, old.history) == before
@@ -329,7 +329,7 @@ async def test_closing_names_a_tool_that_ignores_cancellation_and_does_not_wait_
     run = hire(runtime, model, tools=(stubborn,)).submit("use stubborn")
     queued = runtime["bob"].submit("next")
     eve = hire(runtime, EchoModel(), "eve")
-    await told(runtime, ToolStarted)
+    await published(runtime, ToolStarted)
     await asyncio.sleep(0)
     with pytest.warns(RuntimeWarning, match="bob did not end within 1 s of being cancelled") as warned:
         await runtime.aclose()
@@ -465,7 +465,7 @@ async def test_a_reply_without_text_succeeds_with_an_empty_output(runtime: Runti
     async def silent(request: Request) -> AsyncGenerator[Delta, None]:
         yield Finish("stop")
 
-    heard = heard_by(runtime)
+    heard = observed_by(runtime)
     assert await hire(runtime, FunctionModel(silent)).submit("hello") == ""
     assert kinds_of(heard) == ["RunQueued", "RunStarted", "ModelReplied", "RunFinished"]
 

@@ -19,12 +19,12 @@ from support.doubles import (
     FunctionModel,
     HeldModel,
     HeldStore,
-    heard_by,
     hire,
     kinds_of,
+    observed_by,
+    published,
     quiet,
     settled,
-    told,
 )
 from whisper_nb import Agent, AIConfig, ConfigError, Rule, Run, RunCancelled, RunFailed, Runtime, ScriptedModel, Session
 from whisper_nb.core.errors import SessionClosed, SessionError
@@ -94,7 +94,7 @@ async def test_a_run_counts_as_queued_only_when_it_is_stored() -> None:
 
 
 async def test_a_run_finishes_once(runtime: Runtime) -> None:
-    heard = heard_by(runtime)
+    heard = observed_by(runtime)
     bob = hire(runtime, SAY)
     run = bob.submit("hello")
     await run
@@ -203,7 +203,7 @@ async def test_an_urgent_run_does_not_interrupt_the_running_one(runtime: Runtime
     low, urgent = bob.submit("low", priority="low"), None
     call = await model.arrived()
     urgent = bob.submit("urgent", priority="urgent")
-    await told(runtime, RunQueued)
+    await published(runtime, RunQueued)
     assert (bob.current, bob.queue) == (low, (urgent,))
     assert not call.closed.is_set()
     call.release()
@@ -265,7 +265,7 @@ async def test_one_run_at_a_time_per_session_and_many_sessions_at_once(runtime: 
 
 async def test_other_threads_may_submit_cancel_and_stop(runtime: Runtime) -> None:
     """Whatever they do concurrently, every run finishes, each end is published once, and the counts are right."""
-    heard = heard_by(runtime)
+    heard = observed_by(runtime)
     sessions = [hire(runtime, EchoModel(), f"a{number}") for number in range(3)]
     runs: list[Run] = []
     refused: list[SessionError] = []
@@ -497,7 +497,7 @@ async def test_cancelling_a_tool_leaves_a_whole_turn_in_the_history(runtime: Run
     rules = [Rule(match="both", calls=calls), Rule(match="next", reply="fine")]
     bob = hire(runtime, ScriptedModel(rules), tools=(now, slow))
     run = bob.submit("do both")
-    done = asyncio.ensure_future(told(runtime, ToolFinished))
+    done = asyncio.ensure_future(published(runtime, ToolFinished))
     await started.wait()
     await done
     run.cancel()
@@ -590,7 +590,7 @@ async def test_a_paused_run_finishes_its_turn_with_its_tools_and_waits_before_th
 
 
 async def told_state(runtime: Runtime, state: State) -> None:
-    while (await told(runtime, StateChanged)).event != StateChanged(state):
+    while (await published(runtime, StateChanged)).event != StateChanged(state):
         pass
 
 
@@ -617,7 +617,7 @@ async def test_a_paused_run_can_be_cancelled(runtime: Runtime) -> None:
 
 
 async def test_pause_and_resume_publish_an_event_only_if_the_gate_changes(runtime: Runtime) -> None:
-    heard = heard_by(runtime)
+    heard = observed_by(runtime)
     bob = hire(runtime, SAY)
     for move in (bob.pause, bob.pause, bob.resume, bob.resume):
         move()
@@ -681,7 +681,7 @@ async def test_a_run_after_a_reset_starts_without_history(runtime: Runtime) -> N
     bob = hire(runtime, model)
     await bob.submit("one")
     bob.reset()
-    heard = heard_by(runtime)
+    heard = observed_by(runtime)
     await bob.submit("two")
     assert [type(message).__name__ for message in model.requests[-1].messages] == ["SystemMessage", "UserMessage"]
     assert (heard[0].event, heard[0].run) == (HistoryReset(), None)
@@ -697,7 +697,7 @@ async def test_a_reset_during_a_run_keeps_the_turns_of_that_run(runtime: Runtime
     run = bob.submit("two")
     call = await model.arrived()
     bob.reset()
-    await told(runtime, HistoryReset)
+    await published(runtime, HistoryReset)
     call.release()
     await run
     assert bob.history == (UserMessage("two"), AssistantMessage("partial and done"))
@@ -724,7 +724,7 @@ async def test_a_revision_keeps_the_history_and_the_current_run(runtime: Runtime
     run = bob.submit("one")
     call = await model.arrived()
     bob.revise(Agent(name="bob", config=bob.agent.config, system_prompt="new"))
-    record = await told(runtime, AgentRevised)
+    record = await published(runtime, AgentRevised)
     assert (record.event, bob.revision) == (AgentRevised(2), 2)
     bob.revise(Agent(name="bob", config=bob.agent.config, system_prompt="new"))
     assert bob.revision == 2
@@ -864,7 +864,7 @@ async def test_every_event_is_stored_before_observers_receive_it(runtime: Runtim
 
 
 async def test_deltas_are_observed_in_order_and_not_stored(runtime: Runtime) -> None:
-    heard = heard_by(runtime)
+    heard = observed_by(runtime)
     run = hire(runtime, ScriptedModel([Rule(reply="one two three")])).submit("hello")
     await run
     assert kinds_of(heard) == [
@@ -883,7 +883,7 @@ async def test_deltas_never_overtake_an_event_that_is_being_stored() -> None:
         bob = hire(runtime, model)
         run = bob.submit("hello")
         call = await model.arrived()
-        heard = heard_by(runtime)
+        heard = observed_by(runtime)
         bob.pause()
         await store.arrived.wait()
         call.release()
@@ -902,7 +902,7 @@ async def test_a_failing_observer_does_not_disturb_the_run_or_other_observers(
         raise ZeroDivisionError
 
     runtime.observe(broken)
-    heard = heard_by(runtime)
+    heard = observed_by(runtime)
     with caplog.at_level(logging.ERROR, "whisper_nb"):
         await hire(runtime, SAY).submit("hello")
     assert len(heard) == 5
@@ -924,7 +924,7 @@ async def test_a_failing_store_fails_the_runs_and_the_session_stays_usable(
 ) -> None:
     async with Runtime(environ={}, store=fails_once(kind)) as runtime:
         bob = hire(runtime, ScriptedModel(TALK), tools=(now,))
-        heard = heard_by(runtime)
+        heard = observed_by(runtime)
         run = bob.submit("use now")
         if kind is StateChanged:
             bob.pause()
@@ -944,7 +944,7 @@ async def test_a_reset_that_cannot_be_stored_holds(caplog: pytest.LogCaptureFixt
     async with Runtime(environ={}, store=fails_once(HistoryReset)) as runtime:
         bob = hire(runtime, ScriptedModel(TALK))
         await bob.submit("hello")
-        heard = heard_by(runtime)
+        heard = observed_by(runtime)
         bob.reset()
         assert list(bob.history) == []
         with pytest.raises(RunFailed, match="no space left"):
@@ -999,7 +999,7 @@ async def test_a_run_that_failed_with_its_store_does_not_affect_the_next_run(com
         broken[0] = False
         stubborn.clear()
         bob.resume()
-        heard = heard_by(runtime)
+        heard = observed_by(runtime)
         following = bob.submit("hello")
         go.set()
         assert await following == "ok"
@@ -1174,7 +1174,7 @@ def run_facts(run: RunState) -> tuple[object, ...]:
 async def live(numbers: random.Random, failures: float) -> None:
     """Random work for three agents and random actions; when all is idle, the invariants must hold."""
     async with Runtime(environ={}, store=SlowStore(numbers, failures), max_concurrent_calls=2) as runtime:
-        heard = heard_by(runtime)
+        heard = observed_by(runtime)
         shadow = Shadow(runtime)
         runtime.observe(shadow.observe)
         team = [hire(runtime, moody(numbers), name, tools=(rest, trip), max_turns=4) for name in ("bob", "eve", "ann")]
@@ -1263,13 +1263,13 @@ async def test_an_observer_that_raises_an_exit_is_removed(
 async def test_the_last_published_state_is_the_current_state(runtime: Runtime) -> None:
     """A pause between the start of a run and its first turn: the turn waits before the pause is published."""
     bob = hire(runtime, SAY)
-    heard = heard_by(runtime)
+    heard = observed_by(runtime)
     runtime.observe(lambda record: bob.pause() if isinstance(record.event, RunStarted) else None)
-    waits = told(runtime, StateChanged)
+    waits = published(runtime, StateChanged)
     run = bob.submit("hello")
     await waits
     while len([record for record in heard if isinstance(record.event, StateChanged)]) < 2:
-        await told(runtime, StateChanged)
+        await published(runtime, StateChanged)
     assert heard[-1].event == StateChanged(bob.state) == StateChanged(State("waiting", "paused"))
     run.cancel()
     await settled(run)
@@ -1279,7 +1279,7 @@ async def test_moving_a_run_that_has_just_started_does_not_move_it(runtime: Runt
     bob = hire(runtime, model := HeldModel())
     run = bob.submit("hello")
     call = await model.arrived()
-    moved = asyncio.ensure_future(told(runtime, RunMoved))
+    moved = asyncio.ensure_future(published(runtime, RunMoved))
     await asyncio.sleep(0)
     bob._move_run(run, "high", None)  # as another thread may, which saw it in the queue
     await moved

@@ -24,7 +24,7 @@ START = """
 import json, logging, os, sys
 from pathlib import Path
 import whisper_nb as wnb
-from support.leaks import kept, told
+from support.leaks import reprs_of, texts_of
 logging.basicConfig(filename="debug.log", level=logging.DEBUG, force=True)
 
 def key(name="call"):
@@ -46,7 +46,7 @@ async def sweep(words, agent, config):
         except wnb.RunFailed as error:
             raised = error
         said = {"it says": f"{run.status}: {run.error}", "repr": repr([run, run.config, run.events])}
-        print(json.dumps({word: said | told(raised, ["Verbose"])}))
+        print(json.dumps({word: said | texts_of(raised, ["Verbose"])}))
 """.replace("NOBODY", NOBODY)
 COPIES = """
 import copy, pickle
@@ -203,7 +203,7 @@ async def test_no_call_shows_a_key(provider: Provider, tmp_path: Path) -> None:
             for cell, says in ENDINGS.items():
                 assert re.search(says, await kernel.send(cell).error())
                 if mode == "Verbose":
-                    last = await kernel.value("told(sys.last_value, ())")
+                    last = await kernel.value("texts_of(sys.last_value, ())")
                     everything |= {f"{cell!r}, {where}": text for where, text in last.items()}
 
         for look in LOOKS:
@@ -211,7 +211,7 @@ async def test_no_call_shows_a_key(provider: Provider, tmp_path: Path) -> None:
                 await kernel.run(f"%agent {look.format(name)}")
         await kernel.run("%agent save written\n%agent save bob --force\n%agents")
         names = "run=run, store=[*rt.store.records('bob')], there=there, layer=rt.explain('bob'), news=rt.refresh()"
-        everything |= await kernel.value(f"kept(rt=rt, keys=rt.keys, config=rt.resolve(), {names})")
+        everything |= await kernel.value(f"reprs_of(rt=rt, keys=rt.keys, config=rt.resolve(), {names})")
         await kernel.run(COPIES)
         for code in ("rt", "rt.keys", "rt.project", "run", "run.config", "run.error"):
             asked = await kernel.request("inspect_request", code=code, cursor_pos=len(code), detail_level=1)

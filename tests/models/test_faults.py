@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from support.doubles import heard_by, settled
+from support.doubles import observed_by, settled
 from support.faults import BY_NAME, FAMILIES, KEY, Fault
-from support.leaks import hits, kept, told
+from support.leaks import hits, reprs_of, texts_of
 from support.provider import (
     CUT,
     DONE,
@@ -145,7 +145,7 @@ async def site(
     with socket.socket() as nobody:  # bound, and not listening
         nobody.bind(("127.0.0.1", 0))
         async with Provider(answer) as provider, Runtime() as runtime:
-            yield Site(runtime, provider, nobody.getsockname()[1], heard_by(runtime), caplog)
+            yield Site(runtime, provider, nobody.getsockname()[1], observed_by(runtime), caplog)
 
 
 async def ready(site: Site, line: Line) -> None:
@@ -242,7 +242,7 @@ def no_key(site: Site, run: Run) -> None:
     assert {request.key for request in site.asked(run.session.name)} <= {KEY}
     heard = [record for record in site.heard if record.agent == run.session.name]
     everything = {"run": f"{run!r} {run} {run.events}", "heard": str(heard)}
-    assert hits({**told(run.error, modes=()), **everything}, (KEY,)) == []
+    assert hits({**texts_of(run.error, modes=()), **everything}, (KEY,)) == []
 
 
 async def closed(site: Site, run: Run, fault: Fault) -> None:
@@ -453,10 +453,10 @@ async def test_a_key_in_a_providers_error_is_not_shown(
     for fault in [BY_NAME[name] for name in names if BY_NAME[name].shape(line.streams)]:
         run = site.meets(fault, line)
         await settled(run)
-        assert hits({**told(run.error), "log": caplog.text, **kept(run=run, session=run.session)}, (KEY,)) == []
+        assert hits({**texts_of(run.error), "log": caplog.text, **reprs_of(run=run, session=run.session)}, (KEY,)) == []
         with pytest.raises(RunFailed) as caught:
             await run
-        assert hits(told(caught.value), (KEY,)) == []
+        assert hits(texts_of(caught.value), (KEY,)) == []
 
 
 # Unusual replies that are not faults

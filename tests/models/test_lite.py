@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from support.doubles import told
+from support.doubles import published
 from support.pictures import PNG
 from support.provider import (
     CUT,
@@ -358,7 +358,7 @@ async def test_closing_one_runtime_does_not_end_the_calls_of_another(rt: Runtime
     more = asyncio.Event()
     provider.answers.append([*text("Hel"), more, *says("lo")])
     run = hire(rt, provider).submit("Hi")
-    await told(rt, TextStreamed, run=run)
+    await published(rt, TextStreamed, run=run)
     async with Runtime() as other:
         await hire(other, provider).submit("Hi")
     more.set()

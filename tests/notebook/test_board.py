@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from support.doubles import FunctionModel, HeldModel, hire, quiet, settled, told
+from support.doubles import FunctionModel, HeldModel, hire, published, quiet, settled
 from support.panels import QUICK, Page, calling, row_when, rows_of, states
 from whisper_nb import Agent, ModelError, Rule, Runtime, ScriptedModel, Session
 from whisper_nb.core.events import CallHeld, CallRetried, Record, RunFinished, RunStarted, StateChanged
@@ -192,7 +192,7 @@ async def test_an_agent_that_waits_for_the_429_of_another_says_so(runtime: Runti
     await settled(al.submit("go"))
 
     run = bob.submit("go")
-    await told(runtime, CallHeld, run=run)
+    await published(runtime, CallHeld, run=run)
     row = board.row(bob)
     assert row["state"] == run.status == "waiting"
     assert re.fullmatch(rf"held back until {CLOCK} or later: offline answered 429 .*", row["now"])

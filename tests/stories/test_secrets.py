@@ -21,8 +21,8 @@ from support.leaks import (
     UNLIKE,
     WAYS,
     hits,
-    kept,
-    told,
+    reprs_of,
+    texts_of,
 )
 from whisper_nb import Agent, AIConfig, ConfigError, Runtime
 from whisper_nb.config.keys import Key, Keys, Vault
@@ -47,10 +47,10 @@ def test_the_search_for_keys_covers_errors_and_objects() -> None:
 
     with pytest.raises(ValueError, match="sk-") as caught:
         fail(LIKE)
-    found = {hit.partition(":")[0] for hit in hits(told(caught.value))}
+    found = {hit.partition(":")[0] for hit in hits(texts_of(caught.value))}
     assert {"0 ValueError", "0 ValueError in Verbose", "0 ValueError in Minimal"} <= found
     layer = Layer(AIConfig(), sources={"model": LIKE})
-    assert {hit.partition(":")[0] for hit in hits(kept(x=[layer]))} == {
+    assert {hit.partition(":")[0] for hit in hits(reprs_of(x=[layer]))} == {
         "x", "x[0]", "x[0].sources", "x[0].sources['model']",
     }  # fmt: skip
 
@@ -111,7 +111,7 @@ async def test_an_error_beside_a_key_does_not_show_it(
     way: str, more: dict[str, Any], says: str, key: str, team: Runtime
 ) -> None:
     del key
-    assert hits(told(failure(way, team, says, more=more))) == []
+    assert hits(texts_of(failure(way, team, says, more=more))) == []
 
 
 CONFIG = "{'model': 'openai/x', 'api_key': key()}"
@@ -144,7 +144,7 @@ async def test_no_error_of_a_call_shows_a_key_among_its_arguments(
     source: str, says: str, key: str, team: Runtime
 ) -> None:
     del key
-    assert hits(told(failure(source, team, says))) == []
+    assert hits(texts_of(failure(source, team, says))) == []
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ async def test_a_literal_key_gives_a_warning_and_is_used_and_not_shown(way: str,
     assert found is not None
     assert found.reveal() == key
     things = {"made": made, "rt": rt, "bob": bob, "config": config, "layer": rt.explain("bob"), "key": found}
-    assert hits({"the warning": str([vars(one) for one in heard]), **kept(**things)}) == []
+    assert hits({"the warning": str([vars(one) for one in heard]), **reprs_of(**things)}) == []
 
 
 def test_no_copy_of_a_config_or_an_agent_contains_a_key(key: str) -> None:
@@ -196,7 +196,7 @@ def test_no_copy_of_a_config_or_an_agent_contains_a_key(key: str) -> None:
             "formatted": f"{one} {one!r} {one!s:>9} %s" % one,
             "hash": str(hash(one)),
         }
-        assert hits(copies | kept(deepcopy=copy.deepcopy(one), loaded=pickle.loads(pickle.dumps(one)))) == []
+        assert hits(copies | reprs_of(deepcopy=copy.deepcopy(one), loaded=pickle.loads(pickle.dumps(one)))) == []
         assert copy.deepcopy(one) == pickle.loads(pickle.dumps(one)) == one
     assert hits({"values": str(config.values()), "document": str(agent.document())}) == []
 
@@ -207,7 +207,7 @@ def test_no_object_with_keys_shows_them(key: str) -> None:
     keys.read(f"MY_KEY={key}\n", ".env")
     assert [vault.get(reference).reveal(), keys.get("MY_KEY"), *vault] == [key] * 3  # type: ignore[union-attr]
     held = {"vault": vault, "keys": keys, "key": Key("X", key), "reference": reference}
-    assert hits(kept(**held) | {"slots": str([getattr(keys, name) for name in Keys.__slots__])}) == []
+    assert hits(reprs_of(**held) | {"slots": str([getattr(keys, name) for name in Keys.__slots__])}) == []
 
 
 # Given in files
@@ -237,18 +237,18 @@ async def test_a_project_with_keys_shows_none(rt: Runtime, key: str) -> None:
     layers = [rt.explain(name) for name in ("ann", "bob")]
     news = rt.refresh()
     assert sum(WARNED in line for line in news) == 2
-    assert hits(kept(rt=rt, layers=layers, news=news)) == []
+    assert hits(reprs_of(rt=rt, layers=layers, news=news)) == []
     assert hits({"pickled": pickle.dumps([ann.agent, bob.agent]).decode("latin-1")}) == []
 
 
 async def test_a_saved_agent_contains_no_key(rt: Runtime, key: str) -> None:
     error = failure("rt.save('bob')", rt, "exists with other content")
-    assert hits(told(error)) == []
+    assert hits(texts_of(error)) == []
     saved = rt.save("bob", overwrite=True).read_text()
     assert "model: groq/x" in saved
     assert "api_key" not in saved
     assert hits({"saved": saved}) == []
-    assert hits(told(failure("rt.save('nobody')", rt, "no agent named 'nobody'"))) == []
+    assert hits(texts_of(failure("rt.save('nobody')", rt, "no agent named 'nobody'"))) == []
 
 
 MAIN = "openai:\n  model: x\n  "
@@ -288,8 +288,8 @@ async def test_an_error_in_a_file_does_not_show_a_key_beside_it(
         assert re.search(file + says, "\n".join(news))
         errors = {}
         if file != "keys.env":
-            errors = told(failure("rt.resolve()" if "main" in file else "rt.create('bob')", rt, says))
-    assert hits(errors | kept(news=news, problems=problems)) == []
+            errors = texts_of(failure("rt.resolve()" if "main" in file else "rt.create('bob')", rt, says))
+    assert hits(errors | reprs_of(news=news, problems=problems)) == []
 
 
 # Given in the environment
@@ -310,7 +310,7 @@ def test_a_bad_home_is_an_error_that_shows_no_environment(key: str) -> None:
     with pytest.raises(ConfigError, match="WHISPER_NB_HOME") as caught:
         user_folder({"WHISPER_NB_HOME": "~no-such-user/x", "OPENAI_API_KEY": Path("key").read_text()})
     # The frame of this test itself has the key among its arguments.
-    assert [hit for hit in hits(told(caught.value)) if "in Verbose" not in hit] == []
+    assert [hit for hit in hits(texts_of(caught.value)) if "in Verbose" not in hit] == []
 
 
 @given(

@@ -97,14 +97,14 @@ def hire(runtime: Runtime, model: Model, name: str = "bob", **fields: Any) -> Se
     return runtime.create(Agent(name=name, config=AIConfig(model=f"offline/{name}"), **fields))
 
 
-def heard_by(runtime: Runtime) -> list[Record]:
+def observed_by(runtime: Runtime) -> list[Record]:
     """A list of all records that observers receive from now on."""
     heard: list[Record] = []
     runtime.observe(heard.append)
     return heard
 
 
-async def told(runtime: Runtime, *kinds: type[Event], run: Run | None = None) -> Record:
+async def published(runtime: Runtime, *kinds: type[Event], run: Run | None = None) -> Record:
     """The next record of these kinds, of this run if one is given. Await it before the record can be published."""
     record: asyncio.Future[Record] = asyncio.get_running_loop().create_future()
 

@@ -47,7 +47,7 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
     yield from seen
 
 
-def told(error: BaseException | None, modes: Iterable[str] = MODES) -> dict[str, str]:
+def texts_of(error: BaseException | None, modes: Iterable[str] = MODES) -> dict[str, str]:
     """All text of an error by its place: its message, the tracebacks of each %xmode, the locals of our frames."""
     words: dict[str, str] = {}
     for number, one in enumerate(chain(error)):
@@ -63,7 +63,7 @@ def told(error: BaseException | None, modes: Iterable[str] = MODES) -> dict[str,
     return words
 
 
-def kept(**roots: object) -> dict[str, str]:
+def reprs_of(**roots: object) -> dict[str, str]:
     """The reprs of these objects and of all objects that their public names lead to, by their path."""
     words: dict[str, str] = {}
     seen: dict[int, object] = {}
