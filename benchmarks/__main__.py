@@ -65,7 +65,7 @@ def main(chosen: Sequence[str]) -> None:
 
 
 def names(measurement: Measurement) -> tuple[str, str]:
-    """What a measurement may be called on the command line: its module, or itself."""
+    """The names of a measurement on the command line: its module's, or its own."""
     module = measurement.__module__.rpartition(".")[2]
     return module, f"{module}.{measurement.__name__}"
 

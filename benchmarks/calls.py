@@ -29,7 +29,7 @@ AS_WHISPER_NB: dict[str, Any] = {"no-log": True, "timeout": 86_400.0, "num_retri
 
 @dataclass(frozen=True)
 class Work:
-    """What all kinds of calls do."""
+    """The common part of all kinds of calls."""
 
     what: str
     unit: str
@@ -38,7 +38,7 @@ class Work:
     count: int
     at_once: int
     units: int
-    """What the CPU is divided by: turns, or tokens."""
+    """The divisor of the CPU time: turns or tokens."""
 
 
 def turns() -> list[Figure]:

@@ -125,7 +125,7 @@ async def _pace(*submits: Callable[[str], Awaitable[str]]) -> dict[str, float]:
 
 
 async def _bytes_each(make: Callable[[int], object]) -> float:
-    """What each of many objects takes, as tracemalloc counts, once the loop has turned."""
+    """The memory of each of many objects by tracemalloc, after an iteration of the loop."""
     gc.collect()
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]

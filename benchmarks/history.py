@@ -1,4 +1,4 @@
-"""What a conversation's length costs: CPU of a turn, the longest step on the loop, and memory of a message.
+"""The cost of a long conversation: CPU of a turn, the longest step on the loop, and memory of a message.
 
 Histories are made by turns of a quick model, and the turn before a measurement may encode what it finds: measured is
 what each later turn costs.
@@ -92,7 +92,7 @@ def steps() -> list[Figure]:
 
 
 def memory() -> list[Figure]:
-    """What a message takes that is kept, after a turn over the wire has sent it."""
+    """The memory of a kept message, after a turn over the wire has sent it."""
     with serving() as url:
         return asyncio.run(_memory(url + "/plain"))
 

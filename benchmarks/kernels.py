@@ -1,4 +1,4 @@
-"""What a person waits for in a notebook: real kernels, a fresh one for each extension."""
+"""The times that a user waits for in a notebook: in real kernels, a new one for each extension."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all benchmarks share: figures and their table, fresh processes, a core per process, the lag of an event loop."""
+"""Shared by all benchmarks: figures and their table, new processes, a core per process, the lag of an event loop."""
 
 from __future__ import annotations
 

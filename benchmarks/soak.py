@@ -28,7 +28,7 @@ AT_ONCE = 100
 
 @dataclass(frozen=True)
 class Point:
-    """What stands after so many runs."""
+    """The state after this number of runs."""
 
     runs: int
     rss: int
