@@ -223,7 +223,7 @@ def test_a_parameter_with_a_similar_name_is_not_a_secret(name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["model", "messages", "stream", "tools", "api_base", "base_url", "timeout", "num_retries"]
 )
-def test_extra_cannot_set_what_whisper_nb_sends_itself(name: str) -> None:
+def test_extra_cannot_set_values_that_whisper_nb_sends_itself(name: str) -> None:
     assert f"extra must not contain {name}: set the field of AIConfig instead" in problem_with(
         Extra(), "extra", {name: 1, "x": 2}
     )

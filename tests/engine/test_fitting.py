@@ -51,7 +51,7 @@ def test_a_history_without_a_system_prompt() -> None:
 
 
 @given(st.lists(conversations(), min_size=1, max_size=4), st.integers(0, 30), st.booleans(), st.integers(0, 20))
-def test_a_call_and_its_result_stay_together_whatever_was_left_out_before(
+def test_a_call_and_its_result_are_left_out_together(
     runs: list[list[Message]], limit: int, system: bool, guess: int
 ) -> None:
     history = [message for run in runs for message in close_turn(run)]
@@ -65,7 +65,7 @@ def test_a_call_and_its_result_stay_together_whatever_was_left_out_before(
     assert words(kept) <= limit or body == [PROMPT]
 
 
-def test_a_guess_that_still_holds_saves_counting() -> None:
+def test_the_last_cut_is_reused_if_it_still_fits() -> None:
     counted: list[int] = []
 
     def count(messages: Sequence[Message]) -> int:

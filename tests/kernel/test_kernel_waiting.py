@@ -167,7 +167,7 @@ async def test_a_submit_from_a_thread_wakes_an_idle_kernel(kernel: Kernel) -> No
     await cell.until(lambda: any("said: heard: from a thread" in str(m.content) for m in kernel.messages))
 
 
-async def test_what_a_thread_prints_stays_in_the_cell_that_waits_after_a_click(kernel: Kernel) -> None:
+async def test_a_threads_output_stays_in_the_waiting_cell_after_a_click(kernel: Kernel) -> None:
     await kernel.run("%%agent bob -o ans\nforever")
     panel = await kernel.value("rt.panel().model_id")
     cell = kernel.send(

@@ -535,7 +535,7 @@ async def test_calls_without_an_index_are_kept_apart(reached: Reached) -> None:
 
 
 @over(OPENAI)
-async def test_only_what_is_set_is_sent(reached: Reached) -> None:
+async def test_only_set_values_are_sent(reached: Reached) -> None:
     await reached.deltas(*says("Hello"))
     given = {
         "temperature": 0.0,

@@ -267,7 +267,7 @@ def test_an_unknown_offline_model_is_an_error(name: str) -> None:
         models.open(AIConfig(model=name))
 
 
-async def test_closing_the_pool_closes_what_it_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_closing_the_pool_closes_its_models(monkeypatch: pytest.MonkeyPatch) -> None:
     closed: list[Any] = []
 
     async def aclose(self: EchoModel) -> None:

@@ -522,7 +522,7 @@ def test_a_history_reads_like_a_conversation() -> None:
     ]
 
 
-def test_a_tool_call_in_one_line_is_printable_whatever_a_model_says() -> None:
+def test_any_tool_call_is_printable_in_one_line() -> None:
     call = ToolCall("1", "x\x1b[2J", '{"\\ud800": 1, "a": "\\u001b"}')
     assert step_line(call, None) == '… x\N{REPLACEMENT CHARACTER}[2J(\N{REPLACEMENT CHARACTER}=1, a="\\u001b")'
     assert step_line(ToolCall("1", "\ud800", "[\x1b]"), None).isprintable()
