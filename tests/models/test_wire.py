@@ -148,6 +148,33 @@ async def test_a_proxy_of_the_environment_is_used(
     assert provider.requests[-1].headers["Host"] == "far.example"
 
 
+async def test_a_changed_address_of_the_environment_holds_from_the_next_call_on(provider: Provider) -> None:
+    environ = {**KEYS, "OPENAI_BASE_URL": provider.url}
+    async with Provider() as other, Runtime(environ=environ) as rt:
+        bob = rt.create(Agent(name="bob", config="openai/x"))
+        await bob.submit("Hi")
+        environ["OPENAI_BASE_URL"] = other.url
+        await bob.submit("Hi")
+        del environ["OPENAI_BASE_URL"]
+        environ["OPENAI_API_BASE"] = provider.url
+        await bob.submit("Hi")
+        assert (len(provider.requests), len(other.requests)) == (2, 1)
+
+
+async def test_a_changed_proxy_of_the_environment_holds_from_the_next_call_on(
+    rt: Runtime, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = AIConfig(model="openai/x", api_base="http://127.0.0.1:1/v1", retries=0)
+    bob = rt.create(Agent(name="bob", config=config))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setenv("http_proxy", provider.url.removesuffix("/v1"))
+    with pytest.raises(RunFailed, match="nothing answers"):
+        await bob.submit("Hi")
+    monkeypatch.setenv("no_proxy", "direct.example")
+    assert await bob.submit("Hi") == "Hello world"
+    assert provider.requests[-1].headers["Host"] == "127.0.0.1:1"
+
+
 # Parameters
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import urllib.request
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 _REFUSAL_S = 1.0
 #: Seconds that the end of a body may take after `[DONE]`, so that its connection can be used again.
 _END_S = 0.1
+#: The environment variables that `urllib` reads a proxy from.
+_PROXY_VARIABLES = ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "no_proxy", "NO_PROXY")
 
 
 class OpenAIWireModel:
@@ -42,16 +45,33 @@ class OpenAIWireModel:
 
     Args:
         endpoint: the fields `model`, `api_base` and `api_key` say where the model is. Others are not read.
-        keys: the key is looked up here at each call, so that it may be set later. It is not kept.
+        keys: the key and the address are looked up here at each call, so that they may be set later. The key is not
+            kept.
         connections: shared with other models, and closed by their owner.
     """
 
-    __slots__ = ("_bodies", "_connections", "_endpoint", "_keys", "_listed", "_proxy", "_reasoning_field", "_url")
+    __slots__ = (
+        "_bodies",
+        "_connections",
+        "_endpoint",
+        "_keys",
+        "_listed",
+        "_place",
+        "_proxy",
+        "_reasoning_field",
+        "_url",
+        "_variables",
+    )
 
     def __init__(self, endpoint: AIConfig, keys: Keys, connections: Connections) -> None:
         self._endpoint = endpoint
         self._keys = keys
+        self._variables = [f"{endpoint.provider.upper()}_API_BASE"]
+        if endpoint.provider == "openai":
+            self._variables.append("OPENAI_BASE_URL")
         self._connections = connections
+        self._place: tuple[str | None, ...] = ()
+        """What the address and its proxy were made of."""
         self._url: Any = None
         self._proxy: str | None = None
         self._listed: Listed | None = None
@@ -73,12 +93,13 @@ class OpenAIWireModel:
         return count_tokens(self._endpoint.model or "", messages, tools)
 
     async def prepare(self) -> None:
-        """Look up the key and the model's prices, and import aiohttp. The first time takes a thread.
+        """Look up the address. If it is new, look up the key, prices and proxy, and import aiohttp, in a thread.
 
         Raises:
             ConfigError: no key, or no address.
         """
-        if self._url is not None:
+        place = (self._own_base(), *map(os.environ.get, _PROXY_VARIABLES))
+        if place == self._place:
             return
         self._key()
         address = self._address()
@@ -90,10 +111,11 @@ class OpenAIWireModel:
             _ = url.host  # decoded only now
         except ValueError as error:  # UnicodeError is one
             raise ConfigError(f"{self._endpoint.model}: api_base {address!r} is not an address: {error}") from None
-        self._listed, self._proxy = await in_thread(lambda: (entry(self._endpoint.model or ""), _proxy(url)))
-        if self._proxy and self._proxy[:6].lower() == "https:":
+        listed, proxy = await in_thread(lambda: (entry(self._endpoint.model or ""), _proxy(url)))
+        if proxy and proxy[:6].lower() == "https:":
             await self._connections.open(secure=True)
-        self._url = url
+        # At once: other calls may begin while this one waits.
+        self._place, self._url, self._listed, self._proxy = place, url, listed, proxy
 
     async def stream(self, request: Request) -> AsyncGenerator[Delta, None]:
         """Yield the reply's deltas, and a Finish if and only if the provider gave a finish reason.
@@ -151,17 +173,17 @@ class OpenAIWireModel:
             )
         return key
 
+    def _own_base(self) -> str:
+        """Return the server's address by the config or the environment; empty if neither has it."""
+        return self._endpoint.api_base or next(filter(None, map(self._keys.environment, self._variables)), "")
+
     def _address(self) -> str:
         endpoint = self._endpoint
-        variables = [f"{endpoint.provider.upper()}_API_BASE"]
-        if endpoint.provider == "openai":
-            variables.append("OPENAI_BASE_URL")
-        own = endpoint.api_base or next(filter(None, map(self._keys.environment, variables)), "")
-        base = own or PROVIDERS.get(endpoint.provider, Provider()).wire or ""
+        base = self._own_base() or PROVIDERS.get(endpoint.provider, Provider()).wire or ""
         if not base.lower().startswith(("http://", "https://")):
             raise ConfigError(
                 f"{endpoint.model} needs the address of its server: set api_base, such as http://localhost:8000/v1, "
-                f"or {variables[0]}. Nothing was sent."
+                f"or {self._variables[0]}. Nothing was sent."
             )
         base = base.rstrip("/").removesuffix("/chat/completions")
         if endpoint.provider.startswith("ollama") and not base.endswith("/v1"):
