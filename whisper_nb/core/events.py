@@ -2,7 +2,7 @@
 
 # Annotations are evaluated: msgspec decodes by them, and Record names `whisper_nb` as its module.
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from .messages import AssistantMessage, Data, Image, Message, ToolCall, ToolMessage, Usage
 from .states import Outcome, State
@@ -52,7 +52,6 @@ class RunStarted(Data, frozen=True, tag=True):
 class TextStreamed(Data, frozen=True, tag=True):
     """A piece of the current turn's text. Not stored; the complete reply is."""
 
-    stored: ClassVar[bool] = False
     text: str
 
 

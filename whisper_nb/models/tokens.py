@@ -1,4 +1,4 @@
-"""Tokens of messages: an upper bound that costs nothing, and the count of LiteLLM's tokenizers."""
+"""Tokens of messages: the count of LiteLLM's tokenizers, and an estimate for images."""
 
 from __future__ import annotations
 
@@ -6,26 +6,12 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from ..core.messages import AssistantMessage, Message, ToolSchema, UserMessage, without_images
+from ..core.messages import Message, ToolSchema, UserMessage, without_images
 from .litellm_loader import import_litellm
 from .openai_format import to_openai, tools_of
 
 #: The most tokens that providers usually charge for one image. Only they know the exact number.
 IMAGE_TOKENS = 1_600
-
-
-def most_tokens(message: Message) -> int:
-    """Return an upper bound of the message's tokens: each token has at least one byte, and a message adds a few."""
-    text = message.text
-    size = 16 + (len(text) if text.isascii() else len(text.encode("utf-8", "replace")))
-    if isinstance(message, AssistantMessage):
-        for call in message.tool_calls:
-            size += 32 + len(call.id) + len(call.name) + len(call.arguments.encode("utf-8", "replace"))
-        if message.reasoning:
-            size += len(json.dumps(message.reasoning))
-    elif isinstance(message, UserMessage):
-        size += IMAGE_TOKENS * len(message.images)
-    return size
 
 
 def image_tokens(messages: Sequence[Message]) -> int:
