@@ -10,7 +10,7 @@ from msgspec.structs import replace as replace
 
 
 class Data(Struct, frozen=True, gc=False):
-    """An immutable value. Its instances refer to no mutable objects, so the garbage collector need not visit them."""
+    """An immutable value. Its instances are never part of a reference cycle, so the garbage collector skips them."""
 
 
 class Image(Data, frozen=True, tag=True):

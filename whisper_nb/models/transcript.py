@@ -237,6 +237,6 @@ def _is_same(one: bytes, other: bytes) -> bool:
     if one is other:
         return True
     if type(one) is bytes and type(other) is bytes:
-        # Equal pieces are equal messages. Unequal ones may still be: not, for there is one encoding of each message.
+        # Each message has one encoding, so that equal pieces are equal messages, and unequal ones unequal.
         return one == other
     return _message_of(one) == _message_of(other)
