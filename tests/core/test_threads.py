@@ -1,14 +1,25 @@
-"""Imports in threads: a thread never gets a half-imported module."""
+"""Threads: their names, and imports, of which none is seen half done."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from whisper_nb.core.threads import loaded
+from whisper_nb.core.threads import in_thread, loaded
+
+
+def _look_around() -> str:
+    return threading.current_thread().name
+
+
+async def test_a_thread_has_the_name_of_its_function_or_of_its_work() -> None:
+    assert await in_thread(_look_around) == "whisper_nb look_around"
+    assert await in_thread(_look_around, work="tool") == "whisper_nb tool"
+
 
 SLOW = """
 import sys, time

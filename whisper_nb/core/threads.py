@@ -21,8 +21,10 @@ _loading = threading.Lock()
 _loaded: set[str] = set()
 
 
-async def in_thread(function: Callable[..., T], *args: object) -> T:
+async def in_thread(function: Callable[..., T], *args: object, work: str = "") -> T:
     """Call in a new thread, in a copy of this context. Cancelling ends the wait; the thread runs to its end.
+
+    The thread has the name of its work, by default that of the function.
 
     asyncio's pool has few threads. Functions that wait for other agents, whose tools need threads too, would fill it
     and deadlock.
@@ -30,9 +32,8 @@ async def in_thread(function: Callable[..., T], *args: object) -> T:
     done: Future[T] = Future()
     done.set_running_or_notify_cancel()
     context = contextvars.copy_context()
-    threading.Thread(
-        target=answer, args=(done, context.run, function, *args), name="whisper_nb tool", daemon=True
-    ).start()
+    name = f"whisper_nb {work or function.__name__.strip('_')}"
+    threading.Thread(target=answer, args=(done, context.run, function, *args), name=name, daemon=True).start()
     return await asyncio.wrap_future(done)
 
 

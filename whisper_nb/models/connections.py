@@ -41,7 +41,7 @@ class Connections:
         self._opening = self._opening or asyncio.Lock()
         async with self._opening:
             if secure and self._secure is None:
-                self._secure = await in_thread(_context)
+                self._secure = await in_thread(_certificates)
             if self._session is None:
                 await loaded("aiohttp")
                 import aiohttp
@@ -72,7 +72,7 @@ class Connections:
             await session.close()
 
 
-def _context() -> ssl.SSLContext:
+def _certificates() -> ssl.SSLContext:
     load("certifi")
     import certifi
 

@@ -111,7 +111,7 @@ class OpenAIWireModel:
             _ = url.host  # decoded only now
         except ValueError as error:  # UnicodeError is one
             raise ConfigError(f"{self._endpoint.model}: api_base {address!r} is not an address: {error}") from None
-        listed, proxy = await in_thread(lambda: (entry(self._endpoint.model or ""), _proxy(url)))
+        listed, proxy = await in_thread(self._look_up, url)
         if proxy and proxy[:6].lower() == "https:":
             await self._connections.open(secure=True)
         # At once: other calls may begin while this one waits.
@@ -172,6 +172,10 @@ class OpenAIWireModel:
                 "has a character that cannot be sent: copy it again"
             )
         return key
+
+    def _look_up(self, url: Any) -> tuple[Listed, str | None]:
+        """Return the model's listed prices, and the proxy for an address. Blocks: called in a thread."""
+        return entry(self._endpoint.model or ""), _proxy(url)
 
     def _own_base(self) -> str:
         """Return the server's address by the config or the environment; empty if neither has it."""

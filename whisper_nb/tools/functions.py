@@ -88,7 +88,7 @@ class FunctionTool:
         elif main:
             result = await main.ask_main(check, value)
         else:
-            result = await in_thread(check, value)
+            result = await in_thread(check, value, work="tool")
         if inspect.isawaitable(result):
             work = result if inspect.iscoroutine(result) else _awaited(result)
             if main:
