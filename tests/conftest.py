@@ -11,12 +11,19 @@ import pytest
 from hypothesis import settings
 
 from whisper_nb import Runtime
+from whisper_nb.engine import runtimes
 
 pytest_plugins = ["support.watchdog"]
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 settings.register_profile("whisper_nb", deadline=None, derandomize=True, database=None)
 settings.load_profile("whisper_nb")
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A runtime that closes waits long enough for its agents on a machine that is busy with other things."""
+    monkeypatch.setattr(runtimes, "GRACE_S", 60.0)
 
 
 @pytest.fixture(autouse=True)
