@@ -221,16 +221,6 @@ async def test_room_for_the_reply_is_kept_free(runtime: Runtime) -> None:
     assert HistoryTrimmed(2) in [record.event for record in run.events]
 
 
-async def test_a_reply_with_room_of_its_own_takes_none_of_the_prompts(runtime: Runtime) -> None:
-    model = ScriptedModel([Rule(reply="noted")], context_tokens=500)
-    model.shares_context = False
-    bob = hire(runtime, model, system_prompt="be brief")
-    await bob.submit("a b c d e f g h")
-    run = bob.submit("one two", config=AIConfig(max_tokens=490))
-    await run
-    assert HistoryTrimmed(2) not in [record.event for record in run.events]
-
-
 @pytest.mark.parametrize(
     ("max_tokens", "words", "said"),
     [

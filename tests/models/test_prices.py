@@ -11,14 +11,7 @@ from typing import Any
 import pytest
 
 from whisper_nb.config.providers import PROVIDERS
-from whisper_nb.models.prices import entry, listed, listed_cost, price_list, reported_cost, shares_context
-
-#: The input and output of these are listed apart: together they are the context.
-APART = ["openai/gpt-5", "openai/gpt-5-mini", "azure/gpt-5"]
-SHARED = [
-    "openai/gpt-4o", "openai/gpt-5.1-codex", "openai/o3", "anthropic/claude-haiku-4-5", "deepseek/deepseek-chat",
-    "gemini/gemini-2.5-flash", "codestral/codestral-latest", "ollama/llama2", "openai/unlisted",
-]  # fmt: skip
+from whisper_nb.models.prices import entry, listed, listed_cost, price_list, reported_cost
 
 SPENT: list[dict[str, Any]] = [
     {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100},
@@ -35,11 +28,6 @@ print(json.dumps([
     [sum(litellm.cost_per_token(model=model, usage_object=litellm.Usage(**one))) for one in spent] for model in models
 ]))
 """
-
-
-@pytest.mark.parametrize("model", APART + SHARED)
-def test_a_reply_shares_the_context_unless_input_and_output_are_listed_apart(model: str) -> None:
-    assert shares_context(entry(model)) is (model in SHARED)
 
 
 def test_costs_equal_those_of_litellm() -> None:

@@ -205,9 +205,7 @@ class Execution:
         context = model.context_tokens
         if context is None:
             return messages
-        limit = context
-        if model.shares_context:
-            limit -= self._config.max_tokens or 0
+        limit = context - (self._config.max_tokens or 0)
         # Most calls need no counting, which is slow.
         if messages.size + sum(len(repr(tool)) for tool in self._schemas) < limit:
             return messages

@@ -27,7 +27,7 @@ from .failures import Failures, no_key, retry_after
 from .litellm_loader import import_litellm
 from .model import Request
 from .openai_format import PARAMETERS, THINKING, parameters, to_openai, tools_of
-from .prices import Listed, context_size, listed, reported_cost, shares_context
+from .prices import Listed, context_size, listed, reported_cost
 from .reading import InvalidReply
 from .tokens import count_tokens
 from .transcript import Transcript
@@ -72,11 +72,6 @@ class LiteLLMModel:
     def context_tokens(self) -> int | None:
         """The size by LiteLLM's price list; None for a model that is not listed, and before `prepare`."""
         return context_size(self._listed())
-
-    @property
-    def shares_context(self) -> bool:
-        """Whether the reply's tokens count towards the context, too."""
-        return shares_context(self._listed())
 
     def count_tokens(self, messages: Sequence[Message], tools: Sequence[ToolSchema] = ()) -> int:
         """Return the count of LiteLLM's tokenizer. It may take long: call it in a thread."""

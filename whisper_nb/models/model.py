@@ -27,10 +27,6 @@ class Model(Protocol):
     def context_tokens(self) -> int | None:
         """The size of the context in tokens; None where it is unknown."""
 
-    @property
-    def shares_context(self) -> bool:
-        """Whether the reply's tokens count towards the context, too."""
-
     def count_tokens(self, messages: Sequence[Message], tools: Sequence[ToolSchema] = ()) -> int:
         """Return the tokens of messages and tools, as exactly as possible without asking the provider.
 

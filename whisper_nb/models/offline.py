@@ -47,7 +47,6 @@ class EchoModel:
     """0: all at once."""
     context_tokens: int | None = 100_000
     """In words."""
-    shares_context = True
 
     def count_tokens(self, messages: Sequence[Message], tools: Sequence[ToolSchema] = ()) -> int:
         """Return the number of words, which are this model's tokens."""
@@ -85,8 +84,6 @@ class FunctionModel:
         function: an async generator function of a Request that yields deltas, the last of them a Finish.
         context_tokens: the most tokens that a request may hold; None for no limit.
     """
-
-    shares_context = True
 
     def __init__(
         self, function: Callable[[Request], AsyncGenerator[Delta, None]], context_tokens: int | None = None
@@ -180,7 +177,6 @@ class ScriptedModel:
         context_tokens: in words; None is unbounded.
     """
 
-    shares_context = True
     rules: Sequence[Rule]
     context_tokens: int | None = None
     requests: list[Request] = field(default_factory=list)

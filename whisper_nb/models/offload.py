@@ -47,11 +47,6 @@ class Offloaded:
         """The size of the model's context in tokens; None where it is unknown."""
         return self._model.context_tokens
 
-    @property
-    def shares_context(self) -> bool:
-        """Whether the reply's tokens count towards the context, too."""
-        return self._model.shares_context
-
     def count_tokens(self, messages: Sequence[Message], tools: Sequence[ToolSchema] = ()) -> int:
         """Return the model's count of tokens. It may take long: call it in a thread."""
         return self._model.count_tokens(messages, tools)

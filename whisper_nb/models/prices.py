@@ -15,8 +15,6 @@ from typing import Any
 _FILE = "model_prices_and_context_window_backup.json"
 #: Prices never depend on the length of a prompt with fewer tokens.
 _LONG = 100_000
-#: Contexts whose input and output the list has apart are multiples of this.
-_ROUND = 50_000
 _ABOVE = re.compile(r"input_cost_per_token_above_(\d+)k_tokens")
 #: The service tiers that the listed prices are for.
 _PLAIN_TIERS = (None, "auto", "default", "on_demand", "standard")
@@ -69,17 +67,6 @@ def context_size(entry: Listed) -> int | None:
     if isinstance(size, int):
         return size
     return None
-
-
-def shares_context(entry: Listed) -> bool:
-    """Whether the reply's tokens count towards `context_size`, as with most models.
-
-    With some, the list has the input and the output apart: 272,000 and 128,000 of a context of 400,000. It does not say
-    so, but only these are a round number together, and the input alone is not.
-    """
-    most = [entry.get(f"max_{way}put_tokens") for way in ("in", "out")]
-    sent, received = (size if isinstance(size, int) else 0 for size in most)
-    return sent % _ROUND == 0 or (sent + received) % _ROUND != 0
 
 
 def price(entry: Listed) -> str:

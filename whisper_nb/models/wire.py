@@ -23,7 +23,7 @@ from ..core.threads import in_thread
 from .connections import Connections
 from .failures import Failures, no_key, retry_after
 from .model import Request
-from .prices import Listed, context_size, entry, listed_cost, reported_cost, shares_context
+from .prices import Listed, context_size, entry, listed_cost, reported_cost
 from .reading import REFUSAL_LIMIT, TOO_LARGE, InvalidReply
 from .request_body import RequestBodies
 from .tokens import count_tokens
@@ -82,11 +82,6 @@ class OpenAIWireModel:
     def context_tokens(self) -> int | None:
         """The size by LiteLLM's price list; None for a model that is not listed, and before `prepare`."""
         return context_size(self._listed or {})
-
-    @property
-    def shares_context(self) -> bool:
-        """Whether the reply's tokens count towards the context, too."""
-        return shares_context(self._listed or {})
 
     def count_tokens(self, messages: Sequence[Message], tools: Sequence[ToolSchema] = ()) -> int:
         """Return the count of LiteLLM's tokenizer. It imports LiteLLM, which takes seconds: call it in a thread."""
