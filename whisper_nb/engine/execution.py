@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import math
 import random
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ from ..core.events import (
     ToolFinished,
     ToolStarted,
 )
-from ..core.messages import AssistantMessage, Finish, SystemMessage, ToolCall
+from ..core.messages import AssistantMessage, Finish, SystemMessage, ToolCall, ToolSchema
 from ..core.threads import in_thread, loaded
 from ..core.turns import CallModel, CallTools, Done, Reply, next_step
 from ..models.model import Model, Request
@@ -58,6 +57,7 @@ class Execution:
         self._agent = start.agent
         self._config = start.config
         self._tools = {tool.name: tool for tool in start.agent.as_tools}
+        self._schemas: list[ToolSchema] = []  # known once pydantic is imported
         self._system = _system_prompt(start.agent.instructions)
 
     async def perform(self) -> None:
@@ -98,7 +98,7 @@ class Execution:
     async def _take_turns(self) -> None:
         if self._tools:
             await loaded("pydantic", "pydantic.type_adapter")
-        self._schemas = [tool.schema for tool in self._tools.values()]
+            self._schemas = [tool.schema for tool in self._tools.values()]
         turns = 0
         while True:
             match next_step(self._journal.projection.turn):
@@ -128,25 +128,38 @@ class Execution:
         if len(messages) < len(everything):
             await self._journal.publish(HistoryTrimmed(len(everything) - len(messages)), run)
         request = Request(messages, self._schemas, config)
-        for attempt in itertools.count():
-            reply = Reply(config.model or "")
-            try:
-                message, finish = await self._attempt(model, request, reply)
-                break
-            except ModelError as error:
-                after_s = _pause(error, attempt)
-                left_s = (run.timeout_s or self._agent.timeout_s or math.inf) - (run.seconds or 0.0)
-                too_late = after_s >= left_s or (error.retry_after_s or 0.0) > PAUSE_MOST_S
-                if not error.retryable or reply.begun or attempt >= (config.retries or 0) or too_late:
-                    raise
-                reason = error.what
-            await self._journal.shift("wait", run)
-            await self._journal.publish(CallRetried(reason, after_s, run._charge), run)
-            run._charge = None
-            await asyncio.sleep(after_s)
-            await self._journal.shift("proceed", run)
+        message, finish = await self._reply_to(model, request)
+        if run._charge is not None:  # known from here on, also if it is cancelled before the record is stored
+            run._charge = Charge(finish.usage, finish.cost_usd)
         await self._journal.publish(ModelReplied(message, finish.usage, finish.cost_usd), run)
         run._charge = None
+
+    async def _reply_to(self, model: Model, request: Request) -> tuple[AssistantMessage, Finish]:
+        """Call the model until it replies: a call that fails for a transient reason is retried."""
+        run, journal = self._run, self._journal
+        attempt = 0
+        while True:
+            reply = Reply(request.config.model or "")
+            try:
+                return await self._attempt(model, request, reply)
+            except ModelError as error:
+                after_s = _delay(error, attempt)
+                if reply.begun or not self._may_retry(error, attempt, after_s):
+                    raise
+                reason = error.what
+            await journal.shift("wait", run)
+            await journal.publish(CallRetried(reason, after_s, run._charge), run)
+            run._charge = None
+            await asyncio.sleep(after_s)
+            await journal.shift("proceed", run)
+            attempt += 1
+
+    def _may_retry(self, error: ModelError, attempt: int, after_s: float) -> bool:
+        """Whether a failed attempt, counted from 0, may be followed by another one after so many seconds."""
+        if not error.retryable or attempt >= (self._config.retries or 0):
+            return False
+        left_s = (self._run.timeout_s or self._agent.timeout_s or math.inf) - (self._run.seconds or 0.0)
+        return after_s < left_s and (error.retry_after_s or 0.0) <= PAUSE_MOST_S
 
     async def _attempt(self, model: Model, request: Request, reply: Reply) -> tuple[AssistantMessage, Finish]:
         """Make one attempt at a model call, under a permit. `reply` is empty, and takes in what arrives."""
@@ -282,7 +295,7 @@ def _system_prompt(text: str) -> Transcript:
     return Transcript([SystemMessage(text)])
 
 
-def _pause(error: ModelError, attempt: int) -> float:
+def _delay(error: ModelError, attempt: int) -> float:
     """Return the seconds before the next attempt: doubled each time, with jitter; at least as the provider asks."""
     backoff: float = RETRY_S * 2**attempt * random.uniform(0.5, 1.0)  # noqa: S311
     if error.retry_after_s is None:

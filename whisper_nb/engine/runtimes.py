@@ -393,7 +393,7 @@ class Runtime:
         self._following.check_trusted(session)
         self._follow(session)
         if self.project:
-            notices += self.project.news()
+            notices += self.project.news()  # those of its own file
         return Start(session.agent, self.resolve(session.agent, call, session.configured), notices)
 
     def _follow(self, session: Session) -> None:
