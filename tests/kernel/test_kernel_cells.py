@@ -138,6 +138,7 @@ async def test_a_kernel_completes_the_magics(kernel: Kernel) -> None:
     assert set(await completed(kernel, "%%agent ")) >= {"%%agent bob", "%%agent amy"}
     assert await completed(kernel, "%%agent bob --priority ur") == ["%%agent bob --priority urgent"]
     assert await completed(kernel, "%agent new eve --model offline/e") == ["%agent new eve --model offline/echo"]
+    assert set(await completed(kernel, "ans.")) >= {"ans.text", "ans.result", "ans.cancel", "ans.status"}
     await kernel.run("%agent cancel --all")
 
 

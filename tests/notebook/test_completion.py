@@ -117,3 +117,16 @@ async def test_completion_can_be_removed(notebook: Notebook) -> None:
     undo = completion.register(notebook.shell, notebook.bench, notebook.magic_names)
     undo()
     assert notebook.shell.Completer.custom_matchers == before
+
+
+@pytest.mark.parametrize(
+    ("variable", "found"),
+    [("ans", "result"), ("rt", "create"), ("bob", "submit"), ("bob.agent", "title"), ("bob.config", "model")],
+)
+async def test_the_members_of_the_objects_that_a_cell_gets_are_completed(
+    notebook: Notebook, variable: str, found: str
+) -> None:
+    """Jedi gives none for an object with a property whose annotation it cannot read, and says nothing."""
+    notebook.shell.user_ns.update(rt=notebook.runtime, bob=notebook.runtime["bob"])
+    assert f"{variable}.{found}" in completed(notebook, f"{variable}.")
+    assert not [name for name in completed(notebook, f"{variable}.") if "._" in name]

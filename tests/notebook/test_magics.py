@@ -574,6 +574,14 @@ async def test_help_lists_all_commands_and_explains_each(notebook: Notebook) -> 
             assert flag in explained
 
 
+async def test_the_help_of_the_cell_magic_has_its_two_signs(notebook: Notebook) -> None:
+    assert notebook.run("%agent help agent").startswith("usage: %%agent NAME")
+
+
+async def test_a_word_after_a_command_without_words_is_refused_as_that(notebook: Notebook) -> None:
+    assert "%agent panel: unexpected word 'bob'; no word may follow" in notebook.error("%agents bob")
+
+
 @pytest.mark.parametrize("flag", ["-h", "--help"])
 async def test_the_help_flag_works(notebook: Notebook, flag: str) -> None:
     assert notebook.run(f"%agent new {flag}") == notebook.run("%agent help new")

@@ -133,6 +133,22 @@ async def test_trust_with_the_code_puts_the_project_in_force(notebook: Notebook)
     assert "is trusted as it is" in notebook.run("%agent trust")
 
 
+def test_only_files_that_have_changed_are_shown_as_changed(notebook: Notebook, project: Path) -> None:
+    trust(notebook)
+    (project / "agents/bob.yaml").write_text(BOB + "role: counts\n")
+    shown = notebook.run("%agent trust")
+    assert "role: counts" in " ".join(shown.split())
+    assert "config/main.yaml, for all agents: changed" not in shown
+
+
+def test_a_folder_that_needs_no_trust_says_so_and_cannot_lose_it(notebook: Notebook) -> None:
+    project = notebook.runtime.project
+    assert project is not None
+    project._trust = None
+    assert "needs no trust" in notebook.run("%agent trust")
+    assert "it is always trusted" in notebook.error("%agent trust --revoke")
+
+
 def test_a_wrong_code_trusts_nothing(notebook: Notebook, project: Path) -> None:
     assert notebook.runtime.project is not None
     code = notebook.runtime.project.code

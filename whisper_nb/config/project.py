@@ -157,6 +157,11 @@ class Project:
         return bool(self.found or self.used) and not self._trusts(self.found.files)
 
     @property
+    def is_always_trusted(self) -> bool:
+        """Whether the files need no trust: whisper_nb's own folder, and one that a script names."""
+        return self._trust is None
+
+    @property
     def code(self) -> str:
         """The code by which the user trusts the files as they are now."""
         return self.found.files.digest[:CODE_LENGTH]

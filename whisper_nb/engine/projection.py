@@ -80,7 +80,7 @@ class RunState:
         return self._outcome is not None
 
     @property
-    def outcome(self) -> Outcome | None:
+    def outcome(self) -> str | None:  # not a Literal: jedi, which completes `ans.` in a notebook, fails on one
         """succeeded, failed or cancelled; None while the run is not done."""
         return self._outcome
 

@@ -156,7 +156,9 @@ def trust_lines(project: Project, config: AIConfig, keys: Keys, root: str) -> It
     if not found and not project.used:
         yield f"{project.root} has no config/main.yaml and no agents/: nothing to trust"
         return
-    if not project.held_back:
+    if project.is_always_trusted:
+        yield f"{project.root} needs no trust: it is whisper_nb's own folder, or a script named it"
+    elif not project.held_back:
         yield f"{project.root} is trusted as it is (%{root} trust --revoke ends that)"
     elif project.used:
         yield f"{project.root} is not trusted as it is now. Its files contain:"
@@ -203,7 +205,7 @@ def _main_lines(project: Project, config: AIConfig, keys: Keys) -> Iterator[str]
         return
     if after.problems:
         yield f"{head}{_wrong(before and before.layer)}"
-    elif before and before is not after:
+    elif before and before.document() != after.document():
         yield f"{head}: changed"
         yield from _edit_lines(before.document(), after.document())
     else:

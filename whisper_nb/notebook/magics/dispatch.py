@@ -52,8 +52,7 @@ def run_line(bench: Workbench, line: str, local_ns: Mapping[str, Any] | None) ->
 
 def _parsed(bench: Workbench, command: Command, line: str, local_ns: Mapping[str, Any] | None) -> Arguments:
     """Parse a line, and print a note each time it contains a literal API key."""
-    root = f"%{bench.root}" if command is CELL else bench.root
-    arguments = command.parse(root, bench.words(line, local_ns))
+    arguments = command.parse(bench.root, bench.words(line, local_ns))
     settings = [*getattr(arguments, "set", ()), *getattr(arguments, "values", ())]
     if any(is_written_in(line, value) for _, value in settings):
         print(_KEY_NOTE)  # noqa: T201

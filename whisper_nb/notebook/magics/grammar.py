@@ -50,7 +50,8 @@ class Command(Struct, frozen=True):
 
     def parser(self, root: str) -> Parser:
         """Return its parser. `root` is the magic's name."""
-        parser = Parser(prog=f"%{root} {self.name}", description=self.summary, add_help=False, allow_abbrev=False)
+        magic = f"%%{root}" if self is CELL else f"%{root}"
+        parser = Parser(prog=f"{magic} {self.name}", description=self.summary, add_help=False, allow_abbrev=False)
         for flags, options in self.arguments:
             parser.add_argument(*flags, **options)
         return parser
@@ -67,7 +68,9 @@ class Command(Struct, frozen=True):
             if _FLAG.match(word):
                 parser.error(f"unknown flag {word.partition('=')[0]}; {self._suggestion(word)}")
             hint = "put text with spaces in double quotes"
-            if self is CELL:
+            if not any(flags[0][0] != "-" for flags, _ in self.arguments):
+                hint = "no word may follow"
+            elif self is CELL:
                 hint = "write the prompt in the lines below, and text with spaces in double quotes"
             parser.error(f"unexpected word {word!r}; {hint}")
         return arguments

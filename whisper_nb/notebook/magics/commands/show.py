@@ -178,6 +178,8 @@ def trust(bench: Workbench, args: Arguments) -> None:
     project = bench.runtime.project
     if project is None:
         raise ConfigError("this runtime has no project, so there is nothing to trust")
+    if args.revoke and project.is_always_trusted:
+        raise ConfigError(f"{project.root} is whisper_nb's own folder, or was named by a script: it is always trusted")
     if args.revoke:
         bench.runtime.home.do(project.distrust)
         print(f"{project.root}: no longer trusted, from the next run on")  # noqa: T201
