@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
+import time
 from concurrent.futures import Future
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from support.doubles import hire
 from whisper_nb import Agent, Rule, Run, Runtime, ScriptedModel
 from whisper_nb.core.errors import SessionError
-from whisper_nb.engine.home import Home
+from whisper_nb.engine.home import BLOCKED_S, Home
 
 
 async def test_here_is_true_only_in_the_loops_thread() -> None:
@@ -138,6 +139,26 @@ async def test_another_threads_call_is_made_there_while_the_loop_is_blocked() ->
     assert found == [thread.ident]
     await asyncio.sleep(0)
     assert found == [thread.ident]  # and once
+
+
+async def test_tasks_that_another_threads_call_creates_begin_at_once() -> None:
+    """The loop may be waiting for events again when the call, which began while a cell blocked it, has ended."""
+    home, begun = Home(asyncio.get_running_loop()), asyncio.Event()
+    is_slow = threading.Event()
+
+    async def work() -> None:
+        begun.set()
+
+    def create() -> asyncio.Task[None]:
+        is_slow.wait()
+        return home.loop.create_task(work())
+
+    calling = threading.Thread(target=home.do, args=(create,))
+    calling.start()
+    time.sleep(2 * BLOCKED_S)  # noqa: ASYNC251 (a cell that blocks)
+    home.loop.call_later(0.01, is_slow.set)
+    await begun.wait()
+    calling.join()
 
 
 async def test_a_failing_call_of_another_thread_raises_there() -> None:

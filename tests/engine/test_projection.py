@@ -72,6 +72,14 @@ def test_the_newest_runs_and_all_unfinished_runs_are_kept() -> None:
     assert "bob#1" not in state.runs
 
 
+def test_records_without_their_beginning_leave_other_sessions_alone() -> None:
+    """As a bounded store keeps them. Sessions without a history share an empty one."""
+    for missing in range(1, 4):
+        fold(records(*one_run(1), *one_run(2))[missing:])
+        assert [list(shared) for shared in (fold([]).history, fold([]).draft)] == [[], []]
+    assert fold(records(*one_run(1), *one_run(2))[2:]).history == [UserMessage("prompt 2"), AssistantMessage("reply 2")]
+
+
 def test_the_history_is_bounded_and_loses_whole_exchanges() -> None:
     runs = HISTORY_KEPT // 2 + 1
     state = fold(records(*(event for number in range(1, runs + 1) for event in one_run(number))))

@@ -417,12 +417,14 @@ async def test_a_cycle_of_a_wait_and_a_needed_run_is_refused(runtime: Runtime) -
     await settled(*bob.unfinished, *eve.unfinished)
 
 
-async def test_a_cycle_of_a_wait_and_a_held_back_run_is_refused(runtime: Runtime) -> None:
-    """The run that bob awaits is queued behind one of eve's that needs a later run of bob's."""
+@pytest.mark.parametrize("are_queued", [True, False])
+async def test_a_cycle_of_a_wait_and_a_held_back_run_is_refused(runtime: Runtime, are_queued: bool) -> None:
+    """The run that bob awaits is queued, or will be, behind one of eve's that needs a later run of bob's."""
 
     async def ask() -> str:
         held = eve.submit(["see: ", bob.submit("later")])
-        await published(runtime, RunQueued, run=held)
+        if are_queued:
+            await published(runtime, RunQueued, run=held)
         return await eve.submit("hello")
 
     bob, eve = hire(runtime, TOOLS, tools=(ask,)), hire(runtime, SAY, "eve")

@@ -5,6 +5,7 @@ import logging
 import random
 import threading
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -49,16 +50,19 @@ from whisper_nb.core.messages import (
     Delta,
     Finish,
     Message,
+    SystemMessage,
     TextDelta,
     ToolMessage,
     UserMessage,
 )
 from whisper_nb.core.queues import PRIORITIES
 from whisper_nb.core.states import State
+from whisper_nb.engine import runtimes
 from whisper_nb.engine.projection import RUNS_KEPT, Projection, RunState
 from whisper_nb.engine.runtimes import DEFAULT_QUEUE as QUEUE_LIMIT
 from whisper_nb.models.model import Request
 from whisper_nb.models.offline import EchoModel
+from whisper_nb.store.memory import MemoryStore
 
 SAY = ScriptedModel([Rule(match="(?s)(.*)", reply=r"\1!")])
 TALK = [Rule(role="tool", reply="done"), Rule(match="use (.*)", calls=[{"name": r"\1"}]), Rule(reply="ok")]
@@ -938,6 +942,53 @@ async def test_a_failing_store_fails_the_runs_and_the_session_stays_usable(
         assert kinds_of(heard)[-1] == "RunFinished"
         assert await bob.submit("hello") == "ok"
         assert len([bob.submit("room for all") for _ in range(QUEUE_LIMIT)]) == QUEUE_LIMIT
+
+
+async def test_a_store_that_ignores_cancellation_does_not_reach_other_agents(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its record comes after the run was given up, and after its runtime was closed."""
+    reached, kept = asyncio.Event(), asyncio.Event()
+
+    class Stubborn(MemoryStore):
+        async def append(self, record: Record) -> None:
+            await super().append(record)
+            while isinstance(record.event, ModelReplied) and not kept.is_set():
+                reached.set()
+                with suppress(asyncio.CancelledError):
+                    await kept.wait()
+
+    first = Runtime(environ={}, store=Stubborn())
+    run = hire(first, ScriptedModel(TALK)).submit("hello")
+    await reached.wait()
+    monkeypatch.setattr(runtimes, "GRACE_S", 0.05)
+    with pytest.warns(RuntimeWarning, match="bob did not end"):
+        await first.aclose()
+    kept.set()
+    await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}), return_exceptions=True)
+    assert run.status == "cancelled"
+    async with Runtime(environ={}) as second:
+        model = ScriptedModel(TALK)
+        carl = hire(second, model, "carl")
+        await carl.submit("hello")
+        assert [type(message) for message in model.requests[0].messages] == [SystemMessage, UserMessage]
+
+
+async def test_lone_surrogates_of_a_prompt_are_replaced(runtime: Runtime) -> None:
+    """Names of files have them; neither UTF-8 nor a store in JSON can hold them."""
+    bob = hire(runtime, ScriptedModel([Rule(reply="fine")]))
+    for prompt in ("file \udcff.txt", ["see ", "file \udcff.txt"]):
+        run = bob.submit(prompt)
+        await run
+        assert run.prompt.endswith("file \ufffd.txt")
+        for record in run.events:
+            msgspec.json.encode(record)
+
+
+async def test_removing_an_agent_that_does_not_exist_creates_none(runtime: Runtime) -> None:
+    with pytest.raises(ConfigError, match="no agent named 'alice': nothing to remove"):
+        runtime.remove("alice")
+    assert runtime.get("alice") is None
 
 
 async def test_a_reset_that_cannot_be_stored_holds(caplog: pytest.LogCaptureFixture, complaints: list[str]) -> None:

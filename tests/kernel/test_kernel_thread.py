@@ -150,6 +150,24 @@ async def test_a_wait_within_a_wait_that_would_have_to_end_first_is_refused(kern
     await kernel.run("%agent wait")
 
 
+async def test_a_cell_cannot_wait_for_a_run_whose_tool_waits_beneath_it(kernel: Kernel) -> None:
+    """The tool runs between cells, and the loop that it blocks with answers the next cell."""
+    await kernel.run(CHUNKS)
+    await kernel.run(
+        "import asyncio\nfrom whisper_nb.core.messages import Finish, TextDelta\n"
+        "reached, released = asyncio.Event(), asyncio.Event()\n"
+        "async def held(request):\n    await released.wait()\n    yield TextDelta('done')\n"
+        "    yield Finish('stop', None, 0.0)\n"
+        "rt.models['offline/held'] = wnb.FunctionModel(held)\n"
+        "def ask() -> str:\n    'Ask.'\n    reached.set()\n    return rt['eve'].submit('hello').result()\n"
+        "%agent new eve --model offline/held\n%agent new ann --tools ask\n%agent ask bob hello\n%agent wait"
+    )
+    await kernel.run("outer = rt['ann'].submit('tool ask')\nawait reached.wait()")
+    refused = await kernel.send("%agent wait ann").error()
+    assert "waiting for ann#1 would never end: a tool of ann#1 waits on this thread" in refused
+    await kernel.run("rt.home.loop.call_soon_threadsafe(released.set)\nprint(await outer)")
+
+
 async def test_a_run_whose_tool_waits_for_a_cell_can_be_cancelled(kernel: Kernel) -> None:
     await kernel.run(
         "called = []\ndef touch() -> str:\n    'Touch.'\n    called.append(1)\n    return 'done'\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+from copy import copy
 from typing import Any
 
 import pytest
@@ -147,6 +148,27 @@ def test_a_message_is_measured_once() -> None:
         assert Transcript.joined(Transcript(), history).measured(measure) == history.measured(measure)
         assert measure.calls == len(TALK) + turn
         history.append(ASK)
+
+
+def test_a_transcript_can_be_extended_by_itself() -> None:
+    transcript = Transcript(TALK)
+    transcript.extend(transcript)
+    assert transcript == TALK * 2
+    assert transcript.size == 2 * Transcript(TALK).size
+
+
+def test_a_list_of_messages_can_be_added() -> None:
+    assert Transcript(TALK) + [ASK] == [*TALK, ASK]  # noqa: RUF005 (this is what is tested)
+    with pytest.raises(TypeError):
+        Transcript(TALK) + 3  # type: ignore[operator]
+
+
+def test_a_copy_grows_alone() -> None:
+    transcript = Transcript(TALK)
+    copied = copy(transcript)
+    copied.append(ASK)
+    assert (list(transcript), list(copied)) == (TALK, [*TALK, ASK])
+    assert copied.size > transcript.size
 
 
 # Memory

@@ -141,7 +141,10 @@ class Home:
         if own is None:
             wait((done,), BLOCKED_S)
             if done.cancel():
-                return function(*args, **kwargs)
+                with self._lock:
+                    found = function(*args, **kwargs)
+                self.main.call_soon_threadsafe(_nothing)  # wakes the loop for what the function has scheduled
+                return found
         return done.result()
 
     def do_within(self, timeout_s: float, function: Callable[[], object]) -> None:
@@ -329,6 +332,10 @@ class Home:
         for end, function in self._readers.items():
             old.remove_reader(end)
             loop.call_soon_threadsafe(loop.add_reader, end, function)
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 def _closed() -> SessionError:

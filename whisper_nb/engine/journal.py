@@ -164,6 +164,8 @@ class Journal:
         record = self._stamped(event, run)
         if type(event) is not TextStreamed:
             await self._ports.store.append(record)
+            if run is not None and run.done:  # given up while a store ignored its cancellation
+                raise asyncio.CancelledError
         self._apply_and_notify(record, run)
 
     def _stamped(self, event: Event, run: Run | None) -> Record:

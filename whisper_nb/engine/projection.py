@@ -183,11 +183,11 @@ class Projection(Generic[R]):
         match event:
             case TextStreamed():
                 pass  # first, because it is the most frequent
-            case ModelReplied(message):
+            case ModelReplied(message) if run is self.current and run is not None:
                 self._turn = [message]
                 self._reasoned = self._reasoned or message.reasoning is not None
                 self.draft.append(message)
-            case ToolFinished(message):
+            case ToolFinished(message) if run is self.current and run is not None:
                 self._turn.append(message)
                 if self._turn_is_whole:
                     self.draft.extend(in_call_order(self._turn)[1:])
@@ -218,7 +218,8 @@ class Projection(Generic[R]):
             del self.runs[oldest.id]
 
     def _claim(self, run: R, event: RunStarted) -> None:
-        self.queue.remove(run)
+        if run in self.queue:  # not in a fold of the newest records alone
+            self.queue.remove(run)
         self.current = run
         self.state = transition(self.state, "start")
         self._turn = [UserMessage(event.prompt, event.images)]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ..core.errors import ConfigError
 from ..core.messages import Image
 from ..core.queues import checked_priority
+from ..core.text import valid_unicode
 from .images import image_of
 from .projection import RunState
 
@@ -24,7 +25,11 @@ def checked_parts(prompt: object, priority: str, timeout_s: float | None) -> lis
         prompt = [prompt]
     parts: list[str | Image | RunState] = []
     for piece in prompt:
-        part = piece if isinstance(piece, str | RunState) else image_of(piece)
+        part: str | Image | RunState | None
+        if isinstance(piece, str):
+            part = valid_unicode(piece)  # names of files may have lone surrogates
+        else:
+            part = piece if isinstance(piece, RunState) else image_of(piece)
         if part is None:
             raise ConfigError(f"a prompt is text, or pieces of text, images and runs, not {type(piece).__name__}")
         parts.append(part)

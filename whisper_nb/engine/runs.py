@@ -56,6 +56,10 @@ class Owner(Protocol):
     def queue(self) -> tuple[Run, ...]:
         """The runs that wait, in the order in which they will start."""
 
+    @property
+    def _posted(self) -> tuple[Run, ...]:
+        """The submitted runs that are not in the queue yet."""
+
     def _cancel_run(self, run: Run) -> None:
         """Cancel one of its runs."""
 
@@ -391,21 +395,26 @@ class Run(RunState):
             SessionError: this run cannot be done before one of those is.
         """
         waiter = _waiter()
-        if waiter is None:
+        waiting = [*((waiter,) if waiter else ()), *(beneath or ())]
+        if not waiting:
             yield
             return
-        waiting = [waiter, *(beneath or ())]
         for one in waiting:
             one._awaiting.append(self)
-        if beneath is not None:
+        if beneath is not None and waiter is not None:
             beneath.append(waiter)
         try:
             for one in waiting:
                 if leads_to(self, one, Run._waits_for):
+                    if waiter is None:
+                        raise SessionError(
+                            f"waiting for {self.id} would never end: a tool of {one.id} waits on this thread, and "
+                            "cannot go on before this wait ends. Write `await`, or wait later"
+                        )
                     raise SessionError(f"{one.id} would wait for itself: {self.id} cannot start or end before it does")
             yield
         finally:
-            if beneath is not None:
+            if beneath is not None and waiter is not None:
                 beneath.pop()
             for one in waiting:
                 one._awaiting.remove(self)
@@ -417,7 +426,7 @@ class Run(RunState):
         current = self._session.current
         if current is self:
             return tuple(self._awaiting)
-        before = held_back_by(self._session.queue, self)
+        before = held_back_by((*self._session.queue, *self._session._posted), self)
         if current is not None:
             before.append(current)
         return (*self.needs, *before)

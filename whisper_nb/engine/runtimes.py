@@ -188,7 +188,9 @@ class Runtime:
         Raises:
             ConfigError: no session has that name.
         """
-        session = self[name]
+        session = self._roster.get(name)
+        if session is None:
+            raise ConfigError(f"no agent named {name!r}: nothing to remove")
         self._ledger.close(session)
         self._roster.remove(session)
         self._following.end(name)

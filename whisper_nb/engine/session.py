@@ -25,6 +25,7 @@ from ..core.events import (
     Priority,
     RunFinished,
     RunMoved,
+    RunQueued,
     RunStarted,
 )
 from ..core.messages import Image, Message, Spent
@@ -137,6 +138,11 @@ class Session:
         known = self._journal.projection.runs
         submitted = (run for _, run in self._journal.posted if run is not None and run.id not in known)
         return tuple(dict.fromkeys([*known.values(), *submitted]))[-RUNS_KEPT:]
+
+    @property
+    def _posted(self) -> tuple[Run, ...]:
+        """The submitted runs that are not in the queue yet. From any thread."""
+        return tuple(run for event, run in tuple(self._journal.posted) if run is not None and type(event) is RunQueued)
 
     @property
     @at_home

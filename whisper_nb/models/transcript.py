@@ -88,7 +88,7 @@ class Transcript(Sequence[Message]):
     def extend(self, messages: Iterable[Message]) -> None:
         """Add messages at the end. Those of a Transcript are not encoded again."""
         if isinstance(messages, Transcript):
-            self._concatenate(messages)
+            self._concatenate(messages if messages is not self else messages[:])
             self._parts = ()
         else:
             for message in messages:
@@ -133,8 +133,11 @@ class Transcript(Sequence[Message]):
     def __reversed__(self) -> Iterator[Message]:
         return map(_message_of, reversed(self._pieces))
 
-    def __add__(self, other: Transcript) -> Transcript:
-        return Transcript.joined(self, other)
+    def __add__(self, other: Sequence[Message]) -> Transcript:
+        return Transcript.joined(self, other if isinstance(other, Transcript) else Transcript(other))
+
+    def __copy__(self) -> Transcript:
+        return self[:]
 
     def __eq__(self, other: object) -> bool:
         """Whether the messages are equal. Also true for a list or a tuple of equal messages."""
