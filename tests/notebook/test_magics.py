@@ -11,6 +11,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.oinspect import getdoc
 
+from support.doubles import HeldModel, quiet
 from support.inprocess import Notebook
 from whisper_nb import Agent, Rule, RunCancelled, RunFailed, Runtime, ScriptedModel
 from whisper_nb.engine.home import Home
@@ -429,6 +430,22 @@ async def test_pause_and_resume_move_the_gate(notebook: Notebook) -> None:
     assert notebook.runtime["bob"].state.gate == "paused"
     assert notebook.run("%agent resume bob") == "bob: resumed\n"
     await notebook["ans"]
+
+
+async def test_pause_says_that_the_current_turn_continues(notebook: Notebook) -> None:
+    model = notebook.runtime.models["offline/held"] = HeldModel()
+    notebook.run("%agent new eve --model offline/held\nans = %agent ask eve hello")
+    call = await model.arrived()
+    assert notebook.run("%agent pause eve") == "eve: pauses after the current turn of eve#1\n"
+    call.release()
+    await notebook["ans"]
+
+
+async def test_a_move_before_a_run_of_another_priority_says_the_new_one(notebook: Notebook) -> None:
+    notebook.run("%agent pause bob\n%agent ask bob one\n%agent ask bob --priority high two\n%agent ask bob three")
+    await quiet()  # they are in the queue
+    assert notebook.run("%agent move bob#3 --before bob#1") == "bob#3 moved before bob#1\n"
+    assert notebook.run("%agent move bob#1 --before bob#2") == "bob#1 moved before bob#2, to priority high\n"
 
 
 async def test_cancel_accepts_a_run_a_variable_an_agent_or_all(notebook: Notebook) -> None:

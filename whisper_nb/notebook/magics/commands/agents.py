@@ -46,7 +46,7 @@ def new(bench: Workbench, args: Arguments) -> None:
 @command("Pause agents: each finishes its current turn and starts no other.", NAMES, _ALL)
 def pause(bench: Workbench, args: Arguments) -> None:
     """Close the gate."""
-    _each(bench, args, Session.pause, "paused")
+    _each(bench, args, _pause, "paused")
 
 
 @command("Resume agents after pause or stop.", NAMES, _ALL)
@@ -110,6 +110,13 @@ def save(bench: Workbench, args: Arguments) -> None:
     print(f"{args.name} is in {path.relative_to(path.parents[1])}")  # noqa: T201
     if is_literal(bench.runtime[args.name].agent.config.api_key):
         print("note: the agent's literal API key is not in the file")  # noqa: T201
+
+
+def _pause(session: Session) -> str | None:
+    session.pause()
+    if session.current:
+        return f"pauses after the current turn of {session.current.id}"
+    return None
 
 
 def _each(bench: Workbench, args: Arguments, act: Callable[[Session], str | None], done: str) -> None:

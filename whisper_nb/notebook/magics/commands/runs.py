@@ -65,5 +65,7 @@ def move(bench: Workbench, args: Arguments) -> None:
     if args.before:
         before = bench.the_run(args.before)
         position = f"before {before.id}"
+        if before.priority != run.priority:
+            position += f", to priority {before.priority}"
     run.move(priority=args.priority, before=before)
     print(f"{run.id} moved {position}")  # noqa: T201
