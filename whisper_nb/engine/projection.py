@@ -99,7 +99,7 @@ class RunState:
         """US dollars. None: unknown, never zero."""
         return self._cost.cost
 
-    def apply(self, record: Record) -> None:
+    def _apply(self, record: Record) -> None:
         """Fold one record of this run."""
         event = record.event
         if type(event) is TextStreamed:
@@ -179,7 +179,7 @@ class Projection(Generic[R]):
         if run is not None:
             if type(event) is RunStarted:
                 self._claim(run, event)
-            run.apply(record)
+            run._apply(record)
         match event:
             case TextStreamed():
                 pass  # first, because it is the most frequent
