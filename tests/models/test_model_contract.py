@@ -622,7 +622,8 @@ async def test_a_model_does_not_retry(reached: Reached, status: int) -> None:
     assert len(reached.provider.requests) == 1
 
 
-@over(LINES)
+#: LiteLLM stops reading a stream at `[DONE]`: whether the end of its body has arrived by then depends on the machine.
+@over([line for line in LINES if line.transport == "wire" or not line.streams])
 async def test_connections_are_reused(reached: Reached) -> None:
     for _ in range(3):
         await reached.deltas(*says("Hello"))

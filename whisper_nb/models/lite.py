@@ -38,6 +38,8 @@ _KEYLESS = frozenset(
 )
 #: The engine limits the time of calls. This one is the same for all, because LiteLLM keeps one client per timeout.
 _TIMEOUT_S = 86_400.0
+#: The iterations of the loop that LiteLLM's finalizers need: a stream is four generators, each closed by the last one.
+_CLOSINGS = 5
 _PREFIX = re.compile(r"^(?:(?:litellm\.)?\w* ?(?:Error|Exception|Timeout)(?:: | - ))+")
 #: Details in messages of LiteLLM and aiohttp that do not help a user.
 _NOISE = re.compile(r" ssl:<[^>]*>| ssl:default| ?\.? Handle with `litellm\.\w+`\.?")
@@ -138,7 +140,8 @@ class LiteLLMModel:
             await self._litellm.close_litellm_async_clients()
             # A closed client that stayed in the cache would fail the next call.
             self._litellm.in_memory_llm_clients_cache.flush_cache()
-            await asyncio.sleep(0)  # lets LiteLLM's finalizers end the tasks that they have just started
+            for _ in range(_CLOSINGS):
+                await asyncio.sleep(0)
 
     # Before the call
 
