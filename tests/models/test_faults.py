@@ -112,7 +112,8 @@ class Site:
             """Add two numbers."""
             return a + b
 
-        config = {"retries": 0, "timeout_s": 300.0, **config}
+        # aiohttp 3.14.5 does not report a broken chunk to a call that already waits for the body: a timeout ends it.
+        config = {"retries": 0, "timeout_s": 300.0, "token_timeout_s": 30.0, **config}
         given = AIConfig(model=line.model, api_base=address, transport=line.transport, stream=line.streams, **config)
         return self.runtime.create(Agent(name=name, config=given, tools=(add,)))
 
