@@ -284,9 +284,8 @@ class Execution:
             raise failures.exceptions[0] from None
         if interrupts:
             raise interrupts[0]
-        if any(
-            task.cancelled() for task in tasks
-        ):  # by its own tool: a call without a result would be made again and again
+        # Cancelled by its own tool: a call without a result would be made again and again.
+        if any(task.cancelled() for task in tasks):
             raise asyncio.CancelledError
 
 

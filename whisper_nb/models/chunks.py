@@ -125,7 +125,7 @@ class _Source:
         return await self._next()
 
     async def peek(self) -> Any:
-        """Return the first chunk without removing it; None if there is none."""
+        """Return the first chunk without removing it; None at the end."""
         async for chunk in self:
             self._first.append(chunk)
             return chunk

@@ -47,7 +47,7 @@ def entry(model: str) -> Listed:
 
 
 def listed(model: str, prices: Mapping[str, Listed]) -> Listed:
-    """Return a model's entry; empty if there is none.
+    """Return a model's entry; empty for an unlisted model.
 
     Args:
         model: `provider/model`.
