@@ -189,7 +189,7 @@ async def test_a_threads_output_stays_in_the_waiting_cell_after_a_click(kernel: 
 
 async def test_a_panel_that_a_front_end_closed_is_created_again(kernel: Kernel) -> None:
     first = await kernel.value("rt.panel().model_id")
-    kernel.client.shell_channel.send(kernel.client.session.msg("comm_close", {"comm_id": first, "data": {}}))
+    kernel.post(kernel.client.session.msg("comm_close", {"comm_id": first, "data": {}}))
     second = await kernel.value("rt.panel().model_id")
     assert second != first
     await kernel.run("%%agent bob -o ans\nforever")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+import zmq
 from jupyter_client.manager import AsyncKernelManager
 
 ROOT = Path(__file__).parents[2]
@@ -161,7 +162,7 @@ class Kernel:
         cell = Cell(message["header"]["msg_id"])
         self._cells[cell.id] = cell
         self._answers[cell.id] = cell.answered
-        self.client.shell_channel.send(message)
+        self.post(message)
         return cell
 
     async def run(self, code: str, cell_id: str | None = None) -> Cell:
@@ -177,14 +178,22 @@ class Kernel:
         """Any other request on the shell channel, and its answer."""
         message = self._message(type, content)
         answer = self._answers[message["header"]["msg_id"]] = asyncio.get_running_loop().create_future()
-        self.client.shell_channel.send(message)
+        self.post(message)
         async with asyncio.timeout(TIMEOUT_S):
             return await answer
 
     def tell(self, comm: str, content: dict[str, Any]) -> None:
         """Send a message of a widget's page to the kernel."""
         data = {"method": "custom", "content": content}
-        self.client.shell_channel.send(self._message("comm_msg", {"comm_id": comm, "data": data}))
+        self.post(self._message("comm_msg", {"comm_id": comm, "data": data}))
+
+    def post(self, message: dict[str, Any]) -> None:
+        """Send a message on the shell channel."""
+        channel = self.client.shell_channel
+        channel.send(message)
+        # jupyter_client sends past asyncio's socket, which can consume the signal that an answer has arrived: the
+        # answer would then stay unread until the next one. To ask for the events restores the signal.
+        channel.socket.get(zmq.EVENTS)
 
     async def interrupt(self) -> None:
         """Interrupt the kernel, as the stop button does."""
