@@ -274,7 +274,10 @@ def serious(element: Locator) -> list[str]:
 #: Open a notebook in a JupyterLab that is already loaded.
 OPEN = """async path => {
     await jupyterapp.restored;
-    await jupyterapp.commands.execute('docmanager:open', {path});
+    const panel = await jupyterapp.commands.execute('docmanager:open', {path});
+    await panel.sessionContext.ready;
+    // JupyterLab opens its launcher when the last notebook was closed, which may come late and be in front.
+    jupyterapp.shell.activateById(panel.id);
 }"""
 #: Close it, whether it was saved or not, and end its kernel.
 CLOSE = """async path => {
