@@ -112,8 +112,7 @@ class Site:
             """Add two numbers."""
             return a + b
 
-        # aiohttp 3.14.5 does not report a broken chunk to a call that already waits for the body: a timeout ends it.
-        config = {"retries": 0, "timeout_s": 300.0, "token_timeout_s": 30.0, **config}
+        config = {"retries": 0, "timeout_s": 300.0, **config}
         given = AIConfig(model=line.model, api_base=address, transport=line.transport, stream=line.streams, **config)
         return self.runtime.create(Agent(name=name, config=given, tools=(add,)))
 
@@ -205,7 +204,7 @@ async def verdict(site: Site, line: Line, fault: Fault) -> str:
         else:
             assert (run.status, run.text) == ("succeeded", fault.may_say)
         no_key(site, run)
-        await closed(site, run, fault)
+        await closed(site, run, fault, line)
         await goes_on(site, run)
     except AssertionError as error:
         return f"{error} | {run.status}: {run.error!r}"[:1000]
@@ -246,14 +245,20 @@ def no_key(site: Site, run: Run) -> None:
     assert hits({**texts_of(run.error, modes=()), **everything}, (KEY,)) == []
 
 
-async def closed(site: Site, run: Run, fault: Fault) -> None:
+async def closed(site: Site, run: Run, fault: Fault, line: Line) -> None:
     """The provider was called once, and a call that it lets hang was closed."""
     replies = sum(isinstance(record.event, ModelReplied) for record in run.events)
     requests = site.asked(run.session.name)
-    assert len(requests) == (replies + (run.status == "failed") if fault.place == "the provider" else 0)
+    calls = replies + (run.status == "failed") if fault.place == "the provider" else 0
+    assert len(requests) in _requests(fault, line, calls)
     assert not any(isinstance(record.event, CallRetried) for record in run.events)
     if fault.hangs and run.status == "failed":
         await requests[0].gone.wait()
+
+
+def _requests(fault: Fault, line: Line, calls: int) -> range:
+    """The numbers of requests that so many calls may make: one each, and one more where a kept connection was used."""
+    return range(calls, calls * (1 + fault.silent(line.streams)) + 1)
 
 
 async def goes_on(site: Site, run: Run) -> None:
@@ -293,11 +298,9 @@ async def test_only_transient_failures_are_retried(site: Site, line: Line) -> No
         if isinstance(run.error, ModelError) and run.error.retryable and not run.text and not fault.calls
     ]
     assert {run.prompt: len(retries_of(run)) for run in runs} == {run.prompt: 2 * (run in again) for run in runs}
-    asked = {fault.name: len(site.asked(run.session.name)) for fault, run in zip(faults, runs, strict=True)}
-    assert asked == {
-        fault.name: (1 + 2 * (run in again)) * (fault.place == "the provider")
-        for fault, run in zip(faults, runs, strict=True)
-    }
+    for fault, run in zip(faults, runs, strict=True):
+        calls = (1 + 2 * (run in again)) * (fault.place == "the provider")
+        assert len(site.asked(run.session.name)) in _requests(fault, line, calls), fault.name
     pauses = [retries_of(run) for run in again if run.prompt != "too many requests"]
     assert all(0.25 <= first <= 0.5 <= second <= 1.0 for first, second in pauses)
     assert len({first for first, _ in pauses}) > len(pauses) / 2  # not all at the same moment

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from support.messages import messages
 from whisper_nb import AIConfig, ConfigError
 from whisper_nb.core.messages import Message, ToolSchema, UserMessage
+from whisper_nb.models.http.request_body import RequestBodies
 from whisper_nb.models.model import Request
 from whisper_nb.models.openai_format import to_openai
-from whisper_nb.models.request_body import RequestBodies
 from whisper_nb.models.transcript import Transcript
 
 CONFIG = AIConfig(model="openai/gpt-4o-mini", api_base="http://localhost:1/v1")

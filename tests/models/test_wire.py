@@ -20,7 +20,7 @@ from whisper_nb.config.providers import PROVIDERS
 from whisper_nb.core.errors import ContentFiltered, LengthExceeded
 from whisper_nb.core.events import HistoryTrimmed
 from whisper_nb.core.messages import TextDelta, Usage, UserMessage
-from whisper_nb.models.connections import Connections
+from whisper_nb.models.http.connections import Connections
 from whisper_nb.models.model import Request
 from whisper_nb.models.offload import Offloaded
 from whisper_nb.models.pool import Models

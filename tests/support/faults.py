@@ -74,6 +74,11 @@ class Fault:
         """The server's answer; None: there is no such fault in this mode."""
         return self.answer if streams or isinstance(self.whole, _Same) else self.whole
 
+    def silent(self, streams: bool) -> bool:
+        """Whether the server closes the connection without a byte: a call over a kept connection is sent again."""
+        answer = self.shape(streams)
+        return isinstance(answer, Raw) and not any(isinstance(step, bytes | Many | Pause) for step in answer.steps)
+
     def free(self, streams: bool) -> bool:
         """Whether the call can have cost nothing: it was refused before any work, or it reached no server."""
         answer = self.shape(streams)
@@ -176,8 +181,6 @@ HANGS = [
     Fault("pings after text", [*text("Hel"), *[b": ping\n\n", Pause(0.02)] * 5_000], None, kept="Hel"),
     Fault("text without an end", [*text("Hel"), *[*text("."), Pause(0.02)] * 5_000], None, kept="Hel..."),
     Fault("no end after the reason", [*text("Hel"), finish("stop"), HANG], None, kept="Hel", may_say="Hel"),
-    # aiohttp does not notice by itself.
-    Fault("a chunk of a wrong length", Raw([_SSE, b"zz\r\nxx\r\n", HANG]), None),
     Fault("half a tool call and then silence", [*call(0, "add", '{"a": 1'), HANG], None, calls=True),
 ]  # fmt: skip
 HANGS = _each(HANGS, hangs=True)
@@ -206,6 +209,7 @@ TRUNCATIONS = [
         Raw([_SIZED, b'{"id": "1"']), kept="Hel"),
     Fault("chunks of a wrong length", Raw([_SSE, b"zz\r\nxx\r\n"]),
         Raw([_head(Content_Type="application/json", Transfer_Encoding="chunked"), b"zz\r\nxx\r\n"])),
+    Fault("a chunk of a wrong length, and the connection stays open", Raw([_SSE, b"zz\r\nxx\r\n", HANG]), None),
     Fault("no last chunk", Raw([_SSE, _chunked(_HEL)]), None, kept="Hel"),
     Fault("no last chunk, half a tool call", Raw([_SSE, _chunked(_HALF_TOOL)]), None, calls=True),
     Fault("gzip that is none", Reply([b"\x00garbage" * 100], headers={"Content-Encoding": "gzip"})),

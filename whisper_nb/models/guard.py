@@ -17,8 +17,10 @@ from typing import Any
 
 import httpx
 from litellm.litellm_core_utils.core_helpers import map_finish_reason
+from litellm.llms.custom_httpx.aiohttp_transport import LiteLLMAiohttpTransport
 from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
 
+from .http.sessions import StaleConnection, attentive, session
 from .reading import EVENT_LIMIT, NOT_A_STREAM, NOT_CHAT, REASONS, REFUSAL_LIMIT, REPLY_LIMIT, TOO_LARGE, InvalidReply
 from .sse import Events
 
@@ -36,7 +38,7 @@ _CUT = "it has no finish reason, so that it may be incomplete"
 
 
 class GuardedClient(AsyncHTTPHandler):  # type: ignore[misc]  # it is untyped
-    """LiteLLM's client, with checks. No call is sent twice, or redirected."""
+    """LiteLLM's client, with checks. No call is redirected, or sent twice but over a stale connection."""
 
     def __init__(self, timeout_s: float) -> None:
         # A redirect would send the keys of some providers, in headers of their own, to another server.
@@ -44,11 +46,41 @@ class GuardedClient(AsyncHTTPHandler):  # type: ignore[misc]  # it is untyped
             timeout=timeout_s, event_hooks={"request": [_ask_plainly], "response": [_guard]}, follow_redirects=False
         )
 
+    def create_client(self, *args: Any, **options: Any) -> httpx.AsyncClient:
+        """Return a client: LiteLLM's, over connections that are noticed to be stale."""
+        client: httpx.AsyncClient = super().create_client(*args, **options)
+        if isinstance(client._transport, LiteLLMAiohttpTransport):  # a setting of LiteLLM can replace it
+            client._transport = _Transport(client._transport)
+        return client
+
     async def single_connection_post_request(self, *args: Any, **options: Any) -> httpx.Response:
         """Raise the error again. LiteLLM would repeat the call here, which may be billed twice."""
         error = sys.exc_info()[1]
         assert error is not None
         raise error
+
+
+class _Transport(httpx.AsyncBaseTransport):
+    """LiteLLM's transport over aiohttp. A request on a stale connection is sent once more, on a new one."""
+
+    def __init__(self, usual: LiteLLMAiohttpTransport) -> None:
+        made = usual._client_factory
+        usual.client = usual._client_factory = lambda: attentive(made())
+        self._usual = usual
+        self._fresh = LiteLLMAiohttpTransport(client=lambda: session(0), ssl_verify=usual._ssl_verify)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        try:
+            response: httpx.Response = await self._usual.handle_async_request(request)
+        except httpx.TransportError as error:
+            if not isinstance(error.__cause__, StaleConnection):
+                raise
+            response = await self._fresh.handle_async_request(request)
+        return response
+
+    async def aclose(self) -> None:
+        await self._usual.aclose()
+        await self._fresh.aclose()
 
 
 async def _ask_plainly(request: httpx.Request) -> None:

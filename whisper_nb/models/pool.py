@@ -7,7 +7,7 @@ from ..config.keys import Keys
 from ..config.providers import PROVIDERS
 from ..core.errors import ConfigError
 from ..core.threads import preload
-from .connections import Connections
+from .http.connections import Connections
 from .model import Model
 
 

@@ -20,12 +20,12 @@ from ..config.providers import PROVIDERS, Provider
 from ..core.errors import ConfigError, ModelError
 from ..core.messages import Delta, Message, ToolSchema, replace
 from ..core.threads import in_thread
-from .connections import Connections
 from .failures import Failures, no_key, retry_after
+from .http.connections import Connections
+from .http.request_body import RequestBodies
 from .model import Request
 from .prices import Listed, context_size, entry, listed_cost, reported_cost
 from .reading import REFUSAL_LIMIT, TOO_LARGE, InvalidReply
-from .request_body import RequestBodies
 from .tokens import count_tokens
 from .wire_format import ProviderError, ReplyStream, WholeReply, WireReader
 

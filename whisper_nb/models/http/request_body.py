@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from typing import Any
 
-from ..config.aiconfig import AIConfig
-from ..core.errors import ConfigError
-from ..core.messages import Message, ToolSchema
-from .model import Request
-from .openai_format import encode, parameters, tools_of
-from .transcript import Transcript
+from ...config.aiconfig import AIConfig
+from ...core.errors import ConfigError
+from ...core.messages import Message, ToolSchema
+from ..model import Request
+from ..openai_format import encode, parameters, tools_of
+from ..transcript import Transcript
 
 #: Models for which OpenAI has renamed `max_tokens`.
 _NEW_OPENAI = re.compile(r"o\d|gpt-5")
@@ -26,7 +26,7 @@ _LARGE = 2**20
 #: The number of configs whose bodies are kept.
 _KEPT = 64
 
-Body = bytes | AsyncIterator[bytes]
+Body = bytes | AsyncIterable[bytes]
 
 
 class RequestBodies:
@@ -64,7 +64,7 @@ class RequestBodies:
         if len(body) < _LARGE:
             return body, headers
         headers["Content-Length"] = str(len(body))  # else aiohttp sends it in HTTP chunks, which some servers refuse
-        return _blocks(body), headers
+        return _Blocks(body), headers
 
     def _encode_rest(self, config: AIConfig, tools: tuple[ToolSchema, ...]) -> _Rest:
         extra = dict(config.extra or {})
@@ -117,9 +117,17 @@ def _pieces(messages: Sequence[Message]) -> Sequence[bytes]:
     return [encode(message) for message in messages]
 
 
-async def _blocks(body: bytes) -> AsyncIterator[bytes]:
-    for start in range(0, len(body), _BLOCK):
-        yield body[start : start + _BLOCK]
+class _Blocks:
+    """A large body. It can be sent again."""
+
+    __slots__ = ("_body",)
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for start in range(0, len(self._body), _BLOCK):
+            yield self._body[start : start + _BLOCK]
 
 
 def _mapping(extra: dict[str, Any], name: str) -> Mapping[str, Any]:

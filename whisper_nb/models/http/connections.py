@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from ..core.threads import in_thread, load, loaded
+from ...core.threads import in_thread, load, loaded
 from .request_body import Body
 
 if TYPE_CHECKING:
@@ -26,11 +27,13 @@ class Connections:
         kept_s: seconds that an unused connection stays open.
     """
 
-    __slots__ = ("_kept_s", "_opening", "_secure", "_session")
+    __slots__ = ("_fresh", "_kept_s", "_opening", "_secure", "_session")
 
     def __init__(self, kept_s: float = KEPT_S) -> None:
         self._kept_s = kept_s
         self._session: aiohttp.ClientSession | None = None
+        self._fresh: aiohttp.ClientSession | None = None
+        """For requests that need a new connection."""
         self._secure: ssl.SSLContext | None = None
         self._opening: asyncio.Lock | None = None
 
@@ -44,31 +47,45 @@ class Connections:
                 self._secure = await in_thread(_certificates)
             if self._session is None:
                 await loaded("aiohttp")
-                import aiohttp
+                from .sessions import session
 
-                connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=self._kept_s)
-                self._session = aiohttp.ClientSession(
-                    connector=connector, timeout=aiohttp.ClientTimeout(total=None), cookie_jar=aiohttp.DummyCookieJar()
-                )
+                self._fresh = session(0)
+                self._session = session(self._kept_s)
 
     async def post(self, url: Any, body: Body, headers: Mapping[str, str], proxy: str | None) -> aiohttp.ClientResponse:
         """Send a request. Return the response once its headers have arrived; the caller closes it.
 
-        Redirects are not followed: the key would be sent to another server.
+        Redirects are not followed: the key would be sent to another server. A request on a kept connection that breaks
+        without a byte of reply is sent once more, on a new one, as browsers and curl do.
 
         Raises:
             aiohttp.ClientError, OSError: the connection failed or broke off.
         """
-        assert self._session is not None
+        from .sessions import StaleConnection
+
+        with suppress(StaleConnection):
+            return await self._send(self._session, url, body, headers, proxy)
+        return await self._send(self._fresh, url, body, headers, proxy)
+
+    async def _send(
+        self,
+        session: aiohttp.ClientSession | None,
+        url: Any,
+        body: Body,
+        headers: Mapping[str, str],
+        proxy: str | None,
+    ) -> aiohttp.ClientResponse:
+        assert session is not None
         # Without a context of our own: for http, or a proxy before it, aiohttp's own context.
-        return await self._session.post(
+        return await session.post(
             url, data=body, headers=headers, proxy=proxy, allow_redirects=False, ssl=self._secure or True
         )
 
     async def aclose(self) -> None:
         """Close all connections."""
-        session, self._session, self._opening = self._session, None, None
-        if session is not None:
+        sessions = self._session, self._fresh
+        self._session = self._fresh = self._opening = None
+        for session in filter(None, sessions):
             await session.close()
 
 

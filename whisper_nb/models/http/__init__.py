@@ -1,0 +1,1 @@
+"""HTTP: request bodies, connections and their reuse."""
