@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .config.aiconfig import AIConfig as AIConfig
     from .core.errors import ConfigError as ConfigError
     from .core.errors import ContentFiltered as ContentFiltered
+    from .core.errors import EmptyReply as EmptyReply
     from .core.errors import LengthExceeded as LengthExceeded
     from .core.errors import ModelError as ModelError
     from .core.errors import RunCancelled as RunCancelled
@@ -43,6 +44,7 @@ _HOMES = {
     "Agent": "config.agents",
     "ConfigError": "core.errors",
     "ContentFiltered": "core.errors",
+    "EmptyReply": "core.errors",
     "FunctionModel": "models.offline",
     "LengthExceeded": "core.errors",
     "ModelError": "core.errors",

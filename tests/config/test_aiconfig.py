@@ -187,6 +187,7 @@ OTHERS: list[tuple[str, list[Any], list[Any]]] = [
     ("api_base", ["http://localhost:8000"], [5, "localhost", "http://a b"]),
     ("api_key", ["os.environ/A", "${A}"], [5, ["A"], ""]),
     ("stop", ["END", ["a", "b"], ("a",)], ["", [], [""], [1], 5, {"a": 1}]),
+    ("allow_empty", [True, False], [0, "no", []]),
     ("stream", [True, False], [1, "yes", []]),
     ("transport", ["wire", "litellm"], [True, "http", ""]),
     ("extra", [{}, {"a": {"b": [None]}}], [5, ["a"], {"a": math.nan}, {1: 2}]),

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.conversations import assert_whole, conversations
-from whisper_nb.core.errors import ModelError
+from whisper_nb.core.errors import EmptyReply, ModelError
 from whisper_nb.core.messages import (
     AssistantMessage,
     CallDelta,
@@ -75,11 +75,11 @@ def test_a_history_without_a_prompt_is_an_error(history: list[Message]) -> None:
 # A reply that is assembled from deltas
 
 
-def reply_of(*deltas: Delta) -> tuple[AssistantMessage, Finish]:
+def reply_of(*deltas: Delta, allow_empty: bool = False) -> tuple[AssistantMessage, Finish]:
     reply = Reply("openai/x")
     for delta in deltas:
         reply.add(delta)
-    return reply.complete()
+    return reply.complete(allow_empty=allow_empty)
 
 
 def test_text_deltas_are_joined() -> None:
@@ -106,7 +106,7 @@ def test_a_tool_name_that_is_sent_twice_is_used_once() -> None:
 @given(st.lists(st.sampled_from(["", "a", "call_0_0", "call_1_0", "call_1_1", "call_2_1", "call_2_2"]), max_size=6))
 def test_every_tool_call_gets_a_unique_id(ids: list[str]) -> None:
     deltas = [CallDelta(index, id_, f"tool{index}") for index, id_ in enumerate(ids)]
-    message, _ = reply_of(*deltas, Finish("tool_calls"))
+    message, _ = reply_of(*deltas, Finish("tool_calls" if deltas else "stop"), allow_empty=True)
     assert [call.name for call in message.tool_calls] == [delta.name for delta in deltas]
     assert all(call.id for call in message.tool_calls)
     assert len({call.id for call in message.tool_calls}) == len(ids)
@@ -148,6 +148,34 @@ def test_a_reply_with_an_unknown_finish_reason_is_an_error() -> None:
     with pytest.raises(ModelError, match=r"unknown reason \('abort'\)") as caught:
         reply_of(TextDelta("half"), Finish("abort", Usage(1, 2)))
     assert caught.value.finish == Finish("abort", Usage(1, 2))
+
+
+@pytest.mark.parametrize("deltas", [[], [TextDelta("")]])
+def test_a_reply_with_nothing_in_it_is_an_error_unless_it_is_allowed(deltas: list[Delta]) -> None:
+    finish = Finish("stop", Usage(7, 0), 0.1)
+    with pytest.raises(EmptyReply, match=r"the reply is empty.*allow_empty") as caught:
+        reply_of(*deltas, finish)
+    assert (caught.value.retryable, caught.value.finish) == (True, finish)
+    assert reply_of(*deltas, finish, allow_empty=True) == (AssistantMessage(""), finish)
+
+
+def test_a_reply_of_reasoning_alone_is_not_empty() -> None:
+    assert reply_of(ReasoningDelta("hm"), Finish("stop"))[0] == AssistantMessage("")
+
+
+@pytest.mark.parametrize("deltas", [[], [TextDelta("I look.")], [ReasoningDelta("hm")]])
+@pytest.mark.parametrize("allow_empty", [False, True])
+def test_announced_tool_calls_that_are_missing_are_an_error(deltas: list[Delta], allow_empty: bool) -> None:
+    with pytest.raises(ModelError, match="announces tool calls, and there are none") as caught:
+        reply_of(*deltas, Finish("tool_calls"), allow_empty=allow_empty)
+    assert caught.value.retryable
+
+
+def test_calls_that_the_provider_runs_are_kept_apart() -> None:
+    search, rows = CallDelta(0, "s", "web_search", "{}", True), CallDelta(1, "a", "rows", "{}")
+    message, _ = reply_of(search, rows, CallDelta(0, arguments="", served=True), Finish("tool_calls"))
+    assert message == AssistantMessage("", (ToolCall("a", "rows", "{}"),), None, (ToolCall("s", "web_search", "{}"),))
+    assert next_step([PROMPT, reply_of(search, TextDelta("News."), Finish("stop"))[0]]) == Done("News.")
 
 
 def test_reasoning_is_not_part_of_the_reply_text() -> None:

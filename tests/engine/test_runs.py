@@ -107,8 +107,7 @@ def replies(*ends: tuple[Usage | None, float | None]) -> FunctionModel:
 
     async def stream(request: Request) -> AsyncGenerator[Delta, None]:
         usage, cost = left.pop(0)
-        if left:
-            yield CallDelta(0, "c", "noop", "{}")
+        yield CallDelta(0, "c", "noop", "{}") if left else TextDelta("done")
         yield Finish("stop", usage, cost)
 
     return FunctionModel(stream)

@@ -12,9 +12,9 @@ import pytest
 
 from support.doubles import FunctionModel, HeldModel, HeldStore, hire, kinds_of, observed_by, published, quiet, settled
 from whisper_nb import Agent, AIConfig, ConfigError, Rule, RunFailed, Runtime, ScriptedModel, Session
-from whisper_nb.core.errors import SessionClosed
+from whisper_nb.core.errors import EmptyReply, SessionClosed
 from whisper_nb.core.events import AgentRevised, Record, RunFinished, RunQueued, ToolStarted
-from whisper_nb.core.messages import Delta, Finish, TextDelta
+from whisper_nb.core.messages import Delta, Finish, TextDelta, Usage
 from whisper_nb.engine import runtimes
 from whisper_nb.models.model import Request
 from whisper_nb.models.offline import EchoModel
@@ -473,8 +473,28 @@ async def test_a_reply_without_text_succeeds_with_an_empty_output(runtime: Runti
         yield Finish("stop")
 
     heard = observed_by(runtime)
-    assert await hire(runtime, FunctionModel(silent)).submit("hello") == ""
+    assert await hire(runtime, FunctionModel(silent)).submit("hello", config={"allow_empty": True}) == ""
     assert kinds_of(heard) == ["RunQueued", "RunStarted", "ModelReplied", "RunFinished"]
+
+
+async def test_an_empty_reply_is_retried_and_then_fails_the_run(runtime: Runtime) -> None:
+    replies: list[str] = ["", "Hello", "", ""]
+
+    async def stream(request: Request) -> AsyncGenerator[Delta, None]:
+        yield TextDelta(replies.pop(0))
+        yield Finish("stop", Usage(7, 0), 0.25)
+
+    heard = observed_by(runtime)
+    runtime.models["openai/mine"] = FunctionModel(stream)
+    bob = runtime.create(Agent(name="bob", config=AIConfig(model="openai/mine", retries=1)))
+    run = bob.submit("hello")
+    assert await run == "Hello"
+    assert "CallRetried" in kinds_of(heard)
+    assert (run.usage, run.cost) == (Usage(14, 0), 0.5)  # an empty reply is billed, too
+    run = bob.submit("hello")
+    await settled(run)
+    assert isinstance(run.error, EmptyReply)
+    assert (run.cost, replies, len(bob.history)) == (0.5, [], 2)
 
 
 async def test_a_closed_runtime_creates_no_sessions() -> None:

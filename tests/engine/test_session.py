@@ -1093,12 +1093,13 @@ async def test_the_stored_events_give_the_history(runtime: Runtime) -> None:
     assert said == [message for message in bob.history if not isinstance(message, UserMessage)]
 
 
-async def test_an_empty_reply_has_unknown_usage_and_cost(runtime: Runtime) -> None:
-    async def silent(request: Request) -> AsyncGenerator[Delta, None]:
+async def test_a_reply_without_usage_has_unknown_usage_and_cost(runtime: Runtime) -> None:
+    async def uncounted(request: Request) -> AsyncGenerator[Delta, None]:
+        yield TextDelta("Hello")
         yield Finish("stop")
 
-    run = hire(runtime, FunctionModel(silent)).submit("hello")
-    assert await run == ""
+    run = hire(runtime, FunctionModel(uncounted)).submit("hello")
+    assert await run == "Hello"
     assert (run.usage, run.cost) == (None, None)
 
 

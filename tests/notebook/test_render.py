@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whisper_nb import Agent, ModelError, Rule, Run, Runtime, ScriptedModel
+from whisper_nb import Agent, AIConfig, ModelError, Rule, Run, Runtime, ScriptedModel
 from whisper_nb.core.events import (
     AgentRevised,
     Event,
@@ -27,7 +27,16 @@ from whisper_nb.core.events import (
     ToolFinished,
     ToolStarted,
 )
-from whisper_nb.core.messages import AssistantMessage, Finish, TextDelta, ToolCall, ToolMessage, Usage, UserMessage
+from whisper_nb.core.messages import (
+    AssistantMessage,
+    CallDelta,
+    Finish,
+    TextDelta,
+    ToolCall,
+    ToolMessage,
+    Usage,
+    UserMessage,
+)
 from whisper_nb.core.states import State
 from whisper_nb.notebook.cells.markdown import safe_markdown
 from whisper_nb.notebook.cells.render import (
@@ -326,6 +335,19 @@ class Held(ScriptedModel):
         for piece in self.pieces[1:]:
             yield TextDelta(piece)
         yield self.finish
+
+
+async def test_a_tool_that_the_provider_runs_is_shown_as_a_step(runtime: Runtime) -> None:
+    class Searching(ScriptedModel):
+        async def stream(self, request: Any) -> Any:
+            yield CallDelta(0, "s", "web_search", '{"query": "news"}', served=True)
+            yield TextDelta("The news is good.")
+            yield Finish("stop")
+
+    runtime.models["offline/mine"] = Searching([])
+    run = runtime.create(Agent(name="bob", config=AIConfig(model="offline/mine"))).submit("Hi")
+    assert await run == "The news is good."
+    assert tool_lines(run) == ['✓ web_search(query="news") → run by the provider']
 
 
 def spent(usage: Usage | None, cost: float | None) -> Held:

@@ -18,6 +18,7 @@ NAMES = [
     "Agent",
     "ConfigError",
     "ContentFiltered",
+    "EmptyReply",
     "FunctionModel",
     "LengthExceeded",
     "ModelError",

@@ -34,6 +34,7 @@ GOOD: dict[str, st.SearchStrategy[Any]] = {
     "timeout_s": st.floats(0, exclude_min=True, allow_infinity=False),
     "token_timeout_s": st.integers(1),
     "retries": st.integers(0, 10),
+    "allow_empty": st.booleans(),
     "stream": st.booleans(),
     "transport": st.sampled_from(["wire", "litellm"]),
     "extra": st.dictionaries(st.text("abcé: #-\n", max_size=5), JSON, max_size=3),

@@ -6,7 +6,8 @@
     │   └── SessionClosed    the session was stopped
     ├── ModelError           a model call failed, or its reply is incomplete
     │   ├── LengthExceeded   the reply, or the prompt, is longer than the model allows
-    │   └── ContentFiltered  the provider's content filter stopped the reply
+    │   ├── ContentFiltered  the provider's content filter stopped the reply
+    │   └── EmptyReply       the reply is complete, and there is nothing in it
     ├── TurnLimitExceeded    a run took more turns than its agent allows
     ├── RunFailed            the run that was awaited failed
     └── RunCancelled         the run that was awaited was cancelled
@@ -133,6 +134,10 @@ class LengthExceeded(ModelError):
 
 class ContentFiltered(ModelError):
     """The provider's content filter stopped the reply."""
+
+
+class EmptyReply(ModelError):
+    """The reply ended well and is empty: it has no text, no tool call and no reasoning. `allow_empty` accepts it."""
 
 
 class TurnLimitExceeded(WhisperError):

@@ -75,6 +75,8 @@ class AssistantMessage(Data, frozen=True, tag=True):
 
     Not in the repr.
     """
+    served: tuple[ToolCall, ...] = ()
+    """Calls of the provider's own tools, such as a web search, which it has run itself. They are shown, not sent."""
 
     def __hash__(self) -> int:
         return hash((self.text, self.tool_calls))
@@ -169,6 +171,8 @@ class CallDelta(Data, frozen=True):
     id: str = ""
     name: str = ""
     arguments: str = ""
+    served: bool = False
+    """Whether the provider runs the tool itself."""
 
 
 class Finish(Data, frozen=True):

@@ -12,7 +12,7 @@ from typing import assert_never
 
 from msgspec import Struct
 
-from .errors import ContentFiltered, LengthExceeded, ModelError
+from .errors import ContentFiltered, EmptyReply, LengthExceeded, ModelError
 from .messages import (
     AssistantMessage,
     CallDelta,
@@ -116,13 +116,18 @@ class Reply:
                 assert_never(delta)
         return ""
 
-    def complete(self) -> tuple[AssistantMessage, Finish]:
+    def complete(self, *, allow_empty: bool = False) -> tuple[AssistantMessage, Finish]:
         """Return the complete message and how it ended.
+
+        Args:
+            allow_empty: whether a reply with nothing in it is an answer.
 
         Raises:
             LengthExceeded, ContentFiltered: it ended early, for this reason.
-            ModelError: the stream ended without a finish reason (cut off), or with one that means that the
-                reply is incomplete. An incomplete tool call is never returned.
+            EmptyReply: it has no text, tool call or reasoning.
+            ModelError: the stream ended without a finish reason (cut off), with one that means that the
+                reply is incomplete, or with tool calls announced and none there. An incomplete tool call is never
+                returned.
         """
         finish = self._finish
         if finish is None:
@@ -153,13 +158,35 @@ class Reply:
                 retryable=True,
                 finish=finish,
             )
-        calls = self._unique_calls()
+        calls, served = self._unique_calls(served=False), self._unique_calls(served=True)
+        text = "".join(self._text) + valid_unicode(self._half)
+        if not calls and not served:
+            self._check_content(text, finish, allow_empty)
         reasoning = finish.reasoning if calls else None
-        return AssistantMessage("".join(self._text) + valid_unicode(self._half), calls, reasoning), finish
+        return AssistantMessage(text, calls, reasoning, served), finish
 
-    def _unique_calls(self) -> tuple[ToolCall, ...]:
+    def _check_content(self, text: str, finish: Finish, allow_empty: bool) -> None:
+        """Check a reply without tool calls.
+
+        Raises:
+            EmptyReply, ModelError: it is empty, or announces tool calls.
+        """
+        kind, what = ModelError, ""
+        if finish.reason == "tool_calls":
+            what = "the reply announces tool calls, and there are none in it (finish_reason=tool_calls)."
+            remedy = "Submit the prompt again."
+        elif not (text or self._has_reasoning or allow_empty):
+            kind, what = EmptyReply, "the reply is empty: it has no text and no tool call."
+            remedy = "Submit the prompt again; allow_empty: true accepts empty replies."
+        if what:
+            what = f"{self._model}: {what}"
+            raise kind(f"{what} {remedy}", what=what, model=self._model, retryable=True, finish=finish)
+
+    def _unique_calls(self, *, served: bool) -> tuple[ToolCall, ...]:
         # Some providers send no ids, or the same one twice; a result must name its call.
-        joined = [_joined(pieces) for _, pieces in sorted(self._calls.items())]
+        if not self._calls:
+            return ()
+        joined = [_joined(pieces) for _, pieces in sorted(self._calls.items()) if pieces[0].served is served]
         taken = {call.id for call in joined}
         fresh = (id_ for n in itertools.count() if (id_ := f"call_{n}") not in taken)
         seen = {""}

@@ -207,7 +207,7 @@ class Execution:
             raise ModelError(
                 f"{what}. Submit again, or raise {limit}", what=what, model=config.model or "", retryable=True
             )
-        return reply.complete()
+        return reply.complete(allow_empty=config.allow_empty is True)
 
     async def _fitting(self, model: Model, messages: Transcript) -> Transcript:
         """Return the messages that fit into the model's context.

@@ -99,7 +99,10 @@ def run_html(run: Run) -> str:
 
 
 def steps(run: Run) -> list[tuple[ToolCall | Record, ToolMessage | None]]:
-    """Return each tool call of a run with its result, if there is one yet, and the records of retries and notices."""
+    """Return each tool call of a run with its result, if there is one yet, and the records of retries and notices.
+
+    Calls that the provider has run itself are among them.
+    """
     found: list[tuple[ToolCall | Record, ToolMessage | None]] = []
     pending: dict[str, int] = {}  # call id → its index; a model may reuse an id in a later turn
     for record in run.events:
@@ -107,6 +110,8 @@ def steps(run: Run) -> list[tuple[ToolCall | Record, ToolMessage | None]]:
             case ToolStarted(call):
                 pending[call.id] = len(found)
                 found.append((call, None))
+            case ModelReplied(message) if message.served:
+                found += [(call, ToolMessage(call.id, call.name, "run by the provider")) for call in message.served]
             case CallRetried() | CallHeld() | Noticed():
                 found.append((record, None))
             case ToolFinished(message) if message.call_id in pending:

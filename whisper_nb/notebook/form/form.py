@@ -59,6 +59,7 @@ _HINTS: dict[FieldPath, str] = {
     ("timeout_s",): "seconds for one run",
     ("config", "timeout_s"): "seconds for one model call",
     ("config", "token_timeout_s"): "seconds from one token to the next",
+    ("config", "allow_empty"): "true: an empty reply is an answer",
     ("config", "stop"): "END, or [END, STOP]",
     ("config", "extra"): "the provider's own parameters: {top_k: 40}",
 }
