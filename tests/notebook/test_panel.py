@@ -245,6 +245,30 @@ async def test_the_details_of_an_opened_agent_are_sent(runtime: NotebookRuntime,
     assert all(update["details"] == {} for update in seen.told())
 
 
+async def test_a_view_that_asks_for_everything_again_receives_the_details_of_its_open_agent(
+    seen: Watched, clock: Clock
+) -> None:
+    seen.ask("look", names="bob", open="bob")
+    seen.ask("hello")
+    clock.advance(1)
+    assert seen.told("all")[-1]["details"]["bob"]["spec"]["revision"] == 1
+
+
+async def test_opening_an_agent_in_one_view_does_not_send_those_of_other_views_again(
+    seen: Watched, clock: Clock
+) -> None:
+    seen.ask("hello", view="view2")
+    seen.ask("look", names="bob", open="bob")
+    clock.advance(5)
+    seen.sent.clear()
+    seen.ask("look", view="view2", names="amy", open="amy")
+    clock.advance(1)
+    assert [list(update["details"]) for update in seen.told()] == [["amy"]]
+    seen.ask("look", view="view2", names="amy", open="bob")
+    clock.advance(1)
+    assert "spec" in seen.told()[-1]["details"]["bob"], "the second view receives them in full"
+
+
 async def test_the_details_of_an_open_agent_that_is_created_again_are_sent(
     runtime: NotebookRuntime, seen: Watched, clock: Clock
 ) -> None:

@@ -211,9 +211,15 @@ class Board:
             details.touch()
         self._changed()
 
-    def open(self, names: Iterable[str]) -> None:
-        """Send the details of these agents from now on, in full at first, and of no others."""
-        self._open = {name: Details() for name in names if self._runtime.get(name)}
+    def open(self, names: Iterable[str], anew: str = "") -> None:
+        """Send the details of these agents from now on, in full at first, and of no others.
+
+        Args:
+            names: the agents that are open in any view.
+            anew: the one that was just opened, whose details are sent in full even if another view has them.
+        """
+        before = {name: details for name, details in self._open.items() if name != anew}
+        self._open = {name: before.get(name) or Details() for name in names if self._runtime.get(name)}
         self._changed()
 
     def all_rows(self) -> Facts:

@@ -218,7 +218,7 @@ export const color = (text) =>
 const SVG = "http://www.w3.org/2000/svg";
 /** Seconds without an answer after which the kernel counts as busy, and updates between two acknowledgements. */
 const SILENCE_S = 0.5, ACKNOWLEDGED = 20;
-/** Seconds without details of the open agent after which they are requested again. */
+/** Seconds without details of the open agent after which they are requested again; twice as long after each time. */
 const DETAILS_S = 5;
 /** Rows that the list shows at once, and row elements that are kept for reuse while it scrolls. */
 const VISIBLE_ROWS = 12, SPARE_ROWS = 24;
@@ -1072,8 +1072,9 @@ class PanelView {
     if (!document.hidden && this.root.isConnected && this.state.known) this.paintSoon();
     // A server that limits the rate of messages may have dropped the last update, and no later one shows the gap.
     const waits = this.open && !this.state.details.get(this.open)?.spec;
-    if (!waits || performance.now() - this.openedAt < DETAILS_S * 1000) return;
+    if (!waits || performance.now() - this.openedAt < this.patience * 1000) return;
     this.openedAt = performance.now();
+    this.patience *= 2; // more requests would not make a slow kernel faster
     this.connection.send({ do: "hello" });
   }
 
@@ -1151,7 +1152,7 @@ class PanelView {
   openRow(name) {
     const before = this.open;
     this.open = name;
-    this.openedAt = performance.now();
+    [this.openedAt, this.patience] = [performance.now(), DETAILS_S];
     this.details.element.hidden = !name;
     if (name) this.form.choose(name);
     else if (before) this.list.elements.get(before)?.focus();

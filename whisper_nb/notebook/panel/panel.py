@@ -179,7 +179,7 @@ class Panel(anywidget.AnyWidget):
         """Send an update, and schedule the next one by what this one cost in bytes and in CPU time."""
         self._timer = None
         now = self._runtime.home.loop.time()
-        start = time.perf_counter()
+        start = time.thread_time()
         send_all = self._all_wanted and now >= self._all_next
         self._next = now + TICK_S
         self._allowance = min(BURST, self._allowance + (now - self._counted) * BYTES_PER_S)
@@ -193,7 +193,7 @@ class Panel(anywidget.AnyWidget):
         unseen = self._number - self._seen
         pace = max(TICK_S, min(TICK_S * unseen / UNSEEN, SLOWEST_S), -self._allowance / BYTES_PER_S)
         if not send_all:  # it may take longer: a view waits for it
-            pace = max(pace, (time.perf_counter() - start) / SHARE)
+            pace = max(pace, (time.thread_time() - start) / SHARE)
         self._next = now + pace
         if self._board.dirty or self._all_wanted:
             self._changed()
@@ -265,8 +265,9 @@ class Panel(anywidget.AnyWidget):
             self._post("done", view=request.view, id=request.id, ok=ok, text=text)
 
     def _do_hello(self, view: str) -> None:
-        self._views.pop(view, None)
-        self._views[view] = Viewport()
+        # A view says it again if messages were lost. What it shows stays known: else, on a slow machine, the details that
+        # it asks for again would be dropped each time before they are sent.
+        self._views[view] = self._views.pop(view, Viewport())
         while len(self._views) > VIEWS:
             del self._views[next(iter(self._views))]
         self._board.open({one.open for one in self._views.values()})
@@ -276,12 +277,11 @@ class Panel(anywidget.AnyWidget):
 
     def _do_look(self, view: str, names: str, open: str) -> None:
         if view not in self._views:
-            return self._do_hello(view)
+            self._do_hello(view)
         before = self._views[view]
         self._views[view] = Viewport(tuple(names.split()), open)
         if open != before.open:
-            self._board.open({one.open for one in self._views.values()})
-        return None
+            self._board.open({one.open for one in self._views.values()}, anew=open)
 
     def _do_seen(self, view: str, number: int) -> None:
         self._seen = max(self._seen, min(number, self._number))
