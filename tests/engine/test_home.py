@@ -208,3 +208,49 @@ async def test_an_observer_does_not_run_in_the_context_of_the_cell_that_woke_the
     for run in runs:
         await run
     assert {context for run, context in seen if run == runs[1].id} <= {"two", ""}
+
+
+def on_a_loop_that_does_not_run(where: str = "notebook") -> tuple[Runtime, Run]:
+    """A runtime as a startup file creates it, and a run that was submitted there."""
+    runtime = Runtime(environ={}, home=Home(asyncio.new_event_loop()), loop=where)
+    runtime.models["offline/test"] = ScriptedModel([Rule("(.*)", reply=r"heard: \1")])
+    bob = runtime.create(Agent(name="bob", config="offline/test"))
+    return runtime, bob.submit("hello")
+
+
+async def ended(runtime: Runtime, run: Run) -> str:
+    async with runtime:
+        return await run
+
+
+def test_work_from_before_the_loop_runs_is_done_once_it_runs() -> None:
+    runtime, run = on_a_loop_that_does_not_run()
+    assert (run.status, runtime["bob"].unfinished) == ("submitted", (run,))
+    assert runtime.home.main.run_until_complete(ended(runtime, run)) == "heard: hello"
+    runtime.home.main.close()
+
+
+@pytest.mark.parametrize("where", ["notebook", "thread"])
+def test_agents_follow_the_loop_that_runs_in_place_of_the_one_they_were_created_on(where: str) -> None:
+    runtime, run = on_a_loop_that_does_not_run(where)
+    called: list[int] = []
+    runtime.home.do(runtime.home.later, 0.0, lambda: called.append(1))
+    first = runtime.home.main
+    first.close()
+
+    async def main() -> str:
+        assert runtime.follow(asyncio.get_running_loop())
+        assert not runtime.follow(first)
+        assert runtime.home.main is asyncio.get_running_loop()
+        return await ended(runtime, run)
+
+    assert asyncio.run(main()) == "heard: hello"
+    assert called == [1]
+
+
+def test_awaiting_on_a_loop_that_keeps_the_agents_loop_from_running_is_an_error() -> None:
+    runtime, run = on_a_loop_that_does_not_run()
+    with pytest.raises(SessionError, match=r"waiting for bob#1 would never end.*run\.result\(\)"):
+        asyncio.run(run._wait())
+    assert runtime.home.main.run_until_complete(ended(runtime, run)) == "heard: hello"
+    runtime.home.main.close()

@@ -320,6 +320,9 @@ async def test_a_wait_that_only_a_user_could_end_is_refused() -> None:
             first.result()
         with pytest.raises(SessionError, match=r"waiting for eve#1 would never end: it needs bob#1, and bob is paused"):
             second.wait()
+        for run in (first, second):
+            with pytest.raises(SessionError, match=f"waiting for {run.id} would never end: .*bob is paused"):
+                await run
         assert not blocked
         bob.resume()
         assert first.blocked is None

@@ -100,8 +100,9 @@ class Cell:
 class Kernel:
     """`async with Kernel(folder) as kernel`: starts one in `folder`, and ends it."""
 
-    def __init__(self, folder: Path, python_path: tuple[Path, ...] = ()) -> None:
+    def __init__(self, folder: Path, python_path: tuple[Path, ...] = (), arguments: tuple[str, ...] = ()) -> None:
         self._folder = folder
+        self._arguments = list(arguments)
         self._path = os.pathsep.join(str(path) for path in (OFFLINE, ROOT, *python_path))
         self.stderr = folder / "stderr"
         self.messages: list[Message] = []
@@ -127,7 +128,9 @@ class Kernel:
             "PYDEVD_DISABLE_FILE_VALIDATION": "1",
         }
         self._log = self.stderr.open("wb")
-        await self.manager.start_kernel(env=env, cwd=str(self._folder), stdout=self._log, stderr=self._log)
+        await self.manager.start_kernel(
+            extra_arguments=self._arguments, env=env, cwd=str(self._folder), stdout=self._log, stderr=self._log
+        )
         await self._connect()
         return self
 

@@ -41,13 +41,14 @@ class Home:
     runs while the main loop is blocked. Agents may move from one to the other; the Home object stays the same.
 
     Args:
-        main: the event loop of this thread.
+        main: the event loop of this thread. It need not run yet.
         block: waits inside a cell; None outside a notebook.
         guard: a context manager, entered around each function that the main thread runs for an agent.
     """
 
     __slots__ = (
         "_block",
+        "_early",
         "_lock",
         "_main_thread",
         "_own",
@@ -72,6 +73,7 @@ class Home:
         self._main_thread = self._thread = threading.get_ident()
         self._own: OwnLoop | None = None
         self._lock = threading.RLock()  # orders a change of loops and calls from other threads
+        self._early: dict[Callable[[], object], None] = {}  # to be called once the loop runs
         self._slots = asyncio.Semaphore(SLOTS)
         self._timers: dict[object, tuple[asyncio.TimerHandle, Callable[[], object]]] = {}
         self._readers: dict[socket.socket, Callable[[], object]] = {}
@@ -178,6 +180,24 @@ class Home:
             function(*args)
         else:
             self.main.call_soon_threadsafe(function, *args)
+
+    def once_running(self, function: Callable[[], object]) -> bool:
+        """Return whether the agents' loop runs. If it does not, call the function once it does.
+
+        A kernel loads extensions and startup files before its loop runs, and may then run another one; see `follow`. A
+        task that was created before would stay on a loop that nothing runs.
+        """
+        if self.loop.is_running():
+            return True
+        self._early[function] = None
+        if not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(self._begin)
+        return False
+
+    def _begin(self) -> None:
+        early, self._early = self._early, {}
+        for function in early:
+            function()
 
     async def slot(self) -> None:
         """Wait for a slot in an iteration of the loop, first come, first served; each iteration has a few.
@@ -290,6 +310,15 @@ class Home:
                 unused.end()
                 unused.join(JOIN_TIMEOUT_S)
 
+    def follow(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Take another loop for the main one, which does not run. On the main thread, while no agent has a task."""
+        with self._lock:
+            self.main = self.visits.main = loop
+        if self._own is None:
+            self._switch(None)
+        if self._early:
+            self.loop.call_soon_threadsafe(self._begin)
+
     async def close(self, last: Coroutine[Any, Any, None], timeout_s: float) -> None:
         """Run a last coroutine on the loop; then end the loop's thread, if it has its own.
 
@@ -317,7 +346,7 @@ class Home:
         if self.loop.is_closed() or (self._own and self._own.ended):
             raise _closed()
 
-    def _switch(self, own: OwnLoop | None, leave: Callable[[], None]) -> None:
+    def _switch(self, own: OwnLoop | None, leave: Callable[[], None] = lambda: None) -> None:
         leave()
         loop, thread = self.main, self._main_thread
         if own:
@@ -330,7 +359,8 @@ class Home:
             handle.cancel()
             loop.call_soon_threadsafe(function, context=contextvars.Context())
         for end, function in self._readers.items():
-            old.remove_reader(end)
+            if not old.is_closed():
+                old.remove_reader(end)
             loop.call_soon_threadsafe(loop.add_reader, end, function)
 
 

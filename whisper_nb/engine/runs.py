@@ -180,7 +180,7 @@ class Run(RunState):
     @property
     def blocked(self) -> str | None:
         """The reason why it can continue only by a person's action; None while it can end by itself."""
-        if self.done:
+        if self.done or self._cancelling:
             return None
         for need in self.needs:
             if reason := need.blocked:
@@ -206,9 +206,28 @@ class Run(RunState):
 
     async def _wait(self) -> str:
         if not self.done:
+            if _waiter() is None:
+                self._check_await()
             with self._awaited():
                 await self._end()
         return self._output()
+
+    def _check_await(self) -> None:
+        """Raise SessionError if `await` would never end, as far as it is known."""
+        home = self._session.home
+        if home.on_main and not home.loop.is_running():
+            raise SessionError(
+                f"waiting for {self.id} would never end: its event loop cannot run before this one ends. "
+                "Write run.result() instead, or await it in a later cell"
+            )
+        if self.status != "running":  # it may be in its last turn
+            self._check_blocked()
+
+    def _check_blocked(self) -> None:
+        """Raise SessionError if it can continue only by a person's action, and this thread may be the one to help."""
+        home = self._session.home
+        if (home.here or home.on_main) and (reason := self.blocked):
+            raise SessionError(f"waiting for {self.id} would never end: {reason}")
 
     async def _end(self) -> None:
         """Wait until it is done, with any outcome. On its own event loop this needs no call between threads."""
@@ -254,8 +273,7 @@ class Run(RunState):
             raise SessionError(
                 f"waiting inside an agent's task would block every agent: write `await run` for {self.id}"
             )
-        if (home.here or home.on_main) and (reason := self.blocked):  # this thread may be the one that could help
-            raise SessionError(f"waiting for {self.id} would never end: {reason}")
+        self._check_blocked()
         with self._awaited(home.waiters if home.on_main else None):
             home.wait(self._future, timeout)
 

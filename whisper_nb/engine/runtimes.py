@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 from collections.abc import Callable, Mapping
@@ -237,6 +238,25 @@ class Runtime:
         """Publish the posted events, and close connections: they belong to this event loop."""
         await self._roster.rest(GRACE_S)
         await self.models.aclose()
+
+    def follow(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Take another event loop for the main one, unless that runs, or an agent has a task on it.
+
+        For a kernel, which may run another loop than it had while its extensions were loaded. On the main thread.
+
+        Returns:
+            Whether the loop was taken.
+        """
+        home = self.home
+        if loop is home.main or home.main.is_running() or not home.on_main:
+            return False
+        moves = home.where == "notebook"
+        if moves and not self._roster.at_rest:
+            return False
+        home.follow(loop)
+        if moves and self.models.opened:  # connections belong to an event loop
+            home.finish(self.models.aclose())
+        return True
 
     def observe(self, observer: Observer) -> Callable[[], None]:
         """Call `observer(record)` for every record, on the agents' event loop. It must not block.

@@ -311,7 +311,7 @@ class Session:
     def _wake(self) -> None:
         if self._bell is not None:
             self._bell.set()
-        elif self._journal.posted or self._journal.projection.queue:
+        elif (self._journal.posted or self._journal.projection.queue) and self.home.once_running(self._wake):
             self._bell = asyncio.Event()
             # Not in the context of whoever woke it: observers would print into that cell.
             self._worker = self.home.loop.create_task(

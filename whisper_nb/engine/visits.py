@@ -22,10 +22,10 @@ class Visits:
         guard: a context manager, entered around each function that the main thread runs.
     """
 
-    __slots__ = ("_guard", "_main", "_tasks")
+    __slots__ = ("_guard", "_tasks", "main")
 
     def __init__(self, main: asyncio.AbstractEventLoop, guard: Callable[[], AbstractContextManager[object]]) -> None:
-        self._main = main
+        self.main = main
         self._guard = guard
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -44,7 +44,7 @@ class Visits:
             if done.set_running_or_notify_cancel():
                 answer(done, self._guarded, function, *args)
 
-        self._main.call_soon_threadsafe(begin)
+        self.main.call_soon_threadsafe(begin)
         return await asyncio.wrap_future(done)
 
     async def await_main(self, work: Coroutine[Any, Any, T]) -> T:
@@ -55,7 +55,7 @@ class Visits:
         wanted = threading.Event()
         wanted.set()
         try:
-            done = asyncio.run_coroutine_threadsafe(self._run(work, wanted), self._main)
+            done = asyncio.run_coroutine_threadsafe(self._run(work, wanted), self.main)
             value, error = await asyncio.wrap_future(done)
         except asyncio.CancelledError:
             wanted.clear()

@@ -47,7 +47,7 @@ def runtime() -> NotebookRuntime:
     """
     if get_ipython() is None:
         raise ConfigError("not in a notebook: in a script, use `async with whisper_nb.Runtime() as rt`")
-    rt = NotebookRuntime(home=Home(_loop(), block, interruptible), project=_project(), find_tool=_function)
+    rt = NotebookRuntime(home=Home(_main_loop(), block, interruptible), project=_project(), find_tool=_function)
     rt.control = Control(rt, sockets_folder())
     rt.models["offline/echo"] = EchoModel(tokens_per_second=25)  # slow enough to see it stream
     atexit.register(_close, rt)
@@ -66,12 +66,16 @@ def load(shell: InteractiveShell) -> None:
     """Register magics, completion and hooks with a shell, and print one line."""
     warn_of_old_nest_asyncio()
     bench = _workbench(shell)
+    bench.runtime.follow(_main_loop())
     formatter = shell.display_formatter.ipython_display_formatter
     with ExitStack() as undo:
         if _is_kernel(shell):
-            undo.enter_context(waking(bench.runtime.home.main))
-            shell.events.register("pre_run_cell", note_interrupts)
-            undo.callback(shell.events.unregister, "pre_run_cell", note_interrupts)
+            waker = undo.enter_context(ExitStack())
+            waker.enter_context(waking(bench.runtime.home.main))
+            follow = functools.partial(_follow, bench.runtime, waker)
+            for hook in (follow, note_interrupts):
+                shell.events.register("pre_run_cell", hook)
+                undo.callback(shell.events.unregister, "pre_run_cell", hook)
         elif not shell.active_eventloop and not getattr(shell, "simple_prompt", True):
             # IPython then runs its prompt on the same loop, so that agents work while the prompt waits.
             shell.enable_gui("asyncio")
@@ -136,11 +140,26 @@ def _is_kernel(shell: InteractiveShell) -> bool:
     return getattr(shell, "kernel", None) is not None
 
 
-def _loop() -> asyncio.AbstractEventLoop:
+def _main_loop() -> asyncio.AbstractEventLoop:
+    """Return the loop that the kernel or the terminal runs, or will run."""
+    kernel = getattr(get_ipython(), "kernel", None)
+    if kernel is None or getattr(kernel, "io_loop", None):
+        return get_asyncio_loop()  # the running one; in a terminal, none runs between cells
+    # A kernel runs the policy's loop once startup files are executed. An `await` in those runs on another, for a while.
+    policy = asyncio.get_event_loop_policy()
     try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return get_asyncio_loop()  # in a terminal, no loop runs between cells
+        return policy.get_event_loop()
+    except RuntimeError:  # a startup file has called asyncio.run, which leaves none
+        loop = policy.new_event_loop()
+        policy.set_event_loop(loop)
+        return loop
+
+
+def _follow(rt: NotebookRuntime, waker: ExitStack, *_: object) -> None:
+    """Before a cell, take up the loop that the kernel runs: a startup file may have replaced the loop it had."""
+    if rt.follow(_main_loop()):
+        waker.close()
+        waker.enter_context(waking(rt.home.main))
 
 
 def _close(rt: NotebookRuntime) -> None:
