@@ -733,8 +733,9 @@ class FrontEnd:
         notebook.shell.kernel = object()
         notebook.shell.get_parent = lambda: self.parent
 
-    def run(self, execution: str, source: str, **metadata: str) -> str:
-        self.parent = {"header": {"msg_id": execution}, "metadata": metadata, "content": {"code": source}}
+    def run(self, execution: str, source: str, session: str = "one", **metadata: str) -> str:
+        header = {"msg_id": execution, "session": session}
+        self.parent = {"header": header, "metadata": metadata, "content": {"code": source}}
         return self.notebook.run(source)
 
 
@@ -749,12 +750,26 @@ async def test_a_rerun_cell_cancels_what_it_launched_before(notebook: Notebook) 
     assert [notebook[name].status for name in ("one", "other", "two")] == ["cancelled", "queued", "queued"]
 
 
-async def test_without_an_id_the_same_text_is_the_same_cell(notebook: Notebook) -> None:
+async def test_without_ids_cells_of_the_same_text_are_not_the_same_cell(notebook: Notebook) -> None:
     front = FrontEnd(notebook)
     notebook.run("%agent pause bob")
-    front.run("e1", "%%agent bob\nhello")
-    assert front.run("e2", "%%agent bob\nhello, you") == ""
-    assert front.run("e3", "%%agent bob\nhello").startswith("bob#1, launched by this cell before")
+    for number in range(3):
+        assert front.run(f"e{number}", "%%agent bob\nhello") == ""
+    assert [run.status for run in notebook.runtime["bob"].unfinished] == ["submitted"] * 3
+
+
+async def test_the_same_cell_id_in_another_session_may_be_another_notebooks(notebook: Notebook) -> None:
+    front = FrontEnd(notebook)
+    notebook.run("%agent pause bob")
+    front.run("e1", "%%agent bob\nhello", "one", cellId="a")
+    assert front.run("e2", "%%agent bob\nhello", "two", cellId="a") == (
+        "note: bob#1 of this cell in another window, or a copy of this notebook, is not finished "
+        "(%agent cancel ends it)\n"
+    )
+    assert front.run("e3", "%%agent bob\nhello", "two", cellId="a").endswith(
+        "bob#2, launched by this cell before, was not finished: cancelled\n"
+    )
+    assert not notebook.runtime["bob"].runs[0].done
 
 
 async def test_two_launches_of_one_execution_both_stay(notebook: Notebook) -> None:

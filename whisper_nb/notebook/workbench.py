@@ -30,6 +30,16 @@ T = TypeVar("T")
 _REMEMBERED = 1_000
 
 
+class Launch(Struct, frozen=True):
+    """The execution of a cell that launched a run."""
+
+    execution: str
+    cell: str
+    """The cell's id in its notebook; empty if the front end does not send it, and in a terminal."""
+    session: str
+    """The front end's session. Another session may have another notebook, with the same cell ids if it is a copy."""
+
+
 class Workbench(Struct):
     """The runtime as one shell's magics use it."""
 
@@ -39,9 +49,9 @@ class Workbench(Struct):
     root: str = "agent"
     """The magic's name: `agent`, or `whisper` if another extension has the name `agent`."""
     _unreported: list[Run] = []  # launched or waited for, and not yet reported by `%agent wait`
-    _launched: WeakKeyDictionary[Run, tuple[str, str]] = field(default_factory=WeakKeyDictionary)
-    """Run → the ids of the cell and of the execution that launched it. It keeps no run alive."""
-    _launching: tuple[str, str] | None = None  # those ids of the last launch
+    _launched: WeakKeyDictionary[Run, Launch] = field(default_factory=WeakKeyDictionary)
+    """Run → the execution that launched it. It keeps no run alive."""
+    _launching: Launch | None = None  # the last one
 
     def launch(self, order: Order, local_ns: Mapping[str, Any] | None = None) -> Run | None:
         """Submit a run, show it in this cell, and wait for it if the order blocks.
@@ -67,10 +77,10 @@ class Workbench(Struct):
             print(preview(session, parts, config))  # noqa: T201
             return None
         run = session.submit(parts, priority=order.priority, timeout_s=order.timeout_s, config=config)
-        cell, execution = self._cell()
-        if self._launching != (cell, execution):
-            self._cancel_earlier(cell, execution)
-        self._launching = self._launched[run] = (cell, execution)
+        launch = self._launch()
+        if self._launching != launch:
+            self._cancel_earlier(launch)
+        self._launching = self._launched[run] = launch
         self._remember([run])
         if order.out is not None:
             self.shell.user_ns[order.out] = run
@@ -210,7 +220,7 @@ class Workbench(Struct):
 
     def display(self, run: Run) -> None:
         """Show a run that is a cell's last value, unless this execution launched it and so shows it already."""
-        if self._launched.get(run) != self._cell():
+        if self._launched.get(run) != self._launch():
             self.outputs.show(run)
 
     def run(self, name: str) -> Run | None:
@@ -244,19 +254,27 @@ class Workbench(Struct):
         """Whether the shell is a notebook's kernel, with cells, and not a terminal."""
         return getattr(self.shell, "kernel", None) is not None
 
-    def _cell(self) -> tuple[str, str]:
-        """Return ids of the running cell and of this execution. A terminal counts as one cell."""
+    def _launch(self) -> Launch:
+        """Return the execution that is running. In a terminal, each line is one."""
         if not self.is_kernel:
-            return "", str(self.shell.execution_count)
+            return Launch(str(self.shell.execution_count), "", "")
         parent = self.shell.get_parent()
-        execution = parent.get("header", {}).get("msg_id", "")
-        # Some front ends do not send the cell's id. Then its text identifies it.
-        return parent.get("metadata", {}).get("cellId") or parent.get("content", {}).get("code") or "", execution
+        header = parent.get("header", {})
+        cell = parent.get("metadata", {}).get("cellId") or ""
+        return Launch(header.get("msg_id", ""), cell, header.get("session", ""))
 
-    def _cancel_earlier(self, cell: str, execution: str) -> None:
-        """Cancel the unfinished runs that other executions of this cell launched. A terminal has no cells to rerun."""
-        for run, (launching_cell, launching) in list(self._launched.items()):
-            if self.is_kernel and launching_cell == cell and launching != execution and not run.done:
+    def _cancel_earlier(self, launch: Launch) -> None:
+        """Cancel the unfinished runs that other executions of this cell launched, if it is known to be the same cell.
+
+        Cells of the same text, or of the same id in two notebooks, are not.
+        """
+        for run, earlier in list(self._launched.items()):
+            if not launch.cell or earlier.cell != launch.cell or earlier.execution == launch.execution or run.done:
+                continue
+            if earlier.session == launch.session:
                 del self._launched[run]  # its end may come after the next launch
                 run.cancel()
                 print(f"{run.id}, launched by this cell before, was not finished: cancelled")  # noqa: T201
+            else:
+                where = "another window, or a copy of this notebook"
+                print(f"note: {run.id} of this cell in {where}, is not finished (%{self.root} cancel ends it)")  # noqa: T201
