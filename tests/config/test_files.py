@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import hashlib
 import os
 import socket
 from pathlib import Path
@@ -229,7 +228,7 @@ def test_two_projects_have_the_same_digest_only_if_their_files_are_equal(
 
 
 def test_an_empty_project_has_the_digest_of_no_files(tmp_path: Path) -> None:
-    assert read_files(tmp_path).digest == hashlib.sha256().hexdigest()
+    assert read_files(tmp_path).digest == Files(tmp_path / "elsewhere").digest
 
 
 def test_the_signature_changes_with_every_file_that_is_read(tmp_path: Path) -> None:

@@ -200,6 +200,7 @@ def test_a_wrong_code_trusts_nothing(project: Project, code: str) -> None:
 
 
 def test_the_code_may_be_longer_and_in_upper_case(project: Project) -> None:
+    assert len(project.code) == 16, "64 bits"
     project.trust(project.found.files.digest.upper()[:20])
     assert not project.held_back
 
@@ -207,9 +208,23 @@ def test_the_code_may_be_longer_and_in_upper_case(project: Project) -> None:
 def test_a_change_after_the_code_was_shown_is_not_trusted(project: Project, root: Path) -> None:
     shown = project.code
     edit(root / "agents/bob.yaml", BOB.replace("One", "Two"))
-    with pytest.raises(ConfigError, match="is not the code of the files"):
+    with pytest.raises(ConfigError, match="have changed since they were shown"):
         project.trust(shown)
     assert (project.held_back, bool(project.used)) == (True, False)
+
+
+def test_only_files_that_this_kernel_has_shown_can_be_trusted(project: Project, root: Path, home: TrustFile) -> None:
+    other = Project(root, home)
+    other.refresh()
+    with pytest.raises(ConfigError, match="this kernel has not shown the files of"):
+        other.trust(project.code)
+    shown = project.code
+    edit(root / "agents/bob.yaml", BOB.replace("One", "Two"))
+    with pytest.raises(ConfigError, match="is not the code of the files"):
+        project.trust(project.review().code)  # of the present files, as somebody else may have told it
+    edit(root / "agents/bob.yaml", BOB)
+    project.trust(shown)
+    assert not project.held_back
 
 
 def test_a_change_that_is_undone_is_trusted(project: Project, root: Path) -> None:
@@ -235,7 +250,8 @@ def test_trust_is_stored_outside_the_project(project: Project, root: Path, tmp_p
     before = sorted(root.rglob("*"))
     project.trust(project.code)
     assert sorted(root.rglob("*")) == before
-    assert json.loads((tmp_path / "home/trust.json").read_text()) == {str(root): project.found.files.digest}
+    kept = json.loads((tmp_path / "home/trust.json").read_text())
+    assert kept == {str(root): f"2:{project.found.files.digest}"}
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"/": true}'])
@@ -245,6 +261,11 @@ def test_a_corrupt_trust_file_trusts_nothing(project: Project, root: Path, tmp_p
     fresh = Project(root, TrustFile(tmp_path / "home"))
     fresh.refresh()
     assert (fresh.held_back, bool(fresh.used)) == (True, False)
+    (told,) = [line for line in fresh.news() if "trust.json" in line]
+    assert "No project is trusted, and nothing in it is changed" in told
+    with pytest.raises(ConfigError, match="correct it, or move it away"):
+        fresh.trust(fresh.code)
+    assert ((tmp_path / "home/trust.json").read_text(), bool(fresh.used)) == (content, False)
 
 
 def test_trust_that_cannot_be_stored_puts_nothing_in_force(root: Path, tmp_path: Path) -> None:
@@ -630,10 +651,12 @@ def rows(limit: int = 3) -> list[int]:
 TEXT = st.text(st.characters(), max_size=30)
 LINE = TEXT.filter(lambda text: len(text.splitlines()) < 2)
 CONFIGS = st.builds(
-    AIConfig,
-    model=st.none() | st.sampled_from(["openai/x", "openrouter/openai/gpt-4o", "ollama/llama3:8b"]),
-    api_base=st.none() | st.just("http://localhost:8000/v1"),
-    api_key=st.none() | st.just("os.environ/MY_KEY"),
+    lambda place, **values: AIConfig(**place, **values),
+    place=st.just({})
+    | st.fixed_dictionaries(
+        {"model": st.sampled_from(["openai/x", "openrouter/openai/gpt-4o", "ollama/llama3:8b"])},
+        optional={"api_base": st.just("http://localhost:8000/v1"), "api_key": st.just("os.environ/MY_KEY")},
+    ),
     temperature=st.none() | st.floats(0, 2),
     seed=st.none() | st.integers(-(2**63), 2**63),
     stop=st.none() | st.lists(st.text(min_size=1, max_size=5), min_size=1, max_size=3).map(tuple),
@@ -782,6 +805,16 @@ async def test_saving_an_agent_that_another_file_defines_is_an_error_that_names_
 async def test_an_agent_that_is_too_large_for_a_file_is_not_saved(trusted: Runtime, root: Path) -> None:
     trusted.create(Agent(name="amy", system_prompt="x" * 300_000))
     with pytest.raises(ConfigError, match="more than 262,144 bytes"):
+        trusted.save("amy")
+    assert not (root / "agents/amy.yaml").exists()
+
+
+@pytest.mark.parametrize("field", [{"api_base": "http://localhost:1/v1"}, {"api_key": "os.environ/MY_KEY"}])
+async def test_a_key_or_an_address_without_a_model_is_not_saved(
+    trusted: Runtime, root: Path, field: dict[str, str]
+) -> None:
+    trusted.create(Agent(name="amy", config=AIConfig(**field)))  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=f"{next(iter(field))} without a model: write model beside it"):
         trusted.save("amy")
     assert not (root / "agents/amy.yaml").exists()
 

@@ -153,7 +153,7 @@ def test_a_wrong_code_trusts_nothing(notebook: Notebook, project: Path) -> None:
     assert notebook.runtime.project is not None
     code = notebook.runtime.project.code
     (project / "agents/bob.yaml").write_text(BOB + "role: spy\n")
-    assert "is not the code of the files" in notebook.error(f"%agent trust {code}")
+    assert "have changed since they were shown" in notebook.error(f"%agent trust {code}")
     assert "is not the code of the files" in notebook.error("%agent trust 1234")
     assert notebook.runtime.resolve().model == "openai/gpt-4o-mini"
 

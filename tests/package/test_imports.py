@@ -33,6 +33,8 @@ HOMES = {
     "sqlite3": "store",
     "yaml": "config/yamlfile",
     "dotenv": "config/keys",
+    "filelock": "config/trust",
+    "idna": "config/destinations",
     "platformdirs": "config/paths",
     "pydantic": "tools",
     "pydantic_core": "tools",

@@ -20,7 +20,7 @@ from whisper_nb import Agent, Runtime
 from whisper_nb.config.project import Project
 from whisper_nb.config.trust import TrustFile
 from whisper_nb.config.yamlfile import MAX_FILE_BYTES
-from whisper_nb.notebook.cells.explain import trust_lines
+from whisper_nb.notebook.cells.review import trust_lines
 
 #: Opens many repositories, each in a forked process, a few at a time.
 INSIDE = r"""
@@ -276,7 +276,7 @@ async def test_a_server_gets_only_the_key_that_is_configured_for_it(
         put(tmp_path, "config/main.yaml", f"model: {model}\napi_base: {server.url}\n")
         project = Project(tmp_path, TrustFile(tmp_path / "home"))
         async with Runtime(environ=os.environ, project=project) as rt:
-            (said,) = [line for line in trust_lines(project, rt.resolve(), rt.keys, "agent") if "→" in line]
+            (said,) = [line for line in map(str, trust_lines(project.review(), rt, "agent")) if "→" in line]
             rt.trust(project.code)
             await settled(rt.create(Agent(name="bob")).submit("hello"))
     sent = {name for request in server.requests for name in names if f"{CANARY}-{name}" in str(request.headers)}

@@ -10,7 +10,7 @@ import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from .yamlfile import MAX_FILE_BYTES, read_plain
 
@@ -18,6 +18,8 @@ MAIN = "config/main.yaml"
 AGENTS = "agents"
 MAX_FILES = 500
 _PROMPT_DEPTH = 3
+#: Begins what is hashed. Another one for another set of files, so that no earlier trust covers more than was shown.
+_DIGEST_KIND = b"whisper_nb 2\0"
 _YAML = (".yaml", ".yml")
 #: Changes when one of the files changes: name, times, size and inode of each.
 Signature = tuple[tuple[str, int, int, int, int], ...]
@@ -39,7 +41,7 @@ class Files:
     @property
     def digest(self) -> str:
         """The SHA-256 of all names and contents."""
-        digest = hashlib.sha256()
+        digest = hashlib.sha256(_DIGEST_KIND)
         for name, content in sorted(self.data.items()):
             digest.update(f"{name}\0{len(content)}\0".encode("utf-8", "surrogatepass"))
             digest.update(content)
@@ -81,6 +83,16 @@ def with_files(files: Files, *paths: str) -> Files:
         elif content:
             refused[path] = content
     return replace(files, data=data, refused=refused)
+
+
+def path_below(root: Path, path: str) -> str:
+    """Return the path of a file that a config names, below the folder of the project; empty if it is outside of it."""
+    pure = PurePosixPath(path)
+    if pure.is_absolute() and pure.is_relative_to(root):
+        pure = pure.relative_to(root)
+    if pure.is_absolute() or ".." in pure.parts or not path.isprintable() or "\\" in path or path.startswith("~"):
+        return ""
+    return str(pure)
 
 
 def signature(root: Path, more: tuple[str, ...] = ()) -> Signature:

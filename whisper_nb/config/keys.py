@@ -6,6 +6,7 @@ a reference too, `literal/…`, so that no repr, pickle, log, traceback or saved
 
 from __future__ import annotations
 
+import copy
 import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
@@ -120,6 +121,36 @@ def _without_parts(text: str, key: str) -> str:
     return text
 
 
+@sealed
+def variables(text: str, name: str) -> dict[str, Key]:
+    """Return the variables of a `.env` file with their values, none of which is displayed.
+
+    Raises:
+        ConfigError: a line is not of the form NAME=value.
+    """
+    return {variable: key for variable, (key, _) in _parsed(text, name).items()}
+
+
+def _parsed(text: str, name: str) -> dict[str, tuple[Key, str]]:
+    """Return the variables of a `.env` file: the value of each, and its file and line."""
+    found: dict[str, tuple[Key, str]] = {}
+    if not text:  # most projects have none: importing dotenv would delay `%load_ext`
+        return found
+    import io
+
+    from dotenv.parser import parse_stream
+
+    for binding in parse_stream(io.StringIO(text)):
+        original = binding.original.string
+        blank = original[: len(original) - len(original.lstrip())].count("\n")  # the parser counts these lines too
+        location = f"{name}:{binding.original.line + blank}"
+        if binding.error:
+            raise ConfigError(f"{location}: not a line of the form NAME=value")
+        if binding.key is not None:
+            found[binding.key] = (Key(binding.key, (binding.value or "").strip()), location)
+    return found
+
+
 class Keys:
     """Looks keys up in environment variables, then in the `.env` file of the project. Its repr shows none.
 
@@ -171,24 +202,14 @@ class Keys:
         Raises:
             ConfigError: a line is not of the form NAME=value; the message has its number.
         """
-        if not text:  # most projects have none: importing dotenv would delay `%load_ext`
-            self._files = {}
-            return []
-        import io
+        self._files = _parsed(text, name)
+        return list(self._files)
 
-        from dotenv.parser import parse_stream
-
-        found: dict[str, tuple[Key, str]] = {}
-        for binding in parse_stream(io.StringIO(text)):
-            original = binding.original.string
-            blank = original[: len(original) - len(original.lstrip())].count("\n")  # the parser counts these lines too
-            location = f"{name}:{binding.original.line + blank}"
-            if binding.error:
-                raise ConfigError(f"{location}: not a line of the form NAME=value")
-            if binding.key is not None:
-                found[binding.key] = (Key(binding.key, (binding.value or "").strip()), location)
-        self._files = found
-        return list(found)
+    def with_file(self, text: str, name: str) -> Keys:
+        """Return these keys with another `.env` file in place of the present one. Raises as `read` does."""
+        keys = copy.copy(self)
+        keys.read(text, name)
+        return keys
 
     def key(self, provider: str, reference: str | None) -> Key | None:
         """Return the key of a reference or, without a reference, that of the provider's own variable; None if unset.

@@ -154,7 +154,7 @@ class ModelName(Struct, frozen=True):
             raise ValueError
         model = canonical(str(value))
         provider, _, name = model.partition("/")
-        if not provider or not name or not model.isprintable():
+        if not provider.isascii() or not provider or not name or not model.isprintable():
             raise ValueError
         if any(character.isspace() for character in model.partition(":")[0]):
             raise ValueError
@@ -181,6 +181,9 @@ class Address(Struct, frozen=True):
                 "must not contain a password or a ?query, which would be displayed; put a key into api_key"
             )
         if parts.scheme not in ("http", "https") or not parts.hostname or any(char.isspace() for char in value):
+            raise ValueError
+        # Libraries disagree about the host of such an address, and a person cannot see it.
+        if "\\" in value or "%" in parts.netloc or not value.isprintable():
             raise ValueError
         return str(value)
 

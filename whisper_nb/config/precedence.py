@@ -5,46 +5,71 @@ call > session > `configure` > agent > `config/main.yaml` > environment > defaul
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from msgspec.structs import replace
 
 from ..core.errors import ConfigError
 from .agentfiles import Entry
 from .agents import Agent
-from .aiconfig import UNSET, AIConfig
+from .aiconfig import UNSET, AIConfig, from_values
+from .formats import OF_A_PROVIDER
 from .keys import Keys
 from .layers import Layer, from_environment, layered, merged
-from .project import Project, defaults
+from .project import defaults
+from .projectconfig import ProjectConfig
 
 
 def config_layers(
-    project: Project | None,
-    team: Mapping[str, Entry],
+    files: ProjectConfig | None,
     agent: Agent | None,
-    configured: Iterable[tuple[AIConfig | None, str]],
+    entry: Entry | None,
+    everywhere: AIConfig,
+    environment: Callable[[], Layer],
+    configured: Iterable[tuple[AIConfig | None, str]] = (),
 ) -> list[Layer]:
     """Return every layer but the environment, the lowest first.
 
     Args:
-        project: the project whose `config/main.yaml` is used.
-        team: the agents that files describe, by name.
+        files: the project's files, with `config/main.yaml`.
         agent: the agent of the run; None for what holds for all agents.
-        configured: configs that are set in Python, each with its source, the lowest first.
+        entry: the agent as a file describes it.
+        everywhere: the config that is set in Python for all agents.
+        environment: returns the model of the environment: `from_environment`.
+        configured: configs that are set in Python for this agent, each with its source, the lowest first.
 
     Raises:
         ConfigError: `config/main.yaml` is wrong, and no earlier version of it is in force.
     """
     layers = [defaults()]
-    main = project.used.main if project else None
+    main = files.main if files else None
     if main and main.layer:
         layers.append(main.layer)
     elif main:
         raise ConfigError.of(main.problems)
     if agent:
-        layers.append(_agent_layer(agent, team.get(agent.name)))
-    layers += [Layer(config, source) for config, source in configured if config and config is not UNSET]
+        shared = [*layers, Layer(everywhere)]
+        layers.append(_agent_layer(agent, entry))
+        everywhere = _bound(everywhere, shared, layers, environment)
+    given = ((everywhere, "configure"), *configured)
+    layers += [Layer(config, source) for config, source in given if config and config is not UNSET]
     return layers
+
+
+def _bound(
+    everywhere: AIConfig, shared: Sequence[Layer], layers: Sequence[Layer], environment: Callable[[], Layer]
+) -> AIConfig:
+    """Return the config for all agents without the key and the address that it sets for another provider.
+
+    A key or an address without a model belongs to one provider: that of the model which all agents share.
+    """
+    if everywhere.model or not (everywhere.api_base or everywhere.api_key or everywhere.extra):
+        return everywhere
+    own = merged(*(layer.config for layer in layers)).provider
+    first = merged(*(layer.config for layer in shared)).provider or environment().config.provider
+    if own in ("", first) or first == "offline":
+        return everywhere
+    return from_values({name: value for name, value in everywhere.values().items() if name not in OF_A_PROVIDER})
 
 
 def resolve(layers: Sequence[Layer], keys: Keys, offline: str) -> AIConfig:

@@ -6,104 +6,46 @@ bytes. After an edit, the earlier version stays in force until the new bytes are
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ..core.errors import ConfigError, Problem, sealed
-from .agentfiles import Entry, read_agents
+from ..core.errors import ConfigError, sealed
+from ..core.text import short_repr
+from .agentfiles import Entry
 from .files import AGENTS, MAIN, Files, Signature, read_files, signature, with_files
 from .layers import Layer
 from .mainfile import Main, read_main
 from .paths import packaged
-from .promptfiles import FOLDER as PROMPTS
-from .promptfiles import Prompts
+from .projectconfig import ProjectConfig, checked, edited, parse_project
 from .trust import TrustFile
 
-#: The length of the code, the start of a digest, by which a user trusts it.
-CODE_LENGTH = 8
+#: The length of the code, the start of a digest, by which a user trusts it: 64 bits.
+CODE_LENGTH = 16
 
 
-class ProjectConfig(Struct, frozen=True):
-    """The config and the agents that files describe."""
+class Review(Struct, frozen=True):
+    """The files of a project at one moment, for its user to review."""
 
-    files: Files
-    main: Main | None = None
-    team: Mapping[str, Entry] = {}
-    foreign: tuple[str, ...] = ()
-    """Files that belong to another program."""
-
-    def __bool__(self) -> bool:
-        return self.main is not None or bool(self.team)
-
-    @property
-    def problems(self) -> tuple[Problem, ...]:
-        """The problems of all files."""
-        return tuple(problem for part in self._parts for problem in part.problems)
+    root: Path
+    found: ProjectConfig
+    """The files as they are."""
+    used: ProjectConfig
+    """The version that is in force."""
+    after: ProjectConfig
+    """The version that will be in force when the user trusts the files."""
+    held_back: bool
+    is_always_trusted: bool
+    trust_problem: str
+    """Why the user's earlier trust cannot be used; empty if nothing is wrong."""
 
     @property
-    def warnings(self) -> tuple[Problem, ...]:
-        """The warnings of all files: values that work or are ignored, but that the user should know of."""
-        return tuple(warning for part in self._parts for warning in part.warnings)
-
-    @property
-    def _parts(self) -> tuple[Main | Entry, ...]:
-        if self.main is None:
-            return tuple(self.team.values())
-        return (self.main, *self.team.values())
-
-    @property
-    def settings(self) -> Mapping[str, Any]:
-        """The settings of `config/main.yaml` beside the config."""
-        if self.main is None:
-            return {}
-        return self.main.settings
-
-    @property
-    def env_file(self) -> str:
-        """The `.env` file that `config/main.yaml` names; empty for none."""
-        return str(self.settings.get("env_file", ""))
-
-
-def parse_project(files: Files, *below: Files) -> ProjectConfig:
-    """Parse the files of a project. Prompts that it does not have are looked up in the files `below`."""
-    prompts = Prompts(files, *below)
-    foreign: list[str] = []
-    team: dict[str, Entry] = {}
-    main: Main | None = None
-    for path, reason in files.refused.items():
-        problem = Problem((), f"it {reason}", files.name(path))
-        if path == MAIN:
-            main = Main(problems=(problem,))
-        elif not path.startswith(f"{PROMPTS}/"):
-            stem = path.rpartition("/")[2].rpartition(".")[0]
-            team[stem] = Entry(stem, files.name(path), None, problems=(problem,))
-    for path, data in files.data.items():
-        name = files.name(path)
-        if path == MAIN:
-            main = read_main(data, name)
-            if main is None:
-                foreign.append(name)
-        elif path.startswith(f"{AGENTS}/") and not path.startswith(f"{PROMPTS}/"):
-            entries = read_agents(data, path, name, prompts)
-            if entries is None and not path.endswith(".md"):
-                foreign.append(name)
-            for entry in (entries or {}).values():
-                first = team.setdefault(entry.name, entry)
-                if first is not entry:
-                    team[entry.name] = _conflicting(first, entry)
-    return ProjectConfig(files, main, team, tuple(foreign))
-
-
-def _conflicting(first: Entry, second: Entry) -> Entry:
-    text = f"the agent {second.name} is described here and in {first.location}: remove one"
-    return replace(first, agent=None, problems=(*first.problems, Problem((), text, second.location)))
+    def code(self) -> str:
+        """The code by which the user trusts these files."""
+        return self.found.files.digest[:CODE_LENGTH]
 
 
 @functools.cache
@@ -144,7 +86,8 @@ class Project:
         self.root = root
         self._trust = trust
         self._seen: Signature | None = None
-        self._env_file = ""
+        self._named: tuple[str, ...] = ()
+        self._shown = ""  # the digest of the files that the user was shown last
         self.found = ProjectConfig(Files(root))
         """The files as they are now."""
         self.used = self.found
@@ -163,8 +106,20 @@ class Project:
 
     @property
     def code(self) -> str:
-        """The code by which the user trusts the files as they are now."""
-        return self.found.files.digest[:CODE_LENGTH]
+        """The code by which the user trusts the files as they are now. Who reads it has reviewed them: see `show`."""
+        return self.show(self.review())
+
+    def review(self) -> Review:
+        """Return the files as they are now."""
+        self.refresh()
+        problem = self._trust.problem(self.root) if self._trust else ""
+        after = edited(self.used, self.found)
+        return Review(self.root, self.found, self.used, after, self.held_back, self.is_always_trusted, problem)
+
+    def show(self, review: Review) -> str:
+        """Return the code of files that the user has been shown. From now on they, and no others, can be trusted."""
+        self._shown = review.found.files.digest
+        return review.code
 
     def refresh(self) -> None:
         """Read the files if they have changed, and put them in force if they are trusted and have no problems."""
@@ -173,8 +128,8 @@ class Project:
             return
         self._seen = seen
         self.found = self._read()
-        if self._env_file != self.found.env_file:  # the signature covers it from now on
-            self._env_file = self.found.env_file
+        if self._named != self.found.named:  # the signature covers them from now on
+            self._named = self.found.named
             self._seen = self._signature()
         self._put_in_force()
 
@@ -185,15 +140,17 @@ class Project:
             code: the code of the files that the user has reviewed. Files that have changed since are not trusted.
 
         Raises:
-            ConfigError: the code is not that of the files, or the trust cannot be written.
+            ConfigError: this kernel has not shown these files, the code is not theirs, or the trust cannot be written.
         """
         self.refresh()
         digest = self.found.files.digest
-        if len(code) < CODE_LENGTH or not digest.startswith(code.lower()):
-            raise ConfigError(
-                f"{code!r} is not the code of the files in {self.root}: "
-                "review them with %agent trust, and give the code that it shows"
-            )
+        remedy = "review them with %agent trust, and give the code that it shows"
+        if not self._shown:
+            raise ConfigError(f"this kernel has not shown the files of {self.root} yet: {remedy}")
+        if len(code) < CODE_LENGTH or not self._shown.startswith(code.lower()):
+            raise ConfigError(f"{short_repr(code)} is not the code of the files in {self.root}: {remedy}")
+        if digest != self._shown:
+            raise ConfigError(f"the files of {self.root} have changed since they were shown: {remedy}")
         self._news.clear()  # about files that were held back
         self._record(digest)
 
@@ -209,19 +166,6 @@ class Project:
     def tell(self, line: str) -> None:
         """Add a line to the news."""
         self._news.append(line)
-
-    def env(self) -> tuple[str, str]:
-        """Return the text of the `.env` file that is in force, and its name; both empty for none.
-
-        Raises:
-            ConfigError: the file cannot be read.
-        """
-        name, files = self.used.env_file, self.used.files
-        if not name:
-            return "", ""
-        if name not in files.data:
-            raise ConfigError(f"env_file {name}: it {files.refused.get(name, 'is not there')}")
-        return files.data[name].decode("utf-8", "replace"), name
 
     @sealed
     def save(self, name: str, text: str, overwrite: bool) -> Path:
@@ -274,13 +218,14 @@ class Project:
         self._put_in_force()
 
     def _signature(self) -> Signature:
-        return signature(self.root, tuple(filter(None, (self._env_file,))))
+        return signature(self.root, self._named)
 
     def _read(self) -> ProjectConfig:
         config = parse_project(read_files(self.root), package_files())
-        if not config.env_file:
-            return config
-        return replace(config, files=with_files(config.files, config.env_file))
+        if config.env_file:
+            config = replace(config, files=with_files(config.files, config.env_file))
+        missing = (path for path in config.named if path not in config.files.data)
+        return checked(replace(config, files=with_files(config.files, *missing)))
 
     def _trusts(self, files: Files) -> bool:
         return self._trust is None or self._trust.digest(self.root) == files.digest
@@ -288,9 +233,12 @@ class Project:
     def _put_in_force(self) -> None:
         self._news += [f"{name} belongs to another program: ignored" for name in self.found.foreign]
         if self.held_back:
+            if self._trust and (problem := self._trust.problem(self.root)):
+                self._news.append(problem)
             self._news.append(self._held_back_text())
             return
-        self.used = self._without_bad_edits(self.used)
+        self._tell_problems()
+        self.used = edited(self.used, self.found)
         self._news += [str(warning) for warning in self.found.warnings]
 
     def _held_back_text(self) -> str:
@@ -306,35 +254,16 @@ class Project:
             parts.append(f"{team} agent{'s' * (team > 1)}")
         return f"held back until %agent trust: {' and '.join(parts)} of {self.root.name}/"
 
-    def _without_bad_edits(self, before: ProjectConfig) -> ProjectConfig:
-        """Return the files as they are now, but with the earlier config and agents in place of those with problems."""
-        files, main = self._config_or_earlier(before)
-        team = dict(self.found.team)
+    def _tell_problems(self) -> None:
+        """Add the problems of the files to the news, each with what stays in force in place of what is wrong."""
+        before = self.used
+        if main := self.found.main:
+            keeps = before.main is not None and not before.main.problems
+            self._add_problems(main, "the config stays as it was" if keeps else "")
         for name, entry in self.found.team.items():
             earlier = before.team.get(name)
             keeps = earlier is not None and not earlier.problems
             self._add_problems(entry, f"{name} stays as it was" if keeps else "")
-            if earlier is not None and keeps and entry.problems:
-                team[name] = earlier
-        # A file that cannot be parsed may describe any agent that it described earlier.
-        wrong = {entry.file for entry in self.found.team.values() if entry.problems}
-        for name, earlier in before.team.items():
-            if earlier.file in wrong:
-                team.setdefault(name, earlier)
-        return replace(self.found, files=files, main=main, team=team)
-
-    def _config_or_earlier(self, before: ProjectConfig) -> tuple[Files, Main | None]:
-        files, main = self.found.files, self.found.main
-        if main is None or not main.problems:
-            return files, main
-        keeps = before.main is not None and not before.main.problems
-        self._add_problems(main, "the config stays as it was" if keeps else "")
-        if not keeps:
-            return files, main
-        if before.env_file in before.files.data:  # the earlier config needs its .env file
-            kept = {before.env_file: before.files.data[before.env_file]}
-            files = dataclasses.replace(files, data={**files.data, **kept})
-        return files, before.main
 
     def _add_problems(self, part: Main | Entry, consequence: str) -> None:
         note = consequence and f" ({consequence})"

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 #: How similar a name must be to a known one to be a typing error. No two providers of LiteLLM are so similar.
 _SIMILAR_NAME = 0.81
+_SCRIPT = "offline/script:"
 
 
 class Provider(Struct, frozen=True):
@@ -99,6 +100,13 @@ def canonical(model: str, provider: str = "") -> str:
     if prefixed:
         return model
     return f"{provider}/{model}"
+
+
+def rules_path(model: str | None) -> str:
+    """Return the file of rules that a model names, `offline/script:RULES.yaml`; empty for every other model."""
+    if model and model.startswith(_SCRIPT):
+        return model.removeprefix(_SCRIPT)
+    return ""
 
 
 def known_models() -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Callable, Iterable
 
 #: The length at which `one_line` cuts a text.
@@ -13,6 +14,35 @@ _KEY = re.compile(r"\b(?:(?:sk|pk|gsk|xai|hf)[-_]|AIza)[A-Za-z0-9_-]{12,}")
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 #: Characters that change the direction of a text, with which it could imitate other output.
 _DIRECTION = re.compile("[\u202a-\u202e\u2066-\u2069]")
+
+#: Characters that Python takes for printable, and that show nothing: fillers, blanks and selectors of variants.
+_BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
+#: Combining marks on one character. More of them would cover other text.
+_MARKS = 4
+
+
+def visible(text: str) -> str:
+    r"""Return the text with each character that cannot be seen, or that hides others, as an escape: `\u200b`.
+
+    For review by a person. A text with several lines becomes one line; it is not shortened.
+    """
+    if text.isascii() and text.isprintable():  # most texts
+        return text
+    shown: list[str] = []
+    marks = 0
+    for character in text:
+        category = unicodedata.category(character)
+        marks = marks + 1 if category in ("Mn", "Me", "Mc") else 0
+        if not character.isprintable() or _BLANK.match(character) or category == "Me" or marks > _MARKS:
+            shown.append(character.encode("unicode_escape").decode())
+        else:
+            shown.append(character)
+    return "".join(shown)
+
+
+def visible_lines(text: str) -> list[str]:
+    """Return the lines of the text, each as by `visible`. A CR alone ends no line: it is shown."""
+    return [visible(line) for line in text.replace("\r\n", "\n").split("\n")]
 
 
 def valid_unicode(text: str) -> str:

@@ -7,6 +7,7 @@ import itertools
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,8 +16,9 @@ from ..config.agentfiles import Entry, FindTool, agent_file, no_tools
 from ..config.agents import Agent
 from ..config.aiconfig import AIConfig
 from ..config.keys import Keys
-from ..config.layers import Layer
-from ..config.project import Project, ProjectConfig
+from ..config.layers import Layer, from_environment
+from ..config.project import Project, Review
+from ..config.projectconfig import WITHOUT_MODEL, ProjectConfig, unbound
 from ..core.errors import ConfigError, SessionClosed, sealed
 from ..core.events import Record
 from ..core.messages import Spent
@@ -38,6 +40,7 @@ from .spending import Ledger
 GRACE_S = 1.0
 #: The default limits of model calls in flight over all agents, and of runs that wait for one agent.
 DEFAULT_CALLS, DEFAULT_QUEUE = 100, 100
+_NO_PROJECT = "there is no project to trust: no folder above this one has agents/ or config/main.yaml"
 
 
 class Runtime:
@@ -77,7 +80,7 @@ class Runtime:
             environ = os.environ
         self.keys = Keys(environ)
         """Looks up API keys."""
-        self.models = Models(self.keys)
+        self.models = Models(self.keys, self._rules)
         """The pool of models; `rt.models["offline/mine"] = ScriptedModel(...)` adds one of your own."""
         self.store: Store = store or MemoryStore()
         self._config = AIConfig.of(config)
@@ -342,10 +345,43 @@ class Runtime:
         return precedence.explain(layers, self.keys, self._offline)
 
     def _layers(self, agent: Agent | None, call: AIConfig | None, session: AIConfig | None) -> list[Layer]:
-        configured = ((self._config, "configure"), (session, "session"), (call, "call"))
-        return precedence.config_layers(self.project, self.team, agent, configured)
+        files = self.project.used if self.project else None
+        entry = self.team.get(agent.name) if agent else None
+        configured = ((session, "session"), (call, "call"))
+        environment = partial(from_environment, self.keys, self._offline)
+        return precedence.config_layers(files, agent, entry, self._config, environment, configured)
 
     # The project
+
+    def foresee(self, files: ProjectConfig, keys: Keys, agent: Agent | None = None) -> Layer:
+        """Return the config of a run, if these files of the project were in force.
+
+        Args:
+            files: the files.
+            keys: keys with the `.env` file of these files.
+            agent: an agent that they describe; None for agents without a config of their own.
+
+        Raises:
+            ConfigError: as `resolve`.
+        """
+        entry = files.team.get(agent.name) if agent else None
+        environment = partial(from_environment, keys, self._offline)
+        layers = precedence.config_layers(files, agent, entry, self._config, environment)
+        return precedence.explain(layers, keys, self._offline)
+
+    def _rules(self, path: str) -> bytes | None:
+        return self.project.used.rules(path) if self.project else None
+
+    @at_home
+    def review(self) -> Review:
+        """Return the present content of the project's files, to show it to the user.
+
+        Raises:
+            ConfigError: there is no project.
+        """
+        if self.project is None:
+            raise ConfigError(_NO_PROJECT)
+        return self.project.review()
 
     @at_home
     def refresh(self) -> list[str]:
@@ -365,7 +401,7 @@ class Runtime:
     def trust(self, code: str) -> None:
         """Trust the present content of the project's files, as `Project.trust`. It applies from the next run on."""
         if self.project is None:
-            raise ConfigError("there is no project to trust: no folder above this one has agents/ or config/main.yaml")
+            raise ConfigError(_NO_PROJECT)
         self.project.trust(code)
         self._apply()
 
@@ -386,6 +422,8 @@ class Runtime:
             )
         if not isinstance(agent, Agent):
             agent = self[agent].agent
+        if field := unbound(agent.config, self.project.found.model):
+            raise ConfigError(f"agent {agent.name!r}: {field} {WITHOUT_MODEL}")
         path = self.project.save(*agent_file(agent), overwrite)
         self._apply()
         return path
@@ -398,7 +436,7 @@ class Runtime:
         self._ports.permits.limit = self._limit or settings.get("max_concurrent_calls", DEFAULT_CALLS)
         self._ports.admission.limit = settings.get("max_queued_runs", DEFAULT_QUEUE)
         try:
-            self.keys.read(*self.project.env())
+            self.keys.read(*self.project.used.env())
         except ConfigError as error:
             self.project.tell(f"{error} (no key of it is used that was not before)")
         for session in self.sessions:

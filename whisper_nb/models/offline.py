@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..config.providers import PROVIDERS
-from ..config.yamlfile import load_yaml
+from ..config.yamlfile import load_yaml, parse_yaml
 from ..core.errors import ConfigError, ModelError
 from ..core.messages import (
     AssistantMessage,
@@ -187,13 +187,17 @@ class ScriptedModel:
         self._received = 0
 
     @classmethod
-    def load(cls, path: str | Path) -> ScriptedModel:
+    def load(cls, path: str | Path, content: bytes | None = None) -> ScriptedModel:
         """Read rules from a YAML file: a list of rules, each a mapping of Rule's fields.
+
+        Args:
+            path: the file.
+            content: its content, if it has been read already.
 
         Raises:
             ConfigError: the file is missing, unsafe, or holds an unknown field; the message names the file.
         """
-        entries = load_yaml(Path(path))
+        entries = load_yaml(Path(path)) if content is None else parse_yaml(content, str(path)).data
         if not isinstance(entries, list):
             entries = [entries]
         known = [field.name for field in fields(Rule)]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..config.aiconfig import AIConfig
 from ..config.keys import Keys
-from ..config.providers import PROVIDERS
+from ..config.providers import PROVIDERS, rules_path
 from ..core.errors import ConfigError
 from ..core.threads import preload
 from .http.connections import Connections
@@ -15,13 +17,19 @@ class Models:
     """The pool: one model per endpoint, shared by all sessions.
 
     `models["offline/mine"] = ScriptedModel(...)` registers a model of your own under a name.
+
+    Args:
+        keys: where keys and addresses are looked up.
+        rules: returns the trusted rules for the path in `offline/script:PATH`; None if the project has none. Then they
+            are read from the kernel's folder.
     """
 
-    def __init__(self, keys: Keys) -> None:
+    def __init__(self, keys: Keys, rules: Callable[[str], bytes | None] = lambda _: None) -> None:
         self._keys = keys
+        self._rules = rules
         self._connections = Connections()
         self._named: dict[str, Model] = {}
-        self._opened: dict[tuple[str | None, ...], Model] = {}
+        self._opened: dict[tuple[str | bytes | None, ...], Model] = {}
 
     def __setitem__(self, name: str, model: Model) -> None:
         """Use this model for every config whose `model` is `name`."""
@@ -37,14 +45,17 @@ class Models:
         assert config.model is not None
         if named := self._named.get(config.model):
             return named
+        path = rules_path(config.model)
+        rules = self._rules(path) if path else None
         # Parameters are part of each request: models differ by their endpoint alone.
         endpoint = (config.model, config.api_base, config.api_key, config.transport)
-        if endpoint not in self._opened:
+        kept = (*endpoint, rules)  # rules that were edited are another model
+        if kept not in self._opened:
             model, api_base, api_key, transport = endpoint
-            self._opened[endpoint] = self._make(
-                AIConfig(model=model, api_base=api_base, api_key=api_key, transport=transport)
+            self._opened[kept] = self._make(
+                AIConfig(model=model, api_base=api_base, api_key=api_key, transport=transport), rules
             )
-        return self._opened[endpoint]
+        return self._opened[kept]
 
     @property
     def opened(self) -> bool:
@@ -58,7 +69,7 @@ class Models:
             await model.aclose()
         await self._connections.aclose()
 
-    def _make(self, endpoint: AIConfig) -> Model:
+    def _make(self, endpoint: AIConfig, rules: bytes | None) -> Model:
         if endpoint.provider != "offline":
             return self._reach(endpoint)
         from .offline import EchoModel, ScriptedModel
@@ -67,7 +78,7 @@ class Models:
         if kind == "echo":
             return EchoModel()
         if kind == "script" and path:
-            return ScriptedModel.load(path)
+            return ScriptedModel.load(path, rules)
         known = ", ".join(["offline/echo", "offline/script:RULES.yaml", *self._named])
         raise ConfigError(f"no offline model {endpoint.model!r}; there are {known}")
 

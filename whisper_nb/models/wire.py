@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ..config.aiconfig import AIConfig, missing_key
+from ..config.destinations import address_variables
 from ..config.keys import Key, Keys
 from ..config.providers import PROVIDERS, Provider
 from ..core.errors import ConfigError, ModelError
@@ -66,9 +67,7 @@ class OpenAIWireModel:
     def __init__(self, endpoint: AIConfig, keys: Keys, connections: Connections) -> None:
         self._endpoint = endpoint
         self._keys = keys
-        self._variables = [f"{endpoint.provider.upper()}_API_BASE"]
-        if endpoint.provider == "openai":
-            self._variables.append("OPENAI_BASE_URL")
+        self._variables = address_variables(endpoint.provider)
         self._connections = connections
         self._place: tuple[str | None, ...] = ()
         """What the address and its proxy were made of."""

@@ -105,13 +105,6 @@ class Workbench(Struct):
 
         display(self.runtime.new_agent_form())
 
-    def resolved(self) -> AIConfig:
-        """Return the config of an agent without one of its own; an empty one if the files in use are wrong."""
-        try:
-            return self.runtime.resolve()
-        except ConfigError:
-            return AIConfig()
-
     def take_up_edits(self) -> None:
         """Apply the changes of the project's files, and print those that were not applied."""
         for line in self.runtime.refresh():

@@ -9,12 +9,14 @@ from typing import TypeVar
 from IPython.display import display
 
 from ....config.aiconfig import CONFIG_FIELDS
+from ....config.project import Project
 from ....config.providers import PROVIDERS
 from ....core.errors import ConfigError
 from ....core.events import TextStreamed
-from ....core.text import one_line, printable
-from ...cells.explain import config_rows, cost_rows, limits_line, model_rows, trust_lines
+from ....core.text import printable, visible
+from ...cells.explain import config_rows, cost_rows, limits_line, model_rows
 from ...cells.render import history_lines, log_line, status_line
+from ...cells.review import Folded, last_line, trust_lines
 from ...cells.tables import table_bundle
 from ...panel.snapshot import team_rows, team_text
 from ...workbench import Workbench
@@ -191,6 +193,18 @@ def trust(bench: Workbench, args: Arguments) -> None:
         if loop != bench.runtime.loop():
             print(f"loop: {loop} takes effect when the kernel restarts; %{bench.root} loop {loop} moves agents now")  # noqa: T201
     else:
-        bench.runtime.refresh()  # without printing its news: the lines below contain them
-        for line in trust_lines(project, bench.resolved(), bench.runtime.keys, bench.root):
-            print(one_line(line))  # noqa: T201
+        _review(bench, project)
+
+
+def _review(bench: Workbench, project: Project) -> None:
+    """Show what the project's files contain, and then the code by which they are trusted."""
+    bench.runtime.refresh()  # without printing its news: the listing contains them
+    review = bench.runtime.review()
+    for part in trust_lines(review, bench.runtime, bench.root):
+        if isinstance(part, Folded):
+            display(part.bundle(), raw=True)
+        else:
+            print(part)  # noqa: T201
+    project.show(review)  # only now, when all of it has been shown
+    if line := last_line(review, bench.root):
+        print(visible(line))  # noqa: T201
