@@ -4,14 +4,18 @@ import asyncio
 import contextvars
 import threading
 import time
-from concurrent.futures import Future
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
 from support.doubles import hire
 from whisper_nb import Agent, Rule, Run, Runtime, ScriptedModel
 from whisper_nb.core.errors import SessionError
+from whisper_nb.core.events import ToolStarted
 from whisper_nb.engine.home import BLOCKED_S, Home
+from whisper_nb.engine.visits import await_watched, wait_watched
 
 
 async def test_here_is_true_only_in_the_loops_thread() -> None:
@@ -254,3 +258,82 @@ def test_awaiting_on_a_loop_that_keeps_the_agents_loop_from_running_is_an_error(
         asyncio.run(run._wait())
     assert runtime.home.main.run_until_complete(ended(runtime, run)) == "heard: hello"
     runtime.home.main.close()
+
+
+# Waits in other threads, while the main thread blocks
+
+
+async def streamed(run: Run) -> str:
+    return "".join([str(record) async for record in run.stream()])
+
+
+WAITS: list[Callable[[Run], Any]] = [
+    Run.result,
+    lambda run: run.wait(timeout=3600),
+    lambda run: asyncio.run(run._wait()),
+    lambda run: asyncio.run(streamed(run)),
+]
+
+
+@pytest.mark.parametrize("wait", WAITS)
+async def test_a_wait_in_a_thread_that_the_main_thread_waits_for_ends_with_the_remedy(
+    wait: Callable[[Run], Any], complaints: list[str]
+) -> None:
+    home = Home(asyncio.get_running_loop(), stuck_s=0.05)
+    async with Runtime(environ={}, home=home) as runtime:
+        run = hire(runtime, ScriptedModel([Rule(reply="fine")])).submit("hello")
+        with ThreadPoolExecutor(1) as pool:
+            error = pool.submit(wait, run).exception()  # blocks the loop
+        assert isinstance(error, SessionError)
+        assert "waiting for bob#1 cannot go on: nothing has run the main thread's event loop for 0.05 s" in str(error)
+        assert 'Runtime(loop="thread") lets agents run' in str(error)
+        assert await run == "fine"
+
+
+async def test_a_wait_for_a_tool_that_needs_the_blocked_main_thread_ends_with_the_reason(complaints: list[str]) -> None:
+    began = threading.Event()
+
+    def look() -> str:
+        """Look."""
+        return "seen"
+
+    look.__module__ = "__main__"  # as if a cell had defined it
+    home = Home(asyncio.get_running_loop(), block=lambda *_: None, stuck_s=0.05)
+    async with Runtime(environ={}, home=home, loop="thread") as runtime:
+        rules = [Rule("^go", role="user", calls=[{"name": "look"}]), Rule("(.*)", role="tool", reply=r"\1")]
+        bob = hire(runtime, ScriptedModel(rules), tools=(look,))
+        runtime.observe(lambda record: began.set() if isinstance(record.event, ToolStarted) else None)
+        run = bob.submit("go")
+        with ThreadPoolExecutor(1) as pool:
+            error = pool.submit(run.result).exception()
+        assert began.is_set()
+        assert isinstance(error, SessionError)
+        assert "and a tool needs that" in str(error)
+        assert await run == "seen"
+
+
+async def test_agents_in_a_thread_answer_a_wait_while_the_main_thread_blocks(complaints: list[str]) -> None:
+    home = Home(asyncio.get_running_loop(), stuck_s=0.0)
+    async with Runtime(environ={}, home=home, loop="thread") as runtime:
+        run = hire(runtime, ScriptedModel([Rule(reply="fine")])).submit("hello")
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(run.result).result() == "fine"
+
+
+async def test_a_watched_wait_goes_on_for_as_long_as_the_loop_runs() -> None:
+    for use in ("thread", "loop"):
+        checks: list[int] = []
+        done: Future[None] = Future()
+
+        def check(checks: list[int] = checks, done: Future[None] = done) -> None:
+            checks.append(1)
+            if len(checks) == 3:
+                done.set_result(None)
+
+        if use == "thread":
+            await asyncio.to_thread(wait_watched, done, None, 0.0, lambda check=check: check)
+        else:
+            await await_watched(asyncio.wrap_future(done), 0.0, lambda check=check: check)
+        assert len(checks) >= 3
+    with pytest.raises(TimeoutError):
+        wait_watched(Future(), 0.02, 0.01, lambda: lambda: None)

@@ -278,3 +278,34 @@ async def test_the_wakeup_descriptor_is_restored(heard: list[int]) -> None:
         signal.set_wakeup_fd(ours)
         assert ours > 0
     assert signal.set_wakeup_fd(before) == -1
+
+
+def test_a_forked_process_cannot_use_the_agents_and_says_so(python: Callable[..., str]) -> None:
+    said = python(
+        """
+import asyncio, os
+from whisper_nb import Agent, Rule, Runtime, ScriptedModel
+from whisper_nb.engine.home import Home
+from whisper_nb.notebook.cells.blocking import block
+
+async def main(where):
+    async with Runtime(environ={}, home=Home(asyncio.get_running_loop(), block), loop=where) as rt:
+        rt.models["offline/held"] = ScriptedModel([Rule(delay_s=3600)])
+        bob = rt.create(Agent(name="bob", config="offline/held"))
+        run = bob.submit("hello")
+        if os.fork() == 0:
+            awaited = lambda: run._wait().send(None)
+            for use in (lambda: run.result(timeout=2), lambda: bob.submit("more"), run.cancel, awaited):
+                try:
+                    use()
+                except Exception as error:
+                    print(str(error).replace(str(os.getppid()), "N"), flush=True)
+            os._exit(0)
+        os.wait()
+
+for where in ("notebook", "thread"):
+    asyncio.run(main(where))
+"""
+    )
+    why = "this process is a fork of process N, and agents run in that one alone."
+    assert said.splitlines() == [f"{why} Use them there, or create a Runtime here"] * 8

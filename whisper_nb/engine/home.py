@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
+import os
 import socket
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future, wait
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
 from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, get_args
 
 from ..core.errors import ConfigError, SessionError
 from ..core.threads import OwnLoop, answer
-from .visits import Visits
+from .visits import Visits, await_watched, wait_watched
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -30,6 +32,8 @@ Where = Literal["notebook", "thread"]
 SLOTS = 8
 #: Seconds without a new iteration after which the main loop counts as blocked by a cell.
 BLOCKED_S = 0.2
+#: Seconds without a new iteration after which a wait in another thread ends with an error: it may be the reason.
+STUCK_S = 5.0
 #: Seconds to wait for the end of the loop's thread.
 JOIN_TIMEOUT_S = 1.0
 
@@ -44,6 +48,7 @@ class Home:
         main: the event loop of this thread. It need not run yet.
         block: waits inside a cell; None outside a notebook.
         guard: a context manager, entered around each function that the main thread runs for an agent.
+        stuck_s: seconds that a wait in another thread lasts while nothing runs the main loop.
     """
 
     __slots__ = (
@@ -52,12 +57,14 @@ class Home:
         "_lock",
         "_main_thread",
         "_own",
+        "_process",
         "_readers",
         "_slots",
         "_thread",
         "_timers",
         "loop",
         "main",
+        "stuck_s",
         "visits",
         "waiters",
     )
@@ -67,7 +74,10 @@ class Home:
         main: asyncio.AbstractEventLoop,
         block: Block | None = None,
         guard: Callable[[], AbstractContextManager[object]] = nullcontext,
+        stuck_s: float = STUCK_S,
     ) -> None:
+        self.stuck_s = stuck_s
+        self._process = os.getpid()
         self.main = self.loop = main
         self._block = block
         self._main_thread = self._thread = threading.get_ident()
@@ -98,6 +108,11 @@ class Home:
         return threading.get_ident() == self._main_thread
 
     @property
+    def forked(self) -> bool:
+        """Whether this process is a fork of the one that runs the loop."""
+        return os.getpid() != self._process
+
+    @property
     def in_task(self) -> bool:
         """Whether the caller's thread is running a step of an agent, or a coroutine for one."""
         return self.here or (self.on_main and asyncio.current_task(self.main) in self.visits)
@@ -116,11 +131,11 @@ class Home:
             SessionError: the loop is closed.
         """
         if self.here:
-            self._check_open()
+            self.check_open()
             function(*args)
             return
         with self._lock:
-            self._check_open()
+            self.check_open()
             self.loop.call_soon_threadsafe(self._arrive, function, *args)
 
     def _arrive(self, function: Callable[..., object], *args: Any) -> None:
@@ -210,7 +225,7 @@ class Home:
 
     def finish(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Run a coroutine on the loop and return its future. Cancelling the future cancels the coroutine."""
-        self._check_open()
+        self.check_open()
         return asyncio.run_coroutine_threadsafe(work, self.loop)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -228,25 +243,58 @@ class Home:
         self.wait(done, None)
         return done.result()
 
-    def wait(self, done: Future[Any], timeout: float | None) -> None:
+    def wait(
+        self, done: Future[Any], timeout: float | None, what: str | None = None, calls_tool: Callable[[], bool] = bool
+    ) -> None:
         """Block the calling thread until `done`. An interrupt or a timeout does not cancel the work.
+
+        Args:
+            done: the work.
+            timeout: the most seconds to wait.
+            what: the work, in the error if the main thread blocks what it needs; None to wait nevertheless.
+            calls_tool: returns whether the work calls tools now, which may need the main thread.
 
         Raises:
             TimeoutError: after `timeout` seconds.
-            SessionError: the loop is closed; or this thread runs it, and a nested loop is possible in a notebook only.
+            SessionError: the loop is closed; or this thread runs it, and a nested loop is possible in a notebook only;
+                or the main thread blocks what the work needs, perhaps because it waits for this thread.
         """
         if done.done():
             return
-        self._check_open()
+        self.check_open()
         if self.on_main and self._block is not None:
             self._block(self.main, done, timeout)  # also for agents in a thread: their tools may need this thread
         elif self.here:
             raise SessionError("result() would block the event loop that runs this agent: write `await run` instead")
         else:
-            try:
-                done.exception(timeout)
-            except FutureTimeout:
-                raise TimeoutError from None
+            watch = partial(self._watch, what, calls_tool) if what else None
+            wait_watched(done, timeout, self.stuck_s, watch)
+
+    async def outlast(self, work: Awaitable[T], what: str, calls_tool: Callable[[], bool]) -> T:
+        """Await on the event loop of another thread; see `wait`. Cancelling it cancels the work."""
+        return await await_watched(work, self.stuck_s, partial(self._watch, what, calls_tool))
+
+    def _watch(self, what: str, calls_tool: Callable[[], bool]) -> Callable[[], None]:
+        """Return a function that raises SessionError if the work needs the main loop, and that has not run since."""
+        turned = self.visits.ping()
+        blocked = f"cannot go on: nothing has run the main thread's event loop for {self.stuck_s:g} s"
+
+        def check() -> None:
+            if turned():
+                return
+            if self._own is None:
+                remedy = "%agent loop thread" if self._block else 'Runtime(loop="thread")'
+                raise SessionError(
+                    f"{what} {blocked}, perhaps because the main thread waits for this one. The run stays as it is. "
+                    f"{remedy} lets agents run while the main thread is blocked; or wait in the main thread itself"
+                )
+            if self.visits.pending and calls_tool():
+                raise SessionError(
+                    f"{what} {blocked}, perhaps because the main thread waits for this one, and a tool needs that. "
+                    "The run stays as it is. Wait in the main thread itself"
+                )
+
+        return check
 
     # On the agents' loop: timers and sockets move with it
 
@@ -342,7 +390,13 @@ class Home:
         if own is not None:
             own.join(timeout_s)
 
-    def _check_open(self) -> None:
+    def check_open(self) -> None:
+        """Raise SessionError if the loop is closed, or this process is a fork of the one that runs it."""
+        if self.forked:
+            raise SessionError(
+                f"this process is a fork of process {self._process}, and agents run in that one alone. Use them there, "
+                "or create a Runtime here"
+            )
         if self.loop.is_closed() or (self._own and self._own.ended):
             raise _closed()
 

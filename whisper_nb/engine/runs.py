@@ -6,14 +6,14 @@ import asyncio
 import contextvars
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from ..config.aiconfig import UNSET, AIConfig, plain
 from ..core.errors import ConfigError, RunCancelled, RunFailed, SessionError
-from ..core.events import Charge, Priority, Record, RunFinished, RunQueued, RunReference
+from ..core.events import Charge, Priority, Record, RunFinished, RunQueued, RunReference, ToolFinished, ToolStarted
 from ..core.messages import Image
 from ..core.queues import checked_priority, held_back_by, leads_to
 from ..core.states import State
@@ -22,6 +22,8 @@ from ..store.observers import Observers
 from .home import Home
 from .projection import RunState
 from .prompts import prompt_text
+
+T = TypeVar("T")
 
 #: The run whose task is executing: it distinguishes a blocking wait inside an agent's task from one in a cell.
 current_run: contextvars.ContextVar[Run | None] = contextvars.ContextVar("whisper_nb_current_run", default=None)
@@ -212,9 +214,21 @@ class Run(RunState):
                 await self._end()
         return self._output()
 
+    async def _elsewhere(self, work: Awaitable[T]) -> T:
+        """Await on another event loop than the agents'."""
+        home = self._session.home
+        if home.on_main or _waiter() is not None:
+            return await work
+        return await home.outlast(work, f"waiting for {self.id}", self._calls_tool)
+
+    def _calls_tool(self) -> bool:
+        kinds = [type(record.event) for record in self.events]
+        return kinds.count(ToolStarted) > kinds.count(ToolFinished)
+
     def _check_await(self) -> None:
         """Raise SessionError if `await` would never end, as far as it is known."""
         home = self._session.home
+        home.check_open()
         if home.on_main and not home.loop.is_running():
             raise SessionError(
                 f"waiting for {self.id} would never end: its event loop cannot run before this one ends. "
@@ -232,11 +246,11 @@ class Run(RunState):
     async def _end(self) -> None:
         """Wait until it is done, with any outcome. On its own event loop this needs no call between threads."""
         loop = asyncio.get_running_loop()
-        if loop is not self._session.home.loop:
-            await asyncio.wrap_future(self._future)
+        home = self._session.home
+        if loop is not home.loop:
+            await self._elsewhere(asyncio.wrap_future(self._future))
             return
         end = asyncio.Event()
-        home = self._session.home
 
         def wake() -> None:
             if home.loop is loop:
@@ -263,8 +277,9 @@ class Run(RunState):
         Raises:
             TimeoutError: after `timeout` seconds.
             KeyboardInterrupt: the user interrupted the cell.
-            SessionError: called inside an agent's own task (write `await run` there), or the wait would never end,
-                for example because its agent is paused.
+            SessionError: called inside an agent's own task (write `await run` there); or the wait would never end,
+                for example because its agent is paused, or because the main thread blocks the agents' event loop while
+                another thread waits.
         """
         if self.done:
             return
@@ -275,7 +290,9 @@ class Run(RunState):
             )
         self._check_blocked()
         with self._awaited(home.waiters if home.on_main else None):
-            home.wait(self._future, timeout)
+            # An agent's tool waits as long as it takes: no cell waits for its thread.
+            what = f"waiting for {self.id}" if _waiter() is None else None
+            home.wait(self._future, timeout, what, self._calls_tool)
 
     def cancel(self) -> None:
         """Cancel it, queued or running. Thread-safe; no effect once it is done. Its partial text stays in `text`."""
@@ -305,17 +322,17 @@ class Run(RunState):
         Leaving the iteration early leaves the run alone. Works on any event loop.
         """
         queue: asyncio.Queue[Record] = asyncio.Queue()
-        loop = asyncio.get_running_loop()
+        loop, home = asyncio.get_running_loop(), self._session.home
 
         def listen(record: Record) -> None:
             loop.call_soon_threadsafe(queue.put_nowait, record)
 
-        past, drop = self._session.home.do(self._subscribe, listen)
+        past, drop = home.do(self._subscribe, listen)
         try:
             for record in past:
                 yield record
             while not (past and isinstance(past[-1].event, RunFinished)):
-                record = await queue.get()
+                record = await (queue.get() if loop is home.loop else self._elsewhere(queue.get()))
                 if past and record.seq <= past[-1].seq:
                     continue
                 yield record

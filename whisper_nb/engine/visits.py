@@ -1,12 +1,15 @@
-"""Calls to the main thread, for agents whose event loop runs in a thread of its own."""
+"""Calls to the main thread, for agents whose event loop runs in a thread of its own; waits that watch its loop."""
 
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
-from collections.abc import Callable, Coroutine
+import time
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
-from contextlib import AbstractContextManager
+from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import AbstractContextManager, suppress
 from typing import Any, TypeVar
 
 from ..core.threads import answer
@@ -22,12 +25,14 @@ class Visits:
         guard: a context manager, entered around each function that the main thread runs.
     """
 
-    __slots__ = ("_guard", "_tasks", "main")
+    __slots__ = ("_guard", "_tasks", "main", "pending")
 
     def __init__(self, main: asyncio.AbstractEventLoop, guard: Callable[[], AbstractContextManager[object]]) -> None:
         self.main = main
         self._guard = guard
         self._tasks: set[asyncio.Task[Any]] = set()
+        self.pending = 0
+        """The calls that wait for the main thread, on the agents' loop."""
 
     def __contains__(self, task: asyncio.Task[Any] | None) -> bool:
         """Whether this task of the main loop runs a coroutine for an agent."""
@@ -45,7 +50,7 @@ class Visits:
                 answer(done, self._guarded, function, *args)
 
         self.main.call_soon_threadsafe(begin)
-        return await asyncio.wrap_future(done)
+        return await self._answered(done)
 
     async def await_main(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the main loop, in the caller's context, and return its result.
@@ -56,7 +61,7 @@ class Visits:
         wanted.set()
         try:
             done = asyncio.run_coroutine_threadsafe(self._run(work, wanted), self.main)
-            value, error = await asyncio.wrap_future(done)
+            value, error = await self._answered(done)
         except asyncio.CancelledError:
             wanted.clear()
             raise
@@ -71,6 +76,20 @@ class Visits:
         await asyncio.sleep(0)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=timeout_s)
+
+    def ping(self) -> Callable[[], bool]:
+        """Return a function that returns whether the main loop has run since."""
+        turned = threading.Event()
+        with suppress(RuntimeError):  # it is closed
+            self.main.call_soon_threadsafe(turned.set)
+        return turned.is_set
+
+    async def _answered(self, done: Future[T]) -> T:
+        self.pending += 1
+        try:
+            return await asyncio.wrap_future(done)
+        finally:
+            self.pending -= 1
 
     def _guarded(self, function: Callable[..., T], *args: Any) -> T:
         with self._guard():
@@ -90,3 +109,40 @@ class Visits:
             return await work, None
         except (KeyboardInterrupt, SystemExit, GeneratorExit) as error:  # raised in a task, it would end the main loop
             return None, error
+
+
+#: Begins to watch, and returns a function that raises if the work cannot go on.
+Watch = Callable[[], Callable[[], None]]
+
+
+def wait_watched(done: Future[Any], timeout: float | None, step_s: float, watch: Watch | None) -> None:
+    """Block this thread until `done`. With `watch`, check every `step_s` seconds whether that can still come.
+
+    Raises:
+        TimeoutError: after `timeout` seconds.
+    """
+    end = math.inf if timeout is None else time.monotonic() + timeout
+    while True:
+        check = watch() if watch else None
+        left_s = end - time.monotonic()
+        step = min(left_s, step_s) if check else left_s
+        with suppress(FutureTimeout):
+            done.exception(None if step == math.inf else step)
+            return
+        if check is None or left_s <= step_s:
+            raise TimeoutError
+        check()
+
+
+async def await_watched(work: Awaitable[T], step_s: float, watch: Watch) -> T:
+    """Await, and check every `step_s` seconds whether the end can still come. Cancelling it cancels the work."""
+    task = asyncio.ensure_future(work)
+    try:
+        while not task.done():
+            check = watch()
+            await asyncio.wait({task}, timeout=step_s)
+            if not task.done():
+                check()
+    finally:
+        task.cancel()
+    return task.result()

@@ -164,6 +164,8 @@ def _follow(rt: NotebookRuntime, waker: ExitStack, *_: object) -> None:
 
 def _close(rt: NotebookRuntime) -> None:
     # Not guaranteed to run, since a kernel may be killed. It avoids warnings about pending tasks.
+    if rt.home.forked:
+        return
     loop = rt.home.main
     if not loop.is_closed() and not loop.is_running():
         loop.run_until_complete(rt.aclose())
