@@ -244,5 +244,52 @@ def test_extra_cannot_redirect_litellm_to_another_provider(name: str) -> None:
     assert f"extra must not contain {name}" in problem_with(Extra(), "extra", {name: "groq"})
 
 
+@pytest.mark.parametrize("name", ["n", "best_of", "candidate_count", "candidateCount", "num_return_sequences"])
+@pytest.mark.parametrize("place", ["extra", "extra_body"])
+def test_extra_cannot_ask_for_replies_that_nobody_reads(name: str, place: str) -> None:
+    value = {name: 2} if place == "extra" else {"extra_body": {name: 2}}
+    assert f"extra must not contain {name}: one reply is read, and all are billed" in problem_with(
+        Extra(), "extra", value
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["mock_response", "ssl_verify", "use_litellm_proxy", "litellm_credential_name", "aws_bedrock_runtime_endpoint",
+     "azure_endpoint", "input_cost_per_token", "client", "no-log", "_skip_mcp_handler", "headers", "prompt",
+     "functions"]
+)  # fmt: skip
+def test_extra_cannot_change_how_a_model_is_called(name: str) -> None:
+    assert f"extra must not contain {name}:" in problem_with(Extra(), "extra", {name: "x"})
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Host", "host", "HOST", "Content-Length", "content-length", "Transfer-Encoding", "Connection", "Content-Type",
+     "Content-Encoding", "Accept-Encoding", "Expect", "Upgrade", "TE", "Trailer", "Keep-Alive", "Proxy-Connection",
+     "X-Forwarded-Host"]
+)  # fmt: skip
+def test_extra_cannot_set_headers_that_follow_from_the_call(name: str) -> None:
+    problem = problem_with(Extra(), "extra", {"extra_headers": {name: "1"}})
+    assert f"extra must not contain the header {name}: it follows from the call" in problem
+
+
+@pytest.mark.parametrize("name", ["", "X Team", "X-Team:", "X-Team\r\nHost", "X-Teäm", ":authority", "X\0"])
+def test_a_header_must_have_the_name_of_one(name: str) -> None:
+    assert "extra contains a header with the name" in problem_with(Extra(), "extra", {"extra_headers": {name: "1"}})
+
+
+@pytest.mark.parametrize("value", ["a\r\nHost: evil.example", "a\nb", "\0", "\x1b[2J", ["a"], {"a": 1}, None, True])
+def test_a_header_has_one_line_of_text(value: Any) -> None:
+    problem = problem_with(Extra(), "extra", {"extra_headers": {"X-Team": value}})
+    assert "extra contains the header X-Team with a value that is not a line of text" in problem
+
+
+def test_headers_and_parameters_of_a_provider_are_allowed() -> None:
+    value = {"extra_headers": {"X-Team": 1, "HTTP-Referer": "http://me"}, "top_k": 3, "route": "fallback",
+             "provider": {"order": ["a"]}, "reasoning_effort": "low", "extra_body": {"min_p": 0.1}}  # fmt: skip
+    assert Extra().read(value) == Params(value)
+
+
 def test_the_repr_of_parameters_has_no_key() -> None:
     assert repr(Params({"user": "sk-0123456789abcdef"})) == '{"user": "[redacted]"}'

@@ -453,3 +453,10 @@ async def test_an_env_file_in_the_working_folder_is_not_read(provider: Provider,
     (tmp_path / ".env").write_text(f"OPENAI_API_BASE={provider.url}\n")
     assert await python(STRANGERS_ADDRESS, folder=tmp_path, OPENAI_API_KEY=KEY) == "{'api.openai.com'} None\n"
     assert provider.requests == []
+
+
+async def test_extra_cannot_set_what_litellm_takes_for_itself(rt: Runtime, provider: Provider) -> None:
+    bob = hire(rt, provider, config={"extra": {"guardrails": ["x"], "top_k": 1}})
+    with pytest.raises(RunFailed, match=r"extra: LiteLLM takes guardrails for a setting of its own.* Nothing was sent"):
+        await bob.submit("hello")
+    assert provider.requests == []

@@ -22,11 +22,27 @@ _SECRET_FIELD = re.compile(r"(^|[_-])key$|api[_-]?key|secret|password|token(?!s)
 #: Parameters that have a field of their own, or that whisper_nb itself sets in a call.
 _RESERVED = frozenset(
     {
-        "api_base", "api_key", "base_url", "custom_llm_provider", "fallbacks", "frequency_penalty", "max_retries",
-        "max_tokens", "messages", "model", "num_retries", "presence_penalty", "seed", "stop", "stream",
+        "api_base", "api_key", "base_url", "custom_llm_provider", "fallbacks", "frequency_penalty", "headers",
+        "max_retries", "max_tokens", "messages", "model", "num_retries", "presence_penalty", "seed", "stop", "stream",
         "stream_options", "temperature", "timeout", "tools", "top_p",
+        # What a call consists of, under names of other formats.
+        "contents", "function_call", "functions", "input", "prompt", "request_timeout", "system",
     }
 )  # fmt: skip
+#: Parameters that ask for more replies than the one that is read. All of them are billed.
+_MANY = frozenset({"best_of", "candidateCount", "candidate_count", "n", "num_generations", "num_return_sequences"})
+#: Parameters by which LiteLLM calls another server, or calls none, or reckons other costs.
+_OF_LITELLM = re.compile(
+    r"^_|litellm|cost_per|endpoint|proxy|router|ssl_|^verify$|^(client|mock_\w+|no-log|prompt_id)$", re.I
+)
+#: Headers that HTTP clients set themselves, by what they send.
+_OWN_HEADERS = frozenset(
+    {
+        "accept", "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "expect",
+        "forwarded", "host", "http2-settings", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "via",
+    }
+)  # fmt: skip
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 class Kind(Protocol):
@@ -251,12 +267,21 @@ class Extra(Struct, frozen=True):
         """Return the parameters as an immutable mapping."""
         if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
             raise ValueError
-        body = value.get("extra_body")
         names = set(value)
-        if isinstance(body, Mapping):
-            names |= set(body)
+        if isinstance(body := value.get("extra_body"), Mapping):
+            names |= set(map(str, body))
         if taken := ", ".join(sorted(_RESERVED & names)):
             raise ValueError(f"must not contain {taken}: set the field of AIConfig instead, if it has one")
+        if taken := ", ".join(sorted(_MANY & names)):
+            raise ValueError(
+                f"must not contain {taken}: one reply is read, and all are billed; submit more runs instead"
+            )
+        if taken := ", ".join(sorted(filter(_OF_LITELLM.search, names))):
+            raise ValueError(
+                f"must not contain {taken}: it is not a parameter of a model, but changes how it is called"
+            )
+        if isinstance(headers := value.get("extra_headers"), Mapping):
+            _check_headers(headers)
         if name := next((name for name in _names_in(value) if _SECRET_FIELD.search(name)), ""):
             raise ValueError(f"must not contain {name}, which would be displayed; put a key into api_key")
         if isinstance(value, Params):
@@ -265,6 +290,21 @@ class Extra(Struct, frozen=True):
             return Params(value)
         except (TypeError, ValueError, RecursionError):
             raise ValueError from None
+
+
+def _check_headers(headers: Mapping[Any, Any]) -> None:
+    """Check headers that a config adds to those of a call.
+
+    Raises:
+        ValueError: one of them is set by whisper_nb, or is not a header.
+    """
+    for name, value in headers.items():
+        if str(name).lower() in _OWN_HEADERS or str(name).lower().startswith(("proxy-", "x-forwarded-")):
+            raise ValueError(f"must not contain the header {name}: it follows from the call")
+        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+            raise ValueError(f"contains a header with the name {short_repr(name)}; letters, digits and - are allowed")
+        if isinstance(value, bool) or not isinstance(value, str | int | float) or not str(value).isprintable():
+            raise ValueError(f"contains the header {name} with a value that is not a line of text")
 
 
 def _names_in(value: Any, depth: int = 0) -> Iterator[str]:

@@ -45,6 +45,8 @@ _PREFIX = re.compile(r"^(?:(?:litellm\.)?\w* ?(?:Error|Exception|Timeout)(?:: | 
 _NOISE = re.compile(r" ssl:<[^>]*>| ssl:default| ?\.? Handle with `litellm\.\w+`\.?")
 #: Providers for which LiteLLM shares one client with everybody else, unless it is given one.
 _GIVEN_CLIENT = frozenset({"amazon_nova", "anthropic", "gemini", "maritalk", "vertex_ai", "watsonx"})
+#: Settings of LiteLLM that are parameters of providers, or say where in a cloud a model is.
+_PASSED_ON = frozenset({"api_version", "cache", "metadata", "region_name", "tags"})
 #: LiteLLM keeps its connections per process: closing the last model closes them, and the client that it was given.
 _in_use: WeakSet[LiteLLMModel] = WeakSet()
 _client: list[Any] = []
@@ -184,6 +186,7 @@ class LiteLLMModel:
     def _arguments(self, request: Request) -> dict[str, Any]:
         """Return the arguments of `acompletion` without the key. A parameter that is not set is not sent."""
         config = request.config
+        self._check_extra(config.extra or {})
         optional: dict[str, Any] = {}
         if config.stream is not False:
             optional |= {"stream": True, "stream_options": {"include_usage": True}}
@@ -207,6 +210,19 @@ class LiteLLMModel:
             # LiteLLM silently drops parameters that it does not expect for a model, such as `user`.
             "allowed_openai_params": list(config.extra or ()),
         }
+
+    def _check_extra(self, extra: Mapping[str, Any]) -> None:
+        """Check that LiteLLM passes the extra parameters on, and does not obey them itself.
+
+        Raises:
+            ConfigError: it does not. Nothing was sent.
+        """
+        own = sorted(extra.keys() & set(self._litellm.types.utils.all_litellm_params) - _PASSED_ON)
+        if own:
+            raise ConfigError(
+                f"extra: LiteLLM takes {', '.join(own)} for a setting of its own, which would change how the model "
+                "is called: remove it. Nothing was sent."
+            )
 
     # After the call
 
