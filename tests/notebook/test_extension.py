@@ -222,7 +222,7 @@ def prompt(tmp_path: Path) -> Iterator[Prompt]:
     prompt.terminal.close(force=True)
 
 
-def test_agents_work_while_the_terminal_waits_for_input(prompt: Prompt) -> None:
+def test_agents_work_and_their_answers_are_printed_while_the_terminal_waits_for_input(prompt: Prompt) -> None:
     prompt.enter("%load_ext whisper_nb")
     prompt.says("whisper_nb: agents answer with offline/echo", "In [2]:")
     prompt.enter(
@@ -232,9 +232,9 @@ def test_agents_work_while_the_terminal_waits_for_input(prompt: Prompt) -> None:
     prompt.enter("%agent new bob")
     prompt.says("bob is ready", "In [4]:")
     prompt.enter("ans = %agent ask bob what is up?")
-    prompt.says("bob#1 · submitted", "< RunQueued >", "< RunFinished >")
-    prompt.enter("print(await ans)")
-    prompt.says("You said: what is up?")
+    prompt.says("bob#1 · submitted", "< RunQueued >", "< RunFinished >", "bob#1 · succeeded", "You said: what is up?")
+    prompt.enter("print('again:', await ans)")
+    prompt.says("again: You said: what is up?")
 
 
 def test_a_wait_in_a_terminal_can_be_interrupted(prompt: Prompt) -> None:

@@ -12,7 +12,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.oinspect import getdoc
 
 from support.doubles import HeldModel, quiet
-from support.inprocess import Notebook
+from support.inprocess import FrontEnd, Notebook
 from whisper_nb import Agent, Rule, RunCancelled, RunFailed, Runtime, ScriptedModel
 from whisper_nb.engine.home import Home
 from whisper_nb.engine.runs import Run
@@ -722,21 +722,6 @@ async def test_history_prints_the_messages_of_an_agent(notebook: Notebook) -> No
 async def test_an_agents_name_in_place_of_a_command_is_an_error_with_a_suggestion(notebook: Notebook) -> None:
     assert "bob is an agent, not a command: %agent ask bob" in notebook.error("%agent bob hello")
     assert "did you mean 'ask'?" in notebook.error("%agent aks bob hello")
-
-
-class FrontEnd:
-    """The attributes that a kernel's shell has about the running cell."""
-
-    def __init__(self, notebook: Notebook) -> None:
-        self.notebook = notebook
-        self.parent: dict[str, Any] = {}
-        notebook.shell.kernel = object()
-        notebook.shell.get_parent = lambda: self.parent
-
-    def run(self, execution: str, source: str, session: str = "one", **metadata: str) -> str:
-        header = {"msg_id": execution, "session": session}
-        self.parent = {"header": header, "metadata": metadata, "content": {"code": source}}
-        return self.notebook.run(source)
 
 
 async def test_a_rerun_cell_cancels_what_it_launched_before(notebook: Notebook) -> None:

@@ -60,3 +60,18 @@ class Notebook:
 
     def __getitem__(self, name: str) -> Any:
         return self.shell.user_ns[name]
+
+
+class FrontEnd:
+    """The attributes that a kernel's shell has about the running cell."""
+
+    def __init__(self, notebook: Notebook) -> None:
+        self.notebook = notebook
+        self.parent: dict[str, Any] = {}
+        notebook.shell.kernel = object()
+        notebook.shell.get_parent = lambda: self.parent
+
+    def run(self, execution: str, source: str, session: str = "one", stdin: bool = True, **metadata: str) -> str:
+        header = {"msg_id": execution, "session": session}
+        self.parent = {"header": header, "metadata": metadata, "content": {"code": source, "allow_stdin": stdin}}
+        return self.notebook.run(source)

@@ -6,20 +6,14 @@ All of it happens on the agents' loop, in the context of the cell that the outpu
 from __future__ import annotations
 
 import contextvars
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
-from uuid import uuid4
 
 from ...core.events import Record
-from ...core.text import printable
 from ...engine.home import Home
 from ...engine.runs import Run
-from .render import run_bundle, run_text, status_line
-
-_log = logging.getLogger("whisper_nb")
+from .places import Place, place_of
 
 #: Seconds between repaints of a run, and the most runs that are painted at once: Jupyter drops messages above 1,000 a
 #: second.
@@ -34,7 +28,7 @@ class View:
     """The output of one run in one cell."""
 
     run: Run
-    display_id: str = field(default_factory=lambda: uuid4().hex)
+    place: Place
     context: contextvars.Context = field(default_factory=contextvars.copy_context)
     """The context of the launching cell: Jupyter shows output from this context in that cell."""
 
@@ -51,35 +45,34 @@ class Outputs:
         self._timer: Callable[[], None] | None = None
 
     def show(self, run: Run) -> None:
-        """Show the run in the current cell until it is finished. A terminal cannot repaint: show its current state."""
-        self._home.do_within(SETTLE_S, partial(self._show, run))
+        """Show the run in the current cell until it is finished."""
+        self._home.do_within(SETTLE_S, partial(self._show, run, place_of(self._live)))
 
-    def _show(self, run: Run) -> None:
-        view = View(run)
+    def _show(self, run: Run, place: Place) -> None:
+        view = View(run, place)
         if not run.done:
             self._views.setdefault(run.id, []).append(view)
-        if self._live:
-            _display(view)
-        else:
-            print(printable(run_text(run) if run.done else status_line(run)))  # noqa: T201
+        place.show(run)
 
     def answer(self, run: Run) -> None:
-        """Print a finished run that its cell waited for, in a terminal."""
-        if not self._live:
-            self._home.do(self._views.pop, run.id, None)
-            self.show(run)
+        """Show a finished run that its cell waited for, where that is not repainted."""
+        self._home.do(self._answer, run)
+
+    def _answer(self, run: Run) -> None:
+        for view in self._views.get(run.id, ()):
+            view.place.finish(run)
 
     def observe(self, record: Record) -> None:
         """Mark a run's views as changed. A runtime calls it with each record."""
         for view in self._views.get(record.run or "", ()):
             self._dirty[view] = None
-        if self._dirty and self._live and self._timer is None:
+        if self._dirty and self._timer is None:
             self._timer = self._home.later(TICK_S, self._tick)
 
     def settle(self, *_: object) -> None:
         """Show again, from the cell that has just run, what changed since the last cell.
 
-        nbclient, papermill and nbval save only what the running cell sends. In a terminal, print which runs finished.
+        nbclient, papermill and nbval save only what the running cell sends.
         """
         self._home.do_within(SETTLE_S, self._settle)
 
@@ -88,10 +81,7 @@ class Outputs:
         self._stale.clear()
         self._dirty.clear()
         for view in changed:
-            if self._live:
-                _display(view, update=True)
-            elif view.run.done and view.run.id in self._views:
-                print(status_line(view.run))  # noqa: T201
+            view.place.settle(view.run)
             if view.run.done:
                 self._views.pop(view.run.id, None)
 
@@ -100,18 +90,6 @@ class Outputs:
         for view in list(self._dirty)[:PAINTED_AT_ONCE]:
             del self._dirty[view]
             self._stale[view] = None
-            view.context.run(_display, view, update=True)
+            view.context.run(view.place.repaint, view.run)
         if self._dirty:
             self._timer = self._home.later(TICK_S, self._tick)
-
-
-def _display(view: View, update: bool = False) -> None:
-    from IPython.display import display
-
-    show: Callable[..., Any] = display
-    try:
-        bundle = run_bundle(view.run)
-    except Exception:  # a model's text may break rendering: the other runs must still be shown
-        _log.exception("%s cannot be shown", view.run.id)
-        bundle = {"text/plain": f"{status_line(view.run)}\n(it cannot be shown: see run.text)"}
-    show(bundle, raw=True, display_id=view.display_id, update=update)
