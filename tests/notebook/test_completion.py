@@ -80,6 +80,9 @@ async def test_each_completion_has_a_type(notebook: Notebook) -> None:
     assert types("%agent config bob temp") == {("temperature=", "field")}
     assert types("%agent new x --model offline/") == {("offline/echo", "model")}
     assert types("%agent new x --tools lo") == {("look", "function")}
+    notebook.run("from os import system\nloader = open")
+    assert types("%agent new x --tools lo") == {("look", "function")}, "what an agent's file can name"
+    assert types("%agent new x --tools sy") == types("%agent new x --tools op") == set()
     assert ("high", "value") in types("%%agent bob --priority ")
     assert ("thread", "value") in types("%agent loop ")
 

@@ -18,7 +18,7 @@ from whisper_nb import Agent, Rule, ScriptedModel
 from whisper_nb.config.project import Project
 from whisper_nb.config.trust import TrustFile
 from whisper_nb.engine.home import Home
-from whisper_nb.notebook.cells.interpolate import function_in
+from whisper_nb.notebook.cells.interpolate import function_of_cells
 from whisper_nb.notebook.runtime import NotebookRuntime
 
 MAIN = (
@@ -52,7 +52,7 @@ async def notebook(
         # The waits here are for a thread, since nest-asyncio would patch asyncio for later tests.
         home=Home(asyncio.get_running_loop(), lambda _, done, timeout: done.result(timeout)),
         project=Project(project, TrustFile(tmp_path / "home")),
-        find_tool=lambda name: function_in(shell.user_ns, name),
+        find_tool=lambda name: function_of_cells(shell.user_ns, name),
     ) as rt:
         rt.models["offline/test"] = ScriptedModel([Rule("(.*)", reply=r"heard: \1")])
         notebook = Notebook(shell, rt, capsys)
@@ -345,6 +345,31 @@ def test_an_undefined_tool_is_named(notebook: Notebook) -> None:
     trust(notebook)
     notebook.run("del rows")
     assert "tool 'rows' is not defined in this notebook" in notebook.error("%agent new bob")
+
+
+@pytest.mark.parametrize("name", ["open", "get_ipython", "system", "path", "dirs", "alias", "print", "Popen", "rows.x"])
+def test_a_file_cannot_name_a_function_that_no_cell_defines(notebook: Notebook, project: Path, name: str) -> None:
+    notebook.run("from os import system, path\nfrom subprocess import Popen\nalias = open\ndirs = {}.get")
+    (project / "agents/bob.yaml").write_text(f"prompt: x\ntools: [{name}]\n")
+    if name == "rows.x":
+        assert "is not the name of a function of the notebook" in notebook.run("%agent trust")
+        return
+    trust(notebook)
+    said = notebook.error("%agent new bob")
+    assert "is not a function that a cell" in said or "is not defined in this notebook" in said or "is of type" in said
+
+
+def test_a_file_can_name_a_decorated_function_and_a_tool_of_a_cell(notebook: Notebook, project: Path) -> None:
+    notebook.run(
+        "import functools\n"
+        "def logged(function):\n    @functools.wraps(function)\n    def call(*given): return function(*given)\n"
+        "    return call\n@logged\ndef wrapped(): 'Wrapped.'\n"
+        "from whisper_nb.tools.functions import FunctionTool\nmade = FunctionTool(rows)"
+    )
+    (project / "agents/bob.yaml").write_text("prompt: x\ntools: [wrapped, made]\n")
+    trust(notebook)
+    notebook.run("%agent new bob")
+    assert [tool.name for tool in notebook.runtime["bob"].agent.as_tools] == ["wrapped", "rows"]
 
 
 def test_a_config_of_another_program_is_ignored_with_one_line(python: Callable[..., str], tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from ..engine.runs import Run
 from ..engine.runtimes import GRACE_S
 from ..models.offline import EchoModel
 from .cells.blocking import block, interruptible, note_interrupts, waking, warn_of_old_nest_asyncio
-from .cells.interpolate import function_in
+from .cells.interpolate import function_of_cells
 from .cells.output import Outputs
 from .magics import completion, magics, questions
 from .runtime import NotebookRuntime
@@ -119,7 +119,7 @@ def _project() -> Project:
 
 
 def _function(name: str) -> Callable[..., Any]:
-    return function_in(get_ipython().user_ns, name)
+    return function_of_cells(get_ipython().user_ns, name)
 
 
 def _greeting(rt: NotebookRuntime, names: magics.Names) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import inspect
 import os
 import re
 import shlex
@@ -17,6 +18,7 @@ from ...core.errors import ConfigError
 from ...core.messages import Image
 from ...engine.images import as_image, is_picture, reason
 from ...engine.runs import Run
+from ...tools.tool import Tool
 
 #: The most characters from `{{` to its `}}`, and the deepest nesting of brackets. Beyond these it is text: a bound
 #: for large prompts.
@@ -155,6 +157,31 @@ def function_in(namespace: Mapping[str, Any], name: str) -> Callable[..., Any]:
     if not callable(function):
         raise ConfigError(f"tool {name!r} is of type {type(function).__name__}; give the name of a function")
     return cast(Callable[..., Any], function)
+
+
+def is_of_cells(value: Any) -> bool:
+    """Whether a value is a function that the user's cells define, or a tool that they have made.
+
+    All else in a notebook, such as `open`, `get_ipython` and what modules define, was not meant for agents.
+    """
+    if inspect.isroutine(value):
+        return inspect.isfunction(value) and value.__module__ == "__main__"
+    return isinstance(value, Tool) and not inspect.isclass(value)
+
+
+def function_of_cells(namespace: Mapping[str, Any], name: str) -> Callable[..., Any]:
+    """Return the function `name` for a tool that a file names.
+
+    Raises:
+        ConfigError: the user's cells define none of that name.
+    """
+    function = function_in(namespace, name)
+    if not is_of_cells(function):
+        raise ConfigError(
+            f"tool {name!r} is not a function that a cell of this notebook defines, and a file can name no other. "
+            "Define a function that calls it"
+        )
+    return function
 
 
 class _Failed(Exception):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, get_args
 
@@ -11,6 +10,7 @@ from ...config.providers import known_models
 from ...engine.home import Where
 from ...engine.images import is_picture
 from ...engine.runs import Run
+from ..cells.interpolate import is_of_cells
 from ..workbench import Workbench
 from .commands.table import COMMANDS
 from .grammar import CELL, Command
@@ -65,7 +65,7 @@ def _values(bench: Workbench, command: Command, flag: str) -> dict[str, str]:
         case "--model":
             return _all("model", known_models())
         case "--tools":
-            return _all("function", _variables(bench, inspect.isroutine))
+            return _all("function", _variables(bench, is_of_cells))
         case "--set":
             return _SETTINGS
         case "--image":
