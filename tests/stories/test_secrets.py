@@ -114,6 +114,37 @@ async def test_an_error_beside_a_key_does_not_show_it(
     assert hits(texts_of(failure(way, team, says, more=more))) == []
 
 
+@pytest.mark.parametrize("way", [way.replace("**more", "'model': 'openai/x'") for way in WAYS if "{**more" in way])
+async def test_a_warning_that_is_an_error_does_not_show_a_key(way: str, key: str, team: Runtime) -> None:
+    del key
+    names = {"wnb": wnb, "rt": team, "bob": team["bob"], "key": Path("key").read_text}
+    cell = compile(way, "<cell>", "eval")
+    with warnings.catch_warnings(action="error"), pytest.raises(UserWarning, match=WARNED) as caught:
+        eval(cell, names)
+    assert hits(texts_of(caught.value)) == []
+
+
+class Interrupted(BaseException):
+    """An interrupt, or the outcome of a test runner."""
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("kind", [Interrupted, KeyboardInterrupt, MemoryError, RecursionError, KeyError])
+async def test_no_error_of_any_class_shows_a_key(way: str, kind: type[BaseException], key: str, team: Runtime) -> None:
+    del key
+
+    class Stops(dict[str, int]):
+        def items(self) -> Any:
+            raise kind("stop")
+
+    with pytest.raises(kind) as caught:
+        run(way, team, more={"extra": Stops({"a": 1})})
+    assert hits(texts_of(caught.value)) == []
+    assert caught.value.__context__ is None
+    if kind is KeyError:
+        assert "It was raised in items, line" in caught.value.__notes__[0]
+
+
 CONFIG = "{'model': 'openai/x', 'api_key': key()}"
 
 

@@ -280,10 +280,10 @@ class Extra(Struct, frozen=True):
             raise ValueError(
                 f"must not contain {taken}: it is not a parameter of a model, but changes how it is called"
             )
-        if isinstance(headers := value.get("extra_headers"), Mapping):
-            _check_headers(headers)
         if name := next((name for name in _names_in(value) if _SECRET_FIELD.search(name)), ""):
             raise ValueError(f"must not contain {name}, which would be displayed; put a key into api_key")
+        if isinstance(headers := value.get("extra_headers"), Mapping):
+            _check_headers(headers)
         if isinstance(value, Params):
             return value
         try:

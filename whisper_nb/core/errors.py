@@ -153,22 +153,42 @@ class RunCancelled(WhisperError):
 
 
 def sealed(function: Callable[P, T]) -> Callable[P, T]:
-    """Raise the function's WhisperErrors and TypeErrors without its frames, in a decorator.
+    """Raise the function's errors without its frames, in a decorator.
 
-    An argument in those frames may be an API key, and `%xmode Verbose` shows the arguments of every frame.
+    An argument in those frames may be an API key, and `%xmode Verbose` shows the arguments of every frame. That holds
+    for errors of every class: also a warning may be one, and an object's `__repr__` may raise anything.
     """
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return function(*args, **kwargs)
-        except (WhisperError, TypeError) as error:  # an unknown keyword argument is a TypeError
-            failure = error.with_traceback(None)
+        except BaseException as error:  # raised again below, where its frames are gone
+            failure = without_frames(error)
         failure.__context__ = None
         del args, kwargs
         raise failure
 
     return call
+
+
+def without_frames(error: BaseException) -> BaseException:
+    """Return the error without the frames that it and its causes have passed.
+
+    An error that is none of whisper_nb's gets a note that tells where it was raised.
+    """
+    if isinstance(error, Exception) and not isinstance(error, (WhisperError, TypeError, Warning)):
+        for frame in traceback.extract_tb(error.__traceback__)[-1:]:
+            error.add_note(f"It was raised in {frame.name}, line {frame.lineno} of {frame.filename}")
+    seen: set[BaseException] = set()
+    rest: list[BaseException | None] = [error]
+    while rest:
+        one = rest.pop()
+        if one is not None and one not in seen:
+            seen.add(one)
+            one.__traceback__ = None
+            rest += [one.__cause__, one.__context__]
+    return error
 
 
 def clear_frames(error: BaseException | None) -> None:

@@ -10,7 +10,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import needs_local_scope, no_var_expand
 from msgspec import Struct
 
-from ...core.errors import WhisperError
+from ...core.errors import WhisperError, without_frames
 from ...core.text import printable
 from ..workbench import Workbench
 
@@ -100,8 +100,15 @@ def _panel(bench: Workbench) -> Callable[..., object]:
 
 def _run(function: Callable[..., object], *args: object) -> object:
     """Call a function, and raise its error as IPython's UsageError, which is shown in one line without a traceback."""
+    message = ""
     try:
         return function(*args)
     except (WhisperError, TimeoutError) as error:
         message = printable(str(error))
-    raise UsageError(message)  # outside the handler: the error's frames may hold a key, and would be its context
+    except BaseException as error:  # of the user's code in `{{ … }}`, or an interrupt: raised again below
+        failure = without_frames(error)
+    # Outside the handlers: the frames may hold a key, and the error would be the context.
+    if message:
+        raise UsageError(message)
+    failure.__context__ = None
+    raise failure
