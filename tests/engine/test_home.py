@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -333,7 +334,8 @@ async def test_a_watched_wait_goes_on_for_as_long_as_the_loop_runs() -> None:
         if use == "thread":
             await asyncio.to_thread(wait_watched, done, None, 0.0, lambda check=check: check)
         else:
-            await await_watched(asyncio.wrap_future(done), 0.0, lambda check=check: check)
+            wrapped = asyncio.wrap_future(done)
+            await await_watched(partial(asyncio.shield, wrapped), 0.01, lambda check=check: check)
         assert len(checks) >= 3
     with pytest.raises(TimeoutError):
         wait_watched(Future(), 0.02, 0.01, lambda: lambda: None)

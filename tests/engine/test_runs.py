@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import copy
 import gc
+import pickle
 import threading
 import weakref
 from collections.abc import AsyncGenerator, Callable
@@ -695,3 +697,25 @@ async def test_only_a_queued_run_can_be_moved(runtime: Runtime) -> None:
         queued.move(priority="first")  # type: ignore[arg-type]
     runtime.stop()
     await settled(running, queued, strange)
+
+
+async def test_a_copy_of_a_handle_is_the_same_object(runtime: Runtime) -> None:
+    bob = hire(runtime, ScriptedModel([Rule(error="no more")]))
+    run = bob.submit("hello")
+    for handle in (run, bob, runtime):
+        assert copy.copy(handle) is handle
+    with pytest.raises(RunFailed, match="no more"):
+        await copy.copy(run)
+
+
+@pytest.mark.parametrize("use", [copy.deepcopy, pickle.dumps, lambda one: copy.deepcopy({"kept": [one]})])
+async def test_a_handle_cannot_be_stored_or_copied_deeply(use: Callable[[object], object], runtime: Runtime) -> None:
+    bob = hire(runtime, SAY)
+    run = bob.submit("hello")
+    await run
+    with pytest.raises(TypeError, match=r"<Run bob#1 succeeded: hello>: .*run\.text"):
+        use(run)
+    with pytest.raises(TypeError, match=r"<Session bob .*session\.agent"):
+        use(bob)
+    with pytest.raises(TypeError, match="a Runtime: "):
+        use(runtime)

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..core.errors import ConfigError
+from ..core.logs import quiet
 
 #: Begins every entry of the present kind. Those of another kind are kept, and trust nothing.
 _KIND = "2:"
@@ -70,6 +71,7 @@ class TrustFile:
         """Keep other kernels from writing: what they add between our reading and writing would be lost."""
         import filelock
 
+        quiet("filelock")
         try:
             with filelock.FileLock(self._folder / "trust.lock", timeout=self._lock_s, mode=0o600):
                 yield

@@ -270,8 +270,8 @@ class Home:
             watch = partial(self._watch, what, calls_tool) if what else None
             wait_watched(done, timeout, self.stuck_s, watch)
 
-    async def outlast(self, work: Awaitable[T], what: str, calls_tool: Callable[[], bool]) -> T:
-        """Await on the event loop of another thread; see `wait`. Cancelling it cancels the work."""
+    async def outlast(self, work: Callable[[], Awaitable[T]], what: str, calls_tool: Callable[[], bool]) -> T:
+        """Await on the event loop of another thread; see `wait`. Each step calls `work` again."""
         return await await_watched(work, self.stuck_s, partial(self._watch, what, calls_tool))
 
     def _watch(self, what: str, calls_tool: Callable[[], bool]) -> Callable[[], None]:

@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 from ..config.aiconfig import UNSET, AIConfig, plain
 from ..core.errors import ConfigError, RunCancelled, RunFailed, SessionError
 from ..core.events import Charge, Priority, Record, RunFinished, RunQueued, RunReference, ToolFinished, ToolStarted
+from ..core.handles import Handle
 from ..core.messages import Image
 from ..core.queues import checked_priority, held_back_by, leads_to
 from ..core.states import State
@@ -69,7 +70,7 @@ class Owner(Protocol):
         """Give one of its queued runs another position."""
 
 
-class Run(RunState):
+class Run(Handle, RunState):
     """One prompt on its way through an agent. Created by `Session.submit`.
 
     `await run` and `run.result()` return its output and never own it: interrupting or cancelling them leaves the
@@ -201,6 +202,9 @@ class Run(RunState):
         prompt = shortened(" ".join(self.prompt.split()), 48)
         return f"<Run {self.id} {self.status}: {prompt}>"
 
+    def _instead(self) -> str:
+        return f"{self!r}: it stands for work in this process. Take its text: run.text"
+
     # For its user
 
     def __await__(self) -> Generator[Any, None, str]:
@@ -214,11 +218,11 @@ class Run(RunState):
                 await self._end()
         return self._output()
 
-    async def _elsewhere(self, work: Awaitable[T]) -> T:
+    async def _elsewhere(self, work: Callable[[], Awaitable[T]]) -> T:
         """Await on another event loop than the agents'."""
         home = self._session.home
         if home.on_main or _waiter() is not None:
-            return await work
+            return await work()
         return await home.outlast(work, f"waiting for {self.id}", self._calls_tool)
 
     def _calls_tool(self) -> bool:
@@ -248,7 +252,8 @@ class Run(RunState):
         loop = asyncio.get_running_loop()
         home = self._session.home
         if loop is not home.loop:
-            await self._elsewhere(asyncio.wrap_future(self._future))
+            done = asyncio.wrap_future(self._future)
+            await self._elsewhere(lambda: asyncio.shield(done))
             return
         end = asyncio.Event()
 
@@ -332,7 +337,7 @@ class Run(RunState):
             for record in past:
                 yield record
             while not (past and isinstance(past[-1].event, RunFinished)):
-                record = await (queue.get() if loop is home.loop else self._elsewhere(queue.get()))
+                record = await (queue.get() if loop is home.loop else self._elsewhere(queue.get))
                 if past and record.seq <= past[-1].seq:
                     continue
                 yield record

@@ -21,6 +21,7 @@ from ..config.project import Project, Review
 from ..config.projectconfig import WITHOUT_MODEL, ProjectConfig, unbound
 from ..core.errors import ConfigError, SessionClosed, sealed
 from ..core.events import Record
+from ..core.handles import Handle
 from ..core.messages import Spent
 from ..models.pool import Models
 from ..store.memory import MemoryStore
@@ -43,7 +44,7 @@ DEFAULT_CALLS, DEFAULT_QUEUE = 100, 100
 _NO_PROJECT = "there is no project to trust: no folder above this one has agents/ or config/main.yaml"
 
 
-class Runtime:
+class Runtime(Handle):
     """A team at work. In a script: `async with Runtime() as rt`. In a notebook, `whisper_nb.runtime()` returns it.
 
     Args:
@@ -116,6 +117,9 @@ class Runtime:
             self._apply()
             where = self.project.used.settings.get("loop", where)
         self.home.move(checked_where(loop or where))
+
+    def _instead(self) -> str:
+        return "a Runtime: its agents work in this process. Store each one's spec: session.agent"
 
     async def __aenter__(self) -> Self:
         return self

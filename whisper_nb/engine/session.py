@@ -28,6 +28,7 @@ from ..core.events import (
     RunQueued,
     RunStarted,
 )
+from ..core.handles import Handle
 from ..core.messages import Image, Message, Spent
 from ..core.queues import next_to_start
 from ..core.states import State
@@ -44,7 +45,7 @@ from .runs import Run
 _log = logging.getLogger("whisper_nb")
 
 
-class Session:
+class Session(Handle):
     """One agent at work. Created by `Runtime.create`.
 
     It keeps the newest 1,000 runs and 10,000 messages of history; older ones are dropped.
@@ -84,6 +85,9 @@ class Session:
 
     def __repr__(self) -> str:
         return f"<Session {self.name} {self.state.label}, {len(self.queue)} queued>"
+
+    def _instead(self) -> str:
+        return f"{self!r}: it works in this process. Take its spec: session.agent; fork(NAME) copies its history"
 
     # Its state
 

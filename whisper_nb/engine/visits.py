@@ -134,15 +134,15 @@ def wait_watched(done: Future[Any], timeout: float | None, step_s: float, watch:
         check()
 
 
-async def await_watched(work: Awaitable[T], step_s: float, watch: Watch) -> T:
-    """Await, and check every `step_s` seconds whether the end can still come. Cancelling it cancels the work."""
-    task = asyncio.ensure_future(work)
-    try:
-        while not task.done():
-            check = watch()
-            await asyncio.wait({task}, timeout=step_s)
-            if not task.done():
-                check()
-    finally:
-        task.cancel()
-    return task.result()
+async def await_watched(work: Callable[[], Awaitable[T]], step_s: float, watch: Watch) -> T:
+    """Await, and check every `step_s` seconds whether the end can still come: each time `work` is called again."""
+    while True:
+        check = watch()
+        step = asyncio.timeout(step_s)
+        try:
+            async with step:
+                return await work()
+        except TimeoutError:
+            if not step.expired():
+                raise
+        check()

@@ -10,6 +10,7 @@ import os
 import warnings
 from typing import Any
 
+from ..core.logs import quiet
 from ..core.threads import load
 
 #: Set before the import and never reset, since LiteLLM imports parts of itself later. Nothing is fetched (prices,
@@ -28,6 +29,7 @@ def import_litellm() -> Any:
     logging.getLogger("LiteLLM").setLevel(logging.CRITICAL)
     # Below INFO the SDK logs responses, and a provider may have echoed the key.
     logging.getLogger("openai").setLevel(logging.INFO)
+    quiet("httpx", "httpcore", "botocore", "LiteLLM Router", "LiteLLM Proxy")
     load("litellm")
     import litellm
 

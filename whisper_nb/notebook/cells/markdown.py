@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ...core.logs import quiet
 from ...core.text import printable
 
 #: MathJax shall look for math in marked elements only: version 3 in JupyterLab, version 2 in nbconvert's output.
@@ -49,6 +50,7 @@ def safe_markdown(text: str) -> str:
 
 @functools.cache
 def _parser() -> Any:
+    quiet("markdown_it")
     from markdown_it import MarkdownIt
     from mdit_py_plugins.amsmath import amsmath_plugin
     from mdit_py_plugins.dollarmath import dollarmath_plugin
