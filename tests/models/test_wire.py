@@ -13,7 +13,22 @@ from typing import Any
 
 import pytest
 
-from support.provider import CUT, DONE, Pause, Provider, Raw, Refusal, Reply, chunk, data, finish, says, text, usage
+from support.provider import (
+    CUT,
+    DONE,
+    Pause,
+    Provider,
+    Raw,
+    Refusal,
+    Reply,
+    call,
+    chunk,
+    data,
+    finish,
+    says,
+    text,
+    usage,
+)
 from whisper_nb import Agent, AIConfig, ConfigError, ModelError, RunFailed, Runtime
 from whisper_nb.config.keys import Keys
 from whisper_nb.config.providers import PROVIDERS
@@ -463,3 +478,53 @@ async def test_a_large_prompt_is_sent_with_a_content_length(rt: Runtime, provide
     assert request.body["messages"][-1] == {"role": "user", "content": prompt}
     assert int(request.headers["Content-Length"]) > len(prompt.encode())
     assert "Transfer-Encoding" not in request.headers
+
+
+# What a provider says
+
+
+SECRET = "zq7WbN4kX2mTfR9vLs0HyJ6cPdG3uA8e"  # does not look like a key
+PLAIN = {"Content-Type": "text/plain"}
+#: Where a provider echoes a text.
+ECHOES: dict[str, Any] = {
+    "a finish reason": lambda said: [*text("Hel"), finish(said), DONE],
+    "an error in the stream": lambda said: [*text("Hel"), data({"error": {"message": said, "code": said}}), CUT],
+    "the type of an error": lambda said: [*text("Hel"), data({"error": {"message": "no", "type": said}}), CUT],
+    "an event that is an error": lambda said: [f"event: error\ndata: {said}\n\n".encode(), CUT],
+    "no JSON": lambda said: [f"data: {said}\n\n".encode(), CUT],
+    "the body of a refusal": lambda said: Reply([said.encode()], 400, PLAIN),
+    "the message of a refusal": lambda said: Refusal(400, said),
+    "the type of the content": lambda said: Reply(
+        [b"x"], 200, {"Content-Type": f"text/{said[:200]}".replace(" ", "-")}
+    ),
+}
+
+
+@pytest.mark.parametrize("size", [1, 5_000])
+@pytest.mark.parametrize("place", ECHOES)
+async def test_what_a_provider_says_is_redacted_and_bounded(place: str, size: int, provider: Provider) -> None:
+    provider.answers.append(ECHOES[place](f"{SECRET} " * size))
+    async with Runtime(environ={"OPENAI_API_KEY": SECRET}) as rt:
+        config = AIConfig(model="openai/x", api_base=provider.url, retries=0)
+        run = rt.create(Agent(name="bob", config=config, max_turns=1)).submit("Hi")
+        with pytest.raises(RunFailed) as caught:
+            await run
+    words = f"{caught.value} {run.error} {run.events}"
+    assert SECRET[:12] not in words
+    assert len(words) < 65_536
+
+
+async def test_a_tool_call_with_an_endless_name_is_refused(provider: Provider) -> None:
+    provider.answers.append([*call(0, "x" * 70_000), finish("tool_calls"), DONE])
+    async with Runtime(environ=KEYS) as rt:
+        config = AIConfig(model="openai/x", api_base=provider.url, retries=0)
+        with pytest.raises(RunFailed, match="has an id or a name of more than 65,536 characters"):
+            await rt.create(Agent(name="bob", config=config)).submit("Hi")
+
+
+async def test_a_large_refusal_is_read_to_its_first_64_kb(provider: Provider) -> None:
+    provider.answers.append(Reply([b"The model is on holiday. " + b"x" * 10**6], 400, PLAIN))
+    async with Runtime(environ=KEYS) as rt:
+        config = AIConfig(model="openai/x", api_base=provider.url, retries=0)
+        with pytest.raises(RunFailed, match="The model is on holiday"):
+            await rt.create(Agent(name="bob", config=config)).submit("Hi")

@@ -13,6 +13,7 @@ from IPython.core.oinspect import getdoc
 
 from support.doubles import HeldModel, quiet
 from support.inprocess import FrontEnd, Notebook
+from support.leaks import UNLIKE, hits, texts_of
 from whisper_nb import Agent, Rule, RunCancelled, RunFailed, Runtime, ScriptedModel
 from whisper_nb.engine.home import Home
 from whisper_nb.engine.runs import Run
@@ -827,3 +828,22 @@ async def test_show_prints_no_control_characters(notebook: Notebook) -> None:
     said = notebook.run("%agent show amy")
     assert "\x1b" not in said
     said.encode()
+
+
+async def test_no_error_of_a_magic_shows_a_key_of_its_line(notebook: Notebook, tmp_path: Path) -> None:
+    """The line's own `{{ … }}` give the key, so that the cell does not contain it."""
+    (tmp_path / "key").write_text(UNLIKE)
+    notebook.run(f"from pathlib import Path\nkey = Path({str(tmp_path / 'key')!r}).read_text")
+    notebook.run("%agent new bob")
+    notebook.shell.user_ns["stop"] = stop
+    result = notebook.shell.run_cell("%agent ask bob --set model=openai/x --set api_key={{ key() }} Hi {{ stop() }}")
+    assert isinstance(result.error_in_exec, Stopped)
+    assert hits(texts_of(result.error_in_exec)) == []
+
+
+class Stopped(BaseException):
+    """An outcome that is not for whisper_nb."""
+
+
+def stop() -> None:
+    raise Stopped

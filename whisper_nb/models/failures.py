@@ -11,10 +11,14 @@ from email.utils import parsedate_to_datetime
 from ..config.aiconfig import AIConfig
 from ..config.keys import Key, Keys
 from ..core.errors import ConfigError, LengthExceeded, ModelError
+from ..core.messages import Finish, replace
+from .reading import REASONS, REFUSAL_LIMIT
 
 _MESSAGE_LIMIT = 300
 #: The most characters of a provider's message that are read: more than may be shown, since parts are removed.
 _READ = 2_000
+#: The common names of finish reasons.
+_KNOWN = frozenset(REASONS.values())
 #: HTTP errors besides 5xx that are worth a retry.
 _PASSING = (408, 409, 425, 429)
 #: How providers report, with status 400, that the prompt is too long.
@@ -122,11 +126,19 @@ class Failures:
             remedy = ""
         return self._error(what, remedy, self.shown(text), retryable=not refused)
 
+    def checked(self, finish: Finish) -> Finish:
+        """Return the end of a reply, whose reason is shown if it is not a known one: it may be any text."""
+        if finish.reason in _KNOWN:
+            return finish
+        return replace(finish, reason=self.shown(finish.reason))
+
     def shown(self, text: str) -> str:
         """Return a provider's message as one short line without keys."""
         if _PAGE.match(text):
             return "it answered with a web page"
-        text = _USER.sub("://[redacted]@", self.keys.redact(text[:_READ], self.key))
+        # Whole secrets first: a cut could leave a part of one. The search for parts takes too long for all of it.
+        text = self.keys.redact(text[:REFUSAL_LIMIT])[:_READ]
+        text = _USER.sub("://[redacted]@", self.keys.redact(text, self.key))
         text = " ".join(_IMAGE.sub("[an image]", text).split())
         if len(text) > _MESSAGE_LIMIT:
             return text[: _MESSAGE_LIMIT - 1] + "…"

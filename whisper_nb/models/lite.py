@@ -128,6 +128,7 @@ class LiteLLMModel:
         if failure is not None:
             raise failure  # not above, where the error that holds the key would become its context
         if finish := reader.finish():
+            finish = Failures(self._endpoint, self._keys, key).checked(finish)
             yield replace(finish, cost_usd=self._cost(reader.usage))
 
     async def aclose(self) -> None:

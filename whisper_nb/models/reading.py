@@ -23,6 +23,8 @@ FAILURES = frozenset({"error", "network_error"})
 #: The most bytes of one reply, far above any model's and far below what harms a notebook; of one event of a stream,
 #: with everything before it that is not data; and of an HTTP error.
 REPLY_LIMIT, EVENT_LIMIT, REFUSAL_LIMIT = 16 * 2**20, 4 * 2**20, 65_536
+#: The most characters of a tool call's id, which may contain a signature, and of its name.
+NAME_LIMIT = 65_536
 #: The most tool calls of one reply.
 CALLS_LIMIT = 1_000
 TOO_LARGE = f"it is larger than {REPLY_LIMIT // 2**20} MB, and was closed"
@@ -93,6 +95,8 @@ class ReplyReader:
         """
         if not isinstance(id_, str) or not isinstance(name, str):
             raise InvalidReply("a tool call in it has an id or a name that is not text")
+        if len(id_) > NAME_LIMIT or len(name) > NAME_LIMIT:
+            raise InvalidReply(f"a tool call in it has an id or a name of more than {NAME_LIMIT:,} characters")
         position = self._position(index, id_)
         if position is None:
             position = len(self._calls)

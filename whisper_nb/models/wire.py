@@ -26,7 +26,7 @@ from .http.connections import Connections
 from .http.request_body import RequestBodies
 from .model import Request
 from .prices import Listed, context_size, entry, listed_cost, reported_cost
-from .reading import REFUSAL_LIMIT, TOO_LARGE, InvalidReply
+from .reading import REFUSAL_LIMIT
 from .tokens import count_tokens
 from .wire_format import ProviderError, ReplyStream, WholeReply, WireReader
 
@@ -150,6 +150,7 @@ class OpenAIWireModel:
         if failure is not None:
             raise failure  # not above, where the error that holds the key would become its context
         if finish := reader.finish():
+            finish = Failures(self._endpoint, self._keys, key).checked(finish)
             yield replace(finish, cost_usd=self._cost(reader.usage))
 
     async def aclose(self) -> None:
@@ -237,24 +238,16 @@ async def _read_end(response: aiohttp.ClientResponse) -> None:
             await response.content.readany()
 
 
-async def _body(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    pieces: list[bytes] = []
-    size = 0
-    async for received in response.content.iter_any():
-        pieces.append(received)
-        size += len(received)
-        if size > limit:
-            raise InvalidReply(TOO_LARGE)
-    return b"".join(pieces)
-
-
 async def _refusal(response: aiohttp.ClientResponse, failures: Failures) -> ModelError:
     """Return the error for an HTTP error."""
-    text = ""
-    with suppress(Exception):  # the body may break off, arrive slowly or never end: there is still the status
+    body = bytearray()
+    with suppress(Exception):  # the body may break off, arrive slowly or never end: there is still its beginning
         async with asyncio.timeout(_REFUSAL_S):
-            text = (await _body(response, REFUSAL_LIMIT)).decode(errors="replace")
-            text = _words(json.loads(text))
+            while len(body) < REFUSAL_LIMIT and (received := await response.content.readany()):
+                body += received
+    text = body[:REFUSAL_LIMIT].decode(errors="replace")
+    with suppress(Exception):  # it may be anything
+        text = _words(json.loads(text))
     return failures.refused(response.status, text or response.reason or "", retry_after(response.headers))
 
 
