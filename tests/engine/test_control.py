@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
 import stat
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,8 +22,9 @@ from whisper_nb import Rule, Run, RunCancelled, Runtime, ScriptedModel, Session
 from whisper_nb.__main__ import main
 from whisper_nb.config.paths import sockets_folder
 from whisper_nb.engine import kernels
-from whisper_nb.engine.control import Control
+from whisper_nb.engine.control import MAX_CLIENTS, Control
 from whisper_nb.engine.kernels import listed, stop
+from whisper_nb.notebook.cells.render import log_line, status_line
 
 PID = os.getpid()
 RULES = [Rule("^forever", "never", delay_s=3600), Rule(reply="fine")]
@@ -276,6 +278,116 @@ async def test_a_request_is_executed_though_its_sender_has_gone(folder: Path, ru
         end.sendall(b'{"do": "stop", "names": null}')
     with pytest.raises(RunCancelled):
         await run
+
+
+async def test_a_stop_is_told_as_that_of_a_terminal(folder: Path, runtime: Runtime, bob: Session) -> None:
+    runs = [bob.submit("forever"), bob.submit("forever")]
+    await under_way(runtime, *runs)
+    assert stop_answer(folder, "bob")[1]
+    for run in runs:
+        assert "cancelled · stopped from a terminal" in status_line(run)
+        assert "cancelled: stopped from a terminal" in log_line([*run.events][-1])
+        with pytest.raises(RunCancelled, match=f"{run.id} was cancelled: stopped from a terminal"):
+            await run
+    assert "note: stopped from a terminal" in "\n".join(map(log_line, runtime.store.records("bob")))
+    bob.resume()
+    run = bob.submit("forever")
+    run.cancel()
+    with pytest.raises(RunCancelled, match=r"was cancelled$"):
+        await run
+
+
+class OtherKernel(threading.Thread):
+    """A kernel in another process. Busy, it accepts connections and answers nothing."""
+
+    def __init__(self, folder: Path, number: int, agents: Sequence[str] | None) -> None:
+        super().__init__(daemon=True)
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(folder / f"{number}.socket"))
+        self.listener.listen()
+        self.agents = agents
+        self.requests: list[bytes] = []
+        self.clients: list[socket.socket] = []
+
+    def run(self) -> None:
+        with suppress(OSError):
+            while True:
+                client = self.listener.accept()[0]
+                self.clients.append(client)
+                if self.agents is not None and (request := client.recv(1000)):
+                    self.requests.append(request)
+                    facts = {
+                        "source": "in 'another'",
+                        "agents": {name: ["idle", 0] for name in self.agents},
+                        "runs": [],
+                    }
+                    client.sendall(json.dumps(facts | {"ended": True}).encode() + b"\n")
+
+    def end(self, folder: Path, number: int) -> None:
+        for end in (self.listener, *self.clients):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+        (folder / f"{number}.socket").unlink()
+        self.join()
+
+
+@pytest.mark.parametrize("agents", [("amy", "bob"), None], ids=["another", "busy"])
+async def test_a_name_that_several_kernels_may_have_needs_a_kernel(
+    folder: Path, bob: Session, agents: tuple[str, ...] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bob.submit("hello")
+    other = OtherKernel(folder, 1, agents)
+    other.start()
+    if agents is None:
+        monkeypatch.setattr(kernels, "ANSWER_TIMEOUT_S", 0.5)
+    (first, *labels), done = await asyncio.to_thread(stop_answer, folder, "bob")
+    assert first == "several kernels have an agent named bob: nothing was stopped. Give --kernel NUMBER"
+    assert (labels, done) == (
+        ["kernel 1 in 'another'" if agents else "kernel 1 is busy, and may have it", "this one"],
+        False,
+    )
+    assert bob.state.gate == "open"
+    assert not any(b'"stop"' in request for request in other.requests)
+    monkeypatch.setattr(kernels, "ANSWER_TIMEOUT_S", 60.0)
+    assert (await asyncio.to_thread(stop, folder, ["bob"], PID))[1]
+    assert bob.state.gate == "stopped"
+    other.end(folder, 1)
+
+
+async def test_a_name_that_one_of_several_kernels_has_needs_no_kernel(folder: Path, bob: Session) -> None:
+    await bob.submit("hello")
+    other = OtherKernel(folder, 1, ["amy"])
+    other.start()
+    assert (await asyncio.to_thread(stop, folder, ["bob"]))[1]
+    assert bob.state.gate == "stopped"
+    other.end(folder, 1)
+
+
+async def test_a_client_that_requests_nothing_is_dropped(folder: Path, complaints: list[str]) -> None:
+    async with Runtime(environ={}, loop="thread") as rt:
+        control = Control(rt, folder, request_s=0.05)
+        await hire(rt, ScriptedModel(RULES)).submit("hello")
+        with socket.socket(socket.AF_UNIX) as idle:
+            idle.settimeout(60)
+            idle.connect(str(folder / f"{PID}.socket"))
+            assert await asyncio.to_thread(idle.recv, 100) == b""
+        assert stop(folder, None)[1]
+        control.close()
+
+
+async def test_many_clients_that_request_nothing_are_dropped(folder: Path, runtime: Runtime, bob: Session) -> None:
+    await bob.submit("hello")
+    clients = [socket.socket(socket.AF_UNIX) for _ in range(MAX_CLIENTS + 3)]
+    for client in clients:
+        client.connect(str(folder / f"{PID}.socket"))
+        runtime.home.do(lambda: None)
+    for client in clients[:3]:
+        client.settimeout(60)
+        assert await asyncio.to_thread(client.recv, 100) == b""
+    assert stop_answer(folder, "bob")[1]
+    for client in clients:
+        client.close()
 
 
 async def test_a_sockets_folder_that_other_users_may_enter_is_not_used(

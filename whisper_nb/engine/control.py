@@ -22,6 +22,9 @@ from .kernels import MAX_REQUEST, check_private
 from .runs import Run
 from .runtimes import Runtime
 
+#: Seconds within which a client must send its request, and the most clients that may be connected.
+REQUEST_S, MAX_CLIENTS = 5.0, 64
+_REASON = "stopped from a terminal"
 #: Agents, and runs, that an answer lists by name.
 MAX_LISTED = 500
 _log = logging.getLogger("whisper_nb")
@@ -33,13 +36,17 @@ class Control:
     Args:
         runtime: the owner of the agents.
         folder: the folder of the sockets of all kernels.
+        request_s: seconds within which a client must send its request.
     """
 
-    def __init__(self, runtime: Runtime, folder: Path) -> None:
+    def __init__(self, runtime: Runtime, folder: Path, request_s: float = REQUEST_S) -> None:
         self._runtime = runtime
         self._folder = folder
         self._path: Path | None = None
         self._sockets: set[socket.socket] = set()
+        self._request_s = request_s
+        self._idle: dict[socket.socket, Callable[[], None]] = {}
+        """Clients without a request yet → a function that lets them be idle."""
         self._stop_observing = runtime.observe(self._open_at_first_run)
 
     def close(self) -> None:
@@ -84,13 +91,23 @@ class Control:
 
     def _remove(self, connection: socket.socket) -> None:
         if connection in self._sockets:
+            self._keep(connection)
             self._sockets.remove(connection)
             self._runtime.home.unlisten(connection)
             connection.close()
 
     def _accept(self, listener: socket.socket) -> None:
         with suppress(OSError):  # the client has closed the connection already
-            self._add(listener.accept()[0], self._handle)
+            connection = listener.accept()[0]
+            self._add(connection, self._handle)
+            self._idle[connection] = self._runtime.home.later(self._request_s, partial(self._remove, connection))
+            while len(self._idle) > MAX_CLIENTS:
+                self._remove(next(iter(self._idle)))
+
+    def _keep(self, connection: socket.socket) -> None:
+        """Drop this client no more for being idle."""
+        if cancel := self._idle.pop(connection, None):
+            cancel()
 
     def _handle(self, connection: socket.socket) -> None:
         try:
@@ -102,11 +119,13 @@ class Control:
         except (OSError, ValueError, TypeError, KeyError, RecursionError):  # not a request of `kernels.py`
             self._remove(connection)
             return
+        self._keep(connection)
         self._runtime.home.unlisten(connection)
         action(connection, names)
 
     def _list(self, connection: socket.socket, names: frozenset[str] | None) -> None:
-        sessions = sorted(self._runtime.sessions, key=lambda one: not one.unfinished)  # those with work first
+        sessions = [one for one in self._runtime.sessions if names is None or one.name in names]
+        sessions.sort(key=lambda one: not one.unfinished)  # those with work first
         agents = {one.name: [one.state.label, len(one.unfinished)] for one in sessions[:MAX_LISTED]}
         self._send(connection, source=_source(), agents=agents, more=max(0, len(sessions) - MAX_LISTED))
         self._remove(connection)
@@ -127,7 +146,7 @@ class Control:
                 self._remove(connection)
 
         for session in sessions:
-            session.stop()
+            session.stop(_REASON)
         for run in runs:
             run.on_done(partial(ended, run))
         ended(None)

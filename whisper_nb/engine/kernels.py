@@ -123,9 +123,14 @@ def ask(folder: Path, do: str, names: Sequence[str] | None = None, pid: int | No
 
 
 def stop(folder: Path, names: Sequence[str] | None, pid: int | None = None) -> tuple[list[str], bool]:
-    """Stop agents in all kernels, or in one. Return a line for each kernel, and whether everything has ended."""
+    """Stop agents in all kernels, or in one. Return a line for each kernel, and whether everything has ended.
+
+    A name that several kernels have is ambiguous: nothing is stopped then.
+    """
     lines: list[str] = []
     done = True
+    if names is not None and pid is None and (lines := _ambiguous(folder, names)):
+        return lines, False
     unknown = set(names or ())
     asked = ask(folder, "stop", names, pid)
     if pid is not None and not asked:
@@ -138,6 +143,22 @@ def stop(folder: Path, names: Sequence[str] | None, pid: int | None = None) -> t
     if unknown and done:
         lines.append(f"no kernel has an agent named {', '.join(sorted(unknown))}")
     return lines or [_NO_KERNELS], done and not unknown
+
+
+def _ambiguous(folder: Path, names: Sequence[str]) -> list[str]:
+    """Return lines that ask for a kernel, if several may have an agent of one of the names: one may be another's."""
+    found = list(kernels(folder))
+    for kernel in found:
+        kernel.connection.close()
+    if len(found) < 2:
+        return []
+    asked = ask(folder, "list", names)
+    for name in names:
+        having = [kernel for kernel in asked if not kernel.facts or name in kernel.facts["agents"]]
+        if len(having) > 1:
+            labels = [kernel.label if kernel.facts else f"{kernel.label} is busy, and may have it" for kernel in having]
+            return [f"several kernels have an agent named {name}: nothing was stopped. Give --kernel NUMBER", *labels]
+    return []
 
 
 def _stopped(kernel: Kernel, names: Sequence[str] | None) -> str:

@@ -79,7 +79,7 @@ class Run(Handle, RunState):
 
     __slots__ = (
         "__weakref__", "_awaiting", "_cancelling", "_charge", "_config", "_context", "_done", "_observers", "_parts",
-        "_session", "_turns", "error", "received", "submitted_at", "timeout_s",
+        "_reason", "_session", "_turns", "error", "received", "submitted_at", "timeout_s",
     )  # fmt: skip
 
     def __init__(
@@ -109,6 +109,7 @@ class Run(Handle, RunState):
         # The submitting cell's context: output belongs there. Dropped at the end.
         self._context: contextvars.Context | None = contextvars.copy_context()
         self._cancelling = False  # its cancellation was requested
+        self._reason = ""  # why
         self._turns = 0  # model calls that were begun
         self._charge: Charge | None = None  # of a call that is in flight or failed, and that no record has yet
         self._awaiting: list[Run] = []  # runs that its task and tools await, to find deadlocks
@@ -374,7 +375,7 @@ class Run(Handle, RunState):
         if self._outcome == "cancelled":
             if self.error is not None and not isinstance(self.error, Exception | asyncio.CancelledError):
                 raise self.error
-            raise RunCancelled(f"{self.id} was cancelled")
+            raise RunCancelled(": ".join(filter(None, (f"{self.id} was cancelled", self.failure))))
         return self.text
 
     # For its session
@@ -400,7 +401,7 @@ class Run(Handle, RunState):
         if error is None:
             return RunFinished("succeeded", charge=charge)
         if self._cancelling or not isinstance(error, Exception):  # an error during cancellation is not a failure
-            return RunFinished("cancelled", charge=charge)
+            return RunFinished("cancelled", self._reason or None, charge)
         self.error = error
         return RunFinished("failed", error_text(error), charge)
 

@@ -209,15 +209,16 @@ class Session(Handle):
         """Cancel the current run and every queued one. Thread-safe."""
         self.home.call(self._cancel_all)
 
-    def _cancel_run(self, run: Run) -> None:
+    def _cancel_run(self, run: Run, reason: str = "") -> None:
         """Cancel one of its runs; `Run.cancel` is the same from any thread."""
         if run.done or run._cancelling:
             return
+        run._reason = reason
         if run is self.current and self._task is not None:
             run._cancelling = self._task.cancel()
         else:
             run._cancelling = True
-            self._journal.post(RunFinished("cancelled"), run)
+            self._journal.post(RunFinished("cancelled", reason or None), run)
 
     def _move_run(self, run: Run, priority: Priority, before: str | None) -> None:
         """Give one of its queued runs another position; see `Run.move`."""
@@ -235,12 +236,16 @@ class Session(Handle):
         self.state.check_kept(self.name)
         self._journal.move_gate("resume")
 
-    def stop(self) -> None:
-        """Cancel everything and take no more work until `resume`. Thread-safe."""
+    def stop(self, reason: str = "") -> None:
+        """Cancel everything and take no more work until `resume`. Thread-safe.
+
+        Args:
+            reason: why, for the log and for the cells of its runs; empty for a stop that needs no explanation.
+        """
         if self.home.where == "notebook":
-            self.home.call(self._shut, "stop")
+            self.home.call(self._shut, "stop", reason)
         else:
-            self.home.do(self._shut, "stop")
+            self.home.do(self._shut, "stop", reason)
 
     @at_home
     def remove(self) -> None:
@@ -304,13 +309,15 @@ class Session(Handle):
         else:
             self.home.call(self._wake)
 
-    def _cancel_all(self) -> None:
+    def _cancel_all(self, reason: str = "") -> None:
         for run in self.unfinished:
-            self._cancel_run(run)
+            self._cancel_run(run, reason)
 
-    def _shut(self, trigger: Literal["stop", "remove"]) -> None:
+    def _shut(self, trigger: Literal["stop", "remove"], reason: str = "") -> None:
         self._journal.move_gate(trigger)
-        self._cancel_all()
+        if reason:
+            self._journal.post(Noticed(reason))
+        self._cancel_all(reason)
 
     def _wake(self) -> None:
         if self._bell is not None:

@@ -63,6 +63,8 @@ def run_bundle(run: Run) -> dict[str, str]:
 def status_line(run: Run) -> str:
     """Return `bob#3 · succeeded · 120 + 45 tokens · $0.0021 · 3.2 s`, with the time for a run that is not finished."""
     facts = [run.id, run.status]
+    if run.status == "cancelled" and run.failure:
+        facts.append(run.failure)
     if run.seconds is not None:
         if run.done:
             facts += usage_facts(run.usage, run.cost)
