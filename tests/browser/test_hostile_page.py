@@ -45,6 +45,7 @@ panel.BYTES_PER_S = panel.BURST = 10_000_000  # and quicker than one could read
 panel.TICK_S, panel.SHARE = 0.02, 0.5
 
 rt, shell, released = wnb.runtime(), get_ipython(), asyncio.Event()
+rt.configure(token_timeout_s=3600)  # agents stream until they are released, however long the page takes
 PAYLOADS, MODELS = json.load(open("payloads.json"))
 
 class Hostile:

@@ -25,7 +25,8 @@ slow = ScriptedModel(
     ]
 )
 rt.models["offline/slow"] = slow
-rt.configure(offline="offline/slow")
+# A held model waits for the test, however slow the machine is.
+rt.configure(offline="offline/slow", token_timeout_s=3600)
 
 
 let_go = asyncio.Event()
