@@ -174,6 +174,7 @@ LIMITS: list[tuple[str, list[Any], list[Any]]] = [
     ("top_p", [0, 1, 0.5], [-0.1, 1.1]),
     ("max_tokens", [1, 10**6, np.uint8(4)], [0, -1, 1.5, 1.0, "5", np.float64(1)]),
     ("max_reasoning_tokens", [0, 1], [-1, 0.5]),
+    ("context_tokens", [1, 2048], [0, 0.5]),
     ("frequency_penalty", [-2, 2, 0], [-2.1, 2.1]),
     ("presence_penalty", [-2, 2, 0], [-2.1, 2.1]),
     ("seed", [0, -1, 2**63], [0.5, "1"]),
@@ -333,6 +334,9 @@ def test_an_error_does_not_show_a_key_wherever_it_was_written(said: dict[str, An
         (AIConfig(model="openai/x", api_key="os.environ/THEIR_KEY"), ""),
         (AIConfig(model="openai/x", api_base="http://localhost:8000"), ""),
         (AIConfig(model="openai/x", api_base="http://localhost:8000", api_key="os.environ/MY_KEY"), "MY_KEY"),
+        (AIConfig(model="openai/x", api_base="https://api.openai.com/v1"), "OPENAI_API_KEY"),
+        (AIConfig(model="xai/x"), ""),
+        (AIConfig(model="mistral/x"), "MISTRAL_API_KEY"),
         (AIConfig(model="groq/x"), ""),
         (AIConfig(model="offline/echo"), ""),
         (AIConfig(model="ollama/x"), ""),
@@ -340,7 +344,17 @@ def test_an_error_does_not_show_a_key_wherever_it_was_written(said: dict[str, An
     ],
 )
 def test_a_missing_key_is_named(config: AIConfig, missing: str) -> None:
-    keys = Keys({"GROQ_API_KEY": "k", "THEIR_KEY": "k", "OPENAI_API_KEY": "", "MY_KEY": ""})
+    """Whether one is needed depends on the address, wherever it is from."""
+    keys = Keys(
+        {
+            "GROQ_API_KEY": "k",
+            "THEIR_KEY": "k",
+            "OPENAI_API_KEY": "",
+            "MY_KEY": "",
+            "XAI_API_BASE": "http://localhost:8000/v1",
+            "MISTRAL_API_BASE": "https://api.mistral.ai/v1",
+        }
+    )
     assert missing_key(config, keys) == missing
 
 

@@ -11,7 +11,7 @@ import pytest
 from support.clock import forward
 from whisper_nb.config.aiconfig import AIConfig
 from whisper_nb.core.errors import ModelError
-from whisper_nb.engine.permits import Permits, endpoint_of
+from whisper_nb.engine.permits import Endpoint, Permits, endpoint_of
 
 ONE = endpoint_of(AIConfig(model="openai/a"))
 TWO = endpoint_of(AIConfig(model="groq/a"))
@@ -24,12 +24,12 @@ def too_many(after_s: float | None = 0.0) -> ModelError:
 class Call:
     """A call that is made when it gets its permit, and ends as the test says."""
 
-    def __init__(self, permits: Permits, endpoint: tuple[str, str | None, str | None] = ONE) -> None:
+    def __init__(self, permits: Permits, endpoint: Endpoint = ONE) -> None:
         self.out = asyncio.Event()
         self._end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.task = asyncio.create_task(self._go(permits, endpoint))
 
-    async def _go(self, permits: Permits, endpoint: tuple[str, str | None, str | None]) -> None:
+    async def _go(self, permits: Permits, endpoint: Endpoint) -> None:
         async with permits.hold(endpoint):
             self.out.set()
             await self._end
@@ -46,9 +46,7 @@ async def turns(count: int = 5) -> None:
 
 
 @asynccontextmanager
-async def calls(
-    permits: Permits, count: int, endpoint: tuple[str, str | None, str | None] = ONE
-) -> AsyncIterator[list[Call]]:
+async def calls(permits: Permits, count: int, endpoint: Endpoint = ONE) -> AsyncIterator[list[Call]]:
     made = [Call(permits, endpoint) for _ in range(count)]
     await turns()
     yield made
@@ -98,6 +96,23 @@ async def test_a_waiter_that_is_cancelled_when_it_gets_its_permit_passes_it_on()
         made[1].task.cancel()  # its permit has been given, and it does not know yet
         await turns()
         assert out(made)[2]
+
+
+@pytest.mark.parametrize(
+    ("model", "address", "separate"),
+    [
+        ("openai/{}", "", False),
+        ("openai/{}", "https://api.openai.com/v1", False),
+        ("openai/{}", "http://localhost:4000/v1", True),
+        ("openrouter/a/{}", "", True),
+        ("litellm_proxy/{}", "", True),
+    ],
+)
+def test_the_models_behind_a_proxy_have_limits_of_their_own(model: str, address: str, separate: bool) -> None:
+    """A proxy answers 429 for one of its groups of models; the others go on."""
+    one, two = (endpoint_of(AIConfig(model=model.format(name)), address) for name in ("gpt-x", "claude-x"))
+    assert (one != two) is separate
+    assert endpoint_of(AIConfig(model=model.format("gpt-x")), address) == one
 
 
 async def test_a_429_halves_the_number_of_concurrent_calls_and_successes_raise_it() -> None:

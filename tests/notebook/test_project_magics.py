@@ -312,6 +312,39 @@ def test_models_lists_the_models_of_a_local_server(notebook: Notebook, environ: 
     assert rows["ollama/llama3:8b"] == rows["ollama/qwen3"] == "ollama on this machine $0"
 
 
+class Llama(BaseHTTPRequestHandler):
+    """A server in OpenAI's format that requires a key."""
+
+    def do_GET(self) -> None:
+        allowed = self.headers["Authorization"] == "Bearer sk-0123456789abcdef"
+        self.send_response(200 if self.path == "/v1/models" and allowed else 404)
+        self.end_headers()
+        self.wfile.write(json.dumps({"object": "list", "data": [{"id": "tiny"}]}).encode())
+
+    def log_message(self, *_: object) -> None:
+        """Log nothing."""
+
+
+def test_a_server_of_the_environment_is_shown_with_its_source(notebook: Notebook, environ: dict[str, str]) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Llama) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = environ["OPENAI_BASE_URL"] = f"http://127.0.0.1:{server.server_port}/v1"
+        notebook.run("%agent models")
+        server.shutdown()
+    rows = {row[0]: " ".join(row[1:]) for row in table(notebook)[1:]}
+    assert rows["openai/…"] == f"env OPENAI_API_KEY, at {address} (env OPENAI_BASE_URL) unknown"
+    assert rows["openai/tiny"] == f"openai at {address} unknown"
+    assert "openai/gpt-4o-mini" not in rows
+
+    notebook.run("%agent new eve --model openai/tiny")
+    notebook.run("%agent config eve")
+    assert ["api_base", address, "env", "OPENAI_BASE_URL"] in table(notebook)
+    notebook.run("%agent config eve api_base=http://127.0.0.1:9/v1")
+    assert [row for row in table(notebook) if row[0] == "api_base"] == [
+        ["api_base", "http://127.0.0.1:9/v1", "session"]
+    ]
+
+
 def test_a_saved_agent_loads_as_an_equal_agent(notebook: Notebook, project: Path) -> None:
     trust(notebook)
     notebook.run('%agent new eve --prompt "You are eve.\\nBe brief." --tools rows --set seed=5 --max-turns 4')

@@ -27,6 +27,7 @@ GOOD: dict[str, st.SearchStrategy[Any]] = {
     "top_p": st.floats(0, 1),
     "max_tokens": st.integers(1),
     "max_reasoning_tokens": st.integers(0),
+    "context_tokens": st.integers(1),
     "frequency_penalty": st.floats(-2, 2),
     "presence_penalty": st.integers(-2, 2),
     "stop": st.text(min_size=1, max_size=9) | st.lists(st.text(min_size=1, max_size=9), min_size=1, max_size=4),

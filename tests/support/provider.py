@@ -165,6 +165,10 @@ class Provider:
         self.answers: deque[Answer] = deque()
         """Taken from the left, one for each request."""
         self.requests: list[Request] = []
+        self.facts: dict[str, Any] = {}
+        """Path → the JSON that a GET of it gets, such as `/v1/models`; others get a 404."""
+        self.looked_up: list[str] = []
+        """The paths of all GETs."""
         self.url = ""
         """The `api_base`."""
         self.connections: set[asyncio.BaseTransport] = set()
@@ -174,6 +178,7 @@ class Provider:
     async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=2**26)
         app.router.add_post("/{path:.*}", self._answer)
+        app.router.add_get("/{path:.*}", self._tell)
         # With handler cancellation, a client's disconnect is noticed at once, not at the next write.
         self._runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
@@ -188,6 +193,12 @@ class Provider:
     async def arrived(self) -> Request:
         """The next request, as soon as it arrives."""
         return await self._arrivals.get()
+
+    async def _tell(self, http: web.Request) -> web.Response:
+        self.looked_up.append(http.path)
+        if http.path not in self.facts:
+            return web.Response(status=404)
+        return web.json_response(self.facts[http.path])
 
     async def _answer(self, http: web.Request) -> web.StreamResponse:
         request = Request(http.path, dict(http.headers), await http.json())

@@ -12,6 +12,7 @@ from ..core.text import short_repr
 from .formats import ParsedConfig, overlay, read_config
 from .keys import Keys, is_literal
 from .kinds import Address, Choice, Extra, Flag, KeyReference, Kind, ModelName, Number, Params, Words
+from .providers import address_variables, is_own
 
 
 def _field(kind: Kind) -> Any:
@@ -43,6 +44,9 @@ class AIConfig:
     """The limit of one reply, in tokens; at least 1."""
     max_reasoning_tokens: int | None = _field(Number(0, whole=True))
     """The limit of reasoning before one reply, in tokens; 0 turns reasoning off."""
+    context_tokens: int | None = _field(Number(1, whole=True))
+    """The size of the model's context, in tokens. If it is unset, it is that of the price list, or what the server
+    tells. It is not sent: older exchanges are left out so that a call fits."""
     frequency_penalty: float | None = _field(Number(-2, 2))
     """-2 to 2."""
     presence_penalty: float | None = _field(Number(-2, 2))
@@ -178,4 +182,18 @@ UNSET = AIConfig()
 
 def missing_key(config: AIConfig, keys: Keys) -> str:
     """Return the variable that must have this config's key and is not set; empty if no key is known to be missing."""
-    return keys.missing(config.provider, config.api_key, own_server=config.api_base is not None)
+    return keys.missing(config.provider, config.api_key, own_server=is_own(own_address(config, keys)[0]))
+
+
+def own_address(config: AIConfig, keys: Keys) -> tuple[str, str]:
+    """Return the address that takes the place of the provider's, and the variable that has it.
+
+    Both are empty if there is none; the variable also for an `api_base`, which takes precedence.
+    """
+    if config.api_base:
+        return config.api_base, ""
+    for variable in address_variables(config.provider):
+        # Of the environment alone: a file of a project could send the key to another server.
+        if address := keys.environment(variable):
+            return address, variable
+    return "", ""

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from ..core.text import visible
-from .aiconfig import AIConfig
+from .aiconfig import AIConfig, own_address
 from .keys import Keys, is_literal, variable_of
 from .providers import PROVIDERS, Provider
 
@@ -51,26 +51,14 @@ def destination(config: AIConfig, keys: Keys) -> Destination:
     return Destination(config.model or "", address or visible(config.provider), source, _key(config, keys))
 
 
-def address_variables(provider: str) -> tuple[str, ...]:
-    """Return the variables of the environment that may have the address of a provider, the preferred one first."""
-    if provider == "openai":
-        return ("OPENAI_API_BASE", "OPENAI_BASE_URL")
-    known = PROVIDERS.get(provider)
-    if known and known.wire is not None:
-        return (f"{provider.upper()}_API_BASE",)
-    return (f"{provider.upper()}_API_BASE", f"{provider.upper()}_BASE_URL")  # LiteLLM reads one of these
-
-
 def address_of(config: AIConfig, keys: Keys) -> tuple[str, str]:
     """Return the address of a config's server, and its source if that is the environment; empty if only LiteLLM knows.
 
     No file of a project sets a variable that is used here.
     """
-    if config.api_base:
-        return config.api_base, ""
-    for variable in address_variables(config.provider):
-        if address := keys.environment(variable):
-            return address, f"env {variable}"
+    address, variable = own_address(config, keys)
+    if address:
+        return address, variable and f"env {variable}"
     return PROVIDERS.get(config.provider, Provider()).wire or "", ""
 
 

@@ -35,7 +35,7 @@ ALIASES = {
     "timeout_seconds": "timeout_s",
 }  # fmt: skip
 #: Fields that belong to one provider. With another provider's model they are dropped, so that it gets no foreign key.
-OF_A_PROVIDER = ("api_base", "api_key", "extra")
+OF_A_PROVIDER = ("api_base", "api_key", "context_tokens", "extra")
 #: Mappings whose entries are fields.
 _NESTED = ("generation_params", "params")
 #: Keys of AIWhisperer that whisper_nb ignores.

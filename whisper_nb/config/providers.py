@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 from functools import cache
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
@@ -72,6 +73,27 @@ PROVIDERS: dict[str, Provider] = {
     "vllm": Provider(needs_key=False, wire=""),
     "offline": Provider(),
 }
+
+
+def address_variables(provider: str) -> tuple[str, ...]:
+    """Return the environment variables that may have the address of a provider's server, the preferred one first."""
+    if not provider or provider == "offline":
+        return ()
+    known = PROVIDERS.get(provider)
+    if known and known.wire is not None and provider != "openai":
+        return (f"{provider.upper()}_API_BASE",)
+    return (f"{provider.upper()}_API_BASE", f"{provider.upper()}_BASE_URL")  # LiteLLM reads one of these
+
+
+def is_own(address: str) -> bool:
+    """Whether an address is that of a server of one's own, which may need no key, and not one of a provider."""
+    return bool(address) and urlsplit(address).hostname not in _hosts()
+
+
+@cache
+def _hosts() -> frozenset[str | None]:
+    """Return the hosts of providers that need a key."""
+    return frozenset(urlsplit(one.wire).hostname for one in PROVIDERS.values() if one.wire and one.variables)
 
 
 @cache

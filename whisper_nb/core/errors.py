@@ -129,7 +129,15 @@ class ModelError(WhisperError):
 
 
 class LengthExceeded(ModelError):
-    """The reply reached its limit of tokens and is incomplete; or the prompt is longer than the model's context."""
+    """The reply reached its limit of tokens and is incomplete; or the prompt is longer than the model's context.
+
+    Attributes:
+        context_tokens: the size of the context; None if the provider does not tell it.
+        prompt_tokens: the size of the prompt that was too long; None if the provider does not tell it.
+    """
+
+    context_tokens: int | None = None
+    prompt_tokens: int | None = None
 
 
 class ContentFiltered(ModelError):

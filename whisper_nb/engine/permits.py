@@ -8,19 +8,33 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from ..config.aiconfig import AIConfig
+from ..config.providers import is_own
 from ..core.errors import ModelError
 
-#: Provider, address and key of a call. Rate limits apply to each of these.
-Endpoint = tuple[str, str | None, str | None]
+#: Provider, address and key of a call, and the model where a proxy has many behind one address. Rate limits apply to
+#: each of these.
+Endpoint = tuple[str, str | None, str | None, str]
 #: Called with the reason why a call waits for its provider, and the seconds that it waits at least.
 OnWait = Callable[[str, float], object]
 #: Seconds without calls after a 429 that names no time; and at most.
 PAUSE_S, PAUSE_MOST_S = 1.0, 60.0
 
 
-def endpoint_of(config: AIConfig) -> Endpoint:
-    """Return the endpoint of a config's calls."""
-    return config.provider, config.api_base, config.api_key
+#: Providers whose models are those of other providers, each with a limit of its own.
+_PROXIES = ("openrouter", "litellm_proxy")
+
+
+def endpoint_of(config: AIConfig, address: str = "") -> Endpoint:
+    """Return the endpoint of a config's calls.
+
+    Args:
+        config: of the calls.
+        address: of the server that is called, if it is not the provider's own.
+    """
+    model = ""
+    if is_own(address) or config.provider in _PROXIES:
+        model = config.model or ""
+    return config.provider, address or config.api_base, config.api_key, model
 
 
 @dataclass(slots=True)
@@ -141,7 +155,7 @@ class Permits:
         sent = f"{most} call{'s' * (most > 1)} at a time"
         if pause:
             sent = "no more calls for now"
-        on_wait(f"{endpoint[0]} answered 429 (too many requests) and is sent {sent}", pause)
+        on_wait(f"{endpoint[3] or endpoint[0]} answered 429 (too many requests) and is sent {sent}", pause)
 
     def _take(self, endpoint: Endpoint) -> None:
         self._traffic.setdefault(endpoint, _Traffic()).in_flight += 1

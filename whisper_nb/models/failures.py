@@ -8,23 +8,40 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
-from ..config.aiconfig import AIConfig
+from ..config.aiconfig import AIConfig, own_address
 from ..config.keys import Key, Keys
+from ..config.providers import PROVIDERS, Provider
 from ..core.errors import ConfigError, LengthExceeded, ModelError
 from ..core.messages import Finish, replace
 from .reading import REASONS, REFUSAL_LIMIT
+from .words import Said, said
 
 _MESSAGE_LIMIT = 300
 #: The most characters of a provider's message that are read: more than may be shown, since parts are removed.
 _READ = 2_000
 #: The common names of finish reasons.
 _KNOWN = frozenset(REASONS.values())
-#: HTTP errors besides 5xx that are worth a retry.
-_PASSING = (408, 409, 425, 429)
-#: How providers report, with status 400, that the prompt is too long.
+#: HTTP errors besides 5xx that are worth a retry; 498 is Groq's word for a lack of capacity.
+_PASSING = (408, 409, 425, 429, 498)
+#: HTTP errors that are sent where the request itself is at fault; and where a server puts such faults under a 500.
+_OF_THE_REQUEST = (400, 413, 422, 500)
+#: How servers report that the prompt is too long.
 _TOO_LONG = re.compile(
-    r"context_length_exceeded|context length|context window|too many tokens|prompt is too long", re.I
+    r"context[_ ]length|context window|ContextWindow|context[_ ]size|context limit|too many (?:input )?tokens"
+    r"|(?:prompt|input|messages?) (?:is|are) too long|reduce the length of the|maximum (?:number of )?input tokens"
+    r"|input tokens exceed",
+    re.I,
 )
+#: The codes, as text, of errors within replies that the request itself is at fault for.
+_OF_THE_CALLER = (
+    "invalid_request_error",
+    "invalid_request",
+    "not_found_error",
+    "authentication_error",
+    "permission_error",
+)
+#: How servers report what they will never do, though with a 500.
+_UNFIT = re.compile(r"\bnot support|\bunsupported\b|\bnot implemented\b|\brequires? --", re.I)
 #: Image data, which providers echo.
 _IMAGE = re.compile(r"data:image/[\w.+-]+;base64,[\w+/=]*")
 #: The name and password in an address, for example of a proxy.
@@ -43,29 +60,33 @@ class Failures:
     keys: Keys
     key: Key
 
-    def refused(self, status: int, text: str, retry_after_s: float | None = None) -> ModelError:
+    def refused(self, status: int, answer: Said, retry_after_s: float | None = None) -> ModelError:
         """Return the error for an HTTP error.
 
         Args:
             status: the HTTP status.
-            text: the provider's message.
+            answer: what the provider said.
             retry_after_s: the seconds that the provider asks to wait.
         """
+        text = answer.text[:_READ]
         reason = self.shown(text)
-        retryable = status in _PASSING or status >= 500
-        kind, remedy = ModelError, ""
+        if status in _OF_THE_REQUEST and is_too_long(answer):
+            return self.too_long(f"the call was refused ({status})", answer, status)
+        unfit = status in (500, 501) and _UNFIT.search(text)
+        retryable = status in _PASSING or (status >= 500 and not unfit)
+        remedy = ""
         if status in (401, 403):
             what = f"the provider refused {self._access()} ({status})."
             # The provider's message may echo the key or a part of it.
             reason = ""
             remedy = "Check that the key is complete and may use this model; it is read again at each call."
         elif 300 <= status < 400:
-            what = f"the server redirects calls to another address ({status})."
+            what = f"the server redirects calls elsewhere, to another address ({status})."
             reason = ""
-            remedy = "Check api_base: redirects are not followed, since they would pass on the key."
+            remedy = f"Check {self._setting}: redirects are not followed, since they would pass on the key."
         elif status == 404:
-            what, remedy = "no such model or address (404).", "Check the model's name and api_base."
-        elif status == 402 or (status == 429 and _BROKE.search(text[:_READ])):
+            what, remedy = "no such model or address (404).", f"Check the model's name and {self._setting}."
+        elif status == 402 or (status == 429 and _BROKE.search(text)):
             retryable = False
             what, remedy = f"no credit left ({status}).", "Add some at the provider, or choose another model."
         elif status == 429:
@@ -77,10 +98,28 @@ class Failures:
         else:
             what = f"the call was refused ({status})."
             remedy = "Check the model's name, and the fields of its config: %agent config shows them."
-            if _TOO_LONG.search(text[:_READ]):
-                kind = LengthExceeded
-                remedy = "Shorten the prompt, or choose a model with a larger context."
-        return self._error(what, remedy, reason, kind, retryable=retryable, status=status, retry_after_s=retry_after_s)
+            if unfit:
+                remedy = "The server cannot do what this call asks for: choose another model, or ask without it."
+        return self._error(what, remedy, reason, retryable=retryable, status=status, retry_after_s=retry_after_s)
+
+    def too_long(self, what: str, answer: Said, status: int | None = None) -> LengthExceeded:
+        """Return the error for a prompt that is longer than the model's context, as the provider reported it."""
+        remedy = "Shorten the prompt, or choose a model with a larger context."
+        what = f"{what}: the prompt is too long."
+        error = self._error(what, remedy, self.shown(answer.text), LengthExceeded, retryable=False, status=status)
+        assert isinstance(error, LengthExceeded)
+        error.context_tokens, error.prompt_tokens = answer.context_tokens, answer.prompt_tokens
+        return error
+
+    @property
+    def _setting(self) -> str:
+        """The name of the setting that has the address."""
+        return own_address(self.endpoint, self.keys)[1] or "api_base"
+
+    @property
+    def _address(self) -> str:
+        """The address that is called; empty if only LiteLLM knows it."""
+        return own_address(self.endpoint, self.keys)[0] or PROVIDERS.get(self.endpoint.provider, Provider()).wire or ""
 
     def _access(self) -> str:
         if self.key.variable:
@@ -94,19 +133,22 @@ class Failures:
             text: the reason.
             sent: whether the provider may have received the call, and bill it.
         """
-        address = self.endpoint.api_base or "the provider"
+        own, variable = own_address(self.endpoint, self.keys)
+        address = f"{own} (from {variable})" if variable else self._address or "the provider"
         what = f"the connection to {address} failed or broke off."
         check = "Check the network"
         if not sent:
             what = f"nothing answers at {address}: the connection failed."
-            if self.endpoint.api_base:
-                check = "Check api_base, and that its server runs"
-        return self._error(what, f"{check}, then submit again.", self.shown(text), retryable=True, unsent=not sent)
+            if own:
+                check = f"Check {self._setting}, and that its server runs"
+        return self._error(
+            what, f"{check}, then submit again.", self.shown(text), retryable=True, unsent=not sent, named=True
+        )
 
     def broken(self, text: str) -> ModelError:
         """Return the error for a reply that cannot be read, or may be incomplete."""
         what = f"the reply cannot be read: {self.shown(text)}."
-        return self._error(what, "Submit again, or check api_base.", retryable=True)
+        return self._error(what, f"Submit again, or check {self._setting}.", retryable=True)
 
     def unfit(self, text: str) -> ModelError:
         """Return the error for a call that cannot be made, for example because a package is missing."""
@@ -119,12 +161,18 @@ class Failures:
             text: the provider's message.
             code: the provider's code, which may be an HTTP status.
         """
-        refused = isinstance(code, int) and 400 <= code < 500 and code not in _PASSING
-        what = f"the provider reported an error within the reply ({self.shown(str(code))})."
+        what = f"the provider reported an error within the reply ({self.shown(str(code))})"
+        answer = replace(said(text), codes=str(code))
+        if is_too_long(answer):
+            return self.too_long(what, answer)
+        word = str(code)
+        number = int(word) if re.fullmatch(r"[0-9]{3}", word) else 0
+        refused = (400 <= number < 500 and number not in _PASSING) or word in _OF_THE_CALLER
+        refused = refused or bool(_UNFIT.search(text[:_READ]))
         remedy = "Submit again."
         if refused:
             remedy = ""
-        return self._error(what, remedy, self.shown(text), retryable=not refused)
+        return self._error(f"{what}.", remedy, self.shown(text), retryable=not refused)
 
     def checked(self, finish: Finish) -> Finish:
         """Return the end of a reply, whose reason is shown if it is not a known one: it may be any text."""
@@ -155,13 +203,19 @@ class Failures:
         status: int | None = None,
         retry_after_s: float | None = None,
         unsent: bool = False,
+        named: bool = False,
     ) -> ModelError:
+        """Return an error. Its message has the address that was called, unless `what` does (`named`)."""
         model = self.endpoint.model or ""
         what = f"{model}: {what}"
+        server = ""
+        own, variable = own_address(self.endpoint, self.keys)
         if reason:
             reason = f"Reason: {reason}"
+        if own and not named:
+            server = f"Server: {own}{f' (from {variable})' if variable else ''}."
         return kind(
-            " ".join(filter(None, (what, remedy, reason))),
+            " ".join(filter(None, (what, remedy, server, reason))),
             model=model,
             retryable=retryable,
             status=status,
@@ -169,6 +223,11 @@ class Failures:
             unsent=unsent,
             what=" ".join(filter(None, (what, reason))),
         )
+
+
+def is_too_long(answer: Said) -> bool:
+    """Whether a provider says that the prompt is longer than the model's context."""
+    return bool(_TOO_LONG.search(f"{answer.text[:_READ]} {answer.codes[:_READ]}"))
 
 
 def no_key(endpoint: AIConfig, *variables: str) -> ConfigError:

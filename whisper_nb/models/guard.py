@@ -23,6 +23,8 @@ from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
 from .http.sessions import StaleConnection, attentive, session
 from .reading import EVENT_LIMIT, NOT_A_STREAM, NOT_CHAT, REASONS, REFUSAL_LIMIT, REPLY_LIMIT, TOO_LARGE, InvalidReply
 from .sse import Events
+from .wire_format import ProviderError
+from .words import error_in
 
 #: The bytes after which the event loop gets a turn. A stream that arrives without pause never makes its reader wait.
 _BITE = 2**14
@@ -157,12 +159,12 @@ class _Guarded(httpx.AsyncByteStream):
             yield received
             return
         good: list[bytes] = []
-        failure: InvalidReply | None = None
+        failure: Exception | None = None
         try:
             good.extend(self._check(received))
         except UnicodeDecodeError:
             failure = InvalidReply("it is not UTF-8")
-        except InvalidReply as error:
+        except (InvalidReply, ProviderError) as error:
             failure = error
         if good:
             yield b"".join(good)
@@ -245,8 +247,8 @@ class _Whole:
             return
         body = b"".join(self._pieces).removeprefix(codecs.BOM_UTF8)
         message = _object(body.decode())
-        if error := message.get("error"):
-            raise InvalidReply(_words(error))
+        if error := error_in(message):
+            raise ProviderError(error)
         if self._asked_to_stream and message.keys() & {"choices", "candidates", "content", "message"}:
             raise InvalidReply(NOT_A_STREAM)
         ending = _Ending()
@@ -262,6 +264,8 @@ def _object(data: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise InvalidReply("a piece of it is not JSON") from None
     if not isinstance(message, dict):
+        if error := error_in(message):
+            raise ProviderError(error)
         raise InvalidReply("a piece of it is not a JSON object")
     return message
 
@@ -278,16 +282,15 @@ class _Ending:
         """Take in a piece of a stream, or a whole reply.
 
         Raises:
-            InvalidReply: it is an error, or it ended early for a reason that LiteLLM would take for a good one.
+            ProviderError: it is an error.
+            InvalidReply: it ended early for a reason that LiteLLM would take for a good one.
         """
-        if message.get("error"):  # LiteLLM raises it
-            return
-        if message.get("object") == "error":
-            raise InvalidReply(_words(message))
+        if error := error_in(message):
+            raise ProviderError(error)
         delta = message["delta"] if isinstance(message.get("delta"), dict) else {}
         for choice in _list(message, "choices"):
             if error := choice.get("error"):
-                raise InvalidReply(_words(error))
+                raise ProviderError(error)
             self._end("finish_reason", choice.get("finish_reason"))
         for candidate in _list(message, "candidates"):
             self._end("finishReason", candidate.get("finishReason"))
@@ -316,12 +319,6 @@ class _Ending:
             if kind not in _EARLY or kind not in passed_on:
                 raise InvalidReply(f"it did not end well ({name}={str(reason)[:60]})")
         self._reason = str(reason)
-
-
-def _words(error: Any) -> str:
-    if isinstance(error, dict):
-        return str(error.get("message") or error)
-    return str(error)
 
 
 def _list(message: dict[str, Any], name: str) -> list[dict[str, Any]]:

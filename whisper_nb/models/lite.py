@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import Any
 from weakref import WeakSet
 
-from ..config.aiconfig import AIConfig, missing_key
+from ..config.aiconfig import AIConfig, missing_key, own_address
 from ..config.keys import Key, Keys
 from ..config.providers import PROVIDERS, Provider
 from ..core.errors import ConfigError, ModelError
@@ -31,6 +31,8 @@ from .prices import Listed, context_size, listed, reported_cost
 from .reading import InvalidReply
 from .tokens import count_tokens
 from .transcript import Transcript
+from .wire_format import ProviderError
+from .words import Said, said
 
 #: Providers that need no key: servers of your own, and clouds that sign in by role, profile or device.
 _KEYLESS = frozenset(
@@ -161,7 +163,7 @@ class LiteLLMModel:
             return key
         # A server of your own may need no key, but the SDK does, and without one LiteLLM would send the key of another
         # provider that it finds in the environment.
-        return Key("", "none" if endpoint.api_base else "")
+        return Key("", "none" if own_address(endpoint, self._keys)[0] else "")
 
     def _load(self) -> Any:
         """Import LiteLLM and check what only it knows. Both may block: call it in a thread.
@@ -177,7 +179,10 @@ class LiteLLMModel:
                 "the known ones are at https://docs.litellm.ai/docs/providers"
             )
         asked = not (
-            endpoint.api_key or endpoint.api_base or endpoint.provider in _KEYLESS or endpoint.provider in PROVIDERS
+            endpoint.api_key
+            or own_address(endpoint, self._keys)[0]
+            or endpoint.provider in _KEYLESS
+            or endpoint.provider in PROVIDERS
         )
         if asked and (missing := litellm.validate_environment(self._model)["missing_keys"]):
             raise no_key(endpoint, *missing)
@@ -193,8 +198,8 @@ class LiteLLMModel:
             optional |= {"stream": True, "stream_options": {"include_usage": True}}
         if self._endpoint.provider in _GIVEN_CLIENT:
             optional["client"] = _client[0]
-        if self._endpoint.api_base is not None:
-            optional["api_base"] = self._endpoint.api_base
+        if address := own_address(self._endpoint, self._keys)[0]:
+            optional["api_base"] = address
         if tools := tools_of(request.tools):
             optional["tools"] = tools
         return {
@@ -256,8 +261,10 @@ class LiteLLMModel:
         for cause in causes:
             if isinstance(cause, InvalidReply):
                 return failures.broken(str(cause))
+            if isinstance(cause, ProviderError):
+                return failures.reported(cause.text, cause.code)
         if answer is not None and answer.status_code >= 300:
-            return failures.refused(answer.status_code, text, retry_after(answer.headers))
+            return failures.refused(answer.status_code, _said(answer, text), retry_after(answer.headers))
         if any(isinstance(one, ImportError) for one in causes):
             return failures.unfit(text)
         unreached = any(isinstance(one, OSError) or "ConnectError" in type(one).__name__ for one in causes)
@@ -271,7 +278,7 @@ class LiteLLMModel:
         if begun and isinstance(status, int):
             return failures.reported(text, status)
         if not begun and isinstance(status, int) and 400 <= status < 500:
-            return failures.refused(status, text)  # by LiteLLM itself
+            return failures.refused(status, said(text))  # by LiteLLM itself
         return failures.broken(text or type(error).__name__)
 
 
@@ -328,6 +335,14 @@ def _make_client(litellm: Any) -> Any:
     litellm.aclient_session = handler.client
     clients.get_cache = get_cache
     return handler
+
+
+def _said(answer: Any, text: str) -> Said:
+    """Return what a server said, by its response; by LiteLLM's text where the body was not read."""
+    with suppress(Exception):  # of httpx, and of LiteLLM's own kinds of responses
+        if (found := said(answer.content)).text:
+            return found
+    return said(text)
 
 
 def _is_answered(cause: BaseException) -> bool:

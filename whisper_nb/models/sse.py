@@ -98,6 +98,9 @@ class Events:
             return self._complete()
         name, _, value = line.partition(b":")
         bare = line.lstrip()[:1] in (b"{", b"[")
+        if not bare and name == b"error" and not self.bare:  # of llama.cpp and GPUStack
+            self._data, self._failed = [value.removeprefix(b" ")], True
+            return self._complete()
         if not bare and name != b"data":
             if name == b"event":
                 self._failed = value.strip() == b"error"

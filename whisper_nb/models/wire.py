@@ -7,17 +7,15 @@ however its connection ended.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import urllib.request
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from ..config.aiconfig import AIConfig, missing_key
-from ..config.destinations import address_variables
+from ..config.aiconfig import AIConfig, missing_key, own_address
 from ..config.keys import Key, Keys
-from ..config.providers import PROVIDERS, Provider
+from ..config.providers import PROVIDERS, Provider, address_variables
 from ..core.errors import ConfigError, ModelError
 from ..core.messages import Delta, Message, ToolSchema, replace
 from ..core.threads import in_thread
@@ -29,6 +27,7 @@ from .prices import Listed, context_size, entry, listed_cost, reported_cost
 from .reading import REFUSAL_LIMIT
 from .tokens import count_tokens
 from .wire_format import ProviderError, ReplyStream, WholeReply, WireReader
+from .words import Said, said
 
 if TYPE_CHECKING:
     import aiohttp
@@ -61,13 +60,11 @@ class OpenAIWireModel:
         "_proxy",
         "_reasoning_field",
         "_url",
-        "_variables",
     )
 
     def __init__(self, endpoint: AIConfig, keys: Keys, connections: Connections) -> None:
         self._endpoint = endpoint
         self._keys = keys
-        self._variables = address_variables(endpoint.provider)
         self._connections = connections
         self._place: tuple[str | None, ...] = ()
         """What the address and its proxy were made of."""
@@ -92,7 +89,7 @@ class OpenAIWireModel:
         Raises:
             ConfigError: no key, or no address.
         """
-        place = (self._own_base(), *map(os.environ.get, _PROXY_VARIABLES))
+        place = (own_address(self._endpoint, self._keys)[0], *map(os.environ.get, _PROXY_VARIABLES))
         if place == self._place:
             return
         self._key()
@@ -172,17 +169,13 @@ class OpenAIWireModel:
         """Return the model's listed prices, and the proxy for an address. Blocks: called in a thread."""
         return entry(self._endpoint.model or ""), _proxy(url)
 
-    def _own_base(self) -> str:
-        """Return the server's address by the config or the environment; empty if neither has it."""
-        return self._endpoint.api_base or next(filter(None, map(self._keys.environment, self._variables)), "")
-
     def _address(self) -> str:
         endpoint = self._endpoint
-        base = self._own_base() or PROVIDERS.get(endpoint.provider, Provider()).wire or ""
+        base = own_address(endpoint, self._keys)[0] or PROVIDERS.get(endpoint.provider, Provider()).wire or ""
         if not base.lower().startswith(("http://", "https://")):
             raise ConfigError(
                 f"{endpoint.model} needs the address of its server: set api_base, such as http://localhost:8000/v1, "
-                f"or {self._variables[0]}. Nothing was sent."
+                f"or {address_variables(endpoint.provider)[0]}. Nothing was sent."
             )
         base = base.rstrip("/").removesuffix("/chat/completions")
         if endpoint.provider.startswith("ollama") and not base.endswith("/v1"):
@@ -245,19 +238,10 @@ async def _refusal(response: aiohttp.ClientResponse, failures: Failures) -> Mode
         async with asyncio.timeout(_REFUSAL_S):
             while len(body) < REFUSAL_LIMIT and (received := await response.content.readany()):
                 body += received
-    text = body[:REFUSAL_LIMIT].decode(errors="replace")
-    with suppress(Exception):  # it may be anything
-        text = _words(json.loads(text))
-    return failures.refused(response.status, text or response.reason or "", retry_after(response.headers))
-
-
-def _words(body: Any) -> str:
-    """Return the message in the body of an HTTP error."""
-    if isinstance(body, dict):
-        body = body.get("error", body)
-    if isinstance(body, dict):
-        return str(body.get("message") or body)
-    return str(body)
+    answer = said(bytes(body[:REFUSAL_LIMIT]))
+    if not answer.text:
+        answer = Said(response.reason or "")
+    return failures.refused(response.status, answer, retry_after(response.headers))
 
 
 def _failure(error: Exception, failures: Failures) -> ModelError:

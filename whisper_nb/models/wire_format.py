@@ -12,16 +12,17 @@ from msgspec import Struct
 from ..core.messages import Delta, ReasoningDelta, TextDelta
 from .reading import EVENT_LIMIT, NOT_A_STREAM, NOT_CHAT, REPLY_LIMIT, TOO_LARGE, InvalidReply, ReplyReader, text_of
 from .sse import Events
+from .words import error_in, said
 
 
 class ProviderError(Exception):
     """The provider reported a failure within a reply."""
 
     def __init__(self, error: Any) -> None:
-        if not isinstance(error, dict):
-            error = {"message": str(error)}
-        self.text = str(error.get("message") or error)
-        self.code = error.get("code") or error.get("type") or "error"
+        answer = said(error)
+        self.text = answer.text
+        code = answer.codes.partition(" ")[0]
+        self.code: int | str = int(code) if code.isascii() and code.isdigit() else code or "error"
 
 
 # The parts of a chunk that are read. Any value is allowed where providers differ; `null` and a missing field are alike.
@@ -87,6 +88,8 @@ class WireReader(ReplyReader):
             chunk = _lenient(data, whole) if whole else _chunk(data)
             if chunk.usage is not None or chunk.x_groq is not None:
                 self._count(chunk.usage or (chunk.x_groq or {}).get("usage"))
+                if chunk.x_groq and chunk.x_groq.get("error"):
+                    raise ProviderError(chunk.x_groq["error"])
             if chunk.service_tier:
                 self.usage["service_tier"] = chunk.service_tier
             for choice in chunk.choices or ():
@@ -209,7 +212,7 @@ def _chunk(data: str) -> _Chunk:
         chunk = _decode_chunk(data)
     except (msgspec.DecodeError, RecursionError):
         return _lenient(data, whole=False)
-    if chunk.error or chunk.object == "error":
+    if chunk.error or chunk.choices is None:
         return _lenient(data, whole=False)
     return chunk
 
@@ -222,7 +225,7 @@ def _lenient(data: str, whole: bool) -> _Chunk:
         AttributeError, KeyError, TypeError, ValueError, RecursionError: it is not in OpenAI's format.
     """
     read = json.loads(data)
-    if error := read.get("error") or (read.get("object") == "error" and read):
+    if error := error_in(read):
         raise ProviderError(error)
     choices = [*_choices(read.get("choices") or (), whole)]
     return _Chunk(choices, read.get("usage"), read.get("x_groq"), read.get("service_tier"))

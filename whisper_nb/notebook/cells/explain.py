@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...config.agents import Agent
+from ...config.aiconfig import AIConfig, own_address
 from ...config.keys import Keys, is_literal, variable_of
 from ...config.layers import Layer
 from ...config.providers import PROVIDERS
@@ -32,6 +33,9 @@ def config_rows(layer: Layer, keys: Keys) -> list[dict[str, str]]:
     elif variable := variable_of(config.api_key):
         row = next(row for row in rows if row["field"] == "api_key")
         row["from"] += f"; {_key_source(keys, variable)}"
+    address, variable = own_address(config, keys)
+    if variable:
+        rows.insert(1, {"field": "api_base", "value": address, "from": f"env {variable}"})
     return rows
 
 
@@ -73,10 +77,18 @@ def model_rows(keys: Keys, local: Mapping[str, list[str]], price: Mapping[str, s
     found = [("offline/echo", "always available", "$0")]
     for name, provider in PROVIDERS.items():
         variable = next((one for one in provider.variables if keys.get(one)), "")
-        if variable:
-            model = provider.model or f"{name}/…"
-            found.append((model, keys.source(variable), price.get(model, "unknown")))
-        found += [(model, f"{name} on this machine", "$0") for model in local.get(name, ())]
+        address, set_by = own_address(AIConfig(model=f"{name}/-"), keys)
+        reached = [keys.source(variable)] if variable else []
+        server = f"{name} on this machine"
+        if set_by:
+            reached.append(f"{address} (env {set_by})")
+            if not provider.address:
+                server = f"{name} at {address}"
+        if variable or (set_by and name in local):
+            model = f"{name}/…" if set_by else provider.model or f"{name}/…"
+            found.append((model, ", at ".join(reached), price.get(model, "unknown")))
+        cost = "$0" if provider.address else "unknown"
+        found += [(model, server, cost) for model in local.get(name, ())]
     return [dict(zip(("model", "reached by", "price per million tokens"), row, strict=True)) for row in found]
 
 

@@ -1,0 +1,227 @@
+"""What servers say in errors, in all the shapes that they and proxies give it, is shown as words."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from support.provider import DONE, Provider, Reply, data, finish, says, text
+from whisper_nb import Agent, AIConfig, LengthExceeded, ModelError, RunFailed, Runtime
+from whisper_nb.core.events import CallRetried
+from whisper_nb.models.words import said, words
+
+NO_ROOM = "request (4039 tokens) exceeds the available context size (2048 tokens), try increasing it"
+INNER = json.dumps({"error": {"message": "it can't be", "type": "server_error"}})
+RAW = {"raw": "glm is rate-limited upstream", "provider_name": "BaseTen"}
+
+#: A body, and its words.
+SHAPES: list[tuple[Any, str]] = [
+    ({"error": {"message": "no", "type": "x", "code": 5}}, "no"),
+    ({"error": "no"}, "no"),
+    ({"message": "no"}, "no"),
+    ({"error": {"error": {"message": "no"}}}, "no"),
+    ({"error": {"message": {"detail": "no"}, "code": None}}, "no"),
+    ({"error": {"message": INNER}}, "it can't be"),
+    ({"error": "Bad Request", "message": "model is required", "statusCode": 400}, "model is required"),
+    ({"error": "invalid_grant", "error_description": "it expired"}, "it expired"),
+    # FastAPI's
+    ({"detail": "Not Found"}, "Not Found"),
+    ({"detail": {"error": "busy"}}, "busy"),
+    ({"detail": [{"loc": ["body", "messages", 0], "msg": "Field required"}, {"loc": ["body"], "msg": "too big"}]},
+        "body.messages.0: Field required; body: too big"),
+    # OpenRouter's
+    ({"error": {"message": "Provider returned error", "code": 429, "metadata": RAW}},
+        "Provider returned error: glm is rate-limited upstream (BaseTen)"),
+    ({"error": {"message": "Provider returned error", "metadata": {"raw": INNER}}},
+        "Provider returned error: it can't be"),
+    ({"error": {"message": "no", "metadata": {"raw": None, "reasons": ["x"]}}}, "no"),
+    # Groq's, Google's, Cloudflare's, Apigee's, AWS's
+    ({"x_groq": {"id": "r", "error": "over capacity"}}, "over capacity"),
+    ([{"error": {"code": 503, "message": "The model is overloaded", "status": "UNAVAILABLE"}}],
+        "The model is overloaded"),
+    ({"success": False, "errors": [{"code": 7003, "message": "No route"}], "result": None}, "No route"),
+    ({"fault": {"faultstring": "Quota violation", "detail": {"errorcode": "policies.x"}}}, "Quota violation"),
+    ({"Message": "User is not authorized"}, "User is not authorized"),
+    # bytes and dicts as Python shows them, which LiteLLM's proxy passes on
+    ({"error": {"message": f"litellm.InternalServerError: {INNER.encode()!r}. Received Model Group=x"}},
+        "litellm.InternalServerError: it can't be. Received Model Group=x"),
+    (f"Error code: 400 - {json.loads(INNER)!r}", "Error code: 400 - it can't be"),
+    (INNER.encode(), "it can't be"),
+    # no words, or nothing but words
+    ("", ""), (b"", ""), ({}, ""), (None, ""), ("plain {text}", "plain {text}"), ("b'", "b'"), ("{", "{"),
+    ({"code": 5}, '{"code": 5}'),
+    ('{"query": 1} is not allowed', '{"query": 1} is not allowed'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("body", "expected"), SHAPES)
+def test_the_words_of_an_error_are_found_in_any_shape(body: Any, expected: str) -> None:
+    assert said(body).text == expected
+    if isinstance(body, dict | list):
+        assert said(json.dumps(body)).text == expected
+
+
+@given(st.recursive(st.none() | st.text() | st.integers(), lambda inner: st.lists(inner) | st.dictionaries(
+    st.sampled_from(["error", "message", "detail", "loc", "msg", "metadata", "raw", "x"]), inner)))  # fmt: skip
+def test_no_body_is_too_odd(body: Any) -> None:
+    assert isinstance(said(body).text, str)
+    assert isinstance(said(json.dumps(body)).text, str)
+
+
+@pytest.mark.parametrize(
+    "text", ["{" * 50_000, "b'" * 50_000, "b'\\" * 50_000, "[" * 50_000 + "]" * 50_000, "context size " * 5_000]
+)
+def test_a_long_body_is_read_to_a_limit(text: str) -> None:
+    assert len(words(text)) <= 20_000
+
+
+@pytest.mark.parametrize(
+    ("body", "context", "prompt"),
+    [
+        ({"error": {"message": NO_ROOM, "type": "exceed_context_size_error", "n_prompt_tokens": 4039, "n_ctx": 2048}},
+            2048, 4039),
+        (NO_ROOM, 2048, 4039),
+        ("This model's maximum context length is 8192 tokens. However, you requested 9000 tokens (8000 in the prompt)",
+            8192, 8000),
+        ("This model's maximum context length is 4,096 tokens. However, your messages resulted in 5,000 tokens.",
+            4096, 5000),
+        ("This model's maximum context length is 8192 tokens and your request has 9000 input tokens", 8192, 9000),
+        ("prompt is too long: 210000 tokens > 200000 maximum", 200_000, 210_000),
+        ("input length and `max_tokens` exceed context limit: 199000 + 8192 > 200000", 200_000, 199_000),
+        ("the prompt is too long", None, None),
+        ("context size 99999999999999999999 tokens", None, None),
+    ],
+)  # fmt: skip
+def test_the_sizes_of_context_and_prompt_are_found(body: Any, context: int | None, prompt: int | None) -> None:
+    answer = said(body)
+    assert (answer.context_tokens, answer.prompt_tokens) == (context, prompt)
+
+
+LINES = [("wire", "openai/m"), ("litellm", "openai/m"), ("litellm", "hosted_vllm/m")]
+GOOD_END = [finish("stop"), DONE]
+
+
+async def failed(answer: Any, line: tuple[str, str], monkeypatch: pytest.MonkeyPatch, retries: int = 0) -> ModelError:
+    """The error of a run whose calls all get this answer."""
+    for name in ("OPENAI", "HOSTED_VLLM"):
+        monkeypatch.setenv(f"{name}_API_KEY", "sk-of-a-test-0123456789")
+    async with Provider(lambda _: answer) as provider, Runtime() as rt:
+        config = AIConfig(model=line[1], api_base=provider.url, transport=line[0], retries=retries)
+        run = rt.create(Agent(name="bob", config=config)).submit("Hi")
+        with pytest.raises(RunFailed):
+            await run
+        retried = sum(isinstance(record.event, CallRetried) for record in run.events)
+        assert len(provider.requests) == 1 + retried
+        assert isinstance(run.error, ModelError)
+        assert retried == retries * run.error.retryable
+        assert f"Server: {provider.url}" in str(run.error)
+        return run.error
+
+
+@pytest.mark.parametrize("line", LINES, ids=str)
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        (429, {"error": {"message": "Provider returned error", "metadata": RAW}}, "rate-limited upstream (BaseTen)"),
+        (422, {"detail": [{"loc": ["body", "model"], "msg": "Field required"}]}, "Reason: body.model: Field required"),
+        (400, [{"error": {"message": "API key not valid"}}], "Reason: API key not valid"),
+        (400, INNER.encode(), "Reason: it can't be"),
+        (500, {"error": {"message": f"proxied: {INNER.encode()!r}"}}, "Reason: proxied: it can't be"),
+    ],
+)
+async def test_a_refusal_is_told_in_words(
+    monkeypatch: pytest.MonkeyPatch, line: tuple[str, str], status: int, body: Any, expected: str
+) -> None:
+    sent = body if isinstance(body, bytes) else json.dumps(body).encode()
+    error = await failed(Reply([sent], status, {"Content-Type": "application/json"}), line, monkeypatch)
+    assert error.status == status
+    assert expected in str(error)
+    assert "{" not in str(error)
+
+
+@pytest.mark.parametrize("line", LINES, ids=str)
+@pytest.mark.parametrize(
+    "piece",
+    [
+        data({"error": {"error": {"message": "it is out of order"}}}),
+        data({"error": {"message": {"detail": "it is out of order"}, "code": None}}),
+        data({"id": "c", "choices": [], "x_groq": {"id": "r", "error": "it is out of order"}}),
+        data({"detail": "it is out of order"}),
+        data([{"error": {"code": 503, "message": "it is out of order"}}]),
+        b'error: {"error": {"message": "it is out of order"}}\n\n',
+    ],
+)
+async def test_an_error_within_a_stream_is_told_in_words(
+    monkeypatch: pytest.MonkeyPatch, line: tuple[str, str], piece: bytes
+) -> None:
+    error = await failed([*text("Hel"), piece, *GOOD_END], line, monkeypatch)
+    assert "Reason: it is out of order" in str(error)
+    assert error.retryable
+
+
+@pytest.mark.parametrize("line", LINES, ids=str)
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (400, {"error": {"code": 400, "message": NO_ROOM, "type": "exceed_context_size_error", "n_ctx": 2048}}),
+        (500, {"error": {"message": f"litellm.ContextWindowExceededError: {NO_ROOM}", "type": "None"}}),
+        (400, {"error": {"message": "too much", "code": "context_length_exceeded"}}),
+        (413, {"detail": "Input is too long for requested model."}),
+        (422, {"error": "Input validation error: maximum input tokens is 1024"}),
+        (200, {"error": {"message": NO_ROOM, "code": "context_length_exceeded"}}),
+    ],
+)
+async def test_a_prompt_that_is_too_long_is_not_retried(
+    monkeypatch: pytest.MonkeyPatch, line: tuple[str, str], status: int, body: Any
+) -> None:
+    sent = data(body) if status == 200 else json.dumps(body).encode()
+    kind = "text/event-stream" if status == 200 else "application/json"
+    error = await failed(Reply([sent], status, {"Content-Type": kind}), line, monkeypatch, retries=2)
+    assert isinstance(error, LengthExceeded)
+    assert "the prompt is too long" in str(error)
+
+
+@pytest.mark.parametrize("line", LINES, ids=str)
+@pytest.mark.parametrize(
+    ("status", "message", "retryable"),
+    [
+        (500, "image input is not supported - hint: if this is unexpected, you may need to provide the mmproj", False),
+        (500, "tools param requires --jinja flag", False),
+        (501, "This endpoint is not supported.", False),
+        (500, "out of memory", True),
+        (503, "Loading model, not supported yet", True),
+    ],
+)
+async def test_what_a_server_cannot_do_is_not_retried(
+    monkeypatch: pytest.MonkeyPatch, line: tuple[str, str], status: int, message: str, retryable: bool
+) -> None:
+    monkeypatch.setattr("whisper_nb.engine.execution.RETRY_S", 0.001)
+    body = json.dumps({"error": {"code": status, "message": message, "type": "server_error"}}).encode()
+    answer = Reply([body], status, {"Content-Type": "application/json"})
+    error = await failed(answer, line, monkeypatch, retries=1)
+    assert error.retryable is retryable
+
+
+async def test_an_address_of_the_environment_is_named_in_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server of your own needs no key, wherever its address is from."""
+    async with Provider() as provider:
+        environ = {"OPENAI_BASE_URL": provider.url}
+        async with Runtime(environ=environ) as rt:
+            bob = rt.create(Agent(name="bob", config=AIConfig(model="openai/m", retries=0)))
+            provider.answers += [says("fine"), Reply([b"no"], 404), Reply([b"no"], 401)]
+            assert await bob.submit("Hi") == "fine"
+            assert provider.requests[0].key == ""
+            expected = rf"model's name and OPENAI_BASE_URL\..* {provider.url} \(from OPENAI_BASE_URL\)"
+            with pytest.raises(RunFailed, match=expected):
+                await bob.submit("Hi")
+            expected = rf"refused access \(401\).* Server: {provider.url} \(from OPENAI_BASE_URL\)"
+            with pytest.raises(RunFailed, match=expected):
+                await bob.submit("Hi")
+            environ["OPENAI_BASE_URL"] = "http://127.0.0.1:9/v1"
+            expected = r"nothing answers at http://127.0.0.1:9/v1 \(from OPENAI_BASE_URL\).*Check OPENAI_BASE_URL, and"
+            with pytest.raises(RunFailed, match=expected):
+                await bob.submit("Hi")
