@@ -24,6 +24,7 @@ from .messages import (
     TextDelta,
     ToolCall,
     ToolMessage,
+    Usage,
     UserMessage,
 )
 from .text import valid_unicode
@@ -75,6 +76,33 @@ def next_step(history: Sequence[Message]) -> Step:
     raise ValueError("no prompt in the history: nothing to do next")
 
 
+class Limits(Struct, frozen=True):
+    """The limits of one reply, in tokens; None where they are not set, or not known."""
+
+    max_tokens: int | None
+    context_tokens: int | None
+
+    def remedy(self, finish: Finish) -> str:
+        """Return what reached its limit, with the next step, for a reply that ended for its length."""
+        usage = finish.usage
+        if self.max_tokens and (usage is None or usage.output_tokens >= self.max_tokens):
+            return "raise max_tokens, or ask for less."
+        if self.context_tokens and (usage is None or _nearly(usage) >= self.context_tokens):
+            return (
+                f"the model's context of {self.context_tokens:,} tokens is full: ask for less, drop the history with "
+                "%agent reset, or choose a model with a larger context."
+            )
+        remedy = "ask for less, or drop the history with %agent reset."
+        if not self.max_tokens:
+            remedy = f"set max_tokens if the model allows more, {remedy}"
+        return f"the limit of the server, or the model's context, was reached: {remedy}"
+
+
+def _nearly(usage: Usage) -> float:
+    """Return the tokens of a call and some more: servers keep a few tokens of the context free."""
+    return (usage.input_tokens + usage.output_tokens) * 1.02 + 8
+
+
 class Reply:
     """A model's reply, assembled from deltas."""
 
@@ -92,6 +120,11 @@ class Reply:
     def begun(self) -> bool:
         """Whether a token has arrived: of text, reasoning or a tool call."""
         return self._has_reasoning or bool(self._calls) or any(self._text)
+
+    @property
+    def too_long(self) -> bool:
+        """Whether it ended because it reached a limit of tokens."""
+        return self._finish is not None and self._finish.reason == "length"
 
     def add(self, delta: Delta) -> str:
         """Add the next delta, in the order of the stream.
@@ -116,11 +149,12 @@ class Reply:
                 assert_never(delta)
         return ""
 
-    def complete(self, *, allow_empty: bool = False) -> tuple[AssistantMessage, Finish]:
+    def complete(self, *, allow_empty: bool = False, limits: Limits | None = None) -> tuple[AssistantMessage, Finish]:
         """Return the complete message and how it ended.
 
         Args:
             allow_empty: whether a reply with nothing in it is an answer.
+            limits: of its tokens, for the error of a reply that reached one.
 
         Raises:
             LengthExceeded, ContentFiltered: it ended early, for this reason.
@@ -137,9 +171,10 @@ class Reply:
                 remedy = "The text so far is in run.text; submit the prompt again."
             raise ModelError(f"{what} {remedy}", what=what, model=self._model, retryable=True)
         if finish.reason == "length":
+            remedy = limits.remedy(finish) if limits else "raise max_tokens, or ask for less."
             raise LengthExceeded(
                 f"{self._model}: the reply hit the token limit and is incomplete (finish_reason=length). "
-                "The text so far is in run.text; raise max_tokens, or ask for less.",
+                f"The text so far is in run.text; {remedy}",
                 model=self._model,
                 finish=finish,
             )

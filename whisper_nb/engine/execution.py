@@ -10,6 +10,7 @@ from contextlib import aclosing
 from functools import lru_cache
 from typing import assert_never
 
+from ..config.aiconfig import own_address
 from ..core.errors import ConfigError, LengthExceeded, ModelError, RunFailed, TurnLimitExceeded
 from ..core.events import (
     CallHeld,
@@ -23,12 +24,12 @@ from ..core.events import (
 )
 from ..core.messages import AssistantMessage, Finish, SystemMessage, ToolCall, ToolSchema
 from ..core.threads import in_thread, loaded
-from ..core.turns import CallModel, CallTools, Done, Reply, next_step
+from ..core.turns import CallModel, CallTools, Done, Limits, Reply, next_step
 from ..models.model import Model, Request
 from ..models.transcript import Transcript
 from ..tools.calls import call_tool
 from .deadlines import Deadline
-from .fitting import Counted, trim, without
+from .fitting import SURELY_FITS, Counted, Room, trim, without
 from .journal import Journal
 from .permits import PAUSE_MOST_S, endpoint_of
 from .ports import Ports, Start
@@ -48,7 +49,7 @@ class Execution:
         start: the spec and config that the run started with.
     """
 
-    __slots__ = ("_agent", "_config", "_journal", "_ports", "_run", "_schemas", "_system", "_tools")
+    __slots__ = ("_agent", "_config", "_counted", "_journal", "_ports", "_run", "_schemas", "_system", "_tools")
 
     def __init__(self, journal: Journal, ports: Ports, run: Run, start: Start) -> None:
         self._journal = journal
@@ -58,6 +59,7 @@ class Execution:
         self._config = start.config
         self._tools = {tool.name: tool for tool in start.agent.as_tools}
         self._schemas: list[ToolSchema] = []  # known once pydantic is imported
+        self._counted = 0  # the tokens of the last call, where they were counted
         self._system = _system_prompt(start.agent.instructions)
 
     async def perform(self) -> None:
@@ -124,15 +126,43 @@ class Execution:
         model = self._ports.open_model(config)
         await model.prepare()
         everything = Transcript.joined(self._system, self._journal.history, self._journal.projection.draft)
-        messages = await self._fitting(model, everything)
-        if len(messages) < len(everything):
-            await self._journal.publish(HistoryTrimmed(len(everything) - len(messages)), run)
-        request = Request(messages, self._schemas, config)
-        message, finish = await self._reply_to(model, request)
+        refused: LengthExceeded | None = None
+        sent = 0
+        while True:
+            messages = await self._fitting(model, everything)
+            if refused is not None and len(messages) >= sent:
+                raise refused  # nothing more can be left out
+            sent = len(messages)
+            if sent < len(everything):
+                await self._journal.publish(HistoryTrimmed(len(everything) - sent), run)
+            try:
+                message, finish = await self._reply_to(model, Request(messages, self._schemas, config))
+                break
+            except LengthExceeded as error:
+                if not await self._learns(model, messages, error):
+                    raise
+                refused = error
+        if self._counted and finish.usage:
+            self._ports.contexts.measured(config, self._counted, finish.usage.input_tokens)
         if run._charge is not None:  # known from here on, also if it is cancelled before the record is stored
             run._charge = Charge(finish.usage, finish.cost_usd)
         await self._journal.publish(ModelReplied(message, finish.usage, finish.cost_usd), run)
         run._charge = None
+
+    async def _learns(self, model: Model, messages: Transcript, error: LengthExceeded) -> bool:
+        """Learn the size of the context from an error. Return whether the call can be made with fewer messages."""
+        contexts, config = self._ports.contexts, self._config
+        if error.finish is not None:
+            if self._counted and error.finish.usage:
+                contexts.measured(config, self._counted, error.finish.usage.input_tokens)
+            return False
+        if error.unsent or len(messages) <= len(self._system) + len(self._journal.projection.draft):
+            return False
+        if error.context_tokens is None:
+            await contexts.ask(config)
+        counted = await in_thread(model.count_tokens, messages, self._schemas)
+        contexts.refused(config, counted, error.context_tokens, error.prompt_tokens)
+        return contexts.of(config).tokens is not None
 
     async def _reply_to(self, model: Model, request: Request) -> tuple[AssistantMessage, Finish]:
         """Call the model until it replies: a call that fails for a transient reason is retried."""
@@ -164,7 +194,7 @@ class Execution:
     async def _attempt(self, model: Model, request: Request, reply: Reply) -> tuple[AssistantMessage, Finish]:
         """Make one attempt at a model call, under a permit. `reply` is empty, and takes in what arrives."""
         run, journal = self._run, self._journal
-        endpoint = endpoint_of(request.config)
+        endpoint = endpoint_of(request.config, own_address(request.config, self._ports.keys)[0])
         permits = self._ports.permits
         waits = not permits.free(endpoint)
         if waits:
@@ -207,7 +237,16 @@ class Execution:
             raise ModelError(
                 f"{what}. Submit again, or raise {limit}", what=what, model=config.model or "", retryable=True
             )
-        return reply.complete(allow_empty=config.allow_empty is True)
+        return reply.complete(allow_empty=config.allow_empty is True, limits=await self._limits(model, reply))
+
+    async def _limits(self, model: Model, reply: Reply) -> Limits | None:
+        """Return the limits of a reply that ended for its length; None for other replies."""
+        if not reply.too_long:
+            return None
+        config, contexts = self._config, self._ports.contexts
+        if not config.max_tokens and config.context_tokens is None:
+            await contexts.ask(config)
+        return Limits(config.max_tokens, config.context_tokens or contexts.of(config).tokens or model.context_tokens)
 
     async def _fitting(self, model: Model, messages: Transcript) -> Transcript:
         """Return the messages that fit into the model's context.
@@ -215,10 +254,11 @@ class Execution:
         Raises:
             LengthExceeded: the messages that cannot be left out are too long alone. Nothing was sent.
         """
-        context = model.context_tokens
-        if context is None:
+        self._counted = 0
+        room = await self._room(model, messages.size)
+        if room is None:
             return messages
-        limit = context - (self._config.max_tokens or 0)
+        context, limit = room.context, room.wanted
         # Most calls need no counting, which is slow.
         if messages.size + sum(len(repr(tool)) for tool in self._schemas) < limit:
             return messages
@@ -234,6 +274,8 @@ class Execution:
         self._journal.counted = Counted(
             self._config.model, self._agent, history, history_size, size, len(messages) - len(kept)
         )
+        self._counted = size
+        limit = room.limit
         if size > limit:
             what = "the prompt has"
             remedy = "shorten the prompt"
@@ -252,6 +294,20 @@ class Execution:
                 unsent=True,
             )
         return kept
+
+    async def _room(self, model: Model, size: int) -> Room | None:
+        """Return the room for the messages of a call; None where the size of the context is unknown.
+
+        Args:
+            model: the model of the call.
+            size: the bound of the messages' tokens.
+        """
+        config, contexts = self._config, self._ports.contexts
+        listed = model.context_tokens
+        if listed is None and config.context_tokens is None and size > SURELY_FITS:
+            await contexts.ask(config)
+        known = contexts.of(config)
+        return Room.of(config, known.tokens, listed, known.per_counted)
 
     def _trimmed(self, model: Model, messages: Transcript, limit: int, guess: int) -> tuple[Transcript, int]:
         def count(some: Transcript) -> int:

@@ -8,8 +8,45 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from ..config.agents import Agent
+from ..config.aiconfig import AIConfig
 from ..core.messages import SystemMessage
 from ..models.transcript import Transcript
+
+#: A conversation of so many characters fits into any context that is in use: nothing needs to be known of it.
+SURELY_FITS = 2_000
+#: The part of a context that is kept free for the reply, if `max_tokens` is not set.
+_FOR_THE_REPLY = 4
+
+
+class Room(Struct, frozen=True):
+    """The room for the messages of a call, in tokens as they are counted here."""
+
+    context: int
+    """The size of the context."""
+    limit: int
+    """The most that can be sent."""
+    wanted: int
+    """Older exchanges are left out beyond it, so that the reply has room, too."""
+
+    @classmethod
+    def of(cls, config: AIConfig, told: int | None, listed: int | None, per_counted: float) -> Room | None:
+        """Return the room for a call; None where the size of the context is unknown.
+
+        Args:
+            config: of the call.
+            told: the size of the context by the model's server.
+            listed: its size by the price list, or of an offline model: of the prompt alone.
+            per_counted: the server's tokens for each counted token.
+        """
+        reserved = config.max_tokens or 0
+        whole = min(filter(None, (config.context_tokens, told)), default=None)
+        context = whole or listed
+        if context is None:
+            return None
+        limit = wanted = context - reserved
+        if whole and not reserved:
+            wanted -= whole // _FOR_THE_REPLY
+        return cls(context, int(limit / per_counted), int(wanted / per_counted))
 
 
 class Counted(Struct, frozen=True):

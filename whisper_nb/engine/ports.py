@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 from ..config.agents import Agent
 from ..config.aiconfig import AIConfig
+from ..config.keys import Keys
 from ..core.events import Record
+from ..models.contexts import Contexts
 from ..models.model import Model
 from ..store.observers import Observers
 from ..store.store import Store
@@ -36,6 +38,8 @@ class Ports:
     observers: Observers[Record]
     permits: Permits
     """Limits the model calls in flight."""
+    keys: Keys
+    contexts: Contexts
     open_model: Callable[[AIConfig], Model]
     prepare: Callable[[str, AIConfig | None], Start]
     """Return the start of a run of the agent of this name. The config has the fields that the run itself sets.

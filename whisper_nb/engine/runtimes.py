@@ -23,6 +23,7 @@ from ..core.errors import ConfigError, SessionClosed, sealed
 from ..core.events import Record
 from ..core.handles import Handle
 from ..core.messages import Spent
+from ..models.contexts import Contexts
 from ..models.pool import Models
 from ..store.memory import MemoryStore
 from ..store.observers import Observer, Observers
@@ -98,6 +99,8 @@ class Runtime(Handle):
             store=self.store,
             observers=self._observers,
             permits=Permits(max_concurrent_calls or DEFAULT_CALLS),
+            keys=self.keys,
+            contexts=Contexts(self.keys),
             open_model=self.models.open,
             prepare=self._prepare,
             resolve=self.resolve,
