@@ -587,7 +587,7 @@ def test_text_of_agents_is_never_markup_in_the_page(lab: Lab, open_alone: Callab
     math = [number for number in NUMBERS if family(number) == "math"]
     page.evaluate(
         "([source, math]) => until("
-        "() => math.every((at) => outputsOf(source)[at].querySelector('mjx-container')), 'MathJax')",
+        "() => math.every((at) => outputsOf(source)[at].querySelector('mjx-container, code')), 'MathJax')",
         [OUTPUTS[0], math],
     )
     replies = texts(notebook, OUTPUTS[0])

@@ -45,7 +45,6 @@ HOMES = {
     "traitlets": "notebook",
     "nest_asyncio2": "notebook",
     "markdown_it": "notebook",
-    "mdit_py_plugins": "notebook",
     "nh3": "notebook",
 }
 TABLES = (ast.Dict, ast.List, ast.Tuple, ast.Set)

@@ -1,4 +1,4 @@
-"""Markdown of a model as safe HTML: parsed without raw HTML and images, then sanitized.
+"""Markdown of a model as safe HTML, in bounded time: parsed without raw HTML and images, then sanitized.
 
 Math is recognized so that Markdown leaves it unchanged; JupyterLab's MathJax typesets it.
 """
@@ -7,37 +7,65 @@ from __future__ import annotations
 
 import functools
 import html
-import re
-from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 from ...core.logs import quiet
 from ...core.text import printable
+from .math_rules import ALTERNATIVES, NO_MATH, math_rules
 
-#: MathJax shall look for math in marked elements only: version 3 in JupyterLab, version 2 in nbconvert's output.
-NO_MATH, _MATH_HERE = 'class="mathjax_ignore tex2jax_ignore"', 'class="mathjax_process tex2jax_process"'
+__all__ = ["LEFT", "NO_MATH", "PLAIN", "safe_markdown"]
+
 #: JupyterLab aligns table cells to the right, which suits numbers only.
 LEFT = 'style="text-align:left"'
+#: An element with text as it is.
+PLAIN = 'style="white-space:pre-wrap"'
+#: The most steps of the parser in one text. Ordinary text of 50,000 characters takes about 8,000.
+STEPS = 45_000
+#: The steps of a link, and the characters of one that take another.
+_LINK, _IN_A_STEP = 15, 20
 
-#: Kind of token → its content as MathJax recognizes it.
-_MATH = {"math_inline": "${}$", "math_inline_double": "$${}$$", "math_block": "\n$${}$$\n", "amsmath": "\n{}\n"}
-_BRACKETS = re.compile(r"\\\[(.+?)\\\]", re.DOTALL)
-_SIGN = re.compile(r"[\\^_={}+<>]")
 _TAGS = {
     "a", "blockquote", "br", "code", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p", "pre", "s",
     "span", "strong", "table", "tbody", "td", "th", "thead", "tr", "ul",
 }  # fmt: skip
 
 
+class _TooMuchWorkError(Exception):
+    """The parser's budget of steps is spent."""
+
+
+class Work:
+    """The steps that the parser may still take in a text: some texts of a model would take it minutes."""
+
+    def __init__(self, steps: int) -> None:
+        self.left = steps
+
+    def spend(self, steps: int) -> None:
+        """Take steps.
+
+        Raises:
+            _TooMuchWorkError: there are not as many left.
+        """
+        self.left -= steps
+        if self.left < 0:
+            raise _TooMuchWorkError
+
+
 def safe_markdown(text: str) -> str:
-    """Return the Markdown text as HTML that can neither run nor load anything.
+    """Return the Markdown text as HTML that can neither run nor load anything; as plain text if it takes too long.
 
     Put it into an element with `NO_MATH`: only the math in it is marked for MathJax.
     """
     import nh3
 
+    shown = printable(text)
+    try:
+        markup = _parser().render(shown, {"work": Work(STEPS)})
+    except _TooMuchWorkError:
+        return f"<pre {PLAIN}>{html.escape(shown)}</pre>"
     clean = nh3.clean(
-        _parser().render(printable(text)),
+        markup,
         tags=_TAGS,
         attributes={"a": {"href"}, "ol": {"start"}, "span": {"class"}, "*": set()},
         url_schemes={"http", "https", "mailto"},
@@ -52,48 +80,60 @@ def safe_markdown(text: str) -> str:
 def _parser() -> Any:
     quiet("markdown_it")
     from markdown_it import MarkdownIt
-    from mdit_py_plugins.amsmath import amsmath_plugin
-    from mdit_py_plugins.dollarmath import dollarmath_plugin
-    from mdit_py_plugins.dollarmath.index import math_inline_dollar
-    from mdit_py_plugins.texmath import texmath_plugin
 
     parser = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"]).disable("image")
-    parser.use(dollarmath_plugin, allow_labels=False)
-    parser.inline.ruler.at("math_inline", _unless_money(math_inline_dollar(allow_space=False, allow_double=True)))
-    parser.use(texmath_plugin, delimiters="brackets").use(amsmath_plugin)
-    parser.inline.ruler.before("escape", "math_in_brackets", _math_in_brackets)
-    for kind in _MATH:
-        parser.add_render_rule(kind, _render_math)
+    math_rules(parser)
+    _count_steps(parser)
     return parser
 
 
-def _unless_money(between_dollars: Callable[[Any, bool], bool]) -> Callable[[Any, bool], bool]:
-    """Return the rule, restricted as in Pandoc: no space inside next to a dollar sign, no digit after the last.
+class _Tokens(list[Any]):
+    """Tokens of the parser. Each is a step."""
 
-    `$5 or $6` is not math. Text that starts with a number is math only if it has a mathematical sign: `From $20k to
-    $30k in US$` is not.
-    """
+    def __init__(self, work: Work) -> None:
+        super().__init__()
+        self._work = work
 
-    def rule(state: Any, silent: bool) -> bool:
-        start = state.pos
-        is_math = between_dollars(state, True) and not state.src[state.pos : state.pos + 1].isdigit()
-        inside, state.pos = state.src[start : state.pos].strip("$"), start
-        is_math = is_math and (not inside[:1].isdigit() or _SIGN.search(inside) is not None)
-        return is_math and between_dollars(state, silent)
-
-    return rule
+    def append(self, token: Any) -> None:
+        self._work.spend(1)
+        super().append(token)
 
 
-def _math_in_brackets(state: Any, silent: bool) -> bool:
-    r"""Parse `\[…\]` within a paragraph as display math. The plugin recognizes it only on lines of its own."""
-    found = _BRACKETS.match(state.src, state.pos)
-    if found and not silent:
-        state.push("math_inline_double", "math", 0).content = found[1]
-    if found:
-        state.pos = found.end()
-    return found is not None
+def _count_steps(parser: Any) -> None:
+    """Have the parser take a step for each token, for each attempt at one, and for a part of each link's text."""
+    from markdown_it import helpers
 
+    def attempt(state: Any, *_: Any) -> bool:
+        state.env["work"].spend(1)
+        return False
 
-def _render_math(_: Any, tokens: Sequence[Any], index: int, *__: Any) -> str:
-    token = tokens[index]
-    return f"<span {_MATH_HERE}>{html.escape(_MATH[token.type].format(token.content), quote=False)}</span>"
+    def count_blocks(state: Any) -> None:
+        state.tokens = _Tokens(state.env["work"])
+
+    def count_inlines(state: Any) -> None:
+        for token in state.tokens:
+            if token.type == "inline":
+                token.children = _Tokens(state.env["work"])
+
+    def parse_link_label(state: Any, start: int, *disable_nested: bool) -> int:
+        end = helpers.parseLinkLabel(state, start, *disable_nested)
+        state.env["work"].spend(((state.posMax if end < 0 else end) - start) // _IN_A_STEP)
+        return end
+
+    def count_links(state: Any) -> None:
+        for block in state.tokens:
+            for token in block.children or ():
+                # A reference repeats its address each time.
+                state.env["work"].spend(_LINK + len("".join(token.attrs.values())) // _IN_A_STEP if token.attrs else 0)
+
+    blocks, inlines = parser.block.ruler, parser.inline.ruler
+    blocks.before(blocks.get_all_rules()[0], "attempt", attempt, ALTERNATIVES)
+    inlines.before(inlines.get_all_rules()[0], "attempt", attempt)
+    parser.core.ruler.before("block", "count_blocks", count_blocks)
+    parser.core.ruler.after("block", "count_inlines", count_inlines)
+    parser.core.ruler.after("inline", "count_links", count_links)
+    parser.helpers = SimpleNamespace(
+        parseLinkLabel=parse_link_label,
+        parseLinkDestination=helpers.parseLinkDestination,
+        parseLinkTitle=helpers.parseLinkTitle,
+    )
