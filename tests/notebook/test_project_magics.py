@@ -90,6 +90,15 @@ def test_trust_without_a_code_shows_the_changes_and_trusts_nothing(notebook: Not
     assert notebook.runtime.resolve().model == "openai/gpt-4o-mini"
 
 
+def test_a_long_prompt_is_displayed_folded_before_the_code(notebook: Notebook, project: Path) -> None:
+    (project / "agents/bob.yaml").write_text("prompt: |\n" + "  One <b>line</b>.\n" * 30)
+    said = notebook.run("%agent trust").splitlines()
+    assert said[-1].startswith("To use just this: %agent trust ")
+    (shown,) = [one["data"] for one in notebook.shown if "<details>" in one["data"].get("text/html", "")]
+    assert shown["text/html"].count("One &lt;b&gt;line&lt;/b&gt;.") == 31, "and in the summary"
+    assert shown["text/plain"].count("| One <b>line</b>.") == 30
+
+
 @pytest.mark.parametrize("broken", ["model: [offline/test", "temperature: 9\n", "modle: offline/test\n"])
 def test_an_invalid_config_is_shown_without_a_code(notebook: Notebook, project: Path, broken: str) -> None:
     (project / "config/main.yaml").write_text(broken)

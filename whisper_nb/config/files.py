@@ -68,7 +68,7 @@ def with_files(files: Files, *paths: str) -> Files:
     yaml_bytes = sum(len(content) for path, content in data.items() if path.endswith(_YAML))
     base = Path(os.path.realpath(files.root))
     for path in paths:
-        if len(data) + len(refused) == MAX_FILES:
+        if len(data) + len(refused) >= MAX_FILES:
             refused[path] = f"is one file too many: at most {MAX_FILES} are allowed"
             break
         first, slash, _ = path.partition("/")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
@@ -23,6 +24,10 @@ from .promptfiles import Prompts
 from .providers import rules_path
 
 WITHOUT_MODEL = "without a model: write model beside it, so that it belongs to the provider of that model alone"
+
+
+#: The most bytes of a `.env` file: as many as are parsed within a second.
+MAX_ENV_BYTES = 64 * 1024
 
 
 class ProjectConfig(Struct, frozen=True):
@@ -81,14 +86,15 @@ class ProjectConfig(Struct, frozen=True):
             return "", ""
         if name not in self.files.data:
             raise ConfigError(f"env_file {name}: it {self.files.refused.get(name, 'is not there')}")
+        if len(self.files.data[name]) > MAX_ENV_BYTES:
+            raise ConfigError(f"env_file {name}: it has more than {MAX_ENV_BYTES:,} bytes, which is the limit")
         return self.files.data[name].decode("utf-8", "replace"), name
 
     @property
     def env_model(self) -> str:
         """The model that the `.env` file selects, unless the environment selects another; empty for none."""
         with suppress(ConfigError):  # it is reported where the file is used
-            if key := variables(*self.env()).get(MODEL_VARIABLE):
-                return key.reveal()
+            return _model_in(self.env()[0])
         return ""
 
     def rules(self, path: str) -> bytes | None:
@@ -104,6 +110,13 @@ class ProjectConfig(Struct, frozen=True):
         models.append(self.env_model)
         paths = [self.env_file, *(path_below(self.files.root, rules_path(model)) for model in models if model)]
         return tuple(dict.fromkeys(path for path in paths if path and path != "."))
+
+
+@functools.lru_cache(maxsize=8)  # a large file takes a second, and each look at a project asks
+def _model_in(text: str) -> str:
+    """Return the model that the text of a `.env` file selects; empty for none. Raises as `variables` does."""
+    key = variables(text, "").get(MODEL_VARIABLE)
+    return key.reveal() if key else ""
 
 
 def parse_project(files: Files, *below: Files) -> ProjectConfig:

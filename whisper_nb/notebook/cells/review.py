@@ -33,6 +33,10 @@ _INDENT = "  "
 _IN_LINE = 120
 #: A change of more lines is folded.
 _CHANGED = 40
+#: The number of destinations from which on they are summed up at the end; and how many agents are named then.
+_GOES, _NAMED = 4, 10
+#: The product of the numbers of lines up to which two texts are compared: more would take long if many are alike.
+_COMPARED = 10**6
 #: The width at which lines of a folded text are broken in plain text.
 _WIDTH = 100
 _BREAK_ALL = 'style="white-space: pre-wrap; overflow-wrap: anywhere"'
@@ -128,6 +132,7 @@ class _Listing:
         self._runtime = runtime
         self._keys: Keys = runtime.keys
         self._problems: list[str] = []
+        self._goes: dict[str, list[str]] = {}  # destination → the agents whose prompts go there
         try:
             self._keys = runtime.keys.with_file(*review.after.env())
         except ConfigError as error:
@@ -145,6 +150,11 @@ class _Listing:
         yield from (f"{_INDENT}{name}: belongs to another program, ignored" for name in self._found.foreign)
         problems = [str(problem) for problem in (*self._found.problems, *self._found.warnings)]
         yield from (f"{_INDENT}! {problem}" for problem in (*self._problems, *problems))
+        if sum(map(len, self._goes.values())) > _GOES:
+            yield f"{_INDENT}In all:"
+            for goes, names in self._goes.items():
+                more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+                yield f"{_INDENT * 2}{goes}: {', '.join(names[:_NAMED])}{more}"
 
     def _main(self) -> Iterator[Part]:
         before, after = self._used.main, self._found.main
@@ -247,14 +257,18 @@ class _Listing:
         except ConfigError as error:
             yield f"{_INDENT * 2}→ nowhere: {str(error).splitlines()[0]}"
             return
-        yield f"{_INDENT * 2}→ {destination(config, self._keys)}"
+        goes = str(destination(config, self._keys))
+        self._goes.setdefault(goes.partition(": ")[2], []).append(entry.name if entry else "all others")
+        yield f"{_INDENT * 2}→ {goes}"
         if path := rules_path(config.model):
             yield from self._content("rules", path, self._review.after.rules(path), self._used.rules(path))
 
     def _other_files(self) -> Iterator[Part]:
-        """Yield the prompt files. Agents contain their text already, but a form offers every one."""
+        """Yield the prompt files that no agent has: a form offers every one."""
+        prompts = [entry.agent.system_prompt for entry in self._found.team.values() if entry.agent]
         for path, content in self._found.files.data.items():
-            if path.startswith(f"{PROMPTS}/"):
+            text = content.decode("utf-8", "backslashreplace").strip()
+            if path.startswith(f"{PROMPTS}/") and not any(text in prompt for prompt in prompts):
                 yield from self._content("prompt file", path, content, self._used.files.data.get(path), _INDENT)
 
     def _content(
@@ -319,9 +333,23 @@ def _edits(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Part
     return _changes(dump_yaml(before).splitlines(), dump_yaml(after).splitlines())
 
 
+def _alike(before: Sequence[str], after: Sequence[str]) -> int:
+    """Return the number of lines that two texts have in common at their beginning."""
+    pairs = enumerate(zip(before, after, strict=False))
+    return next((number for number, (one, other) in pairs if one != other), min(len(before), len(after)))
+
+
 def _changes(before: Sequence[str], after: Sequence[str]) -> Iterator[Part]:
-    found = islice(unified_diff(before, after, lineterm="", n=0), 2, None)
-    lines = [visible(f"{line[0]} {line[1:]}") for line in found if not line.startswith("@@")]
+    start = _alike(before, after)
+    before, after = before[start:], after[start:]
+    end = _alike(before[::-1], after[::-1])
+    before, after = before[: len(before) - end], after[: len(after) - end]
+    if len(before) * len(after) > _COMPARED:
+        found = [*(f"-{line}" for line in before), *(f"+{line}" for line in after)]
+    else:
+        diff = islice(unified_diff(before, after, lineterm="", n=0), 2, None)
+        found = [line for line in diff if not line.startswith("@@")]
+    lines = [visible(f"{line[0]} {line[1:]}") for line in found]
     if len(lines) > _CHANGED:
         yield Folded(f"{_INDENT * 2}{len(lines):,} lines", lines)
     else:
