@@ -355,6 +355,34 @@ async def test_a_tool_from_a_module_does_not_run_on_the_main_thread() -> None:
         assert await outcome(rt, coroutine) == "('whisper_nb agents', 'bob#2')"
 
 
+def uses_asyncio_run() -> str:
+    """Use asyncio as a script does."""
+
+    async def work() -> str:
+        await asyncio.sleep(0)
+        return "worked"
+
+    said = asyncio.run(work())
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return f"{said}, outside of any loop"
+    return said
+
+
+@pytest.mark.parametrize("where", ["notebook", "thread"])
+@pytest.mark.parametrize("module", ["__main__", "a_module"])
+async def test_a_plain_tool_may_use_asyncio_run_on_both_loops(
+    where: str, module: str, complaints: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uses_asyncio_run, "__module__", module)
+    loop = asyncio.get_running_loop()
+    async with Runtime(environ={}, home=notebook(loop), loop=where) as rt:
+        for _ in range(2):
+            assert await outcome(rt, uses_asyncio_run) == "worked, outside of any loop"
+        assert asyncio.get_running_loop() is loop is asyncio.get_event_loop_policy().get_event_loop()
+
+
 async def test_methods_of_an_object_and_tools_that_a_cell_made_run_on_the_main_thread() -> None:
     class Table:
         def rows(self) -> str:

@@ -6,10 +6,10 @@ import asyncio
 import math
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, TypeVar
 
 from ..core.threads import answer
@@ -92,8 +92,19 @@ class Visits:
             self.pending -= 1
 
     def _guarded(self, function: Callable[..., T], *args: Any) -> T:
-        with self._guard():
+        with self._guard(), self._outside_of_the_loop():
             return function(*args)
+
+    @contextmanager
+    def _outside_of_the_loop(self) -> Iterator[None]:
+        """Let a plain function run as in a thread of its own, where no loop runs: it may call `asyncio.run`."""
+        running = asyncio._get_running_loop()
+        asyncio._set_running_loop(None)
+        try:
+            yield
+        finally:
+            asyncio._set_running_loop(running)
+            asyncio.set_event_loop(self.main)  # `asyncio.run` leaves none
 
     async def _run(
         self, work: Coroutine[Any, Any, T], wanted: threading.Event
