@@ -248,7 +248,7 @@ ENDINGS = {
     "run.result()": "RunFailed: .*the test says no",
     "raise run.error": "ModelError: .*the test says no",
     "await rt['written'].submit('partly!')": "RunFailed",
-    "%agent ask flag -b --set api_key={{key('flag')}} broken!": "UsageError: .*the test says no",
+    "%agent ask flag -b --set api_key={{key('flag')}} broken!": "RunFailed: .*the test says no",
     "%agent ask flag --set api_key={{key('flag')}} --set top_p=9 Hi": "UsageError: top_p 9",
     "%agent ask flag --set api_key={{key('flag')}} Hi {{ 1 / 0 }}": "UsageError: .*ZeroDivisionError",
     "%agent ask flag --set api_key={{key('flag')}} Hi {{ stop() }}": "KeyboardInterrupt",

@@ -296,10 +296,10 @@ async def test_wait_prints_how_the_named_runs_ended(notebook: Notebook) -> None:
     notebook.run("%%agent bob -o good\nhello")
     notebook.run("%%agent bob -o bad\nfail")
     await ended(notebook["good"], notebook["bad"])
-    assert notebook.error("%agent wait", 2) == "1 succeeded, 1 failed (bob#2)\nbob#2 failed: no more"
+    assert notebook.failure("%agent wait", 2) == "1 succeeded, 1 failed (bob#2)\nbob#2 failed: no more"
     assert notebook.run("%agent wait") == "nothing to wait for\n"
     assert notebook.run("%agent wait bob#1 good") == "1 succeeded\n"
-    assert notebook.error("%agent wait bad", 2) == "1 failed (bob#2)\nbob#2 failed: no more"
+    assert notebook.failure("%agent wait bad", 2) == "1 failed (bob#2)\nbob#2 failed: no more"
 
 
 async def test_wait_prints_a_line_for_each_failed_run(notebook: Notebook) -> None:
@@ -307,7 +307,7 @@ async def test_wait_prints_a_line_for_each_failed_run(notebook: Notebook) -> Non
     notebook.run("%%agent bob -o one\na")
     notebook.run("%%agent bob -o two\nb")
     await ended(notebook["one"], notebook["two"])
-    said = notebook.error("%agent wait", 3)
+    said = notebook.failure("%agent wait", 3)
     assert said == "2 failed (bob#1, bob#2)\nbob#1 failed: no ⏎ more\nbob#2 failed: no ⏎ more"
 
 
@@ -377,7 +377,7 @@ async def test_a_failure_after_a_wait_that_timed_out_is_reported_by_the_next(
     assert "stopped waiting (after 0.1 s)" in capsys.readouterr().err
     await ended(*bench.runtime["bob"].runs)
     shell.run_cell("%agent wait")
-    assert capsys.readouterr().err == "UsageError: 1 failed (bob#1)\nbob#1 failed: no more\n"
+    assert capsys.readouterr().out == "RunFailed: 1 failed (bob#1)\nbob#1 failed: no more\n"
     await bench.runtime.aclose()
 
 
@@ -388,7 +388,7 @@ async def test_a_failure_before_a_wait_that_was_refused_is_reported_by_the_next(
     assert "amy is paused" in notebook.error("%agent wait")
     notebook.run("%agent resume amy")
     await ended(notebook["good"])
-    assert notebook.error("%agent wait", 2) == "1 succeeded, 1 failed (bob#1)\nbob#1 failed: no more"
+    assert notebook.failure("%agent wait", 2) == "1 succeeded, 1 failed (bob#1)\nbob#1 failed: no more"
     assert notebook.run("%agent wait") == "nothing to wait for\n"
 
 
@@ -402,8 +402,8 @@ async def test_a_wait_leaves_out_runs_whose_outcome_a_cell_has_received(notebook
     notebook.run("try:\n    returned.result()\nexcept Exception:\n    pass")
     with pytest.raises(RunCancelled):
         notebook["cancelled"].result()
-    assert notebook.error("%agent wait", 2) == "1 failed (bob#4)\nbob#4 failed: no more"
-    assert notebook.error("%agent wait awaited", 2) == "1 failed (bob#1)\nbob#1 failed: no more"
+    assert notebook.failure("%agent wait", 2) == "1 failed (bob#4)\nbob#4 failed: no more"
+    assert notebook.failure("%agent wait awaited", 2) == "1 failed (bob#1)\nbob#1 failed: no more"
 
 
 async def test_a_wait_reports_a_run_that_an_agents_tool_has_awaited(notebook: Notebook) -> None:
@@ -419,7 +419,7 @@ async def test_a_wait_reports_a_run_that_an_agents_tool_has_awaited(notebook: No
         "%agent ask amy -o ans use it"
     )
     await ended(notebook["bad"], notebook["ans"])
-    assert notebook.error("%agent wait", 2) == "1 succeeded, 1 failed (bob#1)\nbob#1 failed: no more"
+    assert notebook.failure("%agent wait", 2) == "1 succeeded, 1 failed (bob#1)\nbob#1 failed: no more"
 
 
 # Steering
@@ -699,7 +699,7 @@ async def test_wait_for_an_agent_includes_runs_that_ended_before(notebook: Noteb
     notebook.run("%%agent amy -o good\nhello")
     await ended(notebook["good"], notebook["bad"])
     assert notebook.run("%agent wait amy") == "1 succeeded\n"
-    assert notebook.error("%agent wait", 2) == "1 failed (bob#1)\nbob#1 failed: no more"
+    assert notebook.failure("%agent wait", 2) == "1 failed (bob#1)\nbob#1 failed: no more"
 
 
 async def test_an_unknown_offline_model_creates_no_agent(notebook: Notebook) -> None:

@@ -135,6 +135,16 @@ async def test_the_form_is_text_in_a_terminal(notebook: Notebook) -> None:
     assert forms(notebook) == []
 
 
+async def test_lists_have_what_the_running_cell_has_just_submitted(notebook: Notebook) -> None:
+    launches = "".join(f"%agent ask bob hello {number}\n" for number in range(10))
+    said = notebook.run(f"{launches}%agent ask bob --priority high hello\n%agents\n%agent list")
+    assert said.startswith("1 agent · 1 idle · 11 queued · ")
+    for text in (said, notebook.shown[-1]["data"]["text/plain"]):
+        assert "#1, #2, #3, #4, #5, #6, #7, #8 and 3 more" in text
+    await notebook.runtime["bob"].runs[-1]
+    assert "#1" not in notebook.run("%agents")
+
+
 async def test_a_kernel_shows_the_panel_and_the_static_form(cells: Notebook) -> None:
     assert cells.run("%agents") == ""
     widget, form = cells.shown

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
+from whisper_nb import RunFailed
 from whisper_nb.notebook.cells.output import Outputs
 from whisper_nb.notebook.magics import completion, magics, questions
 from whisper_nb.notebook.runtime import NotebookRuntime
@@ -51,6 +52,17 @@ class Notebook:
         assert err.startswith("UsageError: ")
         assert err.count("\n") == lines, "an error of a magic is one line"
         return err.removeprefix("UsageError: ").strip()
+
+    def failure(self, code: str, lines: int = 1) -> str:
+        """Run a cell that must fail because a run did. Return the line, or lines, that the user sees."""
+        self.capsys.readouterr()
+        result = self.shell.run_cell(code)
+        assert isinstance(result.error_in_exec, RunFailed)
+        out, err = self.capsys.readouterr()
+        assert err == ""
+        assert out.startswith("RunFailed: ")
+        assert out.count("\n") == lines
+        return out.removeprefix("RunFailed: ").strip()
 
     @property
     def shown(self) -> list[dict[str, Any]]:

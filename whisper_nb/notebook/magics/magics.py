@@ -10,7 +10,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import needs_local_scope, no_var_expand
 from msgspec import Struct
 
-from ...core.errors import WhisperError, without_frames
+from ...core.errors import RunCancelled, RunFailed, WhisperError, without_frames
 from ...core.text import printable
 from ..workbench import Workbench
 
@@ -99,16 +99,20 @@ def _panel(bench: Workbench) -> Callable[..., object]:
 
 
 def _run(function: Callable[..., object], *args: object) -> object:
-    """Call a function, and raise its error as IPython's UsageError, which is shown in one line without a traceback."""
-    message = ""
+    """Call a function, and raise its error so that IPython shows it without a traceback.
+
+    A misuse is IPython's UsageError. That a run failed or was cancelled is none, and keeps its type.
+    """
     try:
         return function(*args)
+    except (RunFailed, RunCancelled) as error:
+        failure = without_frames(error)
+        line = printable(f"{type(error).__name__}: {error}")
+        failure.__dict__["_render_traceback_"] = lambda: [line]  # IPython's own hook
     except (WhisperError, TimeoutError) as error:
-        message = printable(str(error))
-    except BaseException as error:  # of the user's code in `{{ … }}`, or an interrupt: raised again below
+        failure = UsageError(printable(str(error)))
+    except BaseException as error:  # of the user's code in `{{ … }}`, or an interrupt
         failure = without_frames(error)
     # Outside the handlers: the frames may hold a key, and the error would be the context.
-    if message:
-        raise UsageError(message)
     failure.__context__ = None
     raise failure

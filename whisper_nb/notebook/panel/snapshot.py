@@ -18,12 +18,13 @@ from typing import Any
 from uuid import uuid4
 
 from ...core.text import clip
+from ...engine.runs import Run
 from ...engine.runtimes import Runtime
 from ...engine.session import Session
 from ...engine.spending import spent_by
 from ..cells.costs import cost_line, tokens_line
 from ..cells.tables import table_html, table_text
-from .board import Board
+from .board import CHIPS, Board
 from .details import Facts
 
 #: Agents that a static form shows, and static forms that are kept current.
@@ -79,7 +80,7 @@ def _total(runtime: Runtime, rows: list[Facts]) -> str:
     parts = (
         f"{len(rows)} agent{'s' * (len(rows) != 1)}",
         ", ".join(f"{count} {state}" for state, count in states.items()),
-        f"{sum(row['queued'] for row in rows)} queued",
+        f"{sum(row['queued'] for row in rows) + sum(len(_submitted(one)) for one in runtime.sessions)} queued",
         f"tokens {tokens_line(spent)}",
         f"cost {cost_line(spent)}",
     )
@@ -91,8 +92,12 @@ def _row(session: Session, row: Facts, now: float) -> dict[str, str]:
     state = row["state"]
     if row["since"] is not None:
         state += f" {_ago(now - row['since'])}"
-    queue = ", ".join(_queued(run.removeprefix(name), priority) for run, priority, _ in row["queue"])
-    if more := row["queued"] - len(row["queue"]):
+    submitted = _submitted(session)
+    waiting = [(run, priority) for run, priority, _ in row["queue"]]
+    if row["queued"] == len(waiting):
+        waiting += [(run.id, run.priority) for run in submitted[: CHIPS - len(waiting)]]
+    queue = ", ".join(_queued(run.removeprefix(name), priority) for run, priority in waiting)
+    if more := row["queued"] + len(submitted) - len(waiting):
         queue += f" and {more} more"
     return {
         "agent": f"{row['icon']} {name}".strip(),
@@ -105,6 +110,11 @@ def _row(session: Session, row: Facts, now: float) -> dict[str, str]:
         "model": row["model"],
         "last error": clip(row["error"], 60),
     }
+
+
+def _submitted(session: Session) -> list[Run]:
+    """Return the runs that are not in the queue yet: those of the running cell."""
+    return [run for run in session.unfinished if run.status == "submitted"]
 
 
 def _queued(run: str, priority: str) -> str:
