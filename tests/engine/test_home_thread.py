@@ -261,6 +261,7 @@ async def test_closing_ends_all_unfinished_runs() -> None:
     async with Runtime(environ={}, loop="thread") as rt:
         runs = [hire(rt, ScriptedModel(RULES), name).submit("forever") for name in ("bob", "amy")]
         await asyncio.sleep(0.01)
+        await rt.aclose()
     assert {run.status for run in runs} == {"cancelled"}
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextvars
 import copy
 import gc
@@ -719,3 +720,20 @@ async def test_a_handle_cannot_be_stored_or_copied_deeply(use: Callable[[object]
         use(bob)
     with pytest.raises(TypeError, match="a Runtime: "):
         use(runtime)
+
+
+async def test_asyncio_that_needs_a_task_says_what_to_write(runtime: Runtime) -> None:
+    run = hire(runtime, SAY).submit("hello")
+    why = r"write `await run` or asyncio.gather\(run\), or asyncio.ensure_future\(run\) where a task is needed"
+    with pytest.raises(TypeError, match=rf"a coroutine was expected, got <Run bob#1 submitted: hello> \({why}"):
+        await asyncio.create_task(run)  # type: ignore[arg-type]
+    async with asyncio.TaskGroup() as group:
+        with pytest.raises(TypeError, match=why):
+            group.create_task(run)  # type: ignore[arg-type]
+    with pytest.raises(AttributeError, match=f"<Run bob#1 submitted: hello> is no future: {why}"):
+        await asyncio.wait([run])  # type: ignore[type-var]
+    with pytest.raises(AttributeError, match=f"<Run bob#1 submitted: hello> is no future: {why}"):
+        concurrent.futures.wait([run])  # type: ignore[list-item]
+    assert repr(run) == "<Run bob#1 submitted: hello>"
+    assert not hasattr(run, "anything")
+    assert await asyncio.wait_for(asyncio.ensure_future(run), 300) == "hello!"

@@ -7,11 +7,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 
 import pytest
 
 from support.doubles import FunctionModel, HeldModel, HeldStore, hire, kinds_of, observed_by, published, quiet, settled
-from whisper_nb import Agent, AIConfig, ConfigError, Rule, RunFailed, Runtime, ScriptedModel, Session
+from whisper_nb import Agent, AIConfig, ConfigError, Rule, RunCancelled, RunFailed, Runtime, ScriptedModel, Session
 from whisper_nb.core.errors import EmptyReply, SessionClosed
 from whisper_nb.core.events import AgentRevised, Record, RunFinished, RunQueued, ToolStarted
 from whisper_nb.core.messages import Delta, Finish, TextDelta, Usage
@@ -248,7 +249,7 @@ class Ledger(MemoryStore):
 
 async def test_closing_leaves_no_task_and_settles_every_run(complaints: list[str]) -> None:
     store = Ledger()
-    async with Runtime(environ={}, store=store) as runtime:
+    async with aclosing(Runtime(environ={}, store=store)) as runtime:
         model = HeldModel()
         runs = [hire(runtime, model, f"a{number}").submit("go") for number in range(20) for _ in range(3)]
         for _ in range(20):
@@ -262,6 +263,35 @@ async def test_closing_leaves_no_task_and_settles_every_run(complaints: list[str
     with pytest.raises(SessionClosed):
         runtime["a1"].submit("too late")
     await runtime.aclose()
+
+
+async def test_a_run_that_nobody_awaited_is_named_by_a_warning_when_its_runtime_ends() -> None:
+    waits: set[asyncio.Future[object]] = set()
+
+    async def leave() -> None:
+        async with Runtime(environ={}) as runtime:
+            model = HeldModel()
+            runs = [hire(runtime, model, name).submit("go") for name in ("bob", "amy", "eve", "joe")]
+            runs[1].cancel()
+            waits.update({asyncio.ensure_future(runs[2]), asyncio.ensure_future(anext(runs[3].stream()))})
+            await hire(runtime, ScriptedModel([Rule(reply="fine")]), "ann").submit("hello")
+
+    why = "bob#1 ended with the Runtime, unfinished, and nobody awaited it: write `await run` inside of `async with"
+    with pytest.warns(RuntimeWarning, match=why) as warned:
+        await leave()
+    assert [one.filename for one in warned] == [__file__]
+    await asyncio.wait(waits)
+    assert [type(one.exception()) for one in waits if one.exception()] == [RunCancelled]
+
+
+async def test_an_error_that_ends_a_runtime_is_not_joined_by_a_warning() -> None:
+    async def leave() -> None:
+        async with Runtime(environ={}) as runtime:
+            hire(runtime, HeldModel()).submit("go")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await leave()
 
 
 async def test_an_unused_runtime_can_be_closed(complaints: list[str]) -> None:

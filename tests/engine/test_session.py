@@ -486,6 +486,7 @@ async def test_closing_cancels_a_run_that_is_being_accepted() -> None:
         run = hire(runtime, SAY).submit("hello")
         await store.arrived.wait()
         store.released.set()
+        await runtime.aclose()
     assert run.done
 
 
@@ -942,6 +943,7 @@ async def test_a_failing_store_fails_the_runs_and_the_session_stays_usable(
         assert kinds_of(heard)[-1] == "RunFinished"
         assert await bob.submit("hello") == "ok"
         assert len([bob.submit("room for all") for _ in range(QUEUE_LIMIT)]) == QUEUE_LIMIT
+        bob.cancel()
 
 
 async def test_a_store_that_ignores_cancellation_does_not_reach_other_agents(

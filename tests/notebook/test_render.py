@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.doubles import hire, settled
 from whisper_nb import Agent, AIConfig, ModelError, Rule, Run, Runtime, ScriptedModel
 from whisper_nb.core.events import (
     AgentRevised,
@@ -177,6 +178,9 @@ def assert_safe(markup: str, tags: set[str]) -> Page:
                 continue
             if name == "class":
                 assert (tag, value) in {("span", TYPESET), ("div", LEFT_ALONE)}, markup
+                continue
+            if name == "dir":
+                assert (tag in ("div", "pre"), value) == (True, "auto"), markup
                 continue
             assert name in ATTRIBUTES.get(tag, ()), markup
             if name == "href":
@@ -548,3 +552,11 @@ def test_any_tool_call_is_printable_in_one_line() -> None:
     call = ToolCall("1", "x\x1b[2J", '{"\\ud800": 1, "a": "\\u001b"}')
     assert step_line(call, None) == '… x\N{REPLACEMENT CHARACTER}[2J(\N{REPLACEMENT CHARACTER}=1, a="\\u001b")'
     assert step_line(ToolCall("1", "\ud800", "[\x1b]"), None).isprintable()
+
+
+async def test_text_of_right_to_left_scripts_is_shown_as_such(runtime: Runtime) -> None:
+    bob = hire(runtime, ScriptedModel([Rule("fail", error="לא"), Rule(reply="שלום")]))
+    for prompt, text in (("hello", "<p>שלום</p>"), ("fail", "לא")):
+        run = bob.submit(prompt)
+        await settled(run)
+        assert re.search(rf'<div [^>]*dir="auto">{text}', run_html(run))

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import NoReturn
+
+#: What a handle says to those who take it for a coroutine or a future.
+_NO_TASK = (
+    "write `await run` or asyncio.gather(run), or asyncio.ensure_future(run) where a task is needed; "
+    "run.result() in a thread"
+)
 
 
 class Handle:
@@ -22,3 +29,25 @@ class Handle:
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError(f"cannot store {self._instead()}")
+
+
+class AwaitableHandle(Handle):
+    """A handle to await, which is neither a coroutine nor a future, and says so where it is taken for one."""
+
+    __slots__ = ()
+
+    def _described(self) -> str:
+        """Return its repr."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        described = self._described()
+        # asyncio's errors show what it got in place of a coroutine.
+        if sys._getframe(1).f_globals.get("__name__", "").startswith("asyncio."):
+            described += f" ({_NO_TASK})"
+        return described
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name in ("add_done_callback", "_condition"):  # for asyncio.wait, and that of concurrent.futures
+            raise AttributeError(f"{self._described()} is no future: {_NO_TASK}")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)

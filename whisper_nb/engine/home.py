@@ -196,13 +196,18 @@ class Home:
         else:
             self.main.call_soon_threadsafe(function, *args)
 
+    @property
+    def turns(self) -> bool:
+        """Whether the agents' loop runs. One in a thread of its own does, but for moments."""
+        return self._own is not None or self.main.is_running()
+
     def once_running(self, function: Callable[[], object]) -> bool:
         """Return whether the agents' loop runs. If it does not, call the function once it does.
 
         A kernel loads extensions and startup files before its loop runs, and may then run another one; see `follow`. A
         task that was created before would stay on a loop that nothing runs.
         """
-        if self.loop.is_running():
+        if self.turns:
             return True
         self._early[function] = None
         if not self.loop.is_closed():

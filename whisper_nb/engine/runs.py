@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 from ..config.aiconfig import UNSET, AIConfig, plain
 from ..core.errors import ConfigError, RunCancelled, RunFailed, SessionError
 from ..core.events import Charge, Priority, Record, RunFinished, RunQueued, RunReference, ToolFinished, ToolStarted
-from ..core.handles import Handle
+from ..core.handles import AwaitableHandle
 from ..core.messages import Image
 from ..core.queues import checked_priority, held_back_by, leads_to
 from ..core.states import State
@@ -70,7 +70,7 @@ class Owner(Protocol):
         """Give one of its queued runs another position."""
 
 
-class Run(Handle, RunState):
+class Run(AwaitableHandle, RunState):
     """One prompt on its way through an agent. Created by `Session.submit`.
 
     `await run` and `run.result()` return its output and never own it: interrupting or cancelling them leaves the
@@ -182,6 +182,11 @@ class Run(Handle, RunState):
         return (self.finished_at or time.time()) - self.started_at
 
     @property
+    def awaited(self) -> bool:
+        """Whether anybody has waited for it, follows it or has asked for its cancellation."""
+        return self.received or self._cancelling or self._done is not None or self._observers is not None
+
+    @property
     def blocked(self) -> str | None:
         """The reason why it can continue only by a person's action; None while it can end by itself."""
         if self.done or self._cancelling:
@@ -199,7 +204,7 @@ class Run(Handle, RunState):
             return self.text
         return self.status
 
-    def __repr__(self) -> str:
+    def _described(self) -> str:
         prompt = shortened(" ".join(self.prompt.split()), 48)
         return f"<Run {self.id} {self.status}: {prompt}>"
 
@@ -234,7 +239,7 @@ class Run(Handle, RunState):
         """Raise SessionError if `await` would never end, as far as it is known."""
         home = self._session.home
         home.check_open()
-        if home.on_main and not home.loop.is_running():
+        if home.on_main and not home.turns:
             raise SessionError(
                 f"waiting for {self.id} would never end: its event loop cannot run before this one ends. "
                 "Write run.result() instead, or await it in a later cell"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -40,6 +41,8 @@ from .spending import Ledger
 
 #: Seconds that all sessions together have to end their work when the runtime closes.
 GRACE_S = 1.0
+#: The most runs that a warning names.
+NAMED = 10
 #: The default limits of model calls in flight over all agents, and of runs that wait for one agent.
 DEFAULT_CALLS, DEFAULT_QUEUE = 100, 100
 _NO_PROJECT = "there is no project to trust: no folder above this one has agents/ or config/main.yaml"
@@ -127,8 +130,18 @@ class Runtime(Handle):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        left = [] if kind else [run for one in self.sessions for run in one.unfinished if not run.awaited]
         await self.aclose()
+        if left:
+            some = ", ".join(run.id for run in left[:NAMED])
+            more = f" and {len(left) - NAMED} more" if len(left) > NAMED else ""
+            warnings.warn(
+                f"{some}{more} ended with the Runtime, unfinished, and nobody awaited it: write `await run` inside of "
+                "`async with Runtime()`",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
     # The team
 

@@ -26,6 +26,9 @@ class NotebookRuntime(Runtime):
         super().__init__(**options)
         self._panel: Panel | None = None
 
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()  # without a warning: cells show the runs that nobody awaits
+
     def __dir__(self) -> list[str]:
         """List the public names alone, for completion."""
         return [name for name in super().__dir__() if not name.startswith("_")]

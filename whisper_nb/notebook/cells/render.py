@@ -50,6 +50,8 @@ _COLORS = {
     "running": "#1565c0",
     "waiting": "#b26a00",
 }
+#: Text of right-to-left scripts is aligned and ordered as such.
+_DIRECTION = 'dir="auto"'
 #: Events that end in a provider's reason, which must not be cut off.
 _WITH_REASON = (CallRetried, CallHeld, Noticed, RunFinished)
 _LOG_WIDTH = 160
@@ -91,12 +93,12 @@ def run_html(run: Run) -> str:
     tools = "".join(f"<div><small><code>{html.escape(line)}</code></small></div>" for line in tool_lines(run))
     error = ""
     if run.status == "failed":
-        error = f'<div style="color:{color}">{html.escape(str(run.error))}</div>'
+        error = f'<div style="color:{color}" {_DIRECTION}>{html.escape(str(run.error))}</div>'
     body = _visible_text(run)
     if body and run.status == "succeeded":
-        body = safe_markdown(body)
+        body = f"<div {_DIRECTION}>{safe_markdown(body)}</div>"
     elif body:
-        body = f'<pre style="white-space:pre-wrap">{html.escape(body)}</pre>'
+        body = f'<pre style="white-space:pre-wrap" {_DIRECTION}>{html.escape(body)}</pre>'
     return f"<div {NO_MATH}>{head}{tools}{error}{body}</div>"
 
 
