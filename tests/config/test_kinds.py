@@ -244,7 +244,7 @@ def test_extra_cannot_redirect_litellm_to_another_provider(name: str) -> None:
     assert f"extra must not contain {name}" in problem_with(Extra(), "extra", {name: "groq"})
 
 
-@pytest.mark.parametrize("name", ["n", "best_of", "candidate_count", "candidateCount", "num_return_sequences"])
+@pytest.mark.parametrize("name", ["n", "N", "best_of", "candidate_count", "candidateCount", "num_return_sequences"])
 @pytest.mark.parametrize("place", ["extra", "extra_body"])
 def test_extra_cannot_ask_for_replies_that_nobody_reads(name: str, place: str) -> None:
     value = {name: 2} if place == "extra" else {"extra_body": {name: 2}}
@@ -257,7 +257,7 @@ def test_extra_cannot_ask_for_replies_that_nobody_reads(name: str, place: str) -
     "name",
     ["mock_response", "ssl_verify", "use_litellm_proxy", "litellm_credential_name", "aws_bedrock_runtime_endpoint",
      "azure_endpoint", "input_cost_per_token", "client", "no-log", "_skip_mcp_handler", "headers", "prompt",
-     "functions"]
+     "functions", "Model", "MESSAGES"]
 )  # fmt: skip
 def test_extra_cannot_change_how_a_model_is_called(name: str) -> None:
     assert f"extra must not contain {name}:" in problem_with(Extra(), "extra", {name: "x"})

@@ -509,6 +509,15 @@ async def test_revoked_trust_puts_a_project_out_of_force(trusted: Runtime) -> No
     assert trusted.project.held_back
 
 
+async def test_revoked_trust_ends_the_use_also_if_it_cannot_be_written(trusted: Runtime, tmp_path: Path) -> None:
+    assert trusted.project is not None
+    (tmp_path / "home/trust.json").write_text("{")
+    with pytest.raises(ConfigError, match="is not JSON"):
+        trusted.project.distrust()
+    trusted.refresh()
+    assert trusted.resolve().temperature is None
+
+
 async def test_revoked_trust_ends_the_keys_and_limits_of_a_project(rt: Runtime, root: Path) -> None:
     edit(root / "config/main.yaml", "env_file: .env\nmax_queued_runs: 1\n")
     put(root, ".env", "OPENAI_API_KEY=key-of-the-project\n")

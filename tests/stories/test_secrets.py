@@ -145,6 +145,28 @@ async def test_no_error_of_any_class_shows_a_key(way: str, kind: type[BaseExcept
         assert "It was raised in items, line" in caught.value.__notes__[0]
 
 
+@pytest.mark.parametrize("cell", ["rt.refresh()", "rt.review()", "rt.create('bob')", "rt.described('bob')"])
+async def test_no_error_shows_a_key_of_a_file(
+    cell: str, key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it is: the error stands for a fault in a library."""
+    (tmp_path / "agents").mkdir()
+    (tmp_path / "config").mkdir()
+    async with Runtime(environ={}, project=tmp_path) as rt:
+        text = f"prompt: x\nmodel: openai/x\nai_config: {{model: openai/x, api_key: {key}}}\n"
+        (tmp_path / "agents/bob.yaml").write_text(text)
+
+        def fail(data: bytes, *_: object) -> None:
+            raise DeprecationWarning("old")
+
+        monkeypatch.setattr("whisper_nb.config.agentfiles.parse_yaml", fail)
+        monkeypatch.setattr("whisper_nb.config.agentfiles.Entry.build", fail)
+        del key, text
+        with pytest.raises((DeprecationWarning, ConfigError)) as caught:
+            eval(compile(cell, "<cell>", "eval"), {"rt": rt})
+    assert hits(texts_of(caught.value)) == []
+
+
 CONFIG = "{'model': 'openai/x', 'api_key': key()}"
 
 

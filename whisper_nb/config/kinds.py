@@ -30,7 +30,7 @@ _RESERVED = frozenset(
     }
 )  # fmt: skip
 #: Parameters that ask for more replies than the one that is read. All of them are billed.
-_MANY = frozenset({"best_of", "candidateCount", "candidate_count", "n", "num_generations", "num_return_sequences"})
+_MANY = frozenset({"best_of", "candidate_count", "candidatecount", "n", "num_generations", "num_return_sequences"})
 #: Parameters by which LiteLLM calls another server, or calls none, or reckons other costs.
 _OF_LITELLM = re.compile(
     r"^_|litellm|cost_per|endpoint|proxy|router|ssl_|^verify$|^(client|mock_\w+|no-log|prompt_id)$", re.I
@@ -270,9 +270,10 @@ class Extra(Struct, frozen=True):
         names = set(value)
         if isinstance(body := value.get("extra_body"), Mapping):
             names |= set(map(str, body))
-        if taken := ", ".join(sorted(_RESERVED & names)):
+        # In any case of letters: servers in Go read them all alike.
+        if taken := ", ".join(sorted(name for name in names if name.lower() in _RESERVED)):
             raise ValueError(f"must not contain {taken}: set the field of AIConfig instead, if it has one")
-        if taken := ", ".join(sorted(_MANY & names)):
+        if taken := ", ".join(sorted(name for name in names if name.lower() in _MANY)):
             raise ValueError(
                 f"must not contain {taken}: one reply is read, and all are billed; submit more runs instead"
             )

@@ -155,7 +155,12 @@ class Project:
         self._record(digest)
 
     def distrust(self) -> None:
-        """Stop using the files, from the next run on."""
+        """Stop using the files, from the next run on.
+
+        Raises:
+            ConfigError: the end of the trust cannot be written. This kernel does not use the files all the same.
+        """
+        self.used = ProjectConfig(Files(self.root))
         self._record("")
 
     def news(self) -> list[str]:
@@ -213,8 +218,6 @@ class Project:
     def _record(self, digest: str) -> None:
         if self._trust is not None:
             self._trust.record(self.root, digest)
-        if not digest:
-            self.used = ProjectConfig(Files(self.root))
         self._put_in_force()
 
     def _signature(self) -> Signature:

@@ -145,6 +145,7 @@ class Runtime(Handle):
 
     # The team
 
+    @sealed
     @at_home
     def create(self, agent: Agent | str) -> Session:
         """Create an agent's session, or return the existing one of that name.
@@ -188,6 +189,7 @@ class Runtime(Handle):
         """The agents that files describe, by name. The project's override the package's."""
         return self._following.team
 
+    @sealed
     def described(self, name: str) -> Agent:
         """Return the agent that a file describes under this name.
 
@@ -392,6 +394,7 @@ class Runtime(Handle):
     def _rules(self, path: str) -> bytes | None:
         return self.project.used.rules(path) if self.project else None
 
+    @sealed
     @at_home
     def review(self) -> Review:
         """Return the present content of the project's files, to show it to the user.
@@ -403,6 +406,7 @@ class Runtime(Handle):
             raise ConfigError(_NO_PROJECT)
         return self.project.review()
 
+    @sealed
     @at_home
     def refresh(self) -> list[str]:
         """Apply changes of the project's files that are trusted and valid. Reads a file only if its stat has changed.
@@ -417,6 +421,7 @@ class Runtime(Handle):
             self._apply()
         return self.project.news()
 
+    @sealed
     @at_home
     def trust(self, code: str) -> None:
         """Trust the present content of the project's files, as `Project.trust`. It applies from the next run on."""
