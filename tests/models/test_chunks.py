@@ -52,7 +52,7 @@ def test_usage_may_come_in_several_chunks() -> None:
     assert reading.usage == {"prompt_tokens": 7, "completion_tokens": 2, "cost": 0}
 
 
-def test_a_later_smaller_usage_does_not_replace_a_larger_one() -> None:
+def test_the_last_usage_counts_but_for_zeros() -> None:
     reading = LiteLLMReader()
     for used in (
         {"cost": 0.5, "prompt_tokens": 9},
@@ -60,7 +60,7 @@ def test_a_later_smaller_usage_does_not_replace_a_larger_one() -> None:
         {"cost": 0, "prompt_tokens": 0},
     ):
         assert list(reading.read(generic(usage=used))) == []
-    assert reading.usage == {"cost": 0.5, "prompt_tokens": 9}
+    assert reading.usage == {"cost": 0.25, "prompt_tokens": 7}
 
 
 def thought(*pieces: dict[str, Any]) -> Any:

@@ -36,7 +36,7 @@ from support.provider import (
     usage,
 )
 from whisper_nb import Agent, AIConfig, ModelError, Run, RunFailed, Runtime, Session
-from whisper_nb.core.errors import ContentFiltered, LengthExceeded
+from whisper_nb.core.errors import ContentFiltered, EmptyReply, LengthExceeded
 from whisper_nb.core.events import (
     CallRetried,
     ModelReplied,
@@ -188,7 +188,7 @@ def faults_of(line: Line, family: str) -> list[Fault]:
         return []
     if line.provider != "anthropic":
         return [] if family == "Anthropic's" else faults
-    if family in ("nonsense", "big"):
+    if family in ("nonsense", "disguised", "typed oddly", "big"):
         return []
     return [fault for fault in faults if not (isinstance(fault.shape(line.streams), Raw) and fault.kept)]
 
@@ -228,8 +228,9 @@ def failed(run: Run, fault: Fault, line: Line) -> None:
     told = error.finish.cost_usd if error.finish else None
     assert run.cost == (0.0 if fault.free(line.streams) else told)
     assert run.session.history == ()
+    assert isinstance(error, EmptyReply) is (fault.says == "the reply is empty")
     assert isinstance(error, LengthExceeded) is ("too long" in fault.name)
-    assert isinstance(error, ContentFiltered) is (fault.name == "filtered")
+    assert isinstance(error, ContentFiltered) is fault.name.startswith("filtered")
     if line.streams:
         assert run.text.startswith(fault.kept)
         assert fault.big or fault.kept or not run.text
@@ -287,7 +288,7 @@ def retries_of(run: Run) -> list[float]:
 @pytest.mark.parametrize("line", SOME, ids=str)
 async def test_only_transient_failures_are_retried(site: Site, line: Line) -> None:
     await ready(site, line)
-    families = ("refusals", "no answers", "truncations", "typed")
+    families = ("refusals", "no answers", "truncations", "disguised", "typed", "typed oddly")
     faults = [fault for family in families for fault in faults_of(line, family)]
     runs = [site.meets(fault, line, retries=2) for fault in faults]
     await asyncio.gather(*map(settled, runs))

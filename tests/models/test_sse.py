@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whisper_nb.models.sse import Events
+from whisper_nb.models.http.sse import Events
 
 STREAM = (
     ": a comment\n\n"

@@ -31,9 +31,13 @@ def _record(*fields: str, **known: st.SearchStrategy[Any]) -> st.SearchStrategy[
     return own | _value
 
 
-_part = _record("content", "refusal", "reasoning", "reasoning_content", "reasoning_details", "tool_calls")
+_part = _record(
+    "content", "refusal", "reasoning", "reasoning_content", "reasoning_details", "tool_calls", "function_call"
+)
 _choice = _record("index", "finish_reason", "usage", "error", "text", delta=_part, message=_part)
-_chunks = _record("usage", "x_groq", "service_tier", "object", "error", choices=st.lists(_choice, max_size=2))
+_chunks = _record(
+    "usage", "x_groq", "service_tier", "object", "type", "detail", "error", choices=st.lists(_choice, max_size=2)
+)
 
 
 def outcome(data: str) -> Any:
@@ -50,7 +54,7 @@ def outcome(data: str) -> Any:
 def test_the_fast_and_the_lenient_decoder_agree(data: str) -> None:
     quick = outcome(data)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(wire_format, "_chunk", lambda data: wire_format._lenient(data, whole=False))
+        patch.setattr(wire_format, "_chunk", lambda data: wire_format.parsed(data, whole=False))
         assert outcome(data) == quick
 
 

@@ -265,7 +265,8 @@ NONSENSE = [
     Fault("choices are text", *_both({**chunk(), "choices": "none"}, {**_WHOLE, "choices": "none"}), kept="Hel"),
     Fault("a choice is a number", *_both({**chunk(), "choices": [1]}, {**_WHOLE, "choices": [1]}), kept="Hel"),
     Fault("a delta is null", *_both({**chunk(), "choices": [{"index": 0, "delta": None}]},
-        {**_WHOLE, "choices": [{"index": 0, "message": None, "finish_reason": "stop"}]}), kept="Hel", may_say="Hel"),
+        {**_WHOLE, "choices": [{"index": 0, "message": None, "finish_reason": "stop"}]}), kept="Hel", may_say="Hel",
+        says="the reply is empty"),
     Fault("content is a number", *_both(chunk({"content": 42}), _whole(content=42)), kept="Hel"),
     Fault("content is an object", *_both(chunk({"content": {"a": 1}}), _whole(content={"a": 1})), kept="Hel"),
     Fault("tool calls are text", *_both(chunk({"tool_calls": "add"}), _whole(tool_calls="add")), kept="Hel"),
@@ -290,6 +291,71 @@ NONSENSE = [
         kept="Hel"),
 ]  # fmt: skip
 
+_UPSTREAM = {"message": "upstream died"}
+
+
+def _told_in(*pieces: bytes) -> list[Any]:
+    """A stream in which an error is told after some text, and which then ends well."""
+    return [*text("Hel"), *pieces, *text("lo"), finish(), DONE]
+
+
+#: Failures that look like answers: nothing is there, or not what was announced.
+DISGUISED = [
+    Fault("nothing in a good reply", [chunk({"role": "assistant", "content": ""}), finish(), usage(7, 0), DONE],
+        _json(_whole()), says="the reply is empty"),
+    Fault("null in a good reply", [chunk({"role": "assistant", "content": None}), finish(), DONE],
+        _json(_whole(content=None)), says="the reply is empty"),
+    Fault("pictures alone", [chunk({"content": "", "images": [{"type": "image_url"}]}), finish(), DONE],
+        _json(_whole(content="", images=[{"type": "image_url"}])), says="the reply is empty"),
+    Fault("no message in a choice", None, _json({**_WHOLE, "choices": [{"index": 0, "finish_reason": "stop"}]}),
+        says="the reply is empty"),
+    Fault("calls that are announced", [chunk({"role": "assistant", "content": None}), finish("tool_calls"), DONE],
+        says="announces tool calls"),
+    Fault("calls that are announced, by the old name", [finish("function_call"), DONE], says="announces tool calls"),
+    Fault("calls that are announced after text", [*text("Hel"), finish("tool_calls"), DONE], kept="Hel",
+        says="announces tool calls"),
+    Fault("a list of no calls", [*text("Hel"), chunk({"tool_calls": []}), finish("tool_calls"), DONE],
+        _json({**_whole(tool_calls=[]), "choices": [{**_whole(tool_calls=[])["choices"][0],
+        "finish_reason": "tool_calls"}]}), kept="Hel", says="announces tool calls"),
+    Fault("a part of an unknown type", *_both(chunk({"content": [{"type": "audio", "data": "x"}]}),
+        _whole(content=[{"type": "audio", "data": "x"}])), kept="Hel", says="not text but audio"),
+    Fault("a call instead of deltas", [chunk_with({"message": {"function_call": {"name": "add", "arguments": "{}"}}}),
+        DONE], None, says="not a stream"),
+    Fault("a message and empty deltas", [chunk_with({"message": {"content": "Hello"}}, delta={}), DONE], None,
+        says="not a stream"),
+    Fault("text and empty deltas", [chunk_with({"text": "Hello"}, delta={}), DONE], None),
+    Fault("an error event of another shape", _told_in(b"event: error\n" + data({"type": "error", **_UPSTREAM})), None,
+        kept="Hel", says="upstream died"),
+    Fault("an error event that is text", _told_in(b"event: error\ndata: upstream died\n\n"), None, kept="Hel",
+        says="upstream died"),
+    Fault("an error event without data", _told_in(b"event: error\n\n"), None, kept="Hel", says="broke it off"),
+    Fault("an error event and a null error", _told_in(b"event: error\n" + data({"error": None, **_UPSTREAM})), None,
+        kept="Hel", says="upstream died"),
+    Fault("a type that is an error", _told_in(data({"type": "error", **_UPSTREAM})), None, kept="Hel",
+        says="upstream died"),
+    Fault("an error in a field of its own", _told_in(b'error: {"error": {"message": "upstream died"}}\n\n'), None,
+        kept="Hel", says="upstream died"),
+    Fault("an error outside of events", _told_in(b'{"error": {"message": "upstream died"}}\n'), None, kept="Hel",
+        says="upstream died"),
+    Fault("an error in a list", *_both([{"error": _UPSTREAM}], [{"error": _UPSTREAM}]), kept="Hel",
+        says="upstream died"),
+    Fault("an error in an error", *_both({"error": {"error": _UPSTREAM}}, {"error": {"error": _UPSTREAM}}), kept="Hel",
+        says="upstream died"),
+    Fault("an error of Groq's", _told_in(data(chunk(x_groq={"id": "r", "error": "upstream died"}))), None, kept="Hel",
+        says="upstream died"),
+    Fault("an error beside it", [*text("Hel"), chunk({}, "stop", x_groq={"error": "upstream died"}), DONE], None,
+        kept="Hel", says="upstream died"),
+    Fault("an error after the reason", [*text("Hel"), finish(), data({"error": _UPSTREAM}), DONE], None, kept="Hel",
+        says="upstream died"),
+    Fault("an error at the end, and no blank line", [*text("Hel"), finish(), data({"error": _UPSTREAM})[:-2]], None,
+        kept="Hel", says="upstream died"),
+    Fault("a detail", *_both({"detail": "upstream died"}, {"detail": "upstream died"}), kept="Hel",
+        says="upstream died"),
+    Fault("no success", *_both({"success": False, "errors": [_UPSTREAM]}, {"success": False, "errors": [_UPSTREAM]}),
+        kept="Hel", says="upstream died"),
+    Fault("a reason that is null in words", [*text("Hel"), finish("null"), DONE], kept="Hel"),
+]  # fmt: skip
+
 TYPED = [
     Fault("too long", [*text("Hel"), finish("length"), usage(7, 1), DONE], kept="Hel", says="token limit"),
     Fault("filtered", [*text("Hel"), finish("content_filter"), usage(7, 1), DONE], kept="Hel", says="content filter"),
@@ -297,6 +363,15 @@ TYPED = [
         says="token limit"),
 ]  # fmt: skip
 TYPED = _each(TYPED, retryable=False)
+
+#: The same, in the words of one format.
+TYPED_ODDLY = [
+    *(Fault(f"filtered, {word}", [*text("Hel"), finish(word), usage(7, 1), DONE], kept="Hel", says="content filter")
+        for word in ("content-filter", "SAFETY", "BLOCKLIST", "IMAGE_SAFETY", "guardrail_intervened", "sensitive")),
+    Fault("too long, no message", None, _json({**_WHOLE, "choices": [{"index": 0, "finish_reason": "length"}]}),
+        says="token limit"),
+]  # fmt: skip
+TYPED_ODDLY = _each(TYPED_ODDLY, retryable=False)
 
 _LONG = [data(text("x" * 100_000)[0])]
 _BIG_ARGUMENTS = data(chunk({"tool_calls": [{"index": 0, "function": {"arguments": "9" * 100_000}}]}))
@@ -317,8 +392,14 @@ _MESSAGE = {
     "stop_reason": "end_turn", "stop_sequence": None, "usage": {"input_tokens": 7, "output_tokens": 2},
 }  # fmt: skip
 
+_AGAIN = event("message_start", message=_EMPTY | {"id": "2", "usage": {"input_tokens": 7, "output_tokens": 1}})
+
 #: Faults of Anthropic's format only.
 ANTHROPIC = [
+    Fault("another reply within it", _told(_AGAIN, _TEXT, _END), None, kept="Hel", says="another reply begins"),
+    Fault("nothing in a good message", [_START, _END], _json(_MESSAGE | {"content": []}), says="the reply is empty"),
+    Fault("a use of tools that is announced", [_START, _END.replace(b"end_turn", b"tool_use")],
+        _json(_MESSAGE | {"content": [], "stop_reason": "tool_use"}), says="announces tool calls"),
     Fault("an error event at once", [event("error", error=_OVERLOADED)], None, says="Overloaded"),
     Fault("an error event in the middle", _told(event("error", error=_OVERLOADED)), None, kept="Hel",
         says="Overloaded"),
@@ -330,7 +411,7 @@ ANTHROPIC = [
         usage={"output_tokens": 2}), event("message_stop")), _json(_MESSAGE | {"stop_reason": "pause_turn"}),
         kept="Hel"),
     Fault("an event of a wrong shape", _told(event("content_block_delta", index=0, delta=None), _END), None,
-        kept="Hel"),
+        kept="Hel", retryable=False),
     Fault("an event that is no JSON", _told(b"event: content_block_delta\ndata: {oops}\n\n", _END), None, kept="Hel"),
     Fault("an event that is a list", _told(b"event: content_block_delta\ndata: [1]\n\n", _END), None, kept="Hel"),
     Fault("text that is a number", _told(event("content_block_delta", index=0,
@@ -339,7 +420,7 @@ ANTHROPIC = [
     Fault("OpenAI's format at Anthropic's address", [data(one) for one in [*text("Hel"), finish()]], None),
     Fault("a whole reply without a reason", None, _json(_MESSAGE | {"stop_reason": None})),
     Fault("a whole reply that is an error", None, _json({"type": "error", "error": _OVERLOADED}), says="Overloaded"),
-    Fault("content that is null", None, _json(_MESSAGE | {"content": None})),
+    Fault("content that is null", None, _json(_MESSAGE | {"content": None}), retryable=False),
     Fault("an event that is not known", _told(event("news", news=1), _END), None, kept="Hel", may_say="Hel"),
 ]  # fmt: skip
 
@@ -364,7 +445,9 @@ FAMILIES = {
     "hangs": HANGS,
     "truncations": TRUNCATIONS,
     "nonsense": NONSENSE,
+    "disguised": DISGUISED,
     "typed": TYPED,
+    "typed oddly": TYPED_ODDLY,
     "Anthropic's": ANTHROPIC,
     "big": BIG,
 }

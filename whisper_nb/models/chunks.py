@@ -76,22 +76,27 @@ class LiteLLMReader(ReplyReader):
                     "LiteLLM lost a piece of text with [DONE] in it, which it takes for the end of the reply"
                 )
             self._end(choice.finish_reason)
-            delta = getattr(choice, "delta", None) or choice.message
+            delta = getattr(choice, "delta", None) or getattr(choice, "message", None)
+            if delta is None:
+                continue
             if reasoning := getattr(delta, "reasoning_content", None) or getattr(delta, "reasoning", None):
                 yield ReasoningDelta(str(reasoning))
             own = getattr(delta, "provider_specific_fields", None) or {}
             if piece := getattr(delta, self._field, None) or own.get(self._field):
                 self._keep(piece)
-            if delta.content:
-                yield TextDelta(text_of(delta.content))
+            if text := text_of(delta.content or "") + (getattr(delta, "refusal", None) or ""):
+                self._has_text = True
+                yield TextDelta(text)
             for call in delta.tool_calls or ():
                 function = call.function
-                yield self._call(getattr(call, "index", None), call.id or "", function.name or "", function.arguments)
+                name, arguments = getattr(function, "name", None), getattr(function, "arguments", None)
+                yield self._call(getattr(call, "index", None), call.id or "", name or "", arguments)
 
     def _read_generic(self, chunk: Mapping[str, Any]) -> Iterator[Delta]:
         """Yield the deltas of a chunk in LiteLLM's own format: of a few providers, and for `[DONE]` of all others."""
         self._count(chunk.get("usage"))
         if text := chunk.get("text"):
+            self._has_text = True
             yield TextDelta(text)
         if call := chunk.get("tool_use"):
             function = call["function"]

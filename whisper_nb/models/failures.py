@@ -150,6 +150,11 @@ class Failures:
         what = f"the reply cannot be read: {self.shown(text)}."
         return self._error(what, f"Submit again, or check {self._setting}.", retryable=True)
 
+    def unreadable(self, text: str) -> ModelError:
+        """Return the error for a reply that LiteLLM fails to read, and would fail to read again."""
+        what = f"LiteLLM failed to read the reply: {self.shown(text)}."
+        return self._error(what, "Choose another model, or transport: wire where it is possible.", retryable=False)
+
     def unfit(self, text: str) -> ModelError:
         """Return the error for a call that cannot be made, for example because a package is missing."""
         return self._error(f"the call cannot be made: {self.shown(text)}", retryable=False, unsent=True)

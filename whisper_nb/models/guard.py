@@ -8,22 +8,32 @@ is slow to import.
 from __future__ import annotations
 
 import asyncio
-import codecs
 import json
 import re
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextvars import ContextVar
+from typing import Any, Protocol
 
+import aiohttp
 import httpx
 from litellm.litellm_core_utils.core_helpers import map_finish_reason
 from litellm.llms.custom_httpx.aiohttp_transport import LiteLLMAiohttpTransport
 from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
 
 from .http.sessions import StaleConnection, attentive, session
-from .reading import EVENT_LIMIT, NOT_A_STREAM, NOT_CHAT, REASONS, REFUSAL_LIMIT, REPLY_LIMIT, TOO_LARGE, InvalidReply
-from .sse import Events
-from .wire_format import ProviderError
+from .http.sse import BOM, Events
+from .plain_form import plain_chunk, plain_reply
+from .reading import (
+    EVENT_LIMIT,
+    NOT_A_STREAM,
+    REFUSAL_LIMIT,
+    REPLY_LIMIT,
+    TOO_LARGE,
+    InvalidReply,
+    reason_of,
+)
+from .wire_format import ProviderError, WireReader
 from .words import error_in
 
 #: The bytes after which the event loop gets a turn. A stream that arrives without pause never makes its reader wait.
@@ -37,6 +47,8 @@ _ENDS = ("finish_reason", "stop_reason", "finishReason", "done")
 _ENDS_LAST = ("finishReason", "done")
 _GOOD, _EARLY = ("stop", "tool_calls"), ("length", "content_filter")
 _CUT = "it has no finish reason, so that it may be incomplete"
+#: The HTTP statuses of the replies to the current call.
+statuses: ContextVar[list[int]] = ContextVar("statuses")
 
 
 class GuardedClient(AsyncHTTPHandler):  # type: ignore[misc]  # it is untyped
@@ -94,13 +106,17 @@ async def _guard(response: httpx.Response) -> None:
     """Have the body checked as it is read, whatever its content type. A hook for responses."""
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     streams = _asks_to_stream(response.request)
+    if (seen := statuses.get(None)) is not None:
+        seen.append(response.status_code)
     if response.status_code >= 300:
         response.stream = _Guarded(response, REFUSAL_LIMIT, None)
+    elif response.request.url.path.endswith("/chat/completions"):
+        response.headers["content-type"] = "text/event-stream" if streams else "application/json"
+        response.stream = _Guarded(response, REPLY_LIMIT, _Chat(streams))
     elif kind == _FRAMES:
         response.stream = _Guarded(response, REPLY_LIMIT, _Frames())
     elif kind == "text/event-stream" or (streams and not _is_json(kind)):
-        chat = response.request.url.path.endswith("/chat/completions")
-        response.stream = _Guarded(response, REPLY_LIMIT, _Stream(chat))
+        response.stream = _Guarded(response, REPLY_LIMIT, _Stream())
     else:
         response.stream = _Guarded(response, REPLY_LIMIT, _Whole(streams))
 
@@ -120,8 +136,15 @@ def _is_json(kind: str) -> bool:
     return kind == "application/json" or (kind.endswith("+json") and "stream" not in kind)
 
 
-#: Takes received bytes, none at the end. Yields those that are valid, then raises where they are not.
-_Check = Callable[[bytes], Iterator[bytes]]
+class _Check(Protocol):
+    """The check of one reply."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the reply is complete, however its connection ends."""
+
+    def __call__(self, received: bytes) -> Iterator[bytes]:
+        """Take received bytes, none at the end. Yield those that are valid, then raise where they are not."""
 
 
 class _Guarded(httpx.AsyncByteStream):
@@ -138,20 +161,41 @@ class _Guarded(httpx.AsyncByteStream):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         size = bite = 0
-        async for received in self._body.aiter_bytes():
-            size += len(received)
-            bite += len(received)
-            if size > self._limit:
-                if self._check is None:
-                    return
-                raise InvalidReply(TOO_LARGE)
-            if bite > _BITE:
-                bite = 0
-                await asyncio.sleep(0)
-            for good in self._good(received):
-                yield good
+        rest: bytes | None = None
+        try:
+            async for received in self._body.aiter_bytes():
+                size += len(received)
+                bite += len(received)
+                if size > self._limit:
+                    if self._check is None:
+                        return
+                    raise InvalidReply(TOO_LARGE)
+                if bite > _BITE:
+                    bite = 0
+                    await asyncio.sleep(0)
+                for good in self._good(received):
+                    yield good
+        except httpx.DecodingError as error:
+            raise InvalidReply(f"its compression is damaged: {error}") from None
+        except (httpx.HTTPError, aiohttp.ClientError, OSError):
+            rest = self._rest()
+            if rest is None:
+                raise
+        if rest is not None:
+            yield rest
+            return
         for good in self._good(b""):
             yield good
+
+    def _rest(self) -> bytes | None:
+        """Return what is left of a reply that is complete, although its connection broke off; else None."""
+        if self._check is None:
+            return None
+        try:
+            rest = b"".join(self._check(b""))
+        except (ValueError, ProviderError):
+            return None
+        return rest if self._check.ended else None
 
     def _good(self, received: bytes) -> Iterator[bytes]:
         """Yield the valid bytes at once, then raise the error."""
@@ -178,6 +222,8 @@ class _Guarded(httpx.AsyncByteStream):
 class _Frames:
     """AWS's frames. Each has a checksum, which their reader checks."""
 
+    ended = False  # the last frame has the count
+
     def __init__(self) -> None:
         self._begun = False
 
@@ -194,16 +240,16 @@ class _Stream:
 
     They are passed on in a form that cannot be misread: LiteLLM takes some characters within them for the end of a
     line.
-
-    Args:
-        chat: whether a reply in OpenAI's chat format was asked for.
     """
 
-    def __init__(self, chat: bool) -> None:
-        self._chat = chat
+    def __init__(self) -> None:
         self._events = Events(EVENT_LIMIT, lines=True)
         self._ending = _Ending()
         self._done = False
+
+    @property
+    def ended(self) -> bool:
+        return self._ending.reached
 
     def __call__(self, received: bytes) -> Iterator[bytes]:
         # The end of the body completes the last event, too: LiteLLM reads line by line.
@@ -215,7 +261,8 @@ class _Stream:
             message = _object(data)
             self._ending.take(message)
             for choice in _list(message, "choices"):
-                self._check_delta(choice)
+                if choice.get("message") and choice.get("delta") is None:
+                    raise InvalidReply(NOT_A_STREAM)
             plain = data.replace("\n", " ") if data.isascii() else json.dumps(message)
             if self._events.bare:
                 yield f"{plain}\n".encode()
@@ -224,14 +271,70 @@ class _Stream:
         if not received and self._ending.lacks(whole=False):
             raise InvalidReply(_CUT)
 
-    def _check_delta(self, choice: dict[str, Any]) -> None:
-        """Refuse content in place of a delta, which LiteLLM would skip."""
-        if choice.get("delta") is not None:
-            return
-        if choice.get("message"):
-            raise InvalidReply(NOT_A_STREAM)
-        if choice.get("text") and self._chat:
-            raise InvalidReply(NOT_CHAT)
+
+class _Chat:
+    """A reply in OpenAI's chat format, passed on in plain form. Its first bytes tell whether it is a stream.
+
+    Args:
+        streams: whether a stream was asked for. A whole reply is passed on as one.
+    """
+
+    def __init__(self, streams: bool) -> None:
+        self._streams = streams
+        self._reader = WireReader()
+        self._events = Events(EVENT_LIMIT)
+        self._pieces: list[bytes] = []
+        self._whole: bool | None = None
+        self.ended = False
+
+    def __call__(self, received: bytes) -> Iterator[bytes]:
+        if self._whole is None:
+            if received.isspace():
+                return
+            self._whole = received.removeprefix(BOM).lstrip()[:1] in (b"{", b"[")
+        if not self._whole:
+            yield from self._read_events(received)
+        elif received:
+            self._pieces.append(received)
+        else:
+            yield self._read_whole(b"".join(self._pieces).removeprefix(BOM).decode())
+
+    def _read_events(self, received: bytes) -> Iterator[bytes]:
+        if not self._streams:
+            raise InvalidReply("it is not JSON")
+        try:
+            # The end of the body completes the last event, too.
+            for data in () if self.ended else self._events.feed(received or b"\n\n"):
+                self.ended = data.strip() == "[DONE]"
+                if self.ended:
+                    yield b"data: [DONE]\n\n"
+                    return
+                self._reader.add(data, [])
+                self._check_reason()
+                yield f"data: {plain_chunk(data)}\n\n".encode()
+        except ValueError:
+            if received or not self._reader.ended:  # half an event at the end of a complete reply is no loss
+                raise
+        if not received:
+            self.ended = self._reader.ended
+
+    def _read_whole(self, body: str) -> bytes:
+        body = body.rstrip().removesuffix("data: [DONE]")
+        self._reader.add(body, [], whole=True)
+        self._check_reason()
+        if not self._reader.ended:
+            raise InvalidReply(_CUT)
+        self.ended = True
+        plain = plain_reply(body, streams=self._streams)
+        if self._streams:
+            return f"data: {plain}\n\ndata: [DONE]\n\n".encode()
+        return plain.encode()
+
+    def _check_reason(self) -> None:
+        """Refuse a reason that LiteLLM would take for a good one."""
+        reason = self._reader.reason
+        if reason and reason not in _GOOD + _EARLY:
+            raise InvalidReply(f"it did not end well (finish_reason={reason[:60]})")
 
 
 class _Whole:
@@ -240,12 +343,13 @@ class _Whole:
     def __init__(self, asked_to_stream: bool) -> None:
         self._asked_to_stream = asked_to_stream
         self._pieces: list[bytes] = []
+        self.ended = False
 
     def __call__(self, received: bytes) -> Iterator[bytes]:
         if received:
             self._pieces.append(received)
             return
-        body = b"".join(self._pieces).removeprefix(codecs.BOM_UTF8)
+        body = b"".join(self._pieces).removeprefix(BOM)
         message = _object(body.decode())
         if error := error_in(message):
             raise ProviderError(error)
@@ -255,6 +359,7 @@ class _Whole:
         ending.take(message)
         if ending.lacks(whole=True):
             raise InvalidReply(_CUT)
+        self.ended = ending.reached
         yield body
 
 
@@ -277,6 +382,12 @@ class _Ending:
         self._reason = ""
         self._form = ""
         """The field of the format in which the reason is expected."""
+        self._id: object = None
+
+    @property
+    def reached(self) -> bool:
+        """Whether there was a finish reason."""
+        return bool(self._reason)
 
     def take(self, message: dict[str, Any]) -> None:
         """Take in a piece of a stream, or a whole reply.
@@ -287,6 +398,8 @@ class _Ending:
         """
         if error := error_in(message):
             raise ProviderError(error)
+        if message.get("type") == "message_start":
+            self._start(message.get("message"))
         delta = message["delta"] if isinstance(message.get("delta"), dict) else {}
         for choice in _list(message, "choices"):
             if error := choice.get("error"):
@@ -304,6 +417,17 @@ class _Ending:
             reason = message["done"] and (message.get("done_reason") or "stop")
             self._end("done", reason, _GOOD + _EARLY if "message" in message else _GOOD)
 
+    def _start(self, message: Any) -> None:
+        """Take in the start of one of Anthropic's messages.
+
+        Raises:
+            InvalidReply: another one has begun: LiteLLM would join them.
+        """
+        id_ = message.get("id") if isinstance(message, dict) else None
+        if self._id is not None and id_ != self._id:
+            raise InvalidReply("another reply begins within it")
+        self._id = id_ or ""
+
     def lacks(self, *, whole: bool) -> bool:
         """Whether there is no finish reason where the format has one."""
         return not self._reason and self._form in (_ENDS if whole else _ENDS_LAST)
@@ -311,9 +435,9 @@ class _Ending:
     def _end(self, name: str, reason: Any, passed_on: Sequence[str] = _GOOD + _EARLY) -> None:
         """Take in a reason. LiteLLM passes on some kinds of reasons, and reports the others as `stop`."""
         self._form = name
-        if not reason:
+        kind = reason_of(reason)
+        if not kind:
             return
-        kind = REASONS.get(str(reason).lower())
         if kind not in _GOOD:  # LiteLLM knows more names for replies that ended early
             kind = map_finish_reason(str(reason))
             if kind not in _EARLY or kind not in passed_on:

@@ -20,7 +20,7 @@ from ..config.aiconfig import AIConfig, missing_key, own_address
 from ..config.keys import Key, Keys
 from ..config.providers import PROVIDERS, Provider
 from ..core.errors import ConfigError, ModelError
-from ..core.messages import Delta, Message, ToolSchema, replace
+from ..core.messages import Delta, Finish, Message, ToolSchema, replace
 from ..core.threads import in_thread
 from .chunks import LiteLLMReader, provider_chunks
 from .failures import Failures, no_key, retry_after
@@ -110,10 +110,12 @@ class LiteLLMModel:
         key = self._key()
         arguments = self._arguments(request)
         reader = LiteLLMReader(PROVIDERS.get(self._endpoint.provider, Provider()).reasoning)
-        begun = False
+        answered: list[int] = []
         failure: ModelError | None = None
+        begun = False
         try:
             _is_ours.set(True)
+            answered = _watch_replies()
             _spare_accounts()
             reply = await self._litellm.acompletion(**arguments, api_key=key.reveal() or None)
             begun = True
@@ -126,12 +128,12 @@ class LiteLLMModel:
             error.__traceback__ = error.__context__ = None
             raise
         except Exception as error:  # of any class: of the SDKs, of httpx and of Python
-            failure = self._failure(error, key, begun)
+            failure = self._failure(error, key, begun or any(status < 300 for status in answered))
         if failure is not None:
             raise failure  # not above, where the error that holds the key would become its context
         if finish := reader.finish():
             finish = Failures(self._endpoint, self._keys, key).checked(finish)
-            yield replace(finish, cost_usd=self._cost(reader.usage))
+            yield replace(finish, cost_usd=self._cost(reader.usage, finish))
 
     async def aclose(self) -> None:
         """Close LiteLLM's connections, once no other model in this process uses them."""
@@ -238,13 +240,12 @@ class LiteLLMModel:
             return {}
         return listed(self._model, self._litellm.model_cost)
 
-    def _cost(self, usage: Mapping[str, Any]) -> float | None:
+    def _cost(self, usage: Mapping[str, Any], finish: Finish) -> float | None:
         """Return the cost in US dollars: as the provider reported it, else by LiteLLM's price list; None if unknown."""
         if (cost := reported_cost(usage)) is not None:
             return cost
         listed = self._listed()
-        counted = usage.get("prompt_tokens") or usage.get("completion_tokens")
-        if not counted or not (listed.get("input_cost_per_token") or listed.get("output_cost_per_token")):
+        if finish.usage is None or not (listed.get("input_cost_per_token") or listed.get("output_cost_per_token")):
             return None
         try:
             costs = self._litellm.cost_per_token(model=self._model, usage_object=self._litellm.Usage(**usage))
@@ -253,6 +254,7 @@ class LiteLLMModel:
             return None
 
     def _failure(self, error: Exception, key: Key, begun: bool) -> ModelError:
+        """Return the error for an exception of LiteLLM, after or before a reply has begun."""
         failures = Failures(self._endpoint, self._keys, key)
         text = _NOISE.sub("", _PREFIX.sub("", str(error).partition("Traceback (most")[0]))
         status = getattr(error, "status_code", None)
@@ -268,13 +270,12 @@ class LiteLLMModel:
         if any(isinstance(one, ImportError) for one in causes):
             return failures.unfit(text)
         unreached = any(isinstance(one, OSError) or "ConnectError" in type(one).__name__ for one in causes)
-        # LiteLLM reports status 500 also where no server answered.
-        if (
-            unreached
-            or isinstance(error, self._litellm.APIConnectionError | self._litellm.Timeout)
-            or _is_network(causes)
-        ):
+        # LiteLLM reports status 500 also where no server answered, and where it fails itself.
+        unclear = isinstance(error, self._litellm.APIConnectionError | self._litellm.Timeout)
+        if unreached or _is_network(causes) or (unclear and not begun):
             return failures.unreached(text, sent=begun or not unreached)
+        if begun and (unclear or status is None):
+            return failures.unreadable(text or type(error).__name__)
         if begun and isinstance(status, int):
             return failures.reported(text, status)
         if not begun and isinstance(status, int) and 400 <= status < 500:
@@ -286,6 +287,15 @@ def _openai_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
     if isinstance(messages, Transcript):
         return messages.to_openai()
     return [to_openai(message) for message in messages]
+
+
+def _watch_replies() -> list[int]:
+    """Return a list that gets the HTTP status of each reply to the current call."""
+    from .guard import statuses
+
+    answered: list[int] = []
+    statuses.set(answered)
+    return answered
 
 
 def _spare_accounts() -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import warnings
 from typing import Any
 
 from ..core.logs import quiet
@@ -37,8 +36,4 @@ def import_litellm() -> Any:
     litellm.suppress_debug_info = True
     litellm.disable_hf_tokenizer_download = True  # counting tokens must not use the network
     logging.getLogger("LiteLLM").setLevel(logging.CRITICAL)  # its import has changed the level
-    # LiteLLM prepares a call in a thread. When the call is cancelled meanwhile, that thread's coroutine is left over.
-    warnings.filterwarnings(
-        "ignore", r"coroutine '\w+(Completion|Handler|LLM)\.a\w+' was never awaited", RuntimeWarning
-    )
     return litellm

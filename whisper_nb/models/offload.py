@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import AsyncGenerator, Coroutine, Sequence
-from concurrent.futures import CancelledError
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import aclosing, suppress
 from typing import Any, TypeVar
 from weakref import WeakSet
@@ -105,7 +105,51 @@ class Offloaded:
             _in_use.add(self)
             if not _loop:
                 _loop.append(OwnLoop())
+                _loop[0].loop.set_default_executor(_Preparing(thread_name_prefix="whisper_nb call"))
             return _loop[0]
+
+
+class _Preparing(ThreadPoolExecutor):
+    """The threads in which LiteLLM prepares calls: each returns a coroutine, which makes the call.
+
+    A call that is cancelled meanwhile never awaits it, and Python would warn of that.
+    """
+
+    def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        def prepare() -> Any:
+            made = function(*args, **kwargs)
+            return _Disposable(made) if asyncio.iscoroutine(made) else made
+
+        return super().submit(prepare)
+
+
+class _Disposable(Coroutine[Any, Any, Any]):
+    """A coroutine that may be dropped before it has started."""
+
+    __slots__ = ("_coroutine", "_started")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        self._coroutine = coroutine
+        self._started = False
+
+    def send(self, value: Any) -> Any:
+        self._started = True
+        return self._coroutine.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        self._started = True
+        return self._coroutine.throw(*error)
+
+    def close(self) -> None:
+        self._coroutine.close()
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        self._started = True
+        return self._coroutine.__await__()
+
+    def __del__(self) -> None:
+        if not self._started:
+            self._coroutine.close()
 
 
 class _Arriving:

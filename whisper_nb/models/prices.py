@@ -111,14 +111,12 @@ def listed_cost(usage: Mapping[str, Any], entry: Listed) -> float | None:
         usage: in OpenAI's format; tokens that were read from a cache are part of `prompt_tokens`.
         entry: the model's.
     """
-    sent = _tokens(usage.get("prompt_tokens"))
-    received = _tokens(usage.get("completion_tokens"))
+    sent = token_count(usage.get("prompt_tokens"))
+    received = output_tokens(usage, beside=entry.get("litellm_provider") == "xai")
     if sent is None or received is None or sent + received == 0:
         return None
     if usage.get("service_tier") not in _PLAIN_TIERS:
         return None
-    if entry.get("litellm_provider") == "xai":  # reports reasoning tokens beside those of the reply
-        received += _tokens(_detail(usage, "completion_tokens_details", "reasoning_tokens")) or 0
     suffix = _suffix(entry, sent)
     per_sent, per_received, per_cached = (
         entry.get(name + suffix, entry.get(name))
@@ -130,8 +128,25 @@ def listed_cost(usage: Mapping[str, Any], entry: Listed) -> float | None:
         return None
     cached = 0
     if per_cached is not None:
-        cached = min(_tokens(_cached(usage)) or 0, sent)
+        cached = min(token_count(_cached(usage)) or 0, sent)
     return float((sent - cached) * per_sent + cached * (per_cached or 0.0) + received * per_received)
+
+
+def output_tokens(usage: Mapping[str, Any], *, beside: bool = False) -> int | None:
+    """Return the tokens of a reply, with those of its reasoning; None if they are unknown.
+
+    Args:
+        usage: in OpenAI's format. Its total shows whether the reasoning is reported beside the reply, as by xAI.
+        beside: whether it is so where there is no total.
+    """
+    received = token_count(usage.get("completion_tokens"))
+    reasoning = token_count(_detail(usage, "completion_tokens_details", "reasoning_tokens"))
+    if received is None or not reasoning:
+        return received
+    total, sent = token_count(usage.get("total_tokens")), token_count(usage.get("prompt_tokens")) or 0
+    if (total is None and beside) or total == sent + received + reasoning:
+        return received + reasoning
+    return received
 
 
 def _suffix(entry: Listed, sent: int) -> str:
@@ -157,7 +172,7 @@ def _detail(usage: Mapping[str, Any], group: str, name: str) -> Any:
     return None
 
 
-def _tokens(count: Any) -> int | None:
+def token_count(count: Any) -> int | None:
     """Return a plausible count; None for any other value."""
     if isinstance(count, int) and not isinstance(count, bool) and 0 <= count < 10**12:
         return count

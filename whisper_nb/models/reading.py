@@ -8,16 +8,27 @@ from typing import Any
 
 from ..core.messages import CallDelta, Finish, Usage
 from ..core.text import valid_unicode
+from .prices import output_tokens, token_count
 
 #: A provider's finish reason → its common name. A reply with any other reason is not taken for complete.
 REASONS = {
     **dict.fromkeys(("stop", "eos", "eos_token", "end_turn", "stop_sequence", "complete", "completed"), "stop"),
     **dict.fromkeys(("tool_calls", "tool_use", "tool_call", "function_call"), "tool_calls"),
-    **dict.fromkeys(("length", "max_tokens", "model_length", "model_context_window_exceeded"), "length"),
     **dict.fromkeys(
-        ("content_filter", "safety", "sensitive", "recitation", "prohibited_content", "refusal"), "content_filter"
+        ("length", "max_tokens", "max_output_tokens", "model_length", "model_context_window_exceeded"), "length"
     ),
-}
+    **dict.fromkeys(
+        (
+            "content_filter", "content_filtered", "safety", "sensitive", "recitation", "prohibited_content", "refusal",
+            "blocklist", "spii", "image_safety", "image_prohibited_content", "guardrail_intervened",
+        ),
+        "content_filter",
+    ),
+}  # fmt: skip
+#: What some servers write in the place of a reason that they do not have yet.
+_NO_REASON = frozenset({"null", "none"})
+#: The beginning of the ids of Anthropic's calls of tools that it runs itself, such as a web search.
+_SERVED = "srvtoolu_"
 #: The finish reasons of providers that failed within a reply.
 FAILURES = frozenset({"error", "network_error"})
 #: The most bytes of one reply, far above any model's and far below what harms a notebook; of one event of a stream,
@@ -43,7 +54,7 @@ class ReplyReader:
         field: the field in which the provider sends the model's reasoning and wants it back; empty if there is none.
     """
 
-    __slots__ = ("_calls", "_field", "_reason", "_reasoning", "usage")
+    __slots__ = ("_calls", "_field", "_has_text", "_reason", "_reasoning", "usage")
 
     def __init__(self, field: str = "") -> None:
         self._field = field
@@ -51,34 +62,48 @@ class ReplyReader:
         self.usage: dict[str, Any] = {}
         """Tokens and cost as the provider reported them, in OpenAI's format; empty if it did not."""
         self._reason: str | None = None  # by its common name; a reason that is not a good one is kept
-        self._calls: list[tuple[Any, str]] = []  # the provider's index and id of each call
+        self._calls: list[_Call] = []
+        self._has_text = False
+
+    @property
+    def reason(self) -> str:
+        """The finish reason by its common name, or by the provider's own; empty while there is none."""
+        return self._reason or ""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the provider gave a finish reason: whatever happens to the connection then, the reply is complete."""
+        return self._reason is not None and self._reason not in FAILURES
 
     def finish(self) -> Finish | None:
         """Return how the reply ended, without its cost; None without a finish reason: the reply was cut off."""
         if self._reason is None or self._reason in FAILURES:
             return None
-        sent, received = (_tokens(self.usage.get(name)) for name in ("prompt_tokens", "completion_tokens"))
-        usage = reasoning = None
-        if sent or received:
-            usage = Usage(sent, received)
+        reasoning = None
         if self._reasoning:
             reasoning = {self._field: _joined(self._reasoning)}
-        return Finish(self._reason, usage, None, reasoning)
+        return Finish(self._reason, self._tokens(), None, reasoning)
+
+    def _tokens(self) -> Usage | None:
+        """Return the tokens; None if one of the counts is unknown: missing, or 0 where there was something to count."""
+        sent, received = token_count(self.usage.get("prompt_tokens")), output_tokens(self.usage)
+        if not sent or received is None or (received == 0 and (self._has_text or self._calls)):
+            return None
+        return Usage(sent, received)
 
     def _end(self, reason: Any) -> None:
         if reason and self._reason in (None, "stop", "tool_calls"):
-            self._reason = REASONS.get(str(reason).lower(), str(reason))
+            self._reason = reason_of(reason) or self._reason
 
     def _count(self, usage: Any) -> None:
-        if usage is None:
-            return
-        fields = usage if isinstance(usage, Mapping) else usage.model_dump(warnings=False)
-        for name, value in fields.items():
-            known = self.usage.get(name)
-            # Some report the input at the start and the output at the end: a lower number is not a correction.
-            if _is_number(known) and _is_number(value):
-                self.usage[name] = max(known, value)
-            elif value or (value is not None and not known):
+        if not isinstance(usage, Mapping):
+            dump = getattr(usage, "model_dump", None)
+            if dump is None:
+                return
+            usage = dump(warnings=False)
+        for name, value in usage.items():
+            # The last one counts, but for a 0: some report the input at the start and the output at the end.
+            if value or (value is not None and not self.usage.get(name)):
                 self.usage[name] = value
 
     def _keep(self, reasoning: Any) -> None:
@@ -88,34 +113,87 @@ class ReplyReader:
         if isinstance(reasoning, list):
             self._reasoning += [piece for piece in reasoning if piece and isinstance(piece, str | Mapping)]
 
-    def _call(self, index: Any, id_: str, name: str, arguments: Any) -> CallDelta:
-        """Return the delta of a piece of a call.
-
-        Some providers give all calls the index 0 and tell them apart by id. Some give no index.
-        """
+    def _call(self, index: Any, id_: Any, name: Any, arguments: Any) -> CallDelta:
+        """Return the delta of a piece of a call."""
+        if type(id_) is int:
+            id_ = str(id_)
         if not isinstance(id_, str) or not isinstance(name, str):
             raise InvalidReply("a tool call in it has an id or a name that is not text")
         if len(id_) > NAME_LIMIT or len(name) > NAME_LIMIT:
             raise InvalidReply(f"a tool call in it has an id or a name of more than {NAME_LIMIT:,} characters")
-        position = self._position(index, id_)
-        if position is None:
-            position = len(self._calls)
-            if position == CALLS_LIMIT:
-                raise InvalidReply(f"it calls more than {CALLS_LIMIT} tools at once")
-            self._calls.append((index, id_))
         if not isinstance(arguments, str):
             arguments = json.dumps(arguments) if arguments else ""
-        return CallDelta(position, id_, name, arguments)
+        call = self._continued(index, id_, name, arguments)
+        if call is None:
+            if len(self._calls) == CALLS_LIMIT:
+                raise InvalidReply(f"it calls more than {CALLS_LIMIT} tools at once")
+            call = _Call(len(self._calls), index, id_, name)
+            self._calls.append(call)
+        if arguments:
+            call.arguments.append(arguments)
+        return CallDelta(call.position, id_, name, arguments, call.served)
 
-    def _position(self, index: Any, id_: str) -> int | None:
-        """Return which of the calls so far a piece belongs to; None if it begins a new one."""
-        if (index, id_) in self._calls:
-            return self._calls.index((index, id_))
-        if not id_:
-            for position in reversed(range(len(self._calls))):
-                if index in (None, self._calls[position][0]):
-                    return position
-        return None
+    def _continued(self, index: Any, id_: str, name: str, arguments: str) -> _Call | None:
+        """Return the call that a piece continues; None if it begins a new one.
+
+        Some providers give all calls the index 0 and tell them apart by id. Some give no index, some no id, and some
+        another id with each piece.
+        """
+        if not self._calls:
+            return None
+        last = self._calls[-1]
+        if not (id_ or name) and last.index == index:  # as it usually is
+            return last
+        calls = self._calls[::-1]
+        if id_ and (known := next((one for one in calls if one.id == id_ and one.has(index)), None)):
+            return known
+        call = next((one for one in calls if one.has(index)), None)
+        if not name:
+            if call is None and not id_:
+                return last  # an index that no call has
+            return call
+        if call is None or (id_ and not (call.name == name and call.is_open(arguments))):
+            return None
+        if not id_ and not call.id and (arguments or index is None or name != call.name) and call.is_complete():
+            return None  # without ids, only the names tell calls apart
+        return call
+
+
+class _Call:
+    """A tool call, as far as it has arrived."""
+
+    __slots__ = ("arguments", "id", "index", "name", "position", "served")
+
+    def __init__(self, position: int, index: Any, id_: str, name: str) -> None:
+        self.position = position
+        self.index = index  # the provider's
+        self.id = id_
+        self.name = name
+        self.arguments: list[str] = []
+        self.served = id_.startswith(_SERVED)
+
+    def has(self, index: Any) -> bool:
+        """Whether a piece with this index may belong to it."""
+        return index is None or self.index is None or index == self.index
+
+    def is_open(self, arguments: str) -> bool:
+        """Whether its arguments have begun, and these are not the beginning of others."""
+        return bool(self.arguments) and not arguments.startswith("{") and not self.is_complete()
+
+    def is_complete(self) -> bool:
+        """Whether its arguments are complete JSON."""
+        try:
+            return isinstance(json.loads("".join(self.arguments)), dict)
+        except (ValueError, RecursionError):
+            return False
+
+
+def reason_of(reason: Any) -> str:
+    """Return the common name of a finish reason; a reason without one as it is; empty for none."""
+    word = str(reason or "").lower().replace("-", "_")
+    if word in _NO_REASON:
+        return ""
+    return REASONS.get(word, str(reason or ""))
 
 
 def _joined(pieces: Sequence[str | Mapping[str, Any]]) -> str | list[dict[str, Any]]:
@@ -152,24 +230,48 @@ def _block(pieces: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return valid
 
 
+#: The types of the parts of a content that are not its text.
+_THOUGHTS = ("thinking", "reasoning", "redacted_thinking", "reference")
+
+
 def text_of(content: Any) -> str:
     """Return the text of a message's content. It may come in parts, of which some are reasoning.
 
     Raises:
-        InvalidReply: it is not text.
+        InvalidReply: it is not text, or has a part that is not.
     """
     if isinstance(content, str):
         return content
     if not isinstance(content, list):
         raise InvalidReply(f"its content is not text but {type(content).__name__}")
-    return "".join(str(part["text"]) for part in content if part.get("type") == "text")
+    return "".join(map(_text_of_part, content))
 
 
-def _tokens(count: Any) -> int:
-    if isinstance(count, int) and not isinstance(count, bool) and count > 0:
-        return count
-    return 0
+def _text_of_part(part: Any) -> str:
+    if isinstance(part, str):
+        return part
+    if not isinstance(part, Mapping):
+        raise InvalidReply(f"a part of its content is not text but {type(part).__name__}")
+    kind = part.get("type")
+    if kind in _THOUGHTS:
+        return ""
+    for name in ("text", "refusal"):
+        if name in part and isinstance(part[name] or "", str):
+            return part[name] or ""
+    raise InvalidReply(f"a part of its content is not text but {str(kind)[:60]}")
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def thought_of(content: Any) -> str:
+    """Return the reasoning among the parts of a message's content."""
+    if not isinstance(content, list):
+        return ""
+    parts = [part for part in content if isinstance(part, Mapping) and part.get("type") in _THOUGHTS]
+    thoughts = [part.get(name) for part in parts for name in ("thinking", "text", "summary", "reasoning")]
+    return "".join(one if isinstance(one, str) else thought_of_parts(one) for one in thoughts)
+
+
+def thought_of_parts(parts: Any) -> str:
+    """Return the text of a list of pieces of reasoning."""
+    if not isinstance(parts, list):
+        return ""
+    return "".join(str(part.get("text") or "") for part in parts if isinstance(part, Mapping))

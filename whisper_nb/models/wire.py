@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import urllib.request
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
@@ -17,14 +18,15 @@ from ..config.aiconfig import AIConfig, missing_key, own_address
 from ..config.keys import Key, Keys
 from ..config.providers import PROVIDERS, Provider, address_variables
 from ..core.errors import ConfigError, ModelError
-from ..core.messages import Delta, Message, ToolSchema, replace
+from ..core.messages import Delta, Finish, Message, ToolSchema, replace
 from ..core.threads import in_thread
 from .failures import Failures, no_key, retry_after
 from .http.connections import Connections
 from .http.request_body import RequestBodies
+from .http.sse import BOM
 from .model import Request
 from .prices import Listed, context_size, entry, listed_cost, reported_cost
-from .reading import REFUSAL_LIMIT
+from .reading import REFUSAL_LIMIT, REPLY_LIMIT, TOO_LARGE, InvalidReply
 from .tokens import count_tokens
 from .wire_format import ProviderError, ReplyStream, WholeReply, WireReader
 from .words import Said, said
@@ -123,15 +125,21 @@ class OpenAIWireModel:
         body, headers = self._bodies.build(request)
         reader = WireReader(self._reasoning_field)
         response: aiohttp.ClientResponse | None = None
+        reply: ReplyStream | WholeReply | None = None
         failure: ModelError | None = None
+        rest: list[Delta] = []
         try:
             # No variable holds the key: tracebacks may show them.
             response = await self._connections.post(self._url, body, headers | _authorization(key), self._proxy)
-            reply = await self._begin(response, reader, key)
+            received = await self._begin(response, key)
+            reply = self._reply(response, received, reader, key)
             # Not a generator of its own: each level costs a tenth of a call.
-            while not reply.done:
-                for delta in reply.feed(await response.content.readany()):
+            while True:
+                for delta in reply.feed(received):
                     yield delta
+                if reply.done:
+                    break
+                received = await response.content.readany()
             if reply.failure is not None:
                 raise reply.failure
             await _read_end(response)
@@ -140,15 +148,17 @@ class OpenAIWireModel:
             error.__traceback__ = error.__context__ = None
             raise
         except Exception as error:  # of aiohttp, the network and parsing: `_failure` distinguishes them
-            failure = _failure(error, Failures(self._endpoint, self._keys, key))
+            rest, failure = _ending(error, reply, reader, Failures(self._endpoint, self._keys, key))
         finally:
             if response is not None:
                 response.close()  # no effect where it was read to its end
+        for delta in rest:
+            yield delta
         if failure is not None:
             raise failure  # not above, where the error that holds the key would become its context
         if finish := reader.finish():
             finish = Failures(self._endpoint, self._keys, key).checked(finish)
-            yield replace(finish, cost_usd=self._cost(reader.usage))
+            yield replace(finish, cost_usd=self._cost(reader.usage, finish))
 
     async def aclose(self) -> None:
         """Do nothing: the connections are shared."""
@@ -182,31 +192,52 @@ class OpenAIWireModel:
             base += "/v1"  # OpenAI's format is at a path of its own
         return f"{base}/chat/completions"
 
-    async def _begin(self, response: aiohttp.ClientResponse, reader: WireReader, key: Key) -> ReplyStream | WholeReply:
-        """Return what takes in the reply's bytes.
+    async def _begin(self, response: aiohttp.ClientResponse, key: Key) -> bytes:
+        """Return the first bytes of the reply that are not blank; none if it has no others.
+
+        Raises:
+            ModelError: an HTTP error.
+        """
+        if response.status >= 300:
+            raise await _refusal(response, Failures(self._endpoint, self._keys, key))
+        size = 0
+        while received := await response.content.readany():
+            if not received.isspace():
+                break
+            size += len(received)
+            if size > REPLY_LIMIT:
+                raise InvalidReply(TOO_LARGE)
+        return received
+
+    def _reply(
+        self, response: aiohttp.ClientResponse, received: bytes, reader: WireReader, key: Key
+    ) -> ReplyStream | WholeReply:
+        """Return what takes in the reply's bytes. Its content type counts only where its first bytes do not tell.
 
         Raises:
             ModelError: there is no reply that could be read.
         """
         kind = response.content_type
-        if response.status >= 300:
-            raise await _refusal(response, Failures(self._endpoint, self._keys, key))
-        if kind == "application/json":
+        start = received.removeprefix(BOM).lstrip()
+        if start[:1] in (b"{", b"[") or (kind == _JSON and not _EVENT.match(start)):
             return WholeReply(reader)
-        if response.status != 200 or kind not in _STREAMS:
+        if response.status != 200 or not (kind in _STREAMS or _EVENT.match(start)):
             what = f"it is {kind} ({response.status}), not a stream of events"
             raise Failures(self._endpoint, self._keys, key).broken(what)
         return ReplyStream(reader)
 
-    def _cost(self, usage: Mapping[str, Any]) -> float | None:
+    def _cost(self, usage: Mapping[str, Any], finish: Finish) -> float | None:
         reported = reported_cost(usage)
-        if reported is not None:
+        if reported is not None or finish.usage is None:
             return reported
         return listed_cost(usage, self._listed or {})
 
 
 #: The content types of event streams. Some servers have no proper one.
 _STREAMS = ("text/event-stream", "text/plain", "application/octet-stream")
+_JSON = "application/json"
+#: The beginning of a stream of events; its first packet may hold a part of it alone.
+_EVENT = re.compile(rb"(?:data|event|id|retry|error)?:|[a-z]{1,5}$")
 
 
 def _authorization(key: Key) -> dict[str, str]:
@@ -242,6 +273,22 @@ async def _refusal(response: aiohttp.ClientResponse, failures: Failures) -> Mode
     if not answer.text:
         answer = Said(response.reason or "")
     return failures.refused(response.status, answer, retry_after(response.headers))
+
+
+def _ending(
+    error: Exception, reply: ReplyStream | WholeReply | None, reader: WireReader, failures: Failures
+) -> tuple[list[Delta], ModelError | None]:
+    """Return what is left of a reply whose reading ended in an error, and the error; None if the reply is complete.
+
+    A connection may break off behind a complete reply: after `[DONE]`, or after all of the JSON.
+    """
+    import aiohttp
+
+    if reply is not None and isinstance(error, aiohttp.ClientError | OSError):
+        rest = reply.feed(b"")
+        if reader.ended and reply.failure is None:
+            return rest, None
+    return [], _failure(error, failures)
 
 
 def _failure(error: Exception, failures: Failures) -> ModelError:

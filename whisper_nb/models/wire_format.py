@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from ..core.messages import Delta, ReasoningDelta, TextDelta
-from .reading import EVENT_LIMIT, NOT_A_STREAM, NOT_CHAT, REPLY_LIMIT, TOO_LARGE, InvalidReply, ReplyReader, text_of
-from .sse import Events
+from .http.sse import BOM, Events
+from .reading import (
+    EVENT_LIMIT,
+    NOT_A_STREAM,
+    NOT_CHAT,
+    REPLY_LIMIT,
+    TOO_LARGE,
+    InvalidReply,
+    ReplyReader,
+    reason_of,
+    text_of,
+    thought_of,
+)
 from .words import error_in, said
 
 
@@ -25,31 +36,50 @@ class ProviderError(Exception):
         self.code: int | str = int(code) if code.isascii() and code.isdigit() else code or "error"
 
 
-# The parts of a chunk that are read. Any value is allowed where providers differ; `null` and a missing field are alike.
+#: What a reply is that cannot be read.
+NOT_OPENAI = "a piece of it is not in OpenAI's format"
+
+
+# The parts of a chunk that are read, in the types of the format: what has others is read by `_lenient`. `null` and a
+# missing field are alike.
+
+
+class _Function(Struct, gc=False):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class _CallPart(Struct, gc=False):
+    index: int | None = None
+    id: str | None = None
+    function: _Function | None = None
 
 
 class _Part(Struct, gc=False):
     """A message, or the piece of it that a chunk adds."""
 
-    content: Any = None
-    refusal: Any = None
+    content: str | None = None
+    refusal: str | None = None
     reasoning: Any = None
     reasoning_content: Any = None
     reasoning_details: Any = None
-    tool_calls: Any = None
+    tool_calls: list[_CallPart] | None = None
+    function_call: None = None
 
 
 class _Choice(Struct, gc=False):
-    index: Any = None
+    index: int | None = None
     delta: _Part | None = None
-    finish_reason: Any = None
+    finish_reason: str | None = None
     usage: Any = None
     error: Any = None
     message: Any = None
     text: Any = None
 
 
-class _Chunk(Struct, gc=False):
+class Chunk(Struct, gc=False):
+    """A piece of a stream, or a complete reply, whose choices have deltas in place of messages."""
+
     choices: list[_Choice] | None = None
     usage: Any = None
     x_groq: Any = None
@@ -58,17 +88,18 @@ class _Chunk(Struct, gc=False):
     error: Any = None
 
 
-_decode_chunk = msgspec.json.Decoder(_Chunk).decode
+_decode_chunk = msgspec.json.Decoder(Chunk).decode
+_NO_FUNCTION = _Function()
+#: The fields of a message with its reasoning, of which a provider has one.
+_THOUGHTS = (
+    "reasoning", "reasoning_content", "reasoning_details", "thinking_blocks", "provider_specific_fields"
+)  # fmt: skip
 
 
 class WireReader(ReplyReader):
     """One reply, from its chunks."""
 
-    __slots__ = ("_has_text",)
-
-    def __init__(self, field: str = "") -> None:
-        super().__init__(field)
-        self._has_text = False
+    __slots__ = ()
 
     def read(self, data: str, *, whole: bool = False) -> list[Delta]:
         """Return the deltas of one chunk, or of a complete reply. Many chunks have none.
@@ -83,13 +114,10 @@ class WireReader(ReplyReader):
 
     def add(self, data: str, deltas: list[Delta], *, whole: bool = False) -> None:
         """Append the deltas of one chunk: see `read`."""
-        subject = "it" if whole else "a piece of it"
+        chunk = parsed(data, whole=True) if whole else _chunk(data)
         try:
-            chunk = _lenient(data, whole) if whole else _chunk(data)
             if chunk.usage is not None or chunk.x_groq is not None:
-                self._count(chunk.usage or (chunk.x_groq or {}).get("usage"))
-                if chunk.x_groq and chunk.x_groq.get("error"):
-                    raise ProviderError(chunk.x_groq["error"])
+                self._add_extras(chunk)
             if chunk.service_tier:
                 self.usage["service_tier"] = chunk.service_tier
             for choice in chunk.choices or ():
@@ -98,9 +126,13 @@ class WireReader(ReplyReader):
                     if choice.message or choice.text:
                         self._check_rest(choice)
         except (AttributeError, TypeError, KeyError):
-            raise InvalidReply(f"{subject} is not in OpenAI's format") from None
-        except (json.JSONDecodeError, RecursionError):
-            raise InvalidReply(f"{subject} is not JSON") from None
+            raise InvalidReply(NOT_OPENAI) from None
+
+    def _add_extras(self, chunk: Chunk) -> None:
+        groq = chunk.x_groq or {}
+        if groq.get("error"):
+            raise ProviderError(groq["error"])
+        self._count(chunk.usage or groq.get("usage"))
 
     def _add_choice(self, choice: _Choice, deltas: list[Delta]) -> None:
         if choice.usage is not None:
@@ -118,14 +150,13 @@ class WireReader(ReplyReader):
             self._keep(piece)
         if part.content:
             self._has_text = True
-            deltas.append(TextDelta(text_of(part.content)))
+            deltas.append(TextDelta(part.content))
         if part.refusal:
             self._has_text = True
-            deltas.append(TextDelta(str(part.refusal)))
+            deltas.append(TextDelta(part.refusal))
         for call in part.tool_calls or ():
-            function = call.get("function") or {}
-            id_, name = call.get("id") or "", function.get("name") or ""
-            deltas.append(self._call(call.get("index"), id_, name, function.get("arguments")))
+            function = call.function or _NO_FUNCTION
+            deltas.append(self._call(call.index, call.id or "", function.name or "", function.arguments))
 
     def _check_rest(self, choice: _Choice) -> None:
         """Check that what a choice of a stream has besides its delta repeats deltas, as with MiniMax and Perplexity.
@@ -137,7 +168,8 @@ class WireReader(ReplyReader):
             raise InvalidReply(NOT_CHAT)
         message = choice.message or {}
         has_text = message.get("content") or message.get("refusal")
-        if (has_text and not self._has_text) or (message.get("tool_calls") and not self._calls):
+        has_calls = message.get("tool_calls") or message.get("function_call")
+        if (has_text and not self._has_text) or (has_calls and not self._calls):
             raise InvalidReply(NOT_A_STREAM)
 
 
@@ -164,7 +196,8 @@ class WholeReply:
             if self._size > REPLY_LIMIT:
                 raise InvalidReply(TOO_LARGE)
             if self.done:
-                return self._reader.read(b"".join(self._pieces).decode(), whole=True)
+                body = b"".join(self._pieces).removeprefix(BOM).decode()
+                return self._reader.read(body.rstrip().removesuffix("data: [DONE]"), whole=True)
         except (ValueError, ProviderError) as error:
             self.failure = error
         return []
@@ -195,54 +228,121 @@ class ReplyStream:
         try:
             if self._size > REPLY_LIMIT:
                 raise InvalidReply(TOO_LARGE)
-            for data in self._events.feed(received):
+            # The end of the body completes the last event, too.
+            for data in self._events.feed(received or b"\n\n"):
                 if data.strip() == "[DONE]":
                     self.done = True
                     break
                 self._reader.add(data, deltas)
-        except (ValueError, ProviderError) as error:
+        except ProviderError as error:
             self.done, self.failure = True, error
+        except ValueError as error:
+            self.done = True
+            if received or not self._reader.ended:  # half an event at the end of a complete reply is no loss
+                self.failure = error
         if len(deltas) > 1 and all(type(delta) is TextDelta for delta in deltas):
             return [TextDelta("".join([delta.text for delta in deltas if isinstance(delta, TextDelta)]))]
         return deltas
 
 
-def _chunk(data: str) -> _Chunk:
+def _chunk(data: str) -> Chunk:
     try:
         chunk = _decode_chunk(data)
     except (msgspec.DecodeError, RecursionError):
-        return _lenient(data, whole=False)
-    if chunk.error or chunk.choices is None:
-        return _lenient(data, whole=False)
+        return parsed(data, whole=False)
+    if chunk.error or chunk.choices is None:  # without choices, it may be an error in any form
+        return parsed(data, whole=False)
     return chunk
 
 
-def _lenient(data: str, whole: bool) -> _Chunk:
-    """Read what msgspec refuses and `json` accepts: lone surrogates, NaN, large numbers, other types of fields.
+def parsed(data: str, *, whole: bool) -> Chunk:
+    """Read a chunk, or a complete reply, in any form of the format that a server is known to send.
 
     Raises:
         ProviderError: it is an error.
-        AttributeError, KeyError, TypeError, ValueError, RecursionError: it is not in OpenAI's format.
+        InvalidReply: it is not in OpenAI's format.
     """
-    read = json.loads(data)
+    subject = "it" if whole else "a piece of it"
+    try:
+        read = json.loads(data)
+    except (ValueError, RecursionError):  # also for a number of too many digits
+        raise InvalidReply(f"{subject} is not JSON") from None
     if error := error_in(read):
         raise ProviderError(error)
+    try:
+        return msgspec.convert(normal_form(read, whole), Chunk)
+    except (AttributeError, TypeError, KeyError, msgspec.ValidationError):
+        raise InvalidReply(f"{subject} is not in OpenAI's format") from None
+
+
+def normal_form(read: Mapping[str, Any], whole: bool) -> dict[str, Any]:
+    """Return a chunk, or a complete reply, with the fields that are read, in the types of the format."""
     choices = [*_choices(read.get("choices") or (), whole)]
-    return _Chunk(choices, read.get("usage"), read.get("x_groq"), read.get("service_tier"))
+    fields = {name: read.get(name) for name in ("usage", "x_groq", "service_tier")}
+    return fields | {"choices": choices}
 
 
-def _choices(read: Any, whole: bool) -> Iterator[_Choice]:
-    for choice in read:
-        if choice.get("index"):
-            continue
-        given = _Choice(None, None, choice.get("finish_reason"), choice.get("usage"), choice.get("error"))
-        if whole:
-            given.delta = _part(choice["message"])
-        else:
-            given.delta = _part(choice.get("delta") or {})
-            given.message, given.text = choice.get("message"), choice.get("text")
-        yield given
+def _choices(read: Any, whole: bool) -> Iterator[dict[str, Any]]:
+    choices = [choice for choice in read if str(choice.get("index") or 0) == "0"]
+    if not whole:
+        for choice in choices:
+            delta = _part(choice.get("delta") or {})
+            yield _choice(choice) | {"delta": delta, "message": choice.get("message"), "text": choice.get("text")}
+        return
+    announced = any(reason_of(choice.get("finish_reason")) == "tool_calls" for choice in choices)
+    if announced and not any((choice.get("message") or {}).get("tool_calls") for choice in choices):
+        # Copilot has the text in one choice, and the calls in another.
+        choices += [choice for choice in read if choice not in choices]
+    if choices:
+        yield _choice(choices[0]) | {"delta": _joined([_part(choice.get("message") or {}) for choice in choices])}
 
 
-def _part(read: Mapping[str, Any]) -> _Part:
-    return _Part(*(read.get(field) for field in _Part.__struct_fields__))
+def _choice(read: Mapping[str, Any]) -> dict[str, Any]:
+    reason = read.get("finish_reason")
+    return {
+        "finish_reason": None if reason is None else reason_of(reason),
+        "usage": read.get("usage"),
+        "error": read.get("error"),
+    }
+
+
+def _joined(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the message of several choices without an index, or of such that belong together."""
+    joined = dict(parts[0])
+    for part in parts[1:]:
+        for name in ("content", "refusal", "reasoning_content"):
+            joined[name] = "".join(filter(None, (joined[name], part[name]))) or None
+        joined["tool_calls"] = joined["tool_calls"] + part["tool_calls"]
+    return joined
+
+
+def _part(read: Mapping[str, Any]) -> dict[str, Any]:
+    part = {name: read.get(name) for name in _THOUGHTS}
+    content, refusal = read.get("content"), read.get("refusal")
+    part["content"] = text_of(content) if content else None
+    part["refusal"] = str(refusal) if refusal else None
+    if thought := thought_of(content):
+        part["reasoning_content"] = part["reasoning_content"] or thought
+    calls = read.get("tool_calls") or []
+    if isinstance(calls, dict):  # one without its list
+        calls = [calls]
+    part["tool_calls"] = [_call_part(call) for call in calls if call is not None]
+    legacy = read.get("function_call")
+    if legacy and not calls:
+        part["tool_calls"] = [_call_part({"function": legacy})]
+    return part
+
+
+def _call_part(read: Mapping[str, Any]) -> dict[str, Any]:
+    function = read.get("function") or {}
+    arguments = function.get("arguments")
+    if arguments is not None and not isinstance(arguments, str):
+        arguments = json.dumps(arguments) if arguments else ""
+    id_ = read.get("id")
+    if isinstance(id_, int) and not isinstance(id_, bool):
+        id_ = str(id_)
+    return {
+        "index": read.get("index"),
+        "id": id_ or None,
+        "function": {"name": function.get("name") or None, "arguments": arguments},
+    }

@@ -111,9 +111,10 @@ def error_in(reply: Any) -> Any:
     groq = reply.get("x_groq")
     if isinstance(groq, Mapping) and groq.get("error"):
         return {"message": groq["error"]}
-    if reply.get("object") == "error" or reply.get("type") == "error" or reply.get("success") is False:
-        return reply
-    if "choices" not in reply and (reply.get("detail") or reply.get("errors")):
+    if reply.get("choices") is not None:
+        return None
+    told = "error" in (reply.get("object"), reply.get("type")) or reply.get("success") is False
+    if told or reply.get("detail") or reply.get("errors"):
         return reply
     return None
 

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable, Iterator
+from typing import Any
 
-from .reading import InvalidReply
+from ..reading import InvalidReply
+from ..words import error_in, words
 
-#: Fields besides `data` and `event`. A comment has an empty name.
-_FIELDS = (b"", b"id", b"retry")
-_BOM = b"\xef\xbb\xbf"
+#: The letters of `data`: a line that begins with some of them alone is a damaged one.
+_DATA = frozenset(b"data")
+#: The name of a field.
+_NAME = re.compile(rb"[A-Za-z][\w-]*")
+BOM = b"\xef\xbb\xbf"
+OTHER_FORM = "a piece of it is in another form than the rest"
+BROKEN_OFF = "the provider broke it off: "
 
 
 class Events:
@@ -67,11 +75,11 @@ class Events:
     def _parsed(self, received: bytes) -> Iterator[str]:
         if not self._started:
             received = b"".join([*self._pieces, received])
-            if len(received) < len(_BOM) and _BOM.startswith(received):
+            if len(received) < len(BOM) and BOM.startswith(received):
                 self._pieces = [received]
                 return
             self._started, self._pieces = True, []
-            received = received.removeprefix(_BOM)
+            received = received.removeprefix(BOM)
         self._size += len(received)
         if self._size > self._limit:
             raise InvalidReply(f"{self._limit:,} bytes came and no event was complete")
@@ -102,27 +110,48 @@ class Events:
             self._data, self._failed = [value.removeprefix(b" ")], True
             return self._complete()
         if not bare and name != b"data":
-            if name == b"event":
-                self._failed = value.strip() == b"error"
-            elif self.bare or (name not in _FIELDS and b'"' in line):
-                raise InvalidReply("a line of it is damaged")
+            self._take_field(name, value)
             return None
         if self.bare is None:
             self.bare = bare
         if self.bare is not bare:
-            raise InvalidReply("a piece of it is in another form than the rest")
+            if error_in(_read(line)):  # the reader of the format reports it
+                return line.decode()
+            raise InvalidReply(OTHER_FORM)
         if bare:
             self._size = sum(map(len, self._pieces))
             return line.decode()
         self._data.append(value.removeprefix(b" "))
         return None
 
+    def _take_field(self, name: bytes, value: bytes) -> None:
+        """Take in a field other than data. A comment has an empty name.
+
+        Raises:
+            InvalidReply: it is no field, so that it may be a part of the data.
+        """
+        if name == b"event":
+            self._failed = value.strip() == b"error"
+        elif self.bare or (name and b'"' in name + value and (not _NAME.fullmatch(name) or _DATA.issuperset(name))):
+            raise InvalidReply("a line of it is damaged")
+
     def _complete(self) -> str | None:
-        if not self._data:
-            return None
-        data, self._data = b"\n".join(self._data).decode(), []
-        self._size = sum(map(len, self._pieces))
         failed, self._failed = self._failed, False
-        if failed and '"error"' not in data:  # otherwise the reader of the format reports it
-            raise InvalidReply(f"the provider broke it off: {data}")
-        return data or None  # an event without data is ignored, by the specification
+        if not self._data:
+            if failed:
+                raise InvalidReply(BROKEN_OFF + "no reason given")
+            return None
+        data, self._data = b"\n".join(self._data), []
+        self._size = sum(map(len, self._pieces))
+        text = data.decode()
+        if failed and not error_in(read := _read(data)):  # which the reader of the format reports
+            raise InvalidReply(BROKEN_OFF + words(read))
+        return text or None  # an event without data is ignored, by the specification
+
+
+def _read(data: bytes) -> Any:
+    """Return the value of JSON; otherwise the text."""
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return data.decode(errors="replace")
