@@ -39,7 +39,7 @@ _GOES, _NAMED = 4, 10
 _COMPARED = 10**6
 #: The width at which lines of a folded text are broken in plain text.
 _WIDTH = 100
-_BREAK_ALL = 'style="white-space: pre-wrap; overflow-wrap: anywhere"'
+_BREAK_ALL = 'style="white-space: pre-wrap; overflow-wrap: anywhere; border-left: 3px solid; padding-left: 1em"'
 
 
 class Folded(Struct, frozen=True):
