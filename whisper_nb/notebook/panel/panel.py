@@ -265,8 +265,8 @@ class Panel(anywidget.AnyWidget):
             self._post("done", view=request.view, id=request.id, ok=ok, text=text)
 
     def _do_hello(self, view: str) -> None:
-        # A view says it again if messages were lost. What it shows stays known: else, on a slow machine, the details that
-        # it asks for again would be dropped each time before they are sent.
+        # A view says it again if messages were lost. What it shows stays known: else, on a slow machine, the details
+        # that it asks for again would be dropped each time before they are sent.
         self._views[view] = self._views.pop(view, Viewport())
         while len(self._views) > VIEWS:
             del self._views[next(iter(self._views))]
