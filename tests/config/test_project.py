@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -725,6 +726,22 @@ async def test_saving_replaces_another_file_only_with_overwrite(trusted: Runtime
     trusted.save("amy", overwrite=True)
     assert prompt_of(trusted, "amy") == "I am amy."
     trusted.save("amy")
+
+
+async def test_an_agent_that_the_disk_has_no_room_for_leaves_its_earlier_file(trusted: Runtime, root: Path) -> None:
+    amy(trusted)
+    path = trusted.save("amy")
+    earlier = path.read_bytes()
+    trusted.create(Agent(name="amy", system_prompt="x" * 10_000))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, before[1]))
+    try:
+        with pytest.raises(ConfigError, match=r"cannot write .*amy\.yaml: File too large"):
+            trusted.save("amy", overwrite=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert path.read_bytes() == earlier
+    assert not [one for one in os.listdir(path.parent) if one.startswith(".")]
 
 
 async def test_saving_in_a_trusted_project_trusts_the_saved_file(trusted: Runtime, root: Path, home: TrustFile) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import pickle
 from pathlib import Path
 from types import SimpleNamespace
@@ -157,6 +158,18 @@ def test_any_bytes_are_an_image_or_a_clear_error(data: bytes, at: int, noise: by
         assert as_image(data[:at] + noise + data[at + len(noise) :]).media_type in STILL
     except ConfigError as error:
         assert len(str(error)) < 300
+
+
+@pytest.mark.skipif(not os.access("/proc/kmsg", os.R_OK), reason="only root of a Linux may read it")
+def test_a_file_of_the_kernel_that_has_no_end_is_not_waited_for() -> None:
+    with pytest.raises(ConfigError, match="/proc/kmsg"):
+        as_image("/proc/kmsg")
+
+
+@pytest.mark.parametrize("name", ["/dev/zero", "/dev/null", "/dev/stdin", "/dev/tty", "/dev"])
+def test_a_device_is_not_an_image(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"no file '{name}'"):
+        as_image(Path(name))
 
 
 @pytest.mark.parametrize(

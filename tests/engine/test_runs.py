@@ -7,6 +7,7 @@ import copy
 import gc
 import pickle
 import threading
+import time
 import weakref
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
@@ -68,6 +69,17 @@ async def test_a_run_has_the_times_of_its_start_and_end(runtime: Runtime) -> Non
     await run
     assert run.finished_at is not None
     assert run.seconds == run.finished_at - run.started_at
+
+
+async def test_a_clock_that_goes_back_shows_no_negative_time(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, real = HeldModel(), time.time
+    run = hire(runtime, model).submit("hello")
+    call = await model.arrived()
+    monkeypatch.setattr(time, "time", lambda: real() - 3_600)
+    assert run.seconds == 0
+    call.release()
+    await run
+    assert run.seconds == 0
 
 
 async def test_text_grows_as_it_streams_and_belongs_to_the_last_turn(runtime: Runtime) -> None:

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
-from .yamlfile import MAX_FILE_BYTES, read_plain
+from .plainfiles import read_plain
+from .yamlfile import MAX_FILE_BYTES
 
 MAIN = "config/main.yaml"
 AGENTS = "agents"
@@ -135,7 +136,7 @@ def _read(path: Path, folder: Path) -> bytes | str:
     try:
         if not Path(os.path.realpath(path, strict=True)).is_relative_to(folder):
             return f"is a link that leaves {folder.name}/"
-        content = read_plain(path)
+        content = read_plain(path, MAX_FILE_BYTES)
     except NotADirectoryError:  # there is a file in place of the folder
         return ""
     except FileNotFoundError:

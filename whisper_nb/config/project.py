@@ -20,6 +20,7 @@ from .files import AGENTS, MAIN, Files, Signature, read_files, signature, with_f
 from .layers import Layer
 from .mainfile import Main, read_main
 from .paths import packaged
+from .plainfiles import replace_plain
 from .projectconfig import ProjectConfig, checked, edited, parse_project
 from .trust import TrustFile
 
@@ -190,8 +191,7 @@ class Project:
         path = self._checked_path(name, text.encode(), overwrite)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.unlink(missing_ok=True)  # else a link would be followed
-            path.write_text(text, encoding="utf-8")
+            replace_plain(path, text)
         except OSError as error:
             raise ConfigError(f"cannot write {path}: {error.strerror}") from None
         self._seen = self._signature()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..core.errors import ConfigError
 from ..core.logs import quiet
+from .plainfiles import replace_plain
 
 #: Begins every entry of the present kind. Those of another kind are kept, and trust nothing.
 _KIND = "2:"
@@ -62,7 +61,7 @@ class TrustFile:
                 known.pop(str(root), None)
                 if digest:
                     known[str(root)] = f"{_KIND}{digest}"
-                self._write(json.dumps(known, indent=1))
+                replace_plain(self._folder.resolve() / self._path.name, json.dumps(known, indent=1), mode=0o600)
         except OSError as error:
             raise ConfigError(f"cannot write {self._path}: {error.strerror}; the trust is unchanged") from None
 
@@ -79,19 +78,6 @@ class TrustFile:
             raise ConfigError(
                 f"another process has locked {self._path} for {self._lock_s:g} s; the trust is unchanged. Try again"
             ) from None
-
-    def _write(self, text: str) -> None:
-        descriptor, name = tempfile.mkstemp(dir=self._folder, prefix="trust-")  # readable by the user alone
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())  # else a crash might leave an empty file
-            os.replace(name, self._path)
-        except OSError:
-            with suppress(OSError):
-                os.unlink(name)
-            raise
 
     def _read(self) -> dict[str, str]:
         """Return the entries.

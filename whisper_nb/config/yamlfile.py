@@ -7,9 +7,7 @@ converts them to values: strings, numbers, booleans, null, lists, and mappings w
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from ..core.errors import ConfigError, KeyPath, Problem
+from .plainfiles import read_plain
 
 if TYPE_CHECKING:
     import yaml
@@ -50,22 +49,6 @@ class Document(Struct, frozen=True):
         return f"{self.name}:{self.lines.get(path, 1)}"
 
 
-def read_plain(path: Path) -> bytes:
-    """Return the content of a file; of a file larger than MAX_FILE_BYTES, one byte more than that.
-
-    Raises:
-        OSError: the file cannot be read.
-        ValueError: it is a folder, a pipe or a device.
-    """
-    # Without O_NONBLOCK, opening a pipe would wait for its writer.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise ValueError("is not a regular file")
-    with os.fdopen(descriptor, "rb") as file:
-        return file.read(MAX_FILE_BYTES + 1)
-
-
 def load_yaml(path: Path) -> Any:
     """Return the data of a YAML file.
 
@@ -73,7 +56,7 @@ def load_yaml(path: Path) -> Any:
         ConfigError: the file cannot be read, or `parse_yaml` fails.
     """
     try:
-        data = read_plain(path)
+        data = read_plain(path, MAX_FILE_BYTES)
     except (OSError, ValueError) as error:
         raise ConfigError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
     return parse_yaml(data, str(path)).data

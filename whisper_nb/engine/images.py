@@ -16,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from ..config.plainfiles import read_plain
 from ..core.errors import ConfigError
 from ..core.messages import Image
 from ..core.text import error_text, short_repr, shortened
@@ -151,8 +152,7 @@ def _read(name: str | bytes) -> Image:
         path = Path(name).expanduser()
         if not path.is_file():
             raise ConfigError(f"no file {short_repr(name)}; {ALLOWED}")
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        data = read_plain(path, MAX_BYTES)
     except (OSError, ValueError, RuntimeError) as error:  # a NUL in it, or no such user's home
         raise ConfigError(f"{short_repr(name)} cannot be read: {getattr(error, 'strerror', None) or error}") from None
     return _recognized(data, short_repr(name))

@@ -176,10 +176,10 @@ class Run(AwaitableHandle, RunState):
 
     @property
     def seconds(self) -> float | None:
-        """From its start until its end, or until now. None before the start."""
+        """From its start until its end, or until now. None before the start; 0 if the clock has gone back since."""
         if self.started_at is None:
             return None
-        return (self.finished_at or time.time()) - self.started_at
+        return max(0.0, (self.finished_at or time.time()) - self.started_at)
 
     @property
     def awaited(self) -> bool:

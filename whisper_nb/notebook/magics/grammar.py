@@ -15,7 +15,8 @@ from msgspec import Struct
 from ...config.agents import Agent
 from ...config.aiconfig import CONFIG_FIELDS, AIConfig
 from ...config.kinds import problem_with
-from ...config.yamlfile import parse_yaml
+from ...config.plainfiles import read_plain
+from ...config.yamlfile import MAX_FILE_BYTES, parse_yaml
 from ...core.errors import ConfigError
 from ...core.events import Priority
 from ..cells.interpolate import function_in
@@ -247,6 +248,10 @@ def _system_prompt(args: Arguments) -> str | None:
     if prompt is not None:
         raise ConfigError("--prompt and --prompt-file exclude each other")
     try:
-        return Path(args.prompt_file).expanduser().read_text(encoding="utf-8")
+        data = read_plain(Path(args.prompt_file).expanduser(), MAX_FILE_BYTES)
+        text = data.decode("utf-8")
     except (OSError, ValueError, RuntimeError) as error:  # no such file, not UTF-8, no such home folder
         raise ConfigError(f"cannot read the prompt file {args.prompt_file!r}: {error}") from None
+    if len(data) > MAX_FILE_BYTES:
+        raise ConfigError(f"the prompt file {args.prompt_file!r} has more than {MAX_FILE_BYTES:,} bytes, the limit")
+    return text
