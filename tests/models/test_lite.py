@@ -227,10 +227,14 @@ async def test_a_text_completion_that_is_truncated_fails(rt: Runtime, provider: 
 
 
 async def test_text_that_litellm_takes_for_the_end_is_kept_or_an_error(rt: Runtime, provider: Provider) -> None:
+    """Some versions of LiteLLM lose it with some providers: the reply is then an error, and never a part of it."""
     provider.answers.extend([says("It ends in ", "[DONE]", ".")] * 2)
-    assert await hire(rt, provider, "openai/test-model").submit("Hi") == "It ends in [DONE]."
-    error, _ = await failure(hire(rt, provider, "openrouter/test/model", "amy"))
-    assert "[DONE]" in str(error)
+    for name, model in (("bob", "openai/test-model"), ("amy", "openrouter/test/model")):
+        run = hire(rt, provider, model, name).submit("Hi")
+        try:
+            assert await run == "It ends in [DONE]."
+        except RunFailed:
+            assert "[DONE]" in str(run.error)
 
 
 async def test_binary_event_streams_pass_unchecked_and_text_under_their_type_is_an_error(provider: Provider) -> None:

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from support.provider import Provider, Reply, finish, text, usage
+from whisper_nb import Agent, AIConfig, Runtime
 from whisper_nb.config.providers import PROVIDERS
-from whisper_nb.models.prices import entry, listed, listed_cost, price_list, reported_cost
+from whisper_nb.models.prices import entry, header_cost, listed, listed_cost, price_list, reported_cost
 
 SPENT: list[dict[str, Any]] = [
     {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100},
@@ -91,3 +93,29 @@ def test_an_incomplete_usage_has_an_unknown_cost(spent: dict[str, Any]) -> None:
 )
 def test_a_price_that_is_not_listed_is_unknown(listing: dict[str, Any]) -> None:
     assert listed_cost(SPENT[0], listing) is None
+
+
+@pytest.mark.parametrize("line", [("wire", "openai/m"), ("litellm", "openai/m"), ("litellm", "litellm_proxy/m")])
+@pytest.mark.parametrize(
+    ("stream", "more", "cost"),
+    [
+        (False, {}, 0.0123),
+        (False, {"cost": 0.5}, 0.5),  # the reply's own figure is preferred
+        (True, {}, None),  # sent before the reply: it cannot be its cost
+    ],
+)
+async def test_the_cost_that_a_proxy_reports_beside_a_whole_reply_is_used(
+    line: tuple[str, str], stream: bool, more: dict[str, Any], cost: float | None
+) -> None:
+    reply = Reply([*text("Hi"), finish(), usage(3, 2, **more)], headers={"x-litellm-response-cost": "0.0123"})
+    async with Provider(lambda _: reply) as provider, Runtime(environ={}) as rt:
+        config = AIConfig(model=line[1], api_base=provider.url, transport=line[0], stream=stream)
+        run = rt.create(Agent(name="bob", config=config)).submit("Hello")
+        assert await run == "Hi"
+        assert run.cost == cost
+
+
+@pytest.mark.parametrize("told", ["", "0.0", "0", "None", "-1", "nan", "inf", "a lot", None])
+def test_a_cost_of_a_proxy_that_is_no_price_is_unknown(told: str | None) -> None:
+    """It reports 0 for a model whose price it does not know."""
+    assert header_cost({} if told is None else {"x-litellm-response-cost": told}) is None

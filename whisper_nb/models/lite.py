@@ -27,7 +27,7 @@ from .failures import Failures, no_key, retry_after
 from .litellm_loader import import_litellm
 from .model import Request
 from .openai_format import PARAMETERS, THINKING, parameters, to_openai, tools_of
-from .prices import Listed, context_size, listed, reported_cost
+from .prices import Listed, context_size, header_cost, listed, reported_cost
 from .reading import InvalidReply
 from .tokens import count_tokens
 from .transcript import Transcript
@@ -133,7 +133,7 @@ class LiteLLMModel:
             raise failure  # not above, where the error that holds the key would become its context
         if finish := reader.finish():
             finish = Failures(self._endpoint, self._keys, key).checked(finish)
-            yield replace(finish, cost_usd=self._cost(reader.usage, finish))
+            yield replace(finish, cost_usd=self._cost(reader.usage, finish, reply))
 
     async def aclose(self) -> None:
         """Close LiteLLM's connections, once no other model in this process uses them."""
@@ -240,9 +240,13 @@ class LiteLLMModel:
             return {}
         return listed(self._model, self._litellm.model_cost)
 
-    def _cost(self, usage: Mapping[str, Any], finish: Finish) -> float | None:
+    def _cost(self, usage: Mapping[str, Any], finish: Finish, reply: Any) -> float | None:
         """Return the cost in US dollars: as the provider reported it, else by LiteLLM's price list; None if unknown."""
         if (cost := reported_cost(usage)) is not None:
+            return cost
+        hidden = getattr(reply, "_hidden_params", None) or {}
+        headers = hidden.get("additional_headers") or {}
+        if not hasattr(reply, "aclose") and (cost := header_cost(headers, "llm_provider-")) is not None:
             return cost
         listed = self._listed()
         if finish.usage is None or not (listed.get("input_cost_per_token") or listed.get("output_cost_per_token")):

@@ -94,6 +94,21 @@ def reported_cost(usage: Mapping[str, Any]) -> float | None:
     return _dollars(cost)
 
 
+def header_cost(headers: Mapping[str, Any], prefix: str = "") -> float | None:
+    """Return the cost in US dollars that LiteLLM's proxy reports beside a whole reply; None without one.
+
+    The proxy reports 0 for a model whose price it does not know, so that 0 is no cost.
+
+    Args:
+        headers: of the response.
+        prefix: of their names, where LiteLLM passes them on.
+    """
+    try:
+        return _dollars(float(headers.get(f"{prefix}x-litellm-response-cost") or "")) or None
+    except (TypeError, ValueError):
+        return None
+
+
 def _dollars(value: Any) -> float | None:
     try:
         valid = not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value) and value >= 0

@@ -25,7 +25,7 @@ from .http.connections import Connections
 from .http.request_body import RequestBodies
 from .http.sse import BOM
 from .model import Request
-from .prices import Listed, context_size, entry, listed_cost, reported_cost
+from .prices import Listed, context_size, entry, header_cost, listed_cost, reported_cost
 from .reading import REFUSAL_LIMIT, REPLY_LIMIT, TOO_LARGE, InvalidReply
 from .tokens import count_tokens
 from .wire_format import ProviderError, ReplyStream, WholeReply, WireReader
@@ -158,7 +158,7 @@ class OpenAIWireModel:
             raise failure  # not above, where the error that holds the key would become its context
         if finish := reader.finish():
             finish = Failures(self._endpoint, self._keys, key).checked(finish)
-            yield replace(finish, cost_usd=self._cost(reader.usage, finish))
+            yield replace(finish, cost_usd=self._cost(reader.usage, finish, _told(response, reply)))
 
     async def aclose(self) -> None:
         """Do nothing: the connections are shared."""
@@ -226,8 +226,10 @@ class OpenAIWireModel:
             raise Failures(self._endpoint, self._keys, key).broken(what)
         return ReplyStream(reader)
 
-    def _cost(self, usage: Mapping[str, Any], finish: Finish) -> float | None:
+    def _cost(self, usage: Mapping[str, Any], finish: Finish, told: float | None) -> float | None:
         reported = reported_cost(usage)
+        if reported is None:
+            reported = told
         if reported is not None or finish.usage is None:
             return reported
         return listed_cost(usage, self._listed or {})
@@ -238,6 +240,13 @@ _STREAMS = ("text/event-stream", "text/plain", "application/octet-stream")
 _JSON = "application/json"
 #: The beginning of a stream of events; its first packet may hold a part of it alone.
 _EVENT = re.compile(rb"(?:data|event|id|retry|error)?:|[a-z]{1,5}$")
+
+
+def _told(response: aiohttp.ClientResponse | None, reply: ReplyStream | WholeReply | None) -> float | None:
+    """Return the cost that a proxy tells beside a whole reply; None without one."""
+    if response is None or not isinstance(reply, WholeReply):
+        return None
+    return header_cost(response.headers)
 
 
 def _authorization(key: Key) -> dict[str, str]:
