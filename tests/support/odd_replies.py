@@ -120,6 +120,16 @@ CALLS = [
         ONE,
     ),
     Odd(
+        "an empty function_call beside text",
+        [chunk({"content": "Hello", "function_call": {"name": "", "arguments": ""}}), finish(), DONE],
+        _json(_message(content="Hello", function_call={"name": "", "arguments": ""}, tool_calls=[])),
+    ),
+    Odd(
+        "an empty call beside text",
+        [chunk({"content": "Hello", "tool_calls": [{"index": 0, "function": {}}]}), finish(), DONE],
+        _json(_message(content="Hello", tool_calls=[{}])),
+    ),
+    Odd(
         "another id with each piece",
         [
             _piece(index=0, id="u1", name="add", arguments=_ADD[:4]),

@@ -90,7 +90,8 @@ class LiteLLMReader(ReplyReader):
             for call in delta.tool_calls or ():
                 function = call.function
                 name, arguments = getattr(function, "name", None), getattr(function, "arguments", None)
-                yield self._call(getattr(call, "index", None), call.id or "", name or "", arguments)
+                if call.id or name or arguments:
+                    yield self._call(getattr(call, "index", None), call.id or "", name or "", arguments)
 
     def _read_generic(self, chunk: Mapping[str, Any]) -> Iterator[Delta]:
         """Yield the deltas of a chunk in LiteLLM's own format: of a few providers, and for `[DONE]` of all others."""

@@ -27,8 +27,8 @@ REASONS = {
 }  # fmt: skip
 #: What some servers write in the place of a reason that they do not have yet.
 _NO_REASON = frozenset({"null", "none"})
-#: The beginning of the ids of Anthropic's calls of tools that it runs itself, such as a web search.
-_SERVED = "srvtoolu_"
+#: The beginnings of the ids of Anthropic's calls of tools that it runs itself, such as a web search, or by MCP.
+_SERVED = ("srvtoolu_", "mcptoolu_")
 #: The finish reasons of providers that failed within a reply.
 FAILURES = frozenset({"error", "network_error"})
 #: The most bytes of one reply, far above any model's and far below what harms a notebook; of one event of a stream,
@@ -256,8 +256,11 @@ def _text_of_part(part: Any) -> str:
     if kind in _THOUGHTS:
         return ""
     for name in ("text", "refusal"):
-        if name in part and isinstance(part[name] or "", str):
-            return part[name] or ""
+        text = part.get(name)
+        if isinstance(text, Mapping):  # with annotations
+            text = text.get("value")
+        if name in part and isinstance(text or "", str):
+            return text or ""
     raise InvalidReply(f"a part of its content is not text but {str(kind)[:60]}")
 
 

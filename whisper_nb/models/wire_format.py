@@ -156,7 +156,8 @@ class WireReader(ReplyReader):
             deltas.append(TextDelta(part.refusal))
         for call in part.tool_calls or ():
             function = call.function or _NO_FUNCTION
-            deltas.append(self._call(call.index, call.id or "", function.name or "", function.arguments))
+            if call.id or function.name or function.arguments:
+                deltas.append(self._call(call.index, call.id or "", function.name or "", function.arguments))
 
     def _check_rest(self, choice: _Choice) -> None:
         """Check that what a choice of a stream has besides its delta repeats deltas, as with MiniMax and Perplexity.
@@ -326,10 +327,10 @@ def _part(read: Mapping[str, Any]) -> dict[str, Any]:
     calls = read.get("tool_calls") or []
     if isinstance(calls, dict):  # one without its list
         calls = [calls]
-    part["tool_calls"] = [_call_part(call) for call in calls if call is not None]
-    legacy = read.get("function_call")
-    if legacy and not calls:
-        part["tool_calls"] = [_call_part({"function": legacy})]
+    if (legacy := read.get("function_call")) and not any(calls):
+        calls = [{"function": legacy}]
+    found = [_call_part(call) for call in calls if call is not None]
+    part["tool_calls"] = [call for call in found if call["id"] or any(call["function"].values())]
     return part
 
 
