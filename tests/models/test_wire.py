@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from support.leaks import UNLIKE, hits, texts_of
 from support.provider import (
     CUT,
     DONE,
@@ -483,7 +484,7 @@ async def test_a_large_prompt_is_sent_with_a_content_length(rt: Runtime, provide
 # What a provider says
 
 
-SECRET = "zq7WbN4kX2mTfR9vLs0HyJ6cPdG3uA8e"  # does not look like a key
+SECRET = UNLIKE
 PLAIN = {"Content-Type": "text/plain"}
 #: Where a provider echoes a text.
 ECHOES: dict[str, Any] = {
@@ -512,6 +513,34 @@ async def test_what_a_provider_says_is_redacted_and_bounded(place: str, size: in
     words = f"{caught.value} {run.error} {run.events}"
     assert SECRET[:12] not in words
     assert len(words) < 65_536
+
+
+class Interrupted(BaseException):
+    """An interrupt, or the outcome of a test runner."""
+
+
+class BrokenConnections(Connections):
+    """Fails with the headers of the call among the local variables of its frame."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error = error
+
+    async def post(self, url: Any, body: Any, headers: Any, proxy: Any) -> Any:
+        assert UNLIKE in str(headers)
+        raise self.error
+
+
+@pytest.mark.parametrize("kind", [Interrupted, asyncio.CancelledError, KeyError, MemoryError, DeprecationWarning])
+async def test_no_error_of_a_call_shows_the_key_in_its_frames(kind: type[BaseException]) -> None:
+    endpoint = AIConfig(model="openai/x", api_base="http://localhost:1/v1")
+    connections = BrokenConnections(kind("stop"))
+    model = OpenAIWireModel(endpoint, Keys({"OPENAI_API_KEY": UNLIKE}), connections)
+    deltas = model.stream(Request([UserMessage("Hi")], (), endpoint))
+    with pytest.raises((kind, ModelError)) as caught:
+        await anext(deltas)
+    await connections.aclose()
+    assert hits(texts_of(caught.value)) == []
 
 
 async def test_a_tool_call_with_an_endless_name_is_refused(provider: Provider) -> None:

@@ -354,6 +354,22 @@ def test_a_server_of_the_environment_is_shown_with_its_source(notebook: Notebook
     ]
 
 
+class Garbage(Ollama):
+    """Answers in another protocol, as a server of another kind does."""
+
+    def do_GET(self) -> None:
+        self.wfile.write(b"220 ready\r\n")
+
+
+def test_models_leaves_out_a_server_of_another_kind(notebook: Notebook, environ: dict[str, str]) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Garbage) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        environ["OLLAMA_API_BASE"] = f"http://127.0.0.1:{server.server_port}"
+        notebook.run("%agent models")
+        server.shutdown()
+    assert not any(row[0].startswith("ollama") for row in table(notebook))
+
+
 def test_a_saved_agent_loads_as_an_equal_agent(notebook: Notebook, project: Path) -> None:
     trust(notebook)
     notebook.run('%agent new eve --prompt "You are eve.\\nBe brief." --tools rows --set seed=5 --max-turns 4')

@@ -123,12 +123,12 @@ class LiteLLMModel:
                 async for chunk in chunks:
                     for delta in reader.read(chunk):
                         yield delta
-        except asyncio.CancelledError as error:
+        except Exception as error:  # of any class: of the SDKs, of httpx and of Python
+            failure = self._failure(error, key, begun or any(status < 300 for status in answered))
+        except BaseException as error:  # a cancellation, an interrupt, an outcome of a test runner
             # Its frames hold the key, and a timeout keeps it as its cause.
             error.__traceback__ = error.__context__ = None
             raise
-        except Exception as error:  # of any class: of the SDKs, of httpx and of Python
-            failure = self._failure(error, key, begun or any(status < 300 for status in answered))
         if failure is not None:
             raise failure  # not above, where the error that holds the key would become its context
         if finish := reader.finish():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -54,7 +55,7 @@ def ask(url: str, key: Key | None) -> Any:
     try:
         with urllib.request.build_opener(*handlers).open(request, timeout=TIMEOUT_S) as response:
             return json.loads(response.read(_MOST))
-    except (OSError, ValueError, RecursionError):  # no server, or one of another kind
+    except (OSError, ValueError, RecursionError, HTTPException):  # no server, or one of another kind
         return None
 
 

@@ -143,12 +143,12 @@ class OpenAIWireModel:
             if reply.failure is not None:
                 raise reply.failure
             await _read_end(response)
-        except asyncio.CancelledError as error:
+        except Exception as error:  # of aiohttp, the network and parsing: `_failure` distinguishes them
+            rest, failure = _ending(error, reply, reader, Failures(self._endpoint, self._keys, key))
+        except BaseException as error:  # a cancellation, an interrupt, an outcome of a test runner
             # Its frames hold the key, and a timeout keeps it as its cause.
             error.__traceback__ = error.__context__ = None
             raise
-        except Exception as error:  # of aiohttp, the network and parsing: `_failure` distinguishes them
-            rest, failure = _ending(error, reply, reader, Failures(self._endpoint, self._keys, key))
         finally:
             if response is not None:
                 response.close()  # no effect where it was read to its end
