@@ -299,6 +299,12 @@ def _told_in(*pieces: bytes) -> list[Any]:
     return [*text("Hel"), *pieces, *text("lo"), finish(), DONE]
 
 
+def _another(piece: str) -> list[dict[str, Any]]:
+    """A reply with an id of its own."""
+    chunks = [chunk({"role": "assistant", "content": ""}), chunk({"content": piece}), finish()]
+    return [{**one, "id": "2"} for one in chunks]
+
+
 #: Failures that look like answers: nothing is there, or not what was announced.
 DISGUISED = [
     Fault("nothing in a good reply", [chunk({"role": "assistant", "content": ""}), finish(), usage(7, 0), DONE],
@@ -349,6 +355,11 @@ DISGUISED = [
         says="upstream died"),
     Fault("an error at the end, and no blank line", [*text("Hel"), finish(), data({"error": _UPSTREAM})[:-2]], None,
         kept="Hel", says="upstream died"),
+    Fault("half a reply and then another one", [*text("Hel"), chunk({"content": "l"}), *_another("Hello"), DONE], None,
+        kept="Hell", says="another reply begins"),
+    Fault("half a reply and then another one in one piece", [*text("Hel"), chunk({"content": "l"}),
+        {**chunk({"role": "assistant", "content": "Hello"}), "id": "2"}, finish(), DONE], None, kept="Hell",
+        says="another reply begins"),
     Fault("a detail", *_both({"detail": "upstream died"}, {"detail": "upstream died"}), kept="Hel",
         says="upstream died"),
     Fault("no success", *_both({"success": False, "errors": [_UPSTREAM]}, {"success": False, "errors": [_UPSTREAM]}),

@@ -291,7 +291,20 @@ _PARTS = [
     {"type": "output_text", "text": "Hel"},
     "lo",
 ]
+_CHUNKS = [*text("H", "e", "l", "lo"), finish()]
+_PROXY = {**chunk({"role": "assistant", "content": ""}), "id": "p"}
 CONTENTS = [
+    Odd("a role in each piece, and another id", [{**one, "id": f"c{n}"} for n, one in enumerate(_CHUNKS)] + [DONE]),
+    Odd("a role in each piece", [*_CHUNKS, DONE]),
+    Odd("another id in each piece", [{**chunk({"content": one}), "id": one} for one in "Hello"] + [finish(), DONE]),
+    Odd(
+        "an empty piece of a proxy",
+        [*text("Hel"), chunk({"content": "l"}), _PROXY, chunk({"content": "o"}), _PROXY, finish(), DONE],
+    ),
+    Odd(
+        "a last piece of a proxy",
+        [*text("Hell"), chunk({"content": "o"}), {**chunk({"role": "assistant", "content": ""}, "stop"), "id": "p"}],
+    ),
     Odd("content in parts", [chunk({"content": _PARTS}), finish(), DONE], _json(_message(content=_PARTS))),
     Odd(
         "a refusal among the parts",

@@ -25,6 +25,7 @@ from .http.sessions import StaleConnection, attentive, session
 from .http.sse import BOM, Events
 from .plain_form import plain_chunk, plain_reply
 from .reading import (
+    ANOTHER,
     EVENT_LIMIT,
     NOT_A_STREAM,
     REFUSAL_LIMIT,
@@ -425,7 +426,7 @@ class _Ending:
         """
         id_ = message.get("id") if isinstance(message, dict) else None
         if self._id is not None and id_ != self._id:
-            raise InvalidReply("another reply begins within it")
+            raise InvalidReply(ANOTHER)
         self._id = id_ or ""
 
     def lacks(self, *, whole: bool) -> bool:

@@ -40,6 +40,7 @@ NAME_LIMIT = 65_536
 CALLS_LIMIT = 1_000
 TOO_LARGE = f"it is larger than {REPLY_LIMIT // 2**20} MB, and was closed"
 NOT_A_STREAM = "it is not a stream, which was asked for: set stream: false"
+ANOTHER = "another reply begins within it"
 NOT_CHAT = "it is in the format of text completions, not of chat"
 
 

@@ -12,6 +12,7 @@ from msgspec import Struct
 from ..core.messages import Delta, ReasoningDelta, TextDelta
 from .http.sse import BOM, Events
 from .reading import (
+    ANOTHER,
     EVENT_LIMIT,
     NOT_A_STREAM,
     NOT_CHAT,
@@ -65,6 +66,7 @@ class _Part(Struct, gc=False):
     reasoning_details: Any = None
     tool_calls: list[_CallPart] | None = None
     function_call: None = None
+    role: str | None = None
 
 
 class _Choice(Struct, gc=False):
@@ -99,7 +101,13 @@ _THOUGHTS = (
 class WireReader(ReplyReader):
     """One reply, from its chunks."""
 
-    __slots__ = ()
+    __slots__ = ("_first", "_last", "_other")
+
+    def __init__(self, field: str = "") -> None:
+        super().__init__(field)
+        self._first: str | None = None  # the first chunk; empty where ids and roles do not tell replies apart
+        self._last = ""
+        self._other = ""  # the id of another reply that may have begun
 
     def read(self, data: str, *, whole: bool = False) -> list[Delta]:
         """Return the deltas of one chunk, or of a complete reply. Many chunks have none.
@@ -122,11 +130,14 @@ class WireReader(ReplyReader):
                 self.usage["service_tier"] = chunk.service_tier
             for choice in chunk.choices or ():
                 if not choice.index:
-                    self._add_choice(choice, deltas)
+                    self._add_choice(choice, deltas, data)
                     if choice.message or choice.text:
                         self._check_rest(choice)
         except (AttributeError, TypeError, KeyError):
             raise InvalidReply(NOT_OPENAI) from None
+        self._last = data
+        if self._first is None:
+            self._first = data
 
     def _add_extras(self, chunk: Chunk) -> None:
         groq = chunk.x_groq or {}
@@ -134,7 +145,7 @@ class WireReader(ReplyReader):
             raise ProviderError(groq["error"])
         self._count(chunk.usage or groq.get("usage"))
 
-    def _add_choice(self, choice: _Choice, deltas: list[Delta]) -> None:
+    def _add_choice(self, choice: _Choice, deltas: list[Delta], data: str) -> None:
         if choice.usage is not None:
             self._count(choice.usage)
         if choice.error:
@@ -144,20 +155,48 @@ class WireReader(ReplyReader):
         part = choice.delta
         if part is None:
             return
+        if part.role and self._has_text and not choice.finish_reason:
+            self._note_role(data)
         if thought := part.reasoning_content or part.reasoning:
             deltas.append(ReasoningDelta(str(thought)))
         if self._field and (piece := getattr(part, self._field)):
             self._keep(piece)
         if part.content:
+            if self._other:
+                self._check_id(data)
             self._has_text = True
             deltas.append(TextDelta(part.content))
         if part.refusal:
             self._has_text = True
             deltas.append(TextDelta(part.refusal))
-        for call in part.tool_calls or ():
+        if part.tool_calls:
+            self._add_calls(part.tool_calls, deltas)
+
+    def _add_calls(self, calls: Sequence[_CallPart], deltas: list[Delta]) -> None:
+        for call in calls:
             function = call.function or _NO_FUNCTION
-            if call.id or function.name or function.arguments:
+            if call.id or function.name or function.arguments:  # some servers send empty ones
                 deltas.append(self._call(call.index, call.id or "", function.name or "", function.arguments))
+
+    def _note_role(self, data: str) -> None:
+        """Note that another reply may begin: a chunk after text has a role, and an id unlike that of all before it."""
+        if not self._first:
+            return
+        (first, _), (last, before), (id_, _) = map(_id_and_role, (self._first, self._last, data))
+        if before or id_ == first:
+            self._first = ""  # each chunk has a role
+        elif first == last and id_:
+            self._other = id_
+
+    def _check_id(self, data: str) -> None:
+        """Check that text belongs to the reply that began.
+
+        Raises:
+            InvalidReply: it belongs to another one. A gateway has tried again, and joined half a reply and a whole one.
+        """
+        if _id_and_role(data)[0] == self._other:
+            raise InvalidReply(ANOTHER)
+        self._other = self._first = ""  # it was a chunk of a proxy
 
     def _check_rest(self, choice: _Choice) -> None:
         """Check that what a choice of a stream has besides its delta repeats deltas, as with MiniMax and Perplexity.
@@ -322,6 +361,8 @@ def _part(read: Mapping[str, Any]) -> dict[str, Any]:
     content, refusal = read.get("content"), read.get("refusal")
     part["content"] = text_of(content) if content else None
     part["refusal"] = str(refusal) if refusal else None
+    if isinstance(role := read.get("role"), str):
+        part["role"] = role
     if thought := thought_of(content):
         part["reasoning_content"] = part["reasoning_content"] or thought
     calls = read.get("tool_calls") or []
@@ -332,6 +373,13 @@ def _part(read: Mapping[str, Any]) -> dict[str, Any]:
     found = [_call_part(call) for call in calls if call is not None]
     part["tool_calls"] = [call for call in found if call["id"] or any(call["function"].values())]
     return part
+
+
+def _id_and_role(data: str) -> tuple[Any, Any]:
+    """Return the id of a chunk, and the role in its first choice."""
+    read = json.loads(data)
+    roles = [(choice.get("delta") or {}).get("role") for choice in read.get("choices") or ()]
+    return read.get("id"), next(iter(roles), None)
 
 
 def _call_part(read: Mapping[str, Any]) -> dict[str, Any]:
