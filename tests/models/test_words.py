@@ -225,3 +225,20 @@ async def test_an_address_of_the_environment_is_named_in_errors(monkeypatch: pyt
             expected = r"nothing answers at http://127.0.0.1:9/v1 \(from OPENAI_BASE_URL\).*Check OPENAI_BASE_URL, and"
             with pytest.raises(RunFailed, match=expected):
                 await bob.submit("Hi")
+
+
+@pytest.mark.parametrize("line", LINES[:2], ids=str)
+async def test_a_password_in_an_address_of_the_environment_is_not_shown(line: tuple[str, str]) -> None:
+    for address in ("http://me:hunter22@127.0.0.1:9/v1", "http://127.0.0.1:9/v1?token=hunter22"):
+        async with Runtime(environ={"OPENAI_BASE_URL": address}) as rt:
+            config = AIConfig(model=line[1], transport=line[0], retries=0)
+            with pytest.raises(RunFailed, match=r"127\.0\.0\.1:9/v1 \(from OPENAI_BASE_URL") as caught:
+                await rt.create(Agent(name="bob", config=config)).submit("Hi")
+            assert "hunter22" not in str(caught.value)
+
+
+async def test_an_address_of_the_environment_that_is_none_is_an_error_of_the_call() -> None:
+    async with Runtime(environ={"OPENAI_BASE_URL": "http://[::1/v1"}) as rt:
+        run = rt.create(Agent(name="bob", config=AIConfig(model="openai/m", retries=0))).submit("Hi")
+        with pytest.raises(RunFailed, match="is not an address"):
+            await run

@@ -10,7 +10,7 @@ from msgspec import Struct
 from ..core.text import visible
 from .aiconfig import AIConfig, own_address
 from .keys import Keys, is_literal, variable_of
-from .providers import PROVIDERS, Provider
+from .providers import PROVIDERS, Provider, public
 
 _WARNING = "⚠"
 
@@ -69,6 +69,7 @@ def shown_address(address: str, provider: str = "") -> str:
         address: the address of a server.
         provider: the provider of the model; an address that is not its own, nor of this machine, is marked.
     """
+    address = public(address)
     try:
         parts = urlsplit(address)
         host = parts.hostname or ""

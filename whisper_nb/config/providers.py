@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from difflib import get_close_matches
 from functools import cache
 from urllib.parse import urlsplit
@@ -87,7 +88,19 @@ def address_variables(provider: str) -> tuple[str, ...]:
 
 def is_own(address: str) -> bool:
     """Whether an address is that of a server of one's own, which may need no key, and not one of a provider."""
-    return bool(address) and urlsplit(address).hostname not in _hosts()
+    try:
+        return bool(address) and urlsplit(address).hostname not in _hosts()
+    except ValueError:  # not an address: the call reports it
+        return True
+
+
+def public(address: str) -> str:
+    """Return an address without a name and password, or a query: a variable of the environment may have them."""
+    return _USER.sub("://[redacted]@", address.partition("?")[0])
+
+
+#: The name and password in an address.
+_USER = re.compile(r"://[^/@\s]+@")
 
 
 @cache

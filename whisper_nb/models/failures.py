@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 
 from ..config.aiconfig import AIConfig, own_address
 from ..config.keys import Key, Keys
-from ..config.providers import PROVIDERS, Provider
+from ..config.providers import PROVIDERS, Provider, public
 from ..core.errors import ConfigError, LengthExceeded, ModelError
 from ..core.messages import Finish, replace
 from .reading import REASONS, REFUSAL_LIMIT
@@ -134,7 +134,9 @@ class Failures:
             sent: whether the provider may have received the call, and bill it.
         """
         own, variable = own_address(self.endpoint, self.keys)
-        address = f"{own} (from {variable})" if variable else self._address or "the provider"
+        address = public(self._address) or "the provider"
+        if variable:
+            address += f" (from {variable})"
         what = f"the connection to {address} failed or broke off."
         check = "Check the network"
         if not sent:
@@ -218,7 +220,7 @@ class Failures:
         if reason:
             reason = f"Reason: {reason}"
         if own and not named:
-            server = f"Server: {own}{f' (from {variable})' if variable else ''}."
+            server = f"Server: {public(own)}{variable and f' (from {variable})'}."
         return kind(
             " ".join(filter(None, (what, remedy, server, reason))),
             model=model,

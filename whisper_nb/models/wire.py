@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..config.aiconfig import AIConfig, missing_key, own_address
 from ..config.keys import Key, Keys
-from ..config.providers import PROVIDERS, Provider, address_variables
+from ..config.providers import PROVIDERS, Provider, address_variables, public
 from ..core.errors import ConfigError, ModelError
 from ..core.messages import Delta, Finish, Message, ToolSchema, replace
 from ..core.threads import in_thread
@@ -103,7 +103,9 @@ class OpenAIWireModel:
             url = URL(address)
             _ = url.host  # decoded only now
         except ValueError as error:  # UnicodeError is one
-            raise ConfigError(f"{self._endpoint.model}: api_base {address!r} is not an address: {error}") from None
+            raise ConfigError(
+                f"{self._endpoint.model}: api_base {public(address)!r} is not an address: {error}"
+            ) from None
         listed, proxy = await in_thread(self._look_up, url)
         if proxy and proxy[:6].lower() == "https:":
             await self._connections.open(secure=True)

@@ -9,7 +9,7 @@ from ...config.agents import Agent
 from ...config.aiconfig import AIConfig, own_address
 from ...config.keys import Keys, is_literal, variable_of
 from ...config.layers import Layer
-from ...config.providers import PROVIDERS
+from ...config.providers import PROVIDERS, public
 from ...core.errors import ConfigError
 from ...core.messages import Spent
 from ...core.text import suggestion
@@ -35,7 +35,7 @@ def config_rows(layer: Layer, keys: Keys) -> list[dict[str, str]]:
         row["from"] += f"; {_key_source(keys, variable)}"
     address, variable = own_address(config, keys)
     if variable:
-        rows.insert(1, {"field": "api_base", "value": address, "from": f"env {variable}"})
+        rows.insert(1, {"field": "api_base", "value": public(address), "from": f"env {variable}"})
     return rows
 
 
@@ -81,9 +81,9 @@ def model_rows(keys: Keys, local: Mapping[str, list[str]], price: Mapping[str, s
         reached = [keys.source(variable)] if variable else []
         server = f"{name} on this machine"
         if set_by:
-            reached.append(f"{address} (env {set_by})")
+            reached.append(f"{public(address)} (env {set_by})")
             if not provider.address:
-                server = f"{name} at {address}"
+                server = f"{name} at {public(address)}"
         if variable or (set_by and name in local):
             model = f"{name}/…" if set_by else provider.model or f"{name}/…"
             found.append((model, ", at ".join(reached), price.get(model, "unknown")))
