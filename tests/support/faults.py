@@ -422,7 +422,7 @@ ANTHROPIC = [
         usage={"output_tokens": 2}), event("message_stop")), _json(_MESSAGE | {"stop_reason": "pause_turn"}),
         kept="Hel"),
     Fault("an event of a wrong shape", _told(event("content_block_delta", index=0, delta=None), _END), None,
-        kept="Hel", retryable=False),
+        kept="Hel", retryable=False, says="LiteLLM failed to read"),
     Fault("an event that is no JSON", _told(b"event: content_block_delta\ndata: {oops}\n\n", _END), None, kept="Hel"),
     Fault("an event that is a list", _told(b"event: content_block_delta\ndata: [1]\n\n", _END), None, kept="Hel"),
     Fault("text that is a number", _told(event("content_block_delta", index=0,
@@ -431,7 +431,8 @@ ANTHROPIC = [
     Fault("OpenAI's format at Anthropic's address", [data(one) for one in [*text("Hel"), finish()]], None),
     Fault("a whole reply without a reason", None, _json(_MESSAGE | {"stop_reason": None})),
     Fault("a whole reply that is an error", None, _json({"type": "error", "error": _OVERLOADED}), says="Overloaded"),
-    Fault("content that is null", None, _json(_MESSAGE | {"content": None}), retryable=False),
+    Fault("content that is null", None, _json(_MESSAGE | {"content": None}), retryable=False,
+        says="LiteLLM failed to read"),
     Fault("an event that is not known", _told(event("news", news=1), _END), None, kept="Hel", may_say="Hel"),
 ]  # fmt: skip
 
