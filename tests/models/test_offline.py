@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -280,3 +282,54 @@ async def test_closing_the_pool_closes_its_models(monkeypatch: pytest.MonkeyPatc
     await models.aclose()
     assert closed == [echo]
     assert models.open(AIConfig(model="offline/echo")) is not echo
+
+
+#: Regular expressions, and messages on which Python's `re` would work for years.
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("(a|aa)+$", "a" * 60 + "b"),
+        ("(a|a)*$", "a" * 60 + "b"),
+        ("(a*)*b\\1$", "a" * 60),
+        ("^(\\w+\\s?)*\\d$", "a " * 30 + "!"),
+        (".*.*.*.*.*.*=x", "a" * 5_000),
+        ("(?:(?:a?){30}){30}b", "a" * 300),
+        ("(.+)+\\1\\1z", "ab" * 500),
+    ],
+)
+async def test_a_regular_expression_cannot_stop_the_event_loop(pattern: str, message: str) -> None:
+    begin = time.monotonic()
+    for rule in (Rule(match=pattern), Rule(match=message[:10], system=pattern)):
+        messages = [SystemMessage(message), UserMessage(message)]
+        with contextlib.suppress(ModelError):  # some are searched quickly
+            await text_of(ScriptedModel([rule]), *messages)
+    assert time.monotonic() - begin < 60
+
+
+async def test_all_rules_together_have_a_time() -> None:
+    model = ScriptedModel([Rule(match=f"(a|aa)+{number}$") for number in range(1_000)])
+    with pytest.raises(ModelError, match=r"takes longer than 0\.25 s on 'aaa") as caught:
+        await text_of(model, UserMessage("a" * 60 + "b"))
+    assert not caught.value.retryable
+
+
+@pytest.mark.parametrize(
+    ("pattern", "says"),
+    [
+        ("(?:(?:(?:a{1000}){1000}){1000}){1000}", "too large"),
+        ("a{0,1000000000}", "too large"),
+        ("a{" + "9" * 4_900 + "}", "too large"),
+        ("a" * 5_001, "too large"),
+        ("(?:" * 500 + "a" + ")" * 500, "not a regular expression"),
+        ("(" * 1_200 + ")" * 1_200, "not a regular expression"),
+    ],
+)
+def test_a_regular_expression_that_takes_much_memory_is_refused(pattern: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        Rule(match=pattern)
+
+
+async def test_a_reply_that_repeats_a_long_message_is_bounded() -> None:
+    model = ScriptedModel([Rule(match="(?=(.*))", reply=r"\1" * 10_000)])
+    with pytest.raises(ModelError, match="longer than 10,000,000 characters"):
+        await text_of(model, UserMessage("a" * 100_000))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
+import math
 import re
+import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -30,6 +33,13 @@ from .transcript import Transcript
 
 #: Requests that a ScriptedModel keeps.
 REQUESTS_KEPT = 1_000
+
+#: CPU seconds for finding the rule of a message; the most characters of a regular expression, and the largest product of
+#: the counts in it, which take memory; the most characters of a reply.
+SEARCH_S = 0.25
+PATTERN_MOST, COUNTS_MOST = 5_000, 100_000
+REPLY_MOST = 10_000_000
+_COUNTS = re.compile(r"\{([0-9]*),?([0-9]*)\}")
 
 _TOKEN = re.compile(r"\s*\S+\s*?(?=\s|$)|\s+$")
 
@@ -157,10 +167,7 @@ class Rule:
             if not isinstance(text := getattr(self, name), str):
                 raise ConfigError(f"{name} {text!r} is not a string (in YAML: put it in quotes)")
         for name in ("match", "system"):
-            try:
-                re.compile(getattr(self, name))
-            except re.error as error:
-                raise ConfigError(f"{name} {getattr(self, name)!r} is not a regular expression: {error}") from None
+            _pattern(getattr(self, name), name)
         if self.role not in ("any", "user", "tool"):
             raise ConfigError(f"role {self.role!r} is not any, user or tool")
         if not all(isinstance(call, Mapping) and "name" in call for call in self.calls):
@@ -251,14 +258,17 @@ class ScriptedModel:
     async def aclose(self) -> None:
         """Do nothing."""
 
-    def _find(self, messages: Sequence[Message]) -> tuple[Rule, re.Match[str]]:
+    def _find(self, messages: Sequence[Message]) -> tuple[Rule, Any]:
         first, last = messages[0], messages[-1]
         system = first.text if isinstance(first, SystemMessage) else ""
         role = "tool" if isinstance(last, ToolMessage) else "user"
+        search = _Search()
         for index, rule in enumerate(self.rules):
-            found = re.search(rule.match, last.text, re.DOTALL)
             left = self._left[index]
-            if found and rule.role in ("any", role) and re.search(rule.system, system) and left != 0:
+            if left == 0 or rule.role not in ("any", role):
+                continue
+            found = search.find(rule, "match", last.text)
+            if found and search.find(rule, "system", system):
                 if left is not None:
                     self._left[index] = left - 1
                 return rule, found
@@ -267,19 +277,73 @@ class ScriptedModel:
         )
 
 
-def _expand(match: re.Match[str], template: str) -> str:
+class _Search:
+    """The search for a rule: all its regular expressions together have `SEARCH_S` seconds."""
+
+    def __init__(self) -> None:
+        self._end = time.monotonic() + SEARCH_S
+
+    def find(self, rule: Rule, name: Literal["match", "system"], text: str) -> Any:
+        """Search the pattern of this name in the text.
+
+        Raises:
+            ModelError: it takes too long. Some expressions would take years, and stop the event loop meanwhile.
+        """
+        pattern = getattr(rule, name)
+        try:
+            return _pattern(pattern, name).search(text, timeout=max(0.001, self._end - time.monotonic()))
+        except TimeoutError:
+            raise ModelError(
+                f"offline/script: {name} {pattern[:80]!r} takes longer than {SEARCH_S:g} s on {text[:80]!r}: "
+                "write it without repetitions of what can match in several ways",
+                model="offline/script",
+            ) from None
+
+
+@functools.lru_cache(maxsize=1_000)
+def _pattern(text: str, name: str) -> Any:
+    """Return a regular expression whose search can have a timeout. That of `match` is DOTALL.
+
+    Raises:
+        ConfigError: it is not one, or too large.
+    """
+    import regex
+
+    counts = [count for pair in _COUNTS.findall(text) for count in pair if count]
+    if len(text) > PATTERN_MOST or math.prod(int(count[:9]) for count in counts if count.strip("0")) > COUNTS_MOST:
+        raise ConfigError(
+            f"{name} {text[:80]!r} is too large: allowed are {PATTERN_MOST:,} characters, and repetitions such as "
+            f"{{3,5}} whose product is at most {COUNTS_MOST:,}"
+        )
+    try:
+        re.compile(text)  # the syntax that is documented
+        return regex.compile(text, regex.DOTALL if name == "match" else 0)
+    except (re.error, regex.error, RecursionError, OverflowError) as error:
+        raise ConfigError(f"{name} {text!r} is not a regular expression: {error}") from None
+
+
+def _expand(match: Any, template: str) -> str:
     if "\\" not in template:
         return template
+    groups = template.count("\\")
+    if groups * len(match.string) > REPLY_MOST:
+        raise ModelError(
+            f"offline/script: {template[:80]!r} may become longer than {REPLY_MOST:,} characters: "
+            f"it refers {groups:,} times to a message of {len(match.string):,}",
+            model="offline/script",
+        )
+    import regex
+
     try:
-        return match.expand(template)
-    except (re.error, IndexError) as error:
+        return str(match.expand(template))
+    except (regex.error, IndexError) as error:
         raise ModelError(
             f"offline/script: {template[:80]!r}: {error}; write a backslash that does not refer to a group twice",
             model="offline/script",
         ) from None
 
 
-def _expand_json(match: re.Match[str], arguments: Any) -> str:
+def _expand_json(match: Any, arguments: Any) -> str:
     def walk(value: Any) -> Any:
         if isinstance(value, str):
             return _expand(match, value)
