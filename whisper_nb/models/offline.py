@@ -34,10 +34,11 @@ from .transcript import Transcript
 #: Requests that a ScriptedModel keeps.
 REQUESTS_KEPT = 1_000
 
-#: CPU seconds for finding the rule of a message; the most characters of a regular expression, and the largest product of
-#: the counts in it, which take memory; the most characters of a reply.
+#: CPU seconds for finding the rule of a message.
 SEARCH_S = 0.25
+#: The most characters of a regular expression, and the largest product of the counts in it, which take memory.
 PATTERN_MOST, COUNTS_MOST = 5_000, 100_000
+#: The most characters of a reply.
 REPLY_MOST = 10_000_000
 _COUNTS = re.compile(r"\{([0-9]*),?([0-9]*)\}")
 
