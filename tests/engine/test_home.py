@@ -339,3 +339,28 @@ async def test_a_watched_wait_goes_on_for_as_long_as_the_loop_runs() -> None:
         assert len(checks) >= 3
     with pytest.raises(TimeoutError):
         wait_watched(Future(), 0.02, 0.01, lambda: lambda: None)
+
+
+class ForeignLoop(asyncio.AbstractEventLoop):
+    """An event loop that is not asyncio's own, as uvloop's is not: no other loop can run inside of it."""
+
+    def is_closed(self) -> bool:
+        return False
+
+    def is_running(self) -> bool:
+        return True
+
+    def call_soon_threadsafe(self, callback: Callable[..., object], *args: Any, context: Any = None) -> Any:
+        """Lose the call: a cell blocks the loop."""
+
+
+def test_a_wait_in_a_cell_on_a_foreign_loop_says_what_helps() -> None:
+    home = Home(ForeignLoop(), block=lambda *_: pytest.fail("it cannot be nested"), stuck_s=0.01)
+    with pytest.raises(SessionError, match=r"only on asyncio's own: write `await run`, or .*%agent loop thread"):
+        home.wait(Future(), None)
+    home.move("thread")
+    done: Future[None] = Future()
+    home.call(home.later, 0.05, lambda: done.set_result(None))
+    home.wait(done, None, "waiting for bob#1")
+    assert done.done()
+    home.end()

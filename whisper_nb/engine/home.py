@@ -197,6 +197,11 @@ class Home:
             self.main.call_soon_threadsafe(function, *args)
 
     @property
+    def nests(self) -> bool:
+        """Whether the main loop can run inside of a cell. Only asyncio's own can, by nest-asyncio; uvloop's cannot."""
+        return isinstance(self.main, asyncio.BaseEventLoop)
+
+    @property
     def turns(self) -> bool:
         """Whether the agents' loop runs. One in a thread of its own does, but for moments."""
         return self._own is not None or self.main.is_running()
@@ -267,8 +272,13 @@ class Home:
         if done.done():
             return
         self.check_open()
-        if self.on_main and self._block is not None:
+        if self.on_main and self._block is not None and self.nests:
             self._block(self.main, done, timeout)  # also for agents in a thread: their tools may need this thread
+        elif self.here and self._block is not None:
+            raise SessionError(
+                f"a cell cannot wait on the event loop of {type(self.main).__module__}, only on asyncio's own: "
+                "write `await run`, or move the agents first: %agent loop thread"
+            )
         elif self.here:
             raise SessionError("result() would block the event loop that runs this agent: write `await run` instead")
         else:
@@ -296,7 +306,7 @@ class Home:
             if self.visits.pending and calls_tool():
                 raise SessionError(
                     f"{what} {blocked}, perhaps because the main thread waits for this one, and a tool needs that. "
-                    "The run stays as it is. Wait in the main thread itself"
+                    "The run stays as it is. Write `await run` in the main thread itself"
                 )
 
         return check

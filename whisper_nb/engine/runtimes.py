@@ -254,7 +254,10 @@ class Runtime(Handle):
         """
         if where is not None and checked_where(where) != self.home.where:
             self.home.do(self._roster.check_idle)
-            if self.models.opened or not self._roster.at_rest:
+            if self.home.here and not self.home.nests:
+                self._roster.check_at_rest()
+                self.home.finish(self.models.let_go())  # they are closed once the loop runs again
+            elif self.models.opened or not self._roster.at_rest:
                 self.home.run(self._pack())
             self.home.move(checked_where(where), self._roster.check_at_rest)
         return self.home.where
@@ -280,7 +283,7 @@ class Runtime(Handle):
             return False
         home.follow(loop)
         if moves and self.models.opened:  # connections belong to an event loop
-            home.finish(self.models.aclose())
+            home.finish(self.models.let_go())
         return True
 
     def observe(self, observer: Observer) -> Callable[[], None]:

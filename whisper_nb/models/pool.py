@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from ..config.aiconfig import AIConfig
 from ..config.keys import Keys
@@ -64,10 +65,19 @@ class Models:
 
     async def aclose(self) -> None:
         """Close every model that the pool opened, and all connections. The pool can be used again afterwards."""
-        while self._opened:
-            _, model = self._opened.popitem()
-            await model.aclose()
-        await self._connections.aclose()
+        await self.let_go()
+
+    def let_go(self) -> Coroutine[Any, Any, None]:
+        """Forget every model that the pool opened, at once, and return the coroutine that closes them."""
+        opened, self._opened = self._opened, {}
+        connections, self._connections = self._connections, Connections()
+
+        async def close() -> None:
+            for model in opened.values():
+                await model.aclose()
+            await connections.aclose()
+
+        return close()
 
     def _make(self, endpoint: AIConfig, rules: bytes | None) -> Model:
         if endpoint.provider != "offline":

@@ -114,7 +114,8 @@ class Workbench(Struct):
         """Call a slow function in a thread, and wait for its result while agents go on."""
         done: Future[T] = Future()
         threading.Thread(target=answer, args=(done, function), name="whisper_nb look", daemon=True).start()
-        self.runtime.home.wait(done, None)
+        if self.runtime.home.nests:
+            self.runtime.home.wait(done, None)
         return done.result()
 
     def namespace(self, local_ns: Mapping[str, Any] | None = None) -> dict[str, Any]:
