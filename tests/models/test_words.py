@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from support.provider import DONE, Provider, Reply, data, finish, says, text
 from whisper_nb import Agent, AIConfig, LengthExceeded, ModelError, RunFailed, Runtime
 from whisper_nb.core.events import CallRetried
+from whisper_nb.models.failures import is_too_long
 from whisper_nb.models.words import said, words
 
 NO_ROOM = "request (4039 tokens) exceeds the available context size (2048 tokens), try increasing it"
@@ -92,12 +93,21 @@ def test_a_long_body_is_read_to_a_limit(text: str) -> None:
         ("This model's maximum context length is 8192 tokens and your request has 9000 input tokens", 8192, 9000),
         ("prompt is too long: 210000 tokens > 200000 maximum", 200_000, 210_000),
         ("input length and `max_tokens` exceed context limit: 199000 + 8192 > 200000", 200_000, 199_000),
+        ("This model's maximum prompt length is 131072 but the request contains 200000 tokens.", 131_072, 200_000),
+        ("The input token count (1500000) exceeds the maximum number of tokens allowed (1048576).", 2**20, 1_500_000),
+        ("Please reduce the length of the messages. Current length is 9000 while limit is 8192", 8192, 9000),
+        ("Requested tokens (2500) exceed context window of 2048", 2048, 2500),
+        ("The decoder prompt (length 5000) is longer than the maximum model length of 4096.", 4096, 5000),
+        ("The input (5000 tokens) is longer than the model's context length (4096 tokens).", 4096, 5000),
+        ("`inputs` tokens + `max_new_tokens` must be <= 4096. Given: 5000 `inputs` tokens", 4096, 5000),
+        ("Prompt contains 40000 tokens, too large for model with 32768 maximum context length", 32_768, 40_000),
         ("the prompt is too long", None, None),
         ("context size 99999999999999999999 tokens", None, None),
     ],
 )  # fmt: skip
 def test_the_sizes_of_context_and_prompt_are_found(body: Any, context: int | None, prompt: int | None) -> None:
     answer = said(body)
+    assert is_too_long(answer)
     assert (answer.context_tokens, answer.prompt_tokens) == (context, prompt)
 
 

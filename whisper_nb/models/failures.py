@@ -28,8 +28,9 @@ _OF_THE_REQUEST = (400, 413, 422, 500)
 #: How servers report that the prompt is too long.
 _TOO_LONG = re.compile(
     r"context[_ ]length|context window|ContextWindow|context[_ ]size|context limit|too many (?:input )?tokens"
-    r"|(?:prompt|input|messages?) (?:is|are) too long|reduce the length of the|maximum (?:number of )?input tokens"
-    r"|input tokens exceed",
+    r"|(?:prompt|input|messages?) (?:is|are) too long|string too long|reduce the length of the"
+    r"|maximum (?:number of )?input tokens|maximum (?:prompt|model|input) length|input tokens exceed"
+    r"|input token count|exceeds the maximum number of tokens|max_new_tokens`? must be",
     re.I,
 )
 #: The codes, as text, of errors within replies that the request itself is at fault for.

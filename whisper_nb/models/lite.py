@@ -270,7 +270,7 @@ class LiteLLMModel:
             if isinstance(cause, ProviderError):
                 return failures.reported(cause.text, cause.code)
         if answer is not None and answer.status_code >= 300:
-            return failures.refused(answer.status_code, _said(answer, text), retry_after(answer.headers))
+            return failures.refused(answer.status_code, _said(answer, text, error), retry_after(answer.headers))
         if any(isinstance(one, ImportError) for one in causes):
             return failures.unfit(text)
         unreached = any(isinstance(one, OSError) or "ConnectError" in type(one).__name__ for one in causes)
@@ -283,7 +283,7 @@ class LiteLLMModel:
         if begun and isinstance(status, int):
             return failures.reported(text, status)
         if not begun and isinstance(status, int) and 400 <= status < 500:
-            return failures.refused(status, said(text))  # by LiteLLM itself
+            return failures.refused(status, _said(None, text, error))  # by LiteLLM itself
         return failures.broken(text or type(error).__name__)
 
 
@@ -351,12 +351,15 @@ def _make_client(litellm: Any) -> Any:
     return handler
 
 
-def _said(answer: Any, text: str) -> Said:
-    """Return what a server said, by its response; by LiteLLM's text where the body was not read."""
+def _said(answer: Any, text: str, error: Exception) -> Said:
+    """Return what a server said, by its response; by LiteLLM's text where there is no body, or it was not read."""
+    found = Said("")
     with suppress(Exception):  # of httpx, and of LiteLLM's own kinds of responses
-        if (found := said(answer.content)).text:
-            return found
-    return said(text)
+        found = said(answer.content)
+    if not found.text:
+        found = said(text)
+    # LiteLLM's name of it is a code, too: it knows more words of providers, such as for a prompt that is too long.
+    return replace(found, codes=f"{found.codes} {type(error).__name__}")
 
 
 def _is_answered(cause: BaseException) -> bool:

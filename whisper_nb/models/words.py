@@ -28,6 +28,7 @@ _CONTEXT = (
     re.compile(r"[\d,]{1,12} \+ [\d,]{1,12} > ([\d,]{1,12})"),
     re.compile(r"(?:context (?:size|length|window|limit)|contextWindow)\D{0,40}?\(?([\d,]{1,12})(?: tokens)?", re.I),
     re.compile(r"tokens? > ([\d,]{1,12}) maximum", re.I),
+    re.compile(r"(?:maximum (?:model|prompt|input) length (?:of|is)|limit is|must be <=) ([\d,]{1,12})", re.I),
     re.compile(r"maximum (?:number of )?(?:input )?tokens\D{0,40}?([\d,]{1,12})", re.I),
     re.compile(r"([\d,]{1,12})(?: tokens?)? ?(?:maximum )?context (?:size|length|window)", re.I),
 )
@@ -35,6 +36,9 @@ _PROMPT = (
     re.compile(r"([\d,]{1,12}) \+ [\d,]{1,12} > [\d,]{1,12}"),
     re.compile(r"(?:request|prompt|input)\D{0,20}?\(([\d,]{1,12}) tokens\)", re.I),
     re.compile(r"([\d,]{1,12}) tokens? > [\d,]{1,12} maximum", re.I),
+    re.compile(
+        r"(?:Requested tokens \(|token count (?:is )?\(?|current length is |\(length |Given: )([\d,]{1,12})", re.I
+    ),
     re.compile(r"([\d,]{1,12}) (?:tokens )?in (?:the|your) (?:messages|prompt|input)", re.I),
     re.compile(
         r"(?:requested|resulted in|contains(?: at least)?|prompt has|has) (?:about )?([\d,]{1,12})(?: input)? tokens",
