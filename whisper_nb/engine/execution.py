@@ -327,7 +327,8 @@ class Execution:
         async def one(call: ToolCall) -> None:
             await self._journal.publish(ToolStarted(call), self._run)
             try:
-                result = await call_tool(self._tools, call, main)
+                with self._ports.around_tool():
+                    result = await call_tool(self._tools, call, main)
             except KeyboardInterrupt as error:  # raised from this task, it would end the event loop
                 interrupts.append(error)
                 raise asyncio.CancelledError from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from ..config.agents import Agent
@@ -53,3 +54,5 @@ class Ports:
     seq: itertools.count[int]
     """Numbers records."""
     admission: Admission
+    around_tool: Callable[[], AbstractContextManager[object]] = nullcontext
+    """A context manager, entered around each call of a tool, in the run's context."""

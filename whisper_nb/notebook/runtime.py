@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..config.aiconfig import AIConfig, missing_key
 from ..engine.control import Control
 from ..engine.runtimes import Runtime
+from .cells.figures import own_figures
 from .cells.output import SETTLE_S
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class NotebookRuntime(Runtime):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
+        self._ports.around_tool = own_figures
         self._panel: Panel | None = None
 
     async def __aexit__(self, *_: object) -> None:

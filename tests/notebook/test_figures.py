@@ -1,0 +1,66 @@
+"""Figures of tools: they stay out of the user's plots, and are shown in the launching cell."""
+
+from __future__ import annotations
+
+import sys
+from collections import OrderedDict
+from types import ModuleType, SimpleNamespace
+from typing import Any, ClassVar
+
+import pytest
+
+from support.inprocess import Notebook
+from whisper_nb import Rule, ScriptedModel
+
+
+class Gcf:
+    """The part of `matplotlib._pylab_helpers.Gcf` that pyplot uses."""
+
+    figs: ClassVar[Any] = OrderedDict()
+
+    @classmethod
+    def plot(cls, what: str) -> int:
+        """Draw into the current figure; create one if there is none. Return the number of figures."""
+        if not cls.figs:
+            manager = SimpleNamespace(canvas=SimpleNamespace(figure=[]), num=1)
+            cls.figs[1] = manager
+            cls.figs.move_to_end(1)
+        next(reversed(cls.figs.values())).canvas.figure.append(what)
+        return len(cls.figs)
+
+    @classmethod
+    def destroy_all(cls) -> None:
+        cls.figs.clear()
+
+
+@pytest.fixture
+def pyplot(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A module in the place of pyplot's, not imported yet."""
+    monkeypatch.delitem(sys.modules, "matplotlib._pylab_helpers", raising=False)
+    monkeypatch.setattr(Gcf, "figs", OrderedDict())
+    module = ModuleType("matplotlib._pylab_helpers")
+    module.Gcf = Gcf  # type: ignore[attr-defined]
+    return module
+
+
+@pytest.mark.parametrize("imported", [True, False])
+@pytest.mark.parametrize("kind", ["def", "async def"])
+async def test_a_tools_figures_are_its_own_and_are_shown_and_closed(
+    kind: str, imported: bool, pyplot: ModuleType, notebook: Notebook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = pyplot.__name__
+    if imported:
+        monkeypatch.setitem(sys.modules, name, pyplot)
+        Gcf.plot("the user's")
+    notebook.shell.user_ns["plot"] = lambda what: monkeypatch.setitem(sys.modules, name, pyplot) or Gcf.plot(what)
+    notebook.runtime.models["offline/test"] = ScriptedModel(
+        [Rule(role="tool", match="(.*)", reply=r"\1 figure"), Rule(calls=[{"name": "draw"}])]
+    )
+    notebook.run(f"{kind} draw() -> int:\n    'Draw.'\n    return plot('a tool')\n%agent new bob --tools draw")
+    for _ in range(2):
+        notebook.run("%agent ask bob -o ans hello")
+        assert await notebook["ans"] == "1 figure"
+        assert notebook.shown[-1]["data"]["text/plain"] == "['a tool']"
+    drawn = [manager.canvas.figure for manager in Gcf.figs.values()]
+    assert drawn == ([["the user's"]] if imported else [])
+    assert (len(Gcf.figs), list(Gcf.figs), 1 in Gcf.figs) == ((1, [1], True) if imported else (0, [], False))
