@@ -107,6 +107,7 @@ class RunFinished(Data, frozen=True, tag=True):
 
     outcome: Outcome
     error: str | None = None
+    """Why it failed; or why it was cancelled, if that needs an explanation."""
     charge: Charge | None = None
     """The cost of a model call that the end of the run interrupted. None: there was none, or it was free."""
 
