@@ -362,6 +362,8 @@ DISGUISED = [
         says="another reply begins"),
     Fault("a detail", *_both({"detail": "upstream died"}, {"detail": "upstream died"}), kept="Hel",
         says="upstream died"),
+    Fault("a code and a message", *_both({"code": 50507, "msg": "upstream died", "data": None},
+        {"code": 50507, "msg": "upstream died", "data": None}), kept="Hel", says="upstream died"),
     Fault("no success", *_both({"success": False, "errors": [_UPSTREAM]}, {"success": False, "errors": [_UPSTREAM]}),
         kept="Hel", says="upstream died"),
     Fault("a reason that is null in words", [*text("Hel"), finish("null"), DONE], kept="Hel"),
@@ -407,6 +409,7 @@ _AGAIN = event("message_start", message=_EMPTY | {"id": "2", "usage": {"input_to
 
 #: Faults of Anthropic's format only.
 ANTHROPIC = [
+    Fault("the same reply once more", _told(_START, _TEXT, _END), None, kept="Hel", says="another reply begins"),
     Fault("another reply within it", _told(_AGAIN, _TEXT, _END), None, kept="Hel", says="another reply begins"),
     Fault("nothing in a good message", [_START, _END], _json(_MESSAGE | {"content": []}), says="the reply is empty"),
     Fault("a use of tools that is announced", [_START, _END.replace(b"end_turn", b"tool_use")],

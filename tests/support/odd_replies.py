@@ -120,6 +120,18 @@ CALLS = [
         ONE,
     ),
     Odd(
+        "an index that is text",
+        [
+            _piece(index="0", id="a", name="add", arguments=_ADD[:5]),
+            _piece(index="0", arguments=_ADD[5:]),
+            _CALLED,
+            DONE,
+        ],
+        None,
+        "fine",
+        ONE,
+    ),
+    Odd(
         "an empty function_call beside text",
         [chunk({"content": "Hello", "function_call": {"name": "", "arguments": ""}}), finish(), DONE],
         _json(_message(content="Hello", function_call={"name": "", "arguments": ""}, tool_calls=[])),

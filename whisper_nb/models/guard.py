@@ -383,7 +383,8 @@ class _Ending:
         self._reason = ""
         self._form = ""
         """The field of the format in which the reason is expected."""
-        self._id: object = None
+        self._id: object = None  # of Anthropic's message
+        self._begun = False  # whether it has content
 
     @property
     def reached(self) -> bool:
@@ -401,6 +402,7 @@ class _Ending:
             raise ProviderError(error)
         if message.get("type") == "message_start":
             self._start(message.get("message"))
+        self._begun = self._begun or message.get("type") == "content_block_delta"
         delta = message["delta"] if isinstance(message.get("delta"), dict) else {}
         for choice in _list(message, "choices"):
             if error := choice.get("error"):
@@ -425,7 +427,7 @@ class _Ending:
             InvalidReply: another one has begun: LiteLLM would join them.
         """
         id_ = message.get("id") if isinstance(message, dict) else None
-        if self._id is not None and id_ != self._id:
+        if self._id is not None and (self._begun or (id_ or "") != self._id):
             raise InvalidReply(ANOTHER)
         self._id = id_ or ""
 

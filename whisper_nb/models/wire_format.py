@@ -382,6 +382,13 @@ def _id_and_role(data: str) -> tuple[Any, Any]:
     return read.get("id"), next(iter(roles), None)
 
 
+def _index(value: Any) -> Any:
+    """Return the index of a call, which some servers write as text."""
+    if isinstance(value, str | float) and str(value).removesuffix(".0").isdecimal():
+        return int(float(value))
+    return value
+
+
 def _call_part(read: Mapping[str, Any]) -> dict[str, Any]:
     function = read.get("function") or {}
     arguments = function.get("arguments")
@@ -391,7 +398,7 @@ def _call_part(read: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(id_, int) and not isinstance(id_, bool):
         id_ = str(id_)
     return {
-        "index": read.get("index"),
+        "index": _index(read.get("index")),
         "id": id_ or None,
         "function": {"name": function.get("name") or None, "arguments": arguments},
     }

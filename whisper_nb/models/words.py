@@ -22,6 +22,8 @@ _FIELDS = (
 )  # fmt: skip
 #: Bytes as Python's repr shows them, which some proxies pass on.
 _BYTES = re.compile(r"""\bb(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""", re.S)
+#: Codes that are no error.
+_FINE = (None, 0, 200, "0", "200", "", "success")
 _CODES = ("code", "type", "status", "object")
 #: How servers tell the size of the context, and of the prompt that does not fit.
 _CONTEXT = (
@@ -118,7 +120,9 @@ def error_in(reply: Any) -> Any:
     if reply.get("choices") is not None:
         return None
     told = "error" in (reply.get("object"), reply.get("type")) or reply.get("success") is False
-    if told or reply.get("detail") or reply.get("errors"):
+    # In the words of Chinese gateways.
+    coded = reply.get("code") not in _FINE and isinstance(reply.get("message") or reply.get("msg"), str)
+    if told or coded or reply.get("detail") or reply.get("errors"):
         return reply
     return None
 

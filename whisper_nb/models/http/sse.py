@@ -131,7 +131,7 @@ class Events:
             InvalidReply: it is no field, so that it may be a part of the data.
         """
         if name == b"event":
-            self._failed = value.strip() == b"error"
+            self._failed = value.strip().lower() == b"error"
         elif self.bare or (name and b'"' in name + value and (not _NAME.fullmatch(name) or _DATA.issuperset(name))):
             raise InvalidReply("a line of it is damaged")
 
