@@ -92,6 +92,8 @@ class LiteLLMReader(ReplyReader):
                 name, arguments = getattr(function, "name", None), getattr(function, "arguments", None)
                 if call.id or name or arguments:
                     yield self._call(getattr(call, "index", None), call.id or "", name or "", arguments)
+            for call in own.get("server_tool_calls") or ():  # of LiteLLM 1.110: calls that the provider itself served
+                yield self._call(None, call["id"], call["function"]["name"], call["function"]["arguments"])
 
     def _read_generic(self, chunk: Mapping[str, Any]) -> Iterator[Delta]:
         """Yield the deltas of a chunk in LiteLLM's own format: of a few providers, and for `[DONE]` of all others."""

@@ -47,6 +47,8 @@ _STREAMED = re.compile(r":stream\w+$|-stream$")
 _ENDS = ("finish_reason", "stop_reason", "finishReason", "done")
 _ENDS_LAST = ("finishReason", "done")
 _GOOD, _EARLY = ("stop", "tool_calls"), ("length", "content_filter")
+#: Anthropic's reason of a reply that is to be continued. LiteLLM takes it for one that is too long.
+_GOES_ON = ("pause_turn",)
 _CUT = "it has no finish reason, so that it may be incomplete"
 #: The HTTP statuses of the replies to the current call.
 statuses: ContextVar[list[int]] = ContextVar("statuses")
@@ -404,6 +406,8 @@ class _Ending:
             self._start(message.get("message"))
         self._begun = self._begun or message.get("type") == "content_block_delta"
         delta = message["delta"] if isinstance(message.get("delta"), dict) else {}
+        if not isinstance(delta.get("text", ""), str):
+            raise InvalidReply("a piece of text in it is not text")
         for choice in _list(message, "choices"):
             if error := choice.get("error"):
                 raise ProviderError(error)
@@ -443,7 +447,7 @@ class _Ending:
             return
         if kind not in _GOOD:  # LiteLLM knows more names for replies that ended early
             kind = map_finish_reason(str(reason))
-            if kind not in _EARLY or kind not in passed_on:
+            if str(reason) in _GOES_ON or kind not in _EARLY or kind not in passed_on:
                 raise InvalidReply(f"it did not end well ({name}={str(reason)[:60]})")
         self._reason = str(reason)
 

@@ -36,6 +36,8 @@ FAILURES = frozenset({"error", "network_error"})
 REPLY_LIMIT, EVENT_LIMIT, REFUSAL_LIMIT = 16 * 2**20, 4 * 2**20, 65_536
 #: The most characters of a tool call's id, which may contain a signature, and of its name.
 NAME_LIMIT = 65_536
+#: The types of Anthropic's blocks of reasoning.
+_OF_ANTHROPIC = ("thinking", "redacted_thinking")
 #: The most tool calls of one reply.
 CALLS_LIMIT = 1_000
 TOO_LARGE = f"it is larger than {REPLY_LIMIT // 2**20} MB, and was closed"
@@ -211,7 +213,11 @@ def _joined(pieces: Sequence[str | Mapping[str, Any]]) -> str | list[dict[str, A
             block.append(piece)
         else:
             blocks.append([piece])
-    return [_block(block) for block in blocks]
+    joined = [_block(block) for block in blocks]
+    for block in joined:
+        if block.get("type") in _OF_ANTHROPIC:  # LiteLLM's index is no part of it, and Anthropic would refuse it
+            block.pop("index", None)
+    return joined
 
 
 def _continues(before: Mapping[str, Any], piece: Mapping[str, Any]) -> bool:
