@@ -92,19 +92,30 @@ class Visits:
             self.pending -= 1
 
     def _guarded(self, function: Callable[..., T], *args: Any) -> T:
-        with self._guard(), self._outside_of_the_loop():
+        with self._guard(), self._with_asyncio_run():
             return function(*args)
 
     @contextmanager
-    def _outside_of_the_loop(self) -> Iterator[None]:
-        """Let a plain function run as in a thread of its own, where no loop runs: it may call `asyncio.run`."""
-        running = asyncio._get_running_loop()
-        asyncio._set_running_loop(None)
+    def _with_asyncio_run(self) -> Iterator[None]:
+        """Let a plain function call `asyncio.run`, as it may in a thread: a loop of its own, beside the main one."""
+        original = asyncio.run
+
+        def run(*args: Any, **options: Any) -> Any:
+            running = asyncio._get_running_loop()
+            if running is not self.main:
+                return original(*args, **options)
+            asyncio._set_running_loop(None)
+            try:
+                return original(*args, **options)
+            finally:
+                asyncio._set_running_loop(running)
+                asyncio.set_event_loop(running)  # `asyncio.run` leaves none
+
+        asyncio.run = run
         try:
             yield
         finally:
-            asyncio._set_running_loop(running)
-            asyncio.set_event_loop(self.main)  # `asyncio.run` leaves none
+            asyncio.run = original
 
     async def _run(
         self, work: Coroutine[Any, Any, T], wanted: threading.Event
