@@ -19,7 +19,7 @@ from whisper_nb import Agent, Runtime
 from whisper_nb.core.events import Record, TextStreamed
 from whisper_nb.engine.home import Home
 from whisper_nb.engine.runs import Run
-from whisper_nb.notebook.cells.output import PAINTED_AT_ONCE, TICK_S, Outputs
+from whisper_nb.notebook.cells.output import PAINTED_AT_ONCE, PAINTING_S, TICK_S, Outputs
 
 CELL: contextvars.ContextVar[str] = contextvars.ContextVar("CELL", default="no cell")
 
@@ -244,3 +244,19 @@ async def test_a_terminal_prints_the_end_of_a_run_once_and_an_awaited_answer(
     for expected in ("a1#1 · succeeded", ""):
         screen.outputs.settle()
         assert capsys.readouterr().out.partition(" · 1")[0].startswith(expected)
+
+
+async def test_long_replies_are_painted_in_several_turns_of_the_event_loop(
+    screen: Screen, runtime: Runtime, held: HeldModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = team(runtime, 5)
+    for run in runs:
+        screen.show(run)
+    await release(held, runs)
+    screen.painted.clear()
+    ticks = itertools.count()
+    monkeypatch.setattr(time, "thread_time", lambda: next(ticks) * PAINTING_S * 0.9)  # each painting takes as long
+    screen.clock.advance(TICK_S)
+    assert len(screen.painted) == 1
+    screen.clock.advance(10 * TICK_S)
+    assert len(screen.painted) == 5

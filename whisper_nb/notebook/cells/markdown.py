@@ -52,6 +52,7 @@ class Work:
             raise _TooMuchWorkError
 
 
+@functools.lru_cache(maxsize=20)  # a finished run is painted again after the next cell
 def safe_markdown(text: str) -> str:
     """Return the Markdown text as HTML that can neither run nor load anything; as plain text if it takes too long.
 

@@ -6,6 +6,7 @@ All of it happens on the agents' loop, in the context of the cell that the outpu
 from __future__ import annotations
 
 import contextvars
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,6 +20,8 @@ from .places import Place, place_of
 #: second.
 TICK_S = 0.1
 PAINTED_AT_ONCE = 20
+#: CPU seconds after which no other run is painted at once: a long reply can take a few tenths of one.
+PAINTING_S = 0.05
 #: Seconds that a cell waits for its output while a tool blocks the agents' loop.
 SETTLE_S = 1.0
 
@@ -87,7 +90,10 @@ class Outputs:
 
     def _tick(self) -> None:
         self._timer = None
+        end = time.thread_time() + PAINTING_S
         for view in list(self._dirty)[:PAINTED_AT_ONCE]:
+            if time.thread_time() > end:
+                break
             del self._dirty[view]
             self._stale[view] = None
             view.context.run(view.place.repaint, view.run)
