@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import ipywidgets
 import pytest
 
@@ -42,9 +40,7 @@ async def test_a_console_that_ignores_updates_gets_the_answer_as_an_output_of_it
     told = front.run(execution, "%agent ask bob -o ans hello", stdin=stdin, **metadata)
     console = shown == "display_data"
     assert (told.startswith("bob#1 · submitted"), len(notebook.shown)) == (console, not console)
-    ended = asyncio.get_running_loop().create_future()
-    notebook["ans"].on_done(lambda: ended.set_result(None))
-    await ended
+    await notebook["ans"]
     for _ in range(2):
         notebook.bench.outputs.settle()
     assert "heard: hello" in notebook.shown[-1]["data"]["text/plain"]

@@ -92,12 +92,8 @@ class _LinePlace:
             _print(status_line(run))
 
     def repaint(self, run: Run) -> None:
-        if run.done and not self._ended:
-            if run.received:  # its text is that of a cell
-                self._ended = True
-                _print(status_line(run))
-            else:
-                self.finish(run)
+        if run.done:
+            self.finish(run)
 
     def finish(self, run: Run) -> None:
         if not self._ended:
