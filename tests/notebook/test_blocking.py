@@ -302,6 +302,7 @@ async def main(where):
                     print(str(error).replace(str(os.getppid()), "N"), flush=True)
             os._exit(0)
         os.wait()
+        run.cancel()
 
 for where in ("notebook", "thread"):
     asyncio.run(main(where))
