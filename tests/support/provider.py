@@ -133,6 +133,8 @@ class Request:
     body: dict[str, Any]
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the client closed the connection before the end of the reply."""
+    reused: bool = False
+    """Whether its connection had a request before."""
 
     @property
     def key(self) -> str:
@@ -201,9 +203,10 @@ class Provider:
         return web.json_response(self.facts[http.path])
 
     async def _answer(self, http: web.Request) -> web.StreamResponse:
-        request = Request(http.path, dict(http.headers), await http.json())
-        self.requests.append(request)
         assert http.transport is not None
+        reused = http.transport in self.connections
+        request = Request(http.path, dict(http.headers), await http.json(), reused=reused)
+        self.requests.append(request)
         self.connections.add(http.transport)
         self._arrivals.put_nowait(request)
         answer = self.answers.popleft() if self.answers else self.default(request)
