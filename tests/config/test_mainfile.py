@@ -190,6 +190,15 @@ def test_a_mistyped_key_does_not_make_it_a_file_of_another_program(text: str) ->
     assert "unknown config field" in " ".join(problems(text))
 
 
+@pytest.mark.parametrize("settings", ["", "env_file: .env\n"])
+@pytest.mark.parametrize("config", ["{temperature: 0.3}", "{model: openai/x}", "openai/x"])
+def test_the_config_key_of_agents_files_is_an_error_that_says_where_its_fields_belong(
+    settings: str, config: str
+) -> None:
+    (said,) = problems(f"{settings}ai_config: {config}\n")
+    assert "unknown key 'ai_config': it belongs in an agent's file; write its fields here at the top level" in said
+
+
 def test_the_packaged_main_file_sets_only_time_limits() -> None:
     main = package().main
     assert main is not None

@@ -28,6 +28,8 @@ _ASYNC_AGENTS = {"max_concurrent_agents": "max_concurrent_calls", "max_tasks_per
 #: Keys of AIWhisperer that whisper_nb ignores.
 _IGNORED_SETTINGS = frozenset({"prompts", "workspace_ignore_patterns", "use_refactored_async_agents", "output_dir"})
 _IGNORED_ASYNC = frozenset({"default_check_mail_interval", "enabled"})
+#: A key of agents' files that is easily written here, too.
+_OF_AGENTS = "ai_config"
 #: Keys that no other program uses: a file with one of them is meant for whisper_nb.
 _OWN_SETTINGS = {
     "api_key", "max_concurrent_calls", "max_queued_runs", "max_reasoning_tokens", "max_tokens", "temperature",
@@ -77,7 +79,8 @@ def read_main(data: bytes, name: str) -> Main | None:
     if not isinstance(source, dict) or not _is_own(source):
         return None
     settings, problems, ignored = _read_settings(source)
-    config = {key: value for key, value in source.items() if key not in {*SETTINGS, *_IGNORED_SETTINGS, "async_agents"}}
+    others = {*SETTINGS, *_IGNORED_SETTINGS, "async_agents", _OF_AGENTS}
+    config = {key: value for key, value in source.items() if key not in others}
     parsed = read_config(config, CONFIG_FIELDS)
     problems += parsed.problems
     ignored += parsed.ignored
@@ -108,6 +111,9 @@ def _read_settings(source: Mapping[str, Any]) -> tuple[dict[str, Any], list[Prob
             problems.append(Problem(path, f"unknown key {key!r}; {suggestion(key, _ASYNC_AGENTS)}"))
         elif given.get(_ASYNC_AGENTS[key], ((), None))[1] is None:
             given[_ASYNC_AGENTS[key]] = (path, value)
+    if _OF_AGENTS in source:
+        text = f"unknown key {_OF_AGENTS!r}: it belongs in an agent's file; write its fields here at the top level"
+        problems.append(Problem((_OF_AGENTS,), text))
     settings: dict[str, Any] = {}
     for setting, (at, value) in given.items():
         if value is None:
@@ -127,7 +133,7 @@ def _is_own(source: Mapping[str, Any]) -> bool:
     unknown = [key for key in source if key not in _KNOWN_SETTINGS and not is_section(key, source[key])]
     if not unknown or _OWN_SETTINGS & set(source):
         return True
-    if any(key in ("async_agents", "generation_params") or is_section(key, source[key]) for key in source):
+    if any(key in (_OF_AGENTS, "async_agents", "generation_params") or is_section(key, source[key]) for key in source):
         return True
     if all(suggestion(key, _KNOWN_SETTINGS).startswith("did you mean") for key in unknown):  # typing errors
         return True
