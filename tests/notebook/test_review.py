@@ -170,6 +170,23 @@ async def test_rules_are_shown_and_the_bytes_that_were_shown_are_used(rt: Runtim
 
 
 @pytest.mark.parametrize(
+    ("rules", "problem"),
+    [
+        ("- {reply: x, cut: true}\n", "! rules.txt: rule 1: unknown cut; known are match, reply,"),
+        ("- {reply: x}\n- {match: '('}\n", "! rules.txt: rule 2: match '(' "),
+        ("- {reply: [\n", "! rules.txt"),
+    ],
+)
+async def test_rules_that_no_run_could_use_are_marked(rt: Runtime, root: Path, rules: str, problem: str) -> None:
+    put(root, "agents/bob.yaml", "prompt: x\nai_config: {model: 'offline/script:rules.txt'}\n")
+    written = put(root, "rules.txt", rules)
+    assert problem in "\n".join(listing(rt))
+    written.write_text("- {reply: x}\n")
+    rt.refresh()
+    assert not any(line.strip().startswith("!") for line in listing(rt))
+
+
+@pytest.mark.parametrize(
     "path", ["/etc/passwd", "../outside.yaml", "rules/../../outside.yaml", "~/x.yaml", "gone.yaml", "link.yaml"]
 )
 @pytest.mark.parametrize("where", ["main", "agent", "env_file"])

@@ -25,6 +25,7 @@ from ...config.yamlfile import dump_yaml
 from ...core.errors import ConfigError
 from ...core.text import shortened, visible, visible_lines
 from ...engine.runtimes import Runtime
+from ...models.offline import ScriptedModel
 from .explain import value_text
 from .markdown import NO_MATH
 
@@ -132,6 +133,7 @@ class _Listing:
         self._runtime = runtime
         self._keys: Keys = runtime.keys
         self._problems: list[str] = []
+        self._wrong_rules: dict[str, str] = {}  # path → its problem, or nothing
         self._goes: dict[str, list[str]] = {}  # destination → the agents whose prompts go there
         try:
             self._keys = runtime.keys.with_file(*review.after.env())
@@ -261,7 +263,22 @@ class _Listing:
         self._goes.setdefault(goes.partition(": ")[2], []).append(entry.name if entry else "all others")
         yield f"{_INDENT * 2}→ {goes}"
         if path := rules_path(config.model):
-            yield from self._content("rules", path, self._review.after.rules(path), self._used.rules(path))
+            rules = self._review.after.rules(path)
+            yield from self._content("rules", path, rules, self._used.rules(path))
+            yield from self._rules_problem(path, rules)
+
+    def _rules_problem(self, path: str, rules: bytes | None) -> Iterator[Part]:
+        """Yield why no run could use these rules, if that is so."""
+        if rules is None:
+            return
+        if path not in self._wrong_rules:
+            self._wrong_rules[path] = ""
+            try:
+                ScriptedModel.load(path, rules)
+            except ConfigError as error:
+                self._wrong_rules[path] = str(error)
+        if problem := self._wrong_rules[path]:
+            yield f"{_INDENT * 2}! {problem}"
 
     def _other_files(self) -> Iterator[Part]:
         """Yield the prompt files that no agent has: a form offers every one."""
