@@ -80,6 +80,14 @@ def test_untrusted_files_are_not_used_and_a_note_says_so_once(notebook: Notebook
     assert notebook.runtime.resolve().model == "openai/gpt-4o-mini"
 
 
+def test_a_new_agent_without_its_held_back_file_says_so(notebook: Notebook) -> None:
+    said = "answers with offline/test. agents/bob.yaml is held back until %agent trust, and not part of it\n"
+    assert notebook.run("%agent new bob --model offline/test").endswith(said)
+    assert "held back" not in notebook.run("%agent new amy --model offline/test")
+    trust(notebook)
+    assert "held back" not in notebook.run("%agent new bob")
+
+
 def test_trust_without_a_code_shows_the_changes_and_trusts_nothing(notebook: Notebook) -> None:
     said = notebook.run("%agent trust")
     for fact in (

@@ -36,4 +36,12 @@ def _create(runtime: Runtime, agent: Agent | str) -> str:
     outcome = " is ready"
     if changed:
         outcome = f": revision {session.revision} ({', '.join(changed)}), history kept"
-    return f"{session.name}{outcome}; answers with {config.model}"
+    return f"{session.name}{outcome}; answers with {config.model}{_unused_file(runtime, spec.name)}"
+
+
+def _unused_file(runtime: Runtime, name: str) -> str:
+    """Return a clause about the file of that agent that is not in use yet; empty if there is none."""
+    project = runtime.project
+    if project and project.held_back and name in project.found.team and name not in project.used.team:
+        return f". {project.found.team[name].file} is held back until %agent trust, and not part of it"
+    return ""
