@@ -185,7 +185,7 @@ LIMITS: list[tuple[str, list[Any], list[Any]]] = [
 NO_NUMBERS = [True, False, np.bool_(True), math.nan, math.inf, -math.inf, np.nan, "", {}, 1j]
 OTHERS: list[tuple[str, list[Any], list[Any]]] = [
     ("model", ["openai/x"], [5, "gpt", ["openai/x"]]),
-    ("api_base", ["http://localhost:8000"], [5, "localhost", "http://a b"]),
+    ("api_base", ["http://localhost:8000"], [5, "localhost", "http://a b", "http://host:sk-password"]),
     ("api_key", ["os.environ/A", "${A}"], [5, ["A"], ""]),
     ("stop", ["END", ["a", "b"], ("a",)], ["", [], [""], [1], 5, {"a": 1}]),
     ("allow_empty", [True, False], [0, "no", []]),

@@ -356,26 +356,42 @@ async def test_a_tool_from_a_module_does_not_run_on_the_main_thread() -> None:
         assert await outcome(rt, coroutine) == "('whisper_nb agents', 'bob#2')"
 
 
+async def worked() -> str:
+    await asyncio.sleep(0)
+    return "worked"
+
+
 def uses_asyncio_run() -> str:
     """Use asyncio as a script does."""
+    return asyncio.run(worked())
 
-    async def work() -> str:
-        await asyncio.sleep(0)
-        return "worked"
 
-    return asyncio.run(work())
+def uses_a_runner() -> str:
+    """Use asyncio as anyio does."""
+    with asyncio.Runner() as runner:
+        return runner.run(worked())
+
+
+def uses_a_loop_of_its_own() -> str:
+    """Use asyncio as older scripts do."""
+    loop = asyncio.new_event_loop()
+    try:
+        return loop.run_until_complete(worked())
+    finally:
+        loop.close()
 
 
 @pytest.mark.parametrize("where", ["notebook", "thread"])
 @pytest.mark.parametrize("module", ["__main__", "a_module"])
-async def test_a_plain_tool_may_use_asyncio_run_on_both_loops(
-    where: str, module: str, complaints: list[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("tool", [uses_asyncio_run, uses_a_runner, uses_a_loop_of_its_own])
+async def test_a_plain_tool_may_run_an_event_loop_on_both_loops(
+    tool: Callable[[], str], where: str, module: str, complaints: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(uses_asyncio_run, "__module__", module)
+    monkeypatch.setattr(tool, "__module__", module)
     loop = asyncio.get_running_loop()
     async with Runtime(environ={}, home=notebook(loop), loop=where) as rt:
         for _ in range(2):
-            assert await outcome(rt, uses_asyncio_run) == "worked"
+            assert await outcome(rt, tool) == "worked"
         assert asyncio.get_running_loop() is loop is asyncio.get_event_loop_policy().get_event_loop()
 
 

@@ -338,6 +338,9 @@ async def test_a_wait_that_only_a_user_could_end_is_refused() -> None:
         for run in (first, second):
             with pytest.raises(SessionError, match=f"waiting for {run.id} would never end: .*bob is paused"):
                 await run
+            with pytest.raises(SessionError, match=f"waiting for {run.id} would never end: .*bob is paused"):
+                async for _ in run.stream():
+                    pass
         assert not blocked
         bob.resume()
         assert first.blocked is None

@@ -162,6 +162,7 @@ async def test_a_session_lists_its_runs_and_its_unfinished_runs_oldest_first(run
     model = HeldModel()
     bob = hire(runtime, model)
     runs = [bob.submit("one"), bob.submit("two")]
+    assert repr(bob) == "<Session bob idle, 2 queued>"
     (await model.arrived()).release()
     await runs[0]
     assert list(bob.runs) == runs

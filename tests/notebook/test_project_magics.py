@@ -430,12 +430,13 @@ def test_a_file_can_name_a_decorated_function_and_a_tool_of_a_cell(notebook: Not
         "import functools\n"
         "def logged(function):\n    @functools.wraps(function)\n    def call(*given): return function(*given)\n"
         "    return call\n@logged\ndef wrapped(): 'Wrapped.'\n"
-        "from whisper_nb.tools.functions import FunctionTool\nmade = FunctionTool(rows)"
+        "from whisper_nb.tools.functions import FunctionTool\nmade = FunctionTool(rows)\n"
+        "@functools.cache\ndef cached(): 'Cached.'"
     )
-    (project / "agents/bob.yaml").write_text("prompt: x\ntools: [wrapped, made]\n")
+    (project / "agents/bob.yaml").write_text("prompt: x\ntools: [wrapped, made, cached]\n")
     trust(notebook)
     notebook.run("%agent new bob")
-    assert [tool.name for tool in notebook.runtime["bob"].agent.as_tools] == ["wrapped", "rows"]
+    assert [tool.name for tool in notebook.runtime["bob"].agent.as_tools] == ["wrapped", "rows", "cached"]
 
 
 def test_a_config_of_another_program_is_ignored_with_one_line(python: Callable[..., str], tmp_path: Path) -> None:

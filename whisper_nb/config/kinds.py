@@ -190,6 +190,7 @@ class Address(Struct, frozen=True):
             raise ValueError
         try:
             parts = urlsplit(value)
+            parts.port  # noqa: B018 - raises if it is none: then it may be a password, or a key
         except ValueError:
             parts = urlsplit("")
         if "@" in value or "?" in value:

@@ -331,6 +331,9 @@ class Run(AwaitableHandle, RunState):
         """Yield its records: the stored ones first, then new ones, TextStreamed included, until RunFinished.
 
         Leaving the iteration early leaves the run alone. Works on any event loop.
+
+        Raises:
+            SessionError: further records would never come, as with `await run`.
         """
         queue: asyncio.Queue[Record] = asyncio.Queue()
         loop, home = asyncio.get_running_loop(), self._session.home
@@ -342,6 +345,8 @@ class Run(AwaitableHandle, RunState):
         try:
             for record in past:
                 yield record
+            if not self.done and _waiter() is None:
+                self._check_await()
             while not (past and isinstance(past[-1].event, RunFinished)):
                 record = await (queue.get() if loop is home.loop else self._elsewhere(queue.get))
                 if past and record.seq <= past[-1].seq:

@@ -336,6 +336,7 @@ class Runtime(Handle):
         self._config = AIConfig.of(config, **values)
         self._offline = offline or ""
 
+    @sealed
     def resolve(
         self, agent: Agent | None = None, call: AIConfig | None = None, session: AIConfig | None = None
     ) -> AIConfig:
@@ -351,6 +352,7 @@ class Runtime(Handle):
         """
         return precedence.resolve(self._layers(agent, call, session), self.keys, self._offline)
 
+    @sealed
     def explain(self, agent: Agent | str | None = None, call: AIConfig | None = None) -> Layer:
         """Return the config of a run, with the source of each value: `layer.place("temperature")`.
 
@@ -362,12 +364,11 @@ class Runtime(Handle):
         Raises:
             ConfigError: as `resolve`; or there is no agent of that name.
         """
+        configured = None
         if isinstance(agent, str):
             session = self[agent]
-            layers = self._layers(session.agent, call, session.configured)
-        else:
-            layers = self._layers(agent, call, None)
-        return precedence.explain(layers, self.keys, self._offline)
+            agent, configured = session.agent, session.configured
+        return precedence.explain(self._layers(agent, call, configured), self.keys, self._offline)
 
     def _layers(self, agent: Agent | None, call: AIConfig | None, session: AIConfig | None) -> list[Layer]:
         files = self.project.used if self.project else None

@@ -84,7 +84,7 @@ class Session(Handle):
             self._journal.begin_with(history)
 
     def __repr__(self) -> str:
-        return f"<Session {self.name} {self.state.label}, {len(self.queue)} queued>"
+        return f"<Session {self.name} {self.state.label}, {len(self.queue) + len(self._posted)} queued>"
 
     def _instead(self) -> str:
         return f"{self!r}: it works in this process. Take its spec: session.agent; fork(NAME) copies its history"
@@ -121,6 +121,7 @@ class Session(Handle):
         """The fields that `configure` has set."""
         return self._configured
 
+    @sealed
     def resolved(self, call: AIConfig | None = None) -> AIConfig:
         """Return the config of a run that sets `call`."""
         return self._ports.resolve(self._agent, call, self._configured)
@@ -283,6 +284,7 @@ class Session(Handle):
         assert isinstance(session, Session)
         return session
 
+    @sealed
     @at_home
     def revise(self, agent: Agent) -> None:
         """Go on with another spec of the same name, history kept. The current run ends with the old one."""

@@ -16,6 +16,14 @@ from ..core.threads import answer
 
 T = TypeVar("T")
 
+#: What runs an event loop, and refuses to while another one runs in the thread.
+_RUNS_A_LOOP: tuple[tuple[Any, str], ...] = (
+    (asyncio, "run"),
+    (asyncio.Runner, "run"),
+    (asyncio.BaseEventLoop, "run_until_complete"),
+    (asyncio.BaseEventLoop, "run_forever"),
+)
+
 
 class Visits:
     """Runs functions and coroutines on the main loop between cells. Implements `tools.tool.MainThread`.
@@ -92,30 +100,38 @@ class Visits:
             self.pending -= 1
 
     def _guarded(self, function: Callable[..., T], *args: Any) -> T:
-        with self._guard(), self._with_asyncio_run():
+        with self._guard(), self._loops_beside():
             return function(*args)
 
     @contextmanager
-    def _with_asyncio_run(self) -> Iterator[None]:
-        """Let a plain function call `asyncio.run`, as it may in a thread: a loop of its own, beside the main one."""
-        original = asyncio.run
+    def _loops_beside(self) -> Iterator[None]:
+        """Let a plain function run an event loop of its own beside the main one, as it may in a thread."""
+        originals = [(owner, name, getattr(owner, name)) for owner, name in _RUNS_A_LOOP]
+        used: list[bool] = []
 
-        def run(*args: Any, **options: Any) -> Any:
-            running = asyncio._get_running_loop()
-            if running is not self.main:
-                return original(*args, **options)
-            asyncio._set_running_loop(None)
-            try:
-                return original(*args, **options)
-            finally:
-                asyncio._set_running_loop(running)
-                asyncio.set_event_loop(running)  # `asyncio.run` leaves none
+        def beside(original: Callable[..., Any]) -> Callable[..., Any]:
+            def run(*args: Any, **options: Any) -> Any:
+                running = asyncio._get_running_loop()
+                if running is not self.main or self.main in args[:1]:
+                    return original(*args, **options)
+                used.append(True)
+                asyncio._set_running_loop(None)
+                try:
+                    return original(*args, **options)
+                finally:
+                    asyncio._set_running_loop(running)
 
-        asyncio.run = run
+            return run
+
+        for owner, name, original in originals:
+            setattr(owner, name, beside(original))
         try:
             yield
         finally:
-            asyncio.run = original
+            for owner, name, original in originals:
+                setattr(owner, name, original)
+            if used:
+                asyncio.set_event_loop(self.main)  # `asyncio.run` leaves none
 
     async def _run(
         self, work: Coroutine[Any, Any, T], wanted: threading.Event

@@ -165,7 +165,8 @@ def is_of_cells(value: Any) -> bool:
     All else in a notebook, such as `open`, `get_ipython` and what modules define, was not meant for agents.
     """
     if inspect.isroutine(value):
-        return inspect.isfunction(value) and value.__module__ == "__main__"
+        # A function that functools.cache has wrapped is none for `isfunction`.
+        return inspect.isfunction(inspect.unwrap(value)) and value.__module__ == "__main__"
     return isinstance(value, Tool) and not inspect.isclass(value)
 
 
