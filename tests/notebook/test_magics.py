@@ -406,6 +406,35 @@ async def test_a_wait_leaves_out_runs_whose_outcome_a_cell_has_received(notebook
     assert notebook.failure("%agent wait awaited", 2) == "1 failed (bob#1)\nbob#1 failed: no more"
 
 
+async def test_a_wait_reports_runs_that_python_submitted_and_that_ended_before_it(notebook: Notebook) -> None:
+    notebook.run("%agent new bob")
+    bob = notebook.runtime["bob"]
+    seen, *unseen = [bob.submit(prompt) for prompt in ("fail", "fail", "hello")]
+    await ended(seen, *unseen)
+    with pytest.raises(RunFailed):
+        await seen
+    assert notebook.failure("%agent wait", 2) == "1 succeeded, 1 failed (bob#2)\nbob#2 failed: no more"
+    assert notebook.run("%agent wait") == "nothing to wait for\n"
+
+
+async def test_a_wait_leaves_a_failure_that_a_tool_handled_to_the_tool(notebook: Notebook) -> None:
+    notebook.runtime.models["offline/tool"] = ScriptedModel([Rule("^use", calls=[{"name": "ask"}]), Rule(reply="done")])
+    notebook.shell.user_ns["runtime"] = notebook.runtime
+    notebook.run(
+        "async def ask() -> str:\n"
+        "    'Ask bob.'\n"
+        "    try:\n"
+        "        return await runtime['bob'].submit('fail')\n"
+        "    except Exception:\n"
+        "        return 'bob failed'"
+    )
+    notebook.run("%agent new bob\n%agent new amy --model offline/tool --tools ask")
+    notebook.run("%agent ask amy -o good use the tool")
+    await ended(notebook["good"])
+    assert notebook.runtime["bob"].runs[0].status == "failed"
+    assert notebook.run("%agent wait") == "1 succeeded\n"
+
+
 async def test_a_wait_reports_a_run_that_an_agents_tool_has_awaited(notebook: Notebook) -> None:
     notebook.runtime.models["offline/tool"] = ScriptedModel(
         [Rule("^use", calls=[{"name": "look"}]), Rule(reply="done")]

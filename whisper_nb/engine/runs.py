@@ -79,7 +79,7 @@ class Run(AwaitableHandle, RunState):
 
     __slots__ = (
         "__weakref__", "_awaiting", "_cancelling", "_charge", "_config", "_context", "_done", "_observers", "_parts",
-        "_reason", "_session", "_turns", "error", "received", "submitted_at", "timeout_s",
+        "_reason", "_session", "_turns", "by_tool", "error", "received", "submitted_at", "timeout_s",
     )  # fmt: skip
 
     def __init__(
@@ -104,6 +104,8 @@ class Run(AwaitableHandle, RunState):
         """The exception that made it fail, or that ended its event loop."""
         self.received = False
         """Whether `await` or `result` has returned its output or raised its failure, other than to an agent's tool."""
+        self.by_tool = _waiter() is not None
+        """Whether an agent's tool submitted it, and not a person."""
         self._parts = tuple(parts)
         self._config = config
         # The submitting cell's context: output belongs there. Dropped at the end.

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from IPython.core.interactiveshell import InteractiveShell
 from msgspec import Struct, field
@@ -49,6 +49,7 @@ class Workbench(Struct):
     root: str = "agent"
     """The magic's name: `agent`, or `whisper` if another extension has the name `agent`."""
     _unreported: list[Run] = []  # launched or waited for, and not yet reported by `%agent wait`
+    _reported: WeakSet[Run] = field(default_factory=WeakSet)
     _launched: WeakKeyDictionary[Run, Launch] = field(default_factory=WeakKeyDictionary)
     """Run → the execution that launched it. It keeps no run alive."""
     _launching: Launch | None = None  # the last one
@@ -149,20 +150,25 @@ class Workbench(Struct):
     def to_wait_for(self, names: Sequence[str]) -> list[Run]:
         """Return the named runs, and those that ended without a report, so that a wait reports every run once.
 
-        A run whose outcome a cell has received needs no report. The others stay unreported until `reported` is called:
-        the wait may end early.
+        A run whose outcome a cell has received needs no report, nor does one that a tool submitted and that ended
+        before the wait. The others stay unreported until `reported` is called: the wait may end early.
         """
         agents = set(names)
-        unreported = [run for run in self._unreported if run.done and not run.received]
-        ended = [run for run in unreported if not agents or run.session.name in agents]
+        ended = [run for run in self._ended() if not agents or run.session.name in agents]
         runs = list(dict.fromkeys([*ended, *self.runs(names)]))
         self._remember([run for run in runs if not run.done])
         return runs
 
     def reported(self, runs: Sequence[Run]) -> None:
         """Leave runs out of later waits, because a wait has reported them."""
-        known = set(runs)
-        self._unreported = [run for run in self._unreported if not (run in known or run.received)]
+        self._reported.update(runs)
+        self._unreported = [run for run in self._unreported if not (run in self._reported or run.received)]
+
+    def _ended(self) -> list[Run]:
+        """Return the runs that ended and that no wait has reported: from magics, from Python and from the panel."""
+        submitted = (run for session in self.runtime.sessions for run in session.runs if not run.by_tool)
+        runs = dict.fromkeys([*self._unreported, *submitted])  # the first may be runs of a removed agent
+        return [run for run in runs if run.done and not (run.received or run in self._reported)]
 
     def runs(self, names: Sequence[str]) -> list[Run]:
         """Return the named runs; without names, all unfinished ones.
