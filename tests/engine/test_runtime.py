@@ -211,6 +211,12 @@ async def test_configure_takes_effect_from_the_next_run(runtime: Runtime) -> Non
     assert (run.model, following.model) == ("offline/held", "offline/echo")
 
 
+async def test_configure_with_an_empty_config_ends_what_was_configured(runtime: Runtime) -> None:
+    runtime.configure("openai/x", seed=7)
+    runtime.configure({})
+    assert (runtime.resolve().model, runtime.resolve().seed) == ("offline/echo", None)
+
+
 async def test_an_invalid_model_in_the_environment_fails_only_agents_that_use_it(complaints: list[str]) -> None:
     async with Runtime(environ={"WHISPER_MODEL": "nonsense"}) as runtime:
         assert runtime.resolve(call=AIConfig(model="offline/echo")).model == "offline/echo"

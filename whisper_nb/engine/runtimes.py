@@ -323,7 +323,7 @@ class Runtime(Handle):
         """Set config for all agents, above their own, from their next run on.
 
         Args:
-            config: a model string, a dict or an AIConfig; replaces what was configured before.
+            config: a model string, a dict or an AIConfig; replaces what was configured before. `{}` removes that.
             offline: the offline model that answers while no provider's key is set.
             **values: fields of AIConfig, added to what was configured before.
 
