@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from support.provider import DONE, Provider, Reply, data, finish, says, text
 from whisper_nb import Agent, AIConfig, LengthExceeded, ModelError, RunFailed, Runtime
+from whisper_nb.config.keys import Key, Keys
 from whisper_nb.core.events import CallRetried
-from whisper_nb.models.failures import is_too_long
+from whisper_nb.models.failures import Failures, is_too_long
 from whisper_nb.models.words import said, words
 
 NO_ROOM = "request (4039 tokens) exceeds the available context size (2048 tokens), try increasing it"
@@ -235,6 +236,18 @@ async def test_an_address_of_the_environment_is_named_in_errors(monkeypatch: pyt
             expected = r"nothing answers at http://127.0.0.1:9/v1 \(from OPENAI_BASE_URL\).*Check OPENAI_BASE_URL, and"
             with pytest.raises(RunFailed, match=expected):
                 await bob.submit("Hi")
+
+
+@pytest.mark.parametrize(
+    ("model", "step"),
+    [
+        ("ollama/x", "Start its server, or set api_base to its address, then submit again"),
+        ("groq/x", "Check the network, then submit again"),
+    ],
+)
+def test_a_server_of_this_machine_that_does_not_run_is_to_be_started(model: str, step: str) -> None:
+    failures = Failures(AIConfig(model=model), Keys({}), Key("", ""))
+    assert step in str(failures.unreached("refused", sent=False))
 
 
 @pytest.mark.parametrize("line", LINES[:2], ids=str)

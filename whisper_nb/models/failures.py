@@ -144,6 +144,8 @@ class Failures:
             what = f"nothing answers at {address}: the connection failed."
             if own:
                 check = f"Check {self._setting}, and that its server runs"
+            elif PROVIDERS.get(self.endpoint.provider, Provider()).address:  # a server on this machine
+                check = f"Start its server, or set {self._setting} to its address"
         return self._error(
             what, f"{check}, then submit again.", self.shown(text), retryable=True, unsent=not sent, named=True
         )
