@@ -347,9 +347,9 @@ class Run(AwaitableHandle, RunState):
         try:
             for record in past:
                 yield record
-            if not self.done and _waiter() is None:
-                self._check_await()
             while not (past and isinstance(past[-1].event, RunFinished)):
+                if queue.empty() and self.queued is not None and not self.done and _waiter() is None:
+                    self._check_await()
                 record = await (queue.get() if loop is home.loop else self._elsewhere(queue.get))
                 if past and record.seq <= past[-1].seq:
                     continue
