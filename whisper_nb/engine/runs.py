@@ -344,13 +344,15 @@ class Run(AwaitableHandle, RunState):
             loop.call_soon_threadsafe(queue.put_nowait, record)
 
         past, drop = home.do(self._subscribe, listen)
+        accepted = bool(past)  # the record of that comes in any case
         try:
             for record in past:
                 yield record
             while not (past and isinstance(past[-1].event, RunFinished)):
-                if queue.empty() and self.queued is not None and not self.done and _waiter() is None:
+                if accepted and queue.empty() and not self.done and _waiter() is None:
                     self._check_await()
                 record = await (queue.get() if loop is home.loop else self._elsewhere(queue.get))
+                accepted = True
                 if past and record.seq <= past[-1].seq:
                     continue
                 yield record
