@@ -24,6 +24,18 @@ async def test_a_run_inside_an_output_widget_is_updated_there(notebook: Notebook
     assert "submitted" in notebook.shown[-1]["data"]["text/plain"]
 
 
+async def test_what_a_cell_captures_is_current_when_it_is_shown(notebook: Notebook) -> None:
+    front = FrontEnd(notebook)
+    front.run(
+        "e1", "with __import__('IPython').utils.capture.capture_output() as cap:\n    %agent ask bob -o ans hello"
+    )
+    assert notebook.shown == []
+    await notebook["ans"]
+    notebook.bench.outputs.settle()
+    front.run("e2", "cap.show()")
+    assert "heard: hello" in notebook.shown[-1]["data"]["text/plain"]
+
+
 @pytest.mark.parametrize(
     ("execution", "stdin", "metadata", "shown"),
     [

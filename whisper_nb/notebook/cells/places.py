@@ -38,12 +38,19 @@ class _CellPlace:
 
     def __init__(self) -> None:
         self._display_id = uuid4().hex
+        self._shown: dict[str, str] = {}
+        """One object for all messages: `%%capture` keeps it, and may show it later."""
 
     def show(self, run: Run) -> None:
-        _display(_bundle(run), display_id=self._display_id)
+        self._shown.update(_bundle(run))
+        _display(self._shown, display_id=self._display_id)
 
     def repaint(self, run: Run) -> None:
-        _display(_bundle(run), display_id=self._display_id, update=True)
+        bundle = _bundle(run)
+        self._shown.update(bundle)
+        for kind in self._shown.keys() - bundle.keys():
+            del self._shown[kind]
+        _display(self._shown, display_id=self._display_id, update=True)
 
     def finish(self, run: Run) -> None:
         pass  # it is repainted
