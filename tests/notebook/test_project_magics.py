@@ -369,6 +369,20 @@ class Garbage(Ollama):
         self.wfile.write(b"220 ready\r\n")
 
 
+def test_models_lists_the_models_at_an_agents_api_base(notebook: Notebook, environ: dict[str, str]) -> None:
+    environ["MY_KEY"] = environ.pop("OPENAI_API_KEY")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Llama) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        base = f"http://127.0.0.1:{server.server_port}/v1"
+        for name, address, key in (("amy", base, "MY_KEY"), ("eve", f"{base}/", "NO_KEY")):
+            config = f"--set api_base={address} --set api_key=os.environ/{key}"
+            notebook.run(f"%agent new {name} --model openai/tiny {config}")
+        notebook.run("%agent models")
+        server.shutdown()
+    rows = [" ".join(row) for row in table(notebook)[1:]]
+    assert [row for row in rows if "tiny" in row] == [f"openai/tiny {base} (api_base) unknown"]
+
+
 def test_models_leaves_out_a_server_of_another_kind(notebook: Notebook, environ: dict[str, str]) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), Garbage) as server:
         Thread(target=server.serve_forever, daemon=True).start()

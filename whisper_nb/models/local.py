@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import urllib.request
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException
 from typing import Any
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 from ..config.aiconfig import AIConfig, own_address
 from ..config.keys import Key, Keys
 from ..config.providers import PROVIDERS
+from ..core.errors import ConfigError
 from ..core.text import clip
 
 TIMEOUT_S = 0.5
@@ -19,6 +21,8 @@ TIMEOUT_S = 0.5
 _MOST = 1_000_000
 #: The most models of one server that are listed, and the most characters of a name.
 _MOST_NAMES, _NAME_LENGTH = 1_000, 200
+#: The most servers of agents that are asked at the same time.
+_ASKED_AT_ONCE = 16
 _THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 
 
@@ -37,6 +41,29 @@ def local_models(keys: Keys) -> dict[str, list[str]]:
     with ThreadPoolExecutor(len(addresses)) as pool:
         found = pool.map(models, addresses)
         return {name: models for name, models in zip(addresses, found, strict=True) if models is not None}
+
+
+def models_at_bases(configs: Iterable[AIConfig], keys: Keys) -> dict[str, list[str]]:
+    """Return address → models, as `provider/model`, for each `api_base` that has such a list. Blocks like the others.
+
+    Args:
+        configs: configs of agents; those without an `api_base` are left out.
+        keys: where their keys are looked up. Each is sent to the config's own `api_base` alone, as in a call.
+    """
+    own = {config.api_base: config for config in configs if config.api_base}
+    if not own:
+        return {}
+
+    def models(address: str) -> list[str] | None:
+        try:
+            key = keys.key(own[address].provider, own[address].api_key)
+        except ConfigError:  # a literal key of another process
+            return None
+        return _models_at(own[address].provider, address, key)
+
+    with ThreadPoolExecutor(min(len(own), _ASKED_AT_ONCE)) as pool:
+        found = pool.map(models, own)
+        return {address: models for address, models in zip(own, found, strict=True) if models is not None}
 
 
 def ask(url: str, key: Key | None) -> Any:

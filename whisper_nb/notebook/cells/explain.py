@@ -66,13 +66,16 @@ def limits_line(agent: Agent) -> str:
     return line
 
 
-def model_rows(keys: Keys, local: Mapping[str, list[str]], price: Mapping[str, str]) -> list[dict[str, str]]:
+def model_rows(
+    keys: Keys, local: Mapping[str, list[str]], price: Mapping[str, str], own: Mapping[str, list[str]]
+) -> list[dict[str, str]]:
     """Return the models that can be used now.
 
     Args:
         keys: where API keys are looked up.
         local: provider → the models of its server on this machine.
         price: model → its price.
+        own: an agent's `api_base` → the models of its server.
     """
     found = [("offline/echo", "always available", "$0")]
     for name, provider in PROVIDERS.items():
@@ -89,6 +92,8 @@ def model_rows(keys: Keys, local: Mapping[str, list[str]], price: Mapping[str, s
             found.append((model, ", at ".join(reached), price.get(model, "unknown")))
         cost = "$0" if provider.address else "unknown"
         found += [(model, server, cost) for model in local.get(name, ())]
+    for base, models in own.items():
+        found += [(model, f"{public(base)} (api_base)", "unknown") for model in models]
     return [dict(zip(("model", "reached by", "price per million tokens"), row, strict=True)) for row in found]
 
 

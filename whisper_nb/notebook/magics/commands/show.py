@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 from IPython.display import display
 
-from ....config.aiconfig import CONFIG_FIELDS
+from ....config.aiconfig import CONFIG_FIELDS, AIConfig
 from ....config.project import Project
 from ....config.providers import PROVIDERS
 from ....core.errors import ConfigError
 from ....core.events import TextStreamed
 from ....core.text import printable, visible
+from ....engine.runtimes import Runtime
 from ...cells.explain import config_rows, cost_rows, limits_line, model_rows
 from ...cells.render import history_lines, log_line, status_line
 from ...cells.review import Folded, last_line, trust_lines
@@ -156,18 +158,28 @@ def config(bench: Workbench, args: Arguments) -> None:
 
 
 @command(
-    "List the models that can be used now: with an API key that is set, or on this machine. "
+    "List the models that can be used now: with an API key that is set, at an agent's api_base, or on this machine. "
     "Other models work too, with their keys."
 )
 def models(bench: Workbench, args: Arguments) -> None:
     """Look for keys and local servers, and display a table."""
-    from ....models.local import local_models
+    from ....models.local import local_models, models_at_bases
     from ....models.prices import listed, price, price_list
 
     keys = bench.runtime.keys
-    local, prices = bench.off_the_loop(lambda: (local_models(keys), price_list()))
+    configs = bench.runtime.home.do(_configs, bench.runtime)
+    local, own, prices = bench.off_the_loop(lambda: (local_models(keys), models_at_bases(configs, keys), price_list()))
     priced = {one.model: price(listed(one.model, prices)) for one in PROVIDERS.values() if one.model}
-    display(table_bundle(model_rows(keys, local, priced), "", stale=False), raw=True)
+    display(table_bundle(model_rows(keys, local, priced, own), "", stale=False), raw=True)
+
+
+def _configs(runtime: Runtime) -> list[AIConfig]:
+    """Return the configs of all agents that can run."""
+    configs: list[AIConfig] = []
+    for session in runtime.sessions:
+        with suppress(ConfigError):  # it is told where the agent runs
+            configs.append(session.config)
+    return configs
 
 
 @command(
@@ -184,7 +196,7 @@ def trust(bench: Workbench, args: Arguments) -> None:
         raise ConfigError(f"{project.root} is whisper_nb's own folder, or was named by a script: it is always trusted")
     if args.revoke:
         bench.runtime.home.do(project.distrust)
-        print(f"{project.root}: no longer trusted, from the next run on")  # noqa: T201
+        print(f"{project.root}: not trusted, from the next run on")  # noqa: T201
     elif args.code:
         bench.runtime.trust(args.code)
         bench.take_up_edits()
