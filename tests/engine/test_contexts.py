@@ -212,4 +212,24 @@ async def test_the_advice_after_a_long_reply_names_what_was_reached(
     with pytest.raises(RunFailed, match=rf"token limit .*finish_reason=length\).* {says}"):
         await run
     assert ("raise max_tokens" in str(run.error)) is ("raise" in says)
+    assert "%agent reset" not in str(run.error)  # it has no history
     assert isinstance(run.error, LengthExceeded)
+
+
+@pytest.mark.parametrize(("size", "helps"), [(1000, True), (40, False)])
+async def test_a_reset_is_advised_only_if_the_call_had_history(rt: Runtime, size: int, helps: bool) -> None:
+    """Where all of it was left out, a reset frees nothing."""
+    calls = 0
+
+    async def reply(request: Request) -> AsyncGenerator[Delta, None]:
+        nonlocal calls
+        calls += 1
+        yield TextDelta("Once upon a time")
+        yield Finish("stop" if calls == 1 else "length", Usage(500, 500))
+
+    rt.models["offline/x"] = FunctionModel(reply, context_tokens=size)
+    bob = rt.create(Agent(name="bob", system_prompt="Brief.", config="offline/x"))
+    await bob.submit("one " * 20)
+    with pytest.raises(RunFailed) as caught:
+        await bob.submit("two " * 20)
+    assert ("%agent reset" in str(caught.value)) is helps

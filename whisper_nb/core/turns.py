@@ -81,18 +81,22 @@ class Limits(Struct, frozen=True):
 
     max_tokens: int | None
     context_tokens: int | None
+    with_history: bool
+    """Whether messages of earlier runs were sent, which a reset would leave out."""
 
     def remedy(self, finish: Finish) -> str:
         """Return what reached its limit, with the next step, for a reply that ended for its length."""
         usage = finish.usage
         if self.max_tokens and (usage is None or usage.output_tokens >= self.max_tokens):
             return "raise max_tokens, or ask for less."
+        reset = "drop the history with %agent reset"
         if self.context_tokens and (usage is None or _nearly(usage) >= self.context_tokens):
+            less = f"ask for less, {reset}," if self.with_history else "ask for less,"
             return (
-                f"the model's context of {self.context_tokens:,} tokens is full: ask for less, drop the history with "
-                "%agent reset, or choose a model with a larger context."
+                f"the model's context of {self.context_tokens:,} tokens is full: {less} "
+                "or choose a model with a larger context."
             )
-        remedy = "ask for less, or drop the history with %agent reset."
+        remedy = f"ask for less, or {reset}." if self.with_history else "ask for less."
         if not self.max_tokens:
             remedy = f"set max_tokens if the model allows more, {remedy}"
         return f"the limit of the server, or the model's context, was reached: {remedy}"

@@ -237,16 +237,18 @@ class Execution:
             raise ModelError(
                 f"{what}. Submit again, or raise {limit}", what=what, model=config.model or "", retryable=True
             )
-        return reply.complete(allow_empty=config.allow_empty is True, limits=await self._limits(model, reply))
+        return reply.complete(allow_empty=config.allow_empty is True, limits=await self._limits(model, request, reply))
 
-    async def _limits(self, model: Model, reply: Reply) -> Limits | None:
+    async def _limits(self, model: Model, request: Request, reply: Reply) -> Limits | None:
         """Return the limits of a reply that ended for its length; None for other replies."""
         if not reply.too_long:
             return None
         config, contexts = self._config, self._ports.contexts
         if not config.max_tokens and config.context_tokens is None:
             await contexts.ask(config)
-        return Limits(config.max_tokens, config.context_tokens or contexts.of(config).tokens or model.context_tokens)
+        context = config.context_tokens or contexts.of(config).tokens or model.context_tokens
+        own = len(self._system) + len(self._journal.projection.draft)
+        return Limits(config.max_tokens, context, with_history=len(request.messages) > own)
 
     async def _fitting(self, model: Model, messages: Transcript) -> Transcript:
         """Return the messages that fit into the model's context.
