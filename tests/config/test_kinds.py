@@ -244,10 +244,12 @@ def test_extra_cannot_redirect_litellm_to_another_provider(name: str) -> None:
     assert f"extra must not contain {name}" in problem_with(Extra(), "extra", {name: "groq"})
 
 
-@pytest.mark.parametrize("name", ["n", "N", "best_of", "candidate_count", "candidateCount", "num_return_sequences"])
-@pytest.mark.parametrize("place", ["extra", "extra_body"])
-def test_extra_cannot_ask_for_replies_that_nobody_reads(name: str, place: str) -> None:
-    value = {name: 2} if place == "extra" else {"extra_body": {name: 2}}
+@pytest.mark.parametrize("name", ["n", "N", "best_of", "candidateCount", "num_return_sequences", "numResults"])
+@pytest.mark.parametrize("places", [[], ["extra_body"], ["extra_body"] * 2, ["generationConfig"], ["parameters"]])
+def test_extra_cannot_ask_for_replies_that_nobody_reads(name: str, places: list[str]) -> None:
+    value: dict[str, Any] = {name: 2}
+    for place in places:
+        value = {place: value}
     assert f"extra must not contain {name}: one reply is read, and all are billed" in problem_with(
         Extra(), "extra", value
     )
@@ -257,7 +259,7 @@ def test_extra_cannot_ask_for_replies_that_nobody_reads(name: str, place: str) -
     "name",
     ["mock_response", "ssl_verify", "use_litellm_proxy", "litellm_credential_name", "aws_bedrock_runtime_endpoint",
      "azure_endpoint", "input_cost_per_token", "client", "no-log", "_skip_mcp_handler", "headers", "prompt",
-     "functions", "Model", "MESSAGES"]
+     "functions", "Model", "MESSAGES", "success_callback"]
 )  # fmt: skip
 def test_extra_cannot_change_how_a_model_is_called(name: str) -> None:
     assert f"extra must not contain {name}:" in problem_with(Extra(), "extra", {name: "x"})
@@ -267,7 +269,7 @@ def test_extra_cannot_change_how_a_model_is_called(name: str) -> None:
     "name",
     ["Host", "host", "HOST", "Content-Length", "content-length", "Transfer-Encoding", "Connection", "Content-Type",
      "Content-Encoding", "Accept-Encoding", "Expect", "Upgrade", "TE", "Trailer", "Keep-Alive", "Proxy-Connection",
-     "X-Forwarded-Host"]
+     "X-Forwarded-Host", "Content_Length", "Content-MD5", "Range", "X-HTTP-Method-Override"]
 )  # fmt: skip
 def test_extra_cannot_set_headers_that_follow_from_the_call(name: str) -> None:
     problem = problem_with(Extra(), "extra", {"extra_headers": {name: "1"}})

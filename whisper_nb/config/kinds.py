@@ -30,18 +30,28 @@ _RESERVED = frozenset(
     }
 )  # fmt: skip
 #: Parameters that ask for more replies than the one that is read. All of them are billed.
-_MANY = frozenset({"best_of", "candidate_count", "candidatecount", "n", "num_generations", "num_return_sequences"})
+_MANY = frozenset(
+    {
+        "best_of", "candidate_count", "candidatecount", "n", "num_completions", "num_generations", "num_outputs",
+        "num_results", "num_return_sequences", "numresults", "samplecount",
+    }
+)  # fmt: skip
+#: Parameters whose mappings have parameters of a model.
+_BODY = frozenset({"extra_body"})
+_PARAMETERS = frozenset({"extra_body", "generation_config", "generationconfig", "options", "parameters"})
 #: Parameters by which LiteLLM calls another server, or calls none, or reckons other costs.
 _OF_LITELLM = re.compile(
-    r"^_|litellm|cost_per|endpoint|proxy|router|ssl_|^verify$|^(client|mock_\w+|no-log|prompt_id)$", re.I
+    r"^_|callback|litellm|cost_per|endpoint|proxy|router|ssl_|^verify$|^(client|mock_\w+|no-log|prompt_id)$", re.I
 )
 #: Headers that HTTP clients set themselves, by what they send.
 _OWN_HEADERS = frozenset(
     {
-        "accept", "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "expect",
-        "forwarded", "host", "http2-settings", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "via",
+        "accept", "accept-encoding", "connection", "expect", "forwarded", "host", "http2-settings", "keep-alive",
+        "range", "te", "trailer", "transfer-encoding", "upgrade", "via", "x-method-override", "x-original-url",
+        "x-rewrite-url",
     }
 )  # fmt: skip
+_OWN_PREFIXES = ("content-", "proxy-", "x-forwarded-", "x-http-method")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -268,13 +278,11 @@ class Extra(Struct, frozen=True):
         """Return the parameters as an immutable mapping."""
         if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
             raise ValueError
-        names = set(value)
-        if isinstance(body := value.get("extra_body"), Mapping):
-            names |= set(map(str, body))
+        names = set(_parameters_in(value, _BODY))
         # In any case of letters: servers in Go read them all alike.
         if taken := ", ".join(sorted(name for name in names if name.lower() in _RESERVED)):
             raise ValueError(f"must not contain {taken}: set the field of AIConfig instead, if it has one")
-        if taken := ", ".join(sorted(name for name in names if name.lower() in _MANY)):
+        if taken := ", ".join(sorted(name for name in _parameters_in(value, _PARAMETERS) if name.lower() in _MANY)):
             raise ValueError(
                 f"must not contain {taken}: one reply is read, and all are billed; submit more runs instead"
             )
@@ -301,12 +309,21 @@ def _check_headers(headers: Mapping[Any, Any]) -> None:
         ValueError: one of them is set by whisper_nb, or is not a header.
     """
     for name, value in headers.items():
-        if str(name).lower() in _OWN_HEADERS or str(name).lower().startswith(("proxy-", "x-forwarded-")):
+        header = str(name).lower().replace("_", "-")  # as servers that pass headers on in variables do
+        if header in _OWN_HEADERS or header.startswith(_OWN_PREFIXES):
             raise ValueError(f"must not contain the header {name}: it follows from the call")
         if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
             raise ValueError(f"contains a header with the name {short_repr(name)}; letters, digits and - are allowed")
         if isinstance(value, bool) or not isinstance(value, str | int | float) or not str(value).isprintable():
             raise ValueError(f"contains the header {name} with a value that is not a line of text")
+
+
+def _parameters_in(value: Mapping[Any, Any], within: frozenset[str], depth: int = 0) -> Iterator[str]:
+    """Yield the names of parameters, also of those in the mappings of these names."""
+    for name, item in value.items():
+        yield str(name)
+        if isinstance(item, Mapping) and str(name).lower() in within and depth < _MAX_NESTING:
+            yield from _parameters_in(item, within, depth + 1)
 
 
 def _names_in(value: Any, depth: int = 0) -> Iterator[str]:
