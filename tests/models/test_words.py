@@ -48,6 +48,10 @@ SHAPES: list[tuple[Any, str]] = [
     ({"success": False, "errors": [{"code": 7003, "message": "No route"}], "result": None}, "No route"),
     ({"fault": {"faultstring": "Quota violation", "detail": {"errorcode": "policies.x"}}}, "Quota violation"),
     ({"Message": "User is not authorized"}, "User is not authorized"),
+    # Baidu's, MiniMax's, Volcengine's
+    ({"error_code": 110, "error_msg": "the token is invalid"}, "the token is invalid"),
+    ({"base_resp": {"status_code": 1004, "status_msg": "login fail"}}, "login fail"),
+    ({"ResponseMetadata": {"Error": {"Code": "X", "Message": "no such service"}}}, "no such service"),
     # bytes and dicts as Python shows them, which LiteLLM's proxy passes on
     ({"error": {"message": f"litellm.InternalServerError: {INNER.encode()!r}. Received Model Group=x"}},
         "litellm.InternalServerError: it can't be. Received Model Group=x"),
@@ -102,6 +106,21 @@ def test_a_long_body_is_read_to_a_limit(text: str) -> None:
         ("The input (5000 tokens) is longer than the model's context length (4096 tokens).", 4096, 5000),
         ("`inputs` tokens + `max_new_tokens` must be <= 4096. Given: 5000 `inputs` tokens", 4096, 5000),
         ("Prompt contains 40000 tokens, too large for model with 32768 maximum context length", 32_768, 40_000),
+        ("Invalid request: Your request exceeded model token limit: 8192 (requested: 9000)", 8192, 9000),
+        ("prompt token count of 70000 exceeds the limit of 64000", 64_000, 70_000),
+        ("Request body too large for gpt-4o model. Max size: 8000 tokens.", 8000, None),
+        ("Input validation error: `inputs` must have less than 1024 tokens. Given: 2000", 1024, 2000),
+        ("Prompt length 5000 is greater than max_seq_len 4096", 4096, 5000),
+        ("the number of input tokens 5000 cannot exceed the total tokens limit 4096 for this model", 4096, 5000),
+        ("too many tokens: total number of tokens in the prompt cannot exceed 4081 - received 5000.", 4081, 5000),
+        ("<400> InternalError.Algo.InvalidParameter: Range of input length should be [1, 30720]", 30_720, None),
+        ("maximum context length is 32768 tokens. You requested about 40000 tokens (39000 of text input)",
+            32_768, 39_000),
+        ("The total number of tokens (9000) exceeds the model's maximum context of 8192", 8192, 9000),
+        ("Trying to keep the first 5000 tokens. However, the model is loaded with context length of only 4096 tokens",
+            4096, 5000),
+        ("invalid params, context window exceeds limit (2013)", None, None),  # a code
+        ("max_tokens must be at least 1, got -500.", None, None),
         ("the prompt is too long", None, None),
         ("context size 99999999999999999999 tokens", None, None),
     ],
@@ -110,6 +129,19 @@ def test_the_sizes_of_context_and_prompt_are_found(body: Any, context: int | Non
     answer = said(body)
     assert is_too_long(answer)
     assert (answer.context_tokens, answer.prompt_tokens) == (context, prompt)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Unknown parameter: 'context_length'",
+        "max_tokens is too large: 99999. This model supports at most 4096 completion tokens.",
+        "Rate limit reached on tokens per min (TPM): Limit 10000, Used 9000, Requested 3000.",
+        "messages: too many images",
+    ],
+)
+def test_other_limits_are_not_those_of_the_context(text: str) -> None:
+    assert not is_too_long(said({"error": {"message": text}}))
 
 
 LINES = [("wire", "openai/m"), ("litellm", "openai/m"), ("litellm", "hosted_vllm/m")]

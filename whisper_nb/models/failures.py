@@ -27,10 +27,14 @@ _PASSING = (408, 409, 425, 429, 498)
 _OF_THE_REQUEST = (400, 413, 422, 500)
 #: How servers report that the prompt is too long.
 _TOO_LONG = re.compile(
-    r"context[_ ]length|context window|ContextWindow|context[_ ]size|context limit|too many (?:input )?tokens"
+    r"context length|context_length(?!['\"`])|context window|ContextWindow|context[_ ]size|context limit"
+    r"|too many (?:input )?tokens"
     r"|(?:prompt|input|messages?) (?:is|are) too long|string too long|reduce the length of the"
     r"|maximum (?:number of )?input tokens|maximum (?:prompt|model|input) length|input tokens exceed"
-    r"|input token count|exceeds the maximum number of tokens|max_new_tokens`? must be",
+    r"|input token count|exceeds the maximum number of tokens|max_new_tokens`? must be"
+    r"|tokens? limit(?: exceeded|:)|tokens_limit_reached|total tokens limit|token count of \d+ exceeds"
+    r"|number of tokens (?:\(\d+\) )?exceeds|prompt length \d+ is greater|must have less than \d+ tokens"
+    r"|max size: \d+ tokens|range of input length|max_tokens must be at least 1, got -|\bprompt \u8d85\u957f",
     re.I,
 )
 #: The codes, as text, of errors within replies that the request itself is at fault for.

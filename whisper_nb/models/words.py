@@ -18,7 +18,8 @@ _PARTS = 5
 #: The fields with the words, the most specific first: `error` may be a mere title, such as "Bad Request".
 _FIELDS = (
     "message", "Message", "faultstring", "detail", "error_description", "msg", "errors", "error", "fault", "x_groq",
-    "reason", "title", "description",
+    "reason", "title", "description", "error_msg", "error_message", "errorMessage", "status_msg", "err", "exception",
+    "base_resp", "Error", "ResponseMetadata",
 )  # fmt: skip
 #: Bytes as Python's repr shows them, which some proxies pass on.
 _BYTES = re.compile(r"""\bb(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""", re.S)
@@ -28,11 +29,22 @@ _CODES = ("code", "type", "status", "object")
 #: How servers tell the size of the context, and of the prompt that does not fit.
 _CONTEXT = (
     re.compile(r"[\d,]{1,12} \+ [\d,]{1,12} > ([\d,]{1,12})"),
-    re.compile(r"(?:context (?:size|length|window|limit)|contextWindow)\D{0,40}?\(?([\d,]{1,12})(?: tokens)?", re.I),
+    re.compile(
+        # Not MiniMax's "context window exceeds limit (2013)": that is a code.
+        r"(?:context (?:size|length|window|limit)|contextWindow)(?! exceeds limit \()"
+        r"\D{0,40}?\(?([\d,]{1,12})(?: tokens)?",
+        re.I,
+    ),
     re.compile(r"tokens? > ([\d,]{1,12}) maximum", re.I),
     re.compile(r"(?:maximum (?:model|prompt|input) length (?:of|is)|limit is|must be <=) ([\d,]{1,12})", re.I),
     re.compile(r"maximum (?:number of )?(?:input )?tokens\D{0,40}?([\d,]{1,12})", re.I),
     re.compile(r"([\d,]{1,12})(?: tokens?)? ?(?:maximum )?context (?:size|length|window)", re.I),
+    re.compile(r"tokens?: [\d,]{1,12} > ([\d,]{1,12})", re.I),
+    re.compile(
+        r"(?:cannot exceed|must have less than|limit of|tokens? limit:?|max_seq_len|max size:|maximum context of"
+        r"|maximum (?:input|prompt) length|input length should be \[\d{1,3},) ([\d,]{1,12})",
+        re.I,
+    ),
 )
 _PROMPT = (
     re.compile(r"([\d,]{1,12}) \+ [\d,]{1,12} > [\d,]{1,12}"),
@@ -41,7 +53,13 @@ _PROMPT = (
     re.compile(
         r"(?:Requested tokens \(|token count (?:is )?\(?|current length is |\(length |Given: )([\d,]{1,12})", re.I
     ),
-    re.compile(r"([\d,]{1,12}) (?:tokens )?in (?:the|your) (?:messages|prompt|input)", re.I),
+    re.compile(r"([\d,]{1,12}) (?:tokens )?(?:(?:in|from) (?:the|your)|of text) (?:messages|prompt|input)", re.I),
+    re.compile(
+        r"(?:(?:input|prompt) length|token count of|input tokens|number of tokens \(|keep the first|\(requested:|passed"
+        r"|received) ?([\d,]{1,12})",
+        re.I,
+    ),
+    re.compile(r"too (?:long|many tokens): ([\d,]{1,12})", re.I),
     re.compile(
         r"(?:requested|resulted in|contains(?: at least)?|prompt has|has) (?:about )?([\d,]{1,12})(?: input)? tokens",
         re.I,
