@@ -293,6 +293,9 @@ async def test_characters_that_cannot_be_seen_are_escapes(rt: Runtime, root: Pat
         ("http://api.openai.com。evil.example", "http://api.openai.com.evil.example (⚠ written api.openai.com。evil"),
         ("http://xn--pple-43d.com:8/v1", "http://xn--pple-43d.com:8/v1 (⚠ it may be displayed as аpple.com)"),
         ("http://api.openai.com.evil.example/v1", "http://api.openai.com.evil.example/v1 (⚠ not openai's own server)"),
+        ("http://api.openai.com/v1", "http://api.openai.com/v1 (⚠ not openai's own server)"),  # not encrypted
+        ("https://api.openai.com:8443/v1", "https://api.openai.com:8443/v1 (⚠ not openai's own server)"),
+        ("https://API.OpenAI.com:443/v1", "https://API.OpenAI.com:443/v1"),
         ("https://API.OPENAI.COM/v1", "https://API.OPENAI.COM/v1"),
         ("http://127.0.0.1:8000", "http://127.0.0.1:8000"),
     ],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import ip_address
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from msgspec import Struct
 
@@ -73,6 +73,7 @@ def shown_address(address: str, provider: str = "") -> str:
     try:
         parts = urlsplit(address)
         host = parts.hostname or ""
+        server = _server(parts)
     except ValueError:
         return f"{visible(address)} ({_WARNING} not an address)"
     looked_up, mark = _ascii(host)
@@ -80,10 +81,15 @@ def shown_address(address: str, provider: str = "") -> str:
         port = parts.netloc.rpartition(":")[2] if parts.netloc.rpartition(":")[2].isdecimal() else ""
         address = f"{parts.scheme}://{looked_up}{port and f':{port}'}{parts.path}"
         return f"{visible(address)} ({_WARNING} {mark})"
-    own = PROVIDERS.get(provider, Provider()).wire
-    if own and host != urlsplit(own).hostname and not _is_here(host):
+    own = urlsplit(PROVIDERS.get(provider, Provider()).wire or "")
+    if own.hostname and server != _server(own) and not _is_here(host):
         return f"{visible(address)} ({_WARNING} not {provider}'s own server)"
     return visible(address)
+
+
+def _server(parts: SplitResult) -> tuple[str, str | None, int | None]:
+    """Return what decides which server is called, and whether a key goes there encrypted."""
+    return parts.scheme, parts.hostname, parts.port or {"https": 443, "http": 80}.get(parts.scheme)
 
 
 def _ascii(host: str) -> tuple[str, str]:
