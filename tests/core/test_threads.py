@@ -1,15 +1,16 @@
-"""Threads: their names, and imports, of which none is seen half done."""
+"""Threads: their names, imports, of which none is seen half done, and the end of a loop."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
 import threading
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
 
-from whisper_nb.core.threads import in_thread, loaded
+from whisper_nb.core.threads import OwnLoop, in_thread, loaded
 
 
 def _look_around() -> str:
@@ -54,3 +55,37 @@ async def test_a_failed_import_fails_in_every_thread_that_waits_for_it(
     for _ in range(2):
         with pytest.raises(ZeroDivisionError):
             await loaded("a_broken_module")
+
+
+@pytest.mark.parametrize("depth", [0, 3])
+def test_generators_that_a_cancelled_task_drops_are_closed_before_the_loop(depth: int) -> None:
+    closed: list[int] = []
+
+    async def generator(depth: int) -> AsyncGenerator[None, None]:
+        inner = generator(depth - 1)
+        try:
+            if depth:
+                await anext(inner)
+            yield
+        finally:
+            for _ in range(20):
+                await asyncio.sleep(0)
+            closed.append(depth)
+
+    begun = threading.Event()
+
+    async def read() -> None:
+        read = generator(depth)
+        await anext(read)
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            del read
+
+    own = OwnLoop()
+    asyncio.run_coroutine_threadsafe(read(), own.loop)
+    begun.wait()
+    own.end()
+    own.join(60)
+    assert sorted(closed) == [*range(depth + 1)]

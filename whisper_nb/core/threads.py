@@ -103,10 +103,20 @@ class OwnLoop:
                 self.loop.run_forever()
             except BaseException:  # for example, sys.exit() in a task; the other agents go on
                 _log.exception("an exception left the agents' event loop; it goes on")
-        left = asyncio.all_tasks(self.loop)
-        for task in left:
+        for task in asyncio.all_tasks(self.loop):
             task.cancel()
-        if left:
-            self.loop.run_until_complete(asyncio.wait(left, timeout=GRACE_S))
+        self._finish()
         self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+        # A generator that was dropped is closed by a task, whose end may drop the next generator.
+        while self._finish():
+            pass
         self.loop.close()
+
+    def _finish(self) -> bool:
+        """Let the tasks end. Return whether there were any and none is left."""
+        self.loop.run_until_complete(asyncio.sleep(0))  # creates tasks that were scheduled
+        left = asyncio.all_tasks(self.loop)
+        if not left:
+            return False
+        _, pending = self.loop.run_until_complete(asyncio.wait(left, timeout=GRACE_S))
+        return not pending
