@@ -379,9 +379,8 @@ async def test_a_rate_limit_whose_text_mentions_money_is_retried(rt: Runtime, pr
     assert await bob.submit("Hi") == "Hello world"
 
 
-@pytest.mark.parametrize("address", ["http://localhost:99999/v1", "http://xn--/v1"])
-async def test_an_invalid_address_is_an_error_at_each_call(rt: Runtime, address: str) -> None:
-    bob = rt.create(Agent(name="bob", config=AIConfig(model="openai/x", api_base=address)))
+async def test_an_invalid_address_is_an_error_at_each_call(rt: Runtime) -> None:
+    bob = rt.create(Agent(name="bob", config=AIConfig(model="openai/x", api_base="http://xn--/v1")))
     for _ in range(2):
         run = bob.submit("Hi")
         with pytest.raises(RunFailed, match="is not an address"):

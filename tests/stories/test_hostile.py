@@ -195,7 +195,7 @@ def test_a_hostile_repositorys_files_are_not_used_and_one_line_says_so(visit: Vi
     assert [line.startswith("whisper_nb: held back until %agent trust: ") for line in lines] == (
         [True] if REPOSITORIES[name].held else []
     )
-    assert "held back" not in visit.working, "it is said once"
+    assert "whisper_nb: held back" not in visit.working, "it is said once"
     # A completely invalid project has no code.
     codes = re.findall(
         r"^(?:To use just this: %agent trust (\w+)|Correct .* run %agent trust again)$", visit.working, re.MULTILINE
