@@ -377,7 +377,10 @@ def _part(read: Mapping[str, Any]) -> dict[str, Any]:
 
 def _id_and_role(data: str) -> tuple[Any, Any]:
     """Return the id of a chunk, and the role in its first choice."""
-    read = json.loads(data)
+    try:
+        read = msgspec.json.decode(data)
+    except msgspec.DecodeError:  # it has NaN or a lone surrogate, which Python reads
+        read = json.loads(data)
     roles = [(choice.get("delta") or {}).get("role") for choice in read.get("choices") or ()]
     return read.get("id"), next(iter(roles), None)
 
