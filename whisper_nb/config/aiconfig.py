@@ -188,7 +188,7 @@ def missing_key(config: AIConfig, keys: Keys) -> str:
 def own_address(config: AIConfig, keys: Keys) -> tuple[str, str]:
     """Return the address that takes the place of the provider's, and the variable that has it.
 
-    Both are empty if there is none; the variable also for an `api_base`, which takes precedence.
+    Both are empty without one; the variable also for an `api_base`, which takes precedence.
     """
     if config.api_base:
         return config.api_base, ""

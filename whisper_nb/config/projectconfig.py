@@ -212,7 +212,7 @@ def _problems_of(
 
 
 def unbound(own: AIConfig, shared: str | None) -> str:
-    """Return the field with an address or a key that belongs to no provider; empty if there is none.
+    """Return the field with an address or a key that belongs to no provider, or an empty text.
 
     Args:
         own: the config of an agent, or of all agents.

@@ -38,7 +38,7 @@ async def provider_chunks(stream: Any) -> AsyncGenerator[Any, None]:
 
 
 async def _opened(stream: Any) -> _Source | None:
-    """Return the provider's own stream within LiteLLM's; None if there is none."""
+    """Return the provider's own stream within LiteLLM's, or None."""
     if isinstance(stream, AsyncGenerator):
         return _Source(stream)
     if stream.completion_stream is None:

@@ -23,7 +23,7 @@ _MOST = 8.0
 
 
 class Context(Struct):
-    """What is known of the context of one model."""
+    """The known facts about the context of one model."""
 
     tokens: int | None = None
     """Its size."""

@@ -235,7 +235,7 @@ class LiteLLMModel:
     # After the call
 
     def _listed(self) -> Listed:
-        """Return the model's entry in LiteLLM's price list; empty if there is none."""
+        """Return the model's entry in LiteLLM's price list, or an empty one."""
         if self._litellm is None:
             return {}
         return listed(self._model, self._litellm.model_cost)

@@ -67,7 +67,7 @@ def models_at_bases(configs: Iterable[AIConfig], keys: Keys) -> dict[str, list[s
 
 
 def ask(url: str, key: Key | None) -> Any:
-    """Return the JSON at an address; None if there is none. Blocks for half a second at most, each time it waits.
+    """Return the JSON at an address, or None. Blocks for half a second at most, each time it waits.
 
     Args:
         url: the address.

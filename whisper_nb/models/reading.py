@@ -54,7 +54,7 @@ class ReplyReader:
     """One reply, as far as it has arrived.
 
     Args:
-        field: the field in which the provider sends the model's reasoning and wants it back; empty if there is none.
+        field: the field in which the provider sends the model's reasoning and wants it back; empty without one.
     """
 
     __slots__ = ("_calls", "_field", "_has_text", "_reason", "_reasoning", "usage")

@@ -69,7 +69,7 @@ class OpenAIWireModel:
         self._keys = keys
         self._connections = connections
         self._place: tuple[str | None, ...] = ()
-        """What the address and its proxy were made of."""
+        """The settings from which the address and its proxy were derived."""
         self._url: Any = None
         self._proxy: str | None = None
         self._listed: Listed | None = None

@@ -1,4 +1,4 @@
-"""What a server says in an error, as words for people: in all the shapes that servers and proxies give it."""
+"""Extract the message for people from the body of an error, in all the shapes that servers and proxies send."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ _PROMPT = (
 
 
 class Said(Struct, frozen=True):
-    """What a server said of a failure."""
+    """A server's description of a failure."""
 
     text: str
     """Its words; empty if it said none."""
@@ -121,7 +121,7 @@ def words(body: Any, depth: int = 0) -> str:
 
 
 def error_in(reply: Any) -> Any:
-    """Return the error that stands in the place of a reply, or of a piece of it; None if there is none.
+    """Return the error that stands in the place of a reply, or of a piece of it, or None.
 
     Args:
         reply: parsed JSON.

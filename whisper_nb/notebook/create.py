@@ -40,7 +40,7 @@ def _create(runtime: Runtime, agent: Agent | str) -> str:
 
 
 def _unused_file(runtime: Runtime, name: str) -> str:
-    """Return a clause about the file of that agent that is not in use yet; empty if there is none."""
+    """Return a clause about the file of that agent that is not in use yet, or an empty text."""
     project = runtime.project
     if project and project.held_back and name in project.found.team and name not in project.used.team:
         return f". {project.found.team[name].file} is held back until %agent trust, and not part of it"
