@@ -5,19 +5,98 @@ call > session > `configure` > agent > `config/main.yaml` > environment > defaul
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 from msgspec.structs import replace
 
-from ..core.errors import ConfigError
+from ..core.errors import ConfigError, sealed
 from .agentfiles import Entry
 from .agents import Agent
 from .aiconfig import UNSET, AIConfig, from_values
 from .formats import OF_A_PROVIDER
 from .keys import Keys
 from .layers import Layer, from_environment, layered, merged
-from .project import defaults
+from .project import Project, defaults, team_of
 from .projectconfig import ProjectConfig
+
+
+class Precedence:
+    """The configs of all runs: what is set in Python for all agents, among the layers of the files in force.
+
+    Args:
+        keys: the variables for keys and `WHISPER_MODEL`.
+        project: the folder whose files are used, if any.
+        config: overrides the config of all agents, until `configure` replaces it.
+        offline: the offline model that answers while no provider's key is set.
+    """
+
+    __slots__ = ("_config", "_keys", "_offline", "_project")
+
+    @sealed
+    def __init__(
+        self, keys: Keys, project: Project | None, config: AIConfig | Mapping[str, Any] | str | None, offline: str
+    ) -> None:
+        self._keys = keys
+        self._project = project
+        self._config = AIConfig.of(config)
+        self._offline = AIConfig(model=offline).model or ""
+
+    @sealed
+    def configure(
+        self, config: AIConfig | Mapping[str, Any] | str | None, offline: str | None, values: Mapping[str, Any]
+    ) -> None:
+        """Set config for all agents, as `Runtime.configure`.
+
+        Raises:
+            ConfigError: nothing is changed.
+        """
+        offline = AIConfig(model=offline or self._offline).model
+        if config is None:
+            config = self._config
+        self._config = AIConfig.of(config, **values)
+        self._offline = offline or ""
+
+    @sealed
+    def resolve(self, agent: Agent | None, *above: tuple[AIConfig | None, str]) -> AIConfig:
+        """Return the config of an agent's run; of all agents for None.
+
+        Args:
+            agent: the run's agent.
+            *above: configs that are set in Python for this agent, each with its source, the lowest first.
+
+        Raises:
+            ConfigError: `config/main.yaml` is wrong, and nothing is in force in its place.
+        """
+        return resolve(self._layers(agent, above), self._keys, self._offline)
+
+    @sealed
+    def explain(self, agent: Agent | None, *above: tuple[AIConfig | None, str]) -> Layer:
+        """Return the config that `resolve` returns, with the source of each value."""
+        return explain(self._layers(agent, above), self._keys, self._offline)
+
+    @sealed
+    def foresee(self, files: ProjectConfig, keys: Keys, agent: Agent | None = None) -> Layer:
+        """Return the config of a run, if these files of the project were in force.
+
+        Args:
+            files: the files.
+            keys: keys with the `.env` file of these files.
+            agent: an agent that they describe; None for agents without a config of their own.
+
+        Raises:
+            ConfigError: as `resolve`.
+        """
+        entry = files.team.get(agent.name) if agent else None
+        environment = partial(from_environment, keys, self._offline)
+        return explain(config_layers(files, agent, entry, self._config, environment), keys, self._offline)
+
+    def _layers(self, agent: Agent | None, above: Iterable[tuple[AIConfig | None, str]]) -> list[Layer]:
+        files = self._project.used if self._project else None
+        entry = team_of(self._project).get(agent.name) if agent else None
+        environment = partial(from_environment, self._keys, self._offline)
+        return config_layers(files, agent, entry, self._config, environment, above)
 
 
 def config_layers(

@@ -271,3 +271,11 @@ class Project:
     def _add_problems(self, part: Main | Entry, consequence: str) -> None:
         note = consequence and f" ({consequence})"
         self._news += [f"{problem}{note}" for problem in part.problems]
+
+
+def team_of(project: Project | None) -> dict[str, Entry]:
+    """Return the agents that files in force describe, by name. The project's override the package's."""
+    team = dict(package().team)
+    if project:
+        team |= project.used.team
+    return team

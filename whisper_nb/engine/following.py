@@ -1,46 +1,120 @@
-"""Following: the agents that files describe, and the sessions that follow their files from run to run."""
+"""Following: what the project's files say, and the sessions that follow their files from run to run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
-from ..config.agentfiles import Entry, FindTool
+from ..config.agentfiles import Entry, FindTool, agent_file
 from ..config.agents import Agent
-from ..config.project import Project, package
+from ..config.keys import Keys
+from ..config.project import Project, Review, team_of
+from ..config.projectconfig import WITHOUT_MODEL, ProjectConfig, unbound
 from ..core.errors import ConfigError
 from ..core.text import suggestion
+from .roster import Roster
 from .session import Session
 
 
 class Following:
-    """Builds agents from files, and revises sessions when their files change.
+    """Reads the project's files and applies them once they are trusted: limits, keys, agents, sessions that follow.
 
     Args:
         project: the folder whose files are used, if any.
         find_tool: returns the function for a tool's name.
+        keys: take the variables of the project's `.env` file.
+        roster: the sessions.
+        limit: takes the settings of `config/main.yaml` each time that files are applied.
     """
 
-    __slots__ = ("_agents", "_project", "find_tool")
+    __slots__ = ("_agents", "_applied", "_keys", "_limit", "_project", "_roster", "find_tool")
 
-    def __init__(self, project: Project | None, find_tool: FindTool) -> None:
+    def __init__(
+        self,
+        project: Project | None,
+        find_tool: FindTool,
+        keys: Keys,
+        roster: Roster,
+        limit: Callable[[Mapping[str, Any]], None],
+    ) -> None:
         self._project = project
         self.find_tool = find_tool
+        self._keys = keys
+        self._roster = roster
+        self._limit = limit
+        self._applied: ProjectConfig | None = None  # the files in force
         self._agents: dict[str, Agent] = {}  # by name, as their files described them last
+
+    # The files
+
+    def review(self) -> Review:
+        """Return the present content of the project's files, as `Runtime.review`."""
+        return self.known("to trust").review()
+
+    def refresh(self) -> list[str]:
+        """Apply changes of files, as `Runtime.refresh`. Return lines for people."""
+        if self._project is None:
+            return []
+        self._project.refresh()
+        if self._project.used is not self._applied:
+            self.apply()
+        return self._project.news()
+
+    def trust(self, code: str) -> None:
+        """Trust the present content of the project's files, as `Project.trust`, and apply it."""
+        self.known("to trust").trust(code)
+        self.apply()
+
+    def save(self, agent: Agent, overwrite: bool) -> Path:
+        """Write an agent's file, as `Runtime.save`. Return its path."""
+        project = self.known("to save in")
+        if field := unbound(agent.config, project.found.model):
+            raise ConfigError(f"agent {agent.name!r}: {field} {WITHOUT_MODEL}")
+        path = project.save(*agent_file(agent), overwrite)
+        self.apply()
+        return path
+
+    def apply(self) -> None:
+        """Apply the files that are in force: limits, keys, and the agents that follow their files."""
+        project = self.known("to apply")
+        self._applied = project.used
+        self._limit(project.used.settings)
+        try:
+            self._keys.read(*project.used.env())
+        except ConfigError as error:
+            project.tell(f"{error} (no key of it is used that was not before)")
+        for session in self._roster:
+            self._update(session)
+
+    def before_run(self, session: Session) -> list[str]:
+        """Apply changes of files before a run of this session. Return lines for people.
+
+        Raises:
+            ConfigError: the file that the session follows is not trusted any more.
+        """
+        notices = self.refresh()
+        self._check_trusted(session)
+        self._update(session)
+        return notices + (self._project.news() if self._project else [])  # those of its own file
+
+    def known(self, purpose: str) -> Project:
+        """Return the project that there should be to do this. ConfigError: there is none."""
+        if self._project is None:
+            raise ConfigError(
+                f"there is no project {purpose}: no folder above this one has agents/ or config/main.yaml"
+            )
+        return self._project
+
+    # The agents that they describe
 
     @property
     def team(self) -> Mapping[str, Entry]:
         """The agents that files describe, by name. The project's override the package's."""
-        team = dict(package().team)
-        if self._project:
-            team |= self._project.used.team
-        return team
+        return team_of(self._project)
 
-    def build(self, name: str, created: Iterable[str]) -> Agent:
+    def build(self, name: str) -> Agent:
         """Return the agent that a file describes under this name.
-
-        Args:
-            name: the agent's name.
-            created: the names of all sessions, for the error message.
 
         Raises:
             ConfigError: no file describes it, or its file is wrong.
@@ -50,7 +124,7 @@ class Following:
             return entry.build(self.find_tool)
         if self._project and self._project.held_back and name in self._project.found.team:
             raise ConfigError(f"{name} is held back with the project's files until `%agent trust`")
-        names = list(created)
+        names = [session.name for session in self._roster]
         if name in names:
             raise ConfigError(f"no file describes {name} (`%agent save {name}` writes one)")
         hint = suggestion(name, dict.fromkeys([*names, *self.team]))
@@ -69,7 +143,7 @@ class Following:
         """Whether a session follows a file: it was created from it, and has had no other spec since."""
         return self._agents.get(session.name) == session.agent
 
-    def check_trusted(self, session: Session) -> None:
+    def _check_trusted(self, session: Session) -> None:
         """Check that the file that a session follows is still trusted.
 
         Raises:
@@ -79,13 +153,13 @@ class Following:
         if withdrawn and self.includes(session) and session.name not in self.team:
             raise ConfigError(f"{session.name} is described by files that are not trusted any more (`%agent trust`)")
 
-    def update(self, session: Session, created: Iterable[str]) -> None:
+    def _update(self, session: Session) -> None:
         """Revise a session as its file describes it now. Its current run ends with the spec that it began with."""
         name = session.name
         if not self.includes(session) or name not in self.team:
             return
         try:
-            agent = self.build(name, created)
+            agent = self.build(name)
         except ConfigError as error:  # for example, one of its tools does not exist any more
             if self._project:
                 self._project.tell(f"{error} ({name} stays as it was)")

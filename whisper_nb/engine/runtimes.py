@@ -8,18 +8,16 @@ import os
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-from ..config import precedence
-from ..config.agentfiles import Entry, FindTool, agent_file, no_tools
+from ..config.agentfiles import Entry, FindTool, no_tools
 from ..config.agents import Agent
 from ..config.aiconfig import AIConfig
 from ..config.keys import Keys
-from ..config.layers import Layer, from_environment
+from ..config.layers import Layer
+from ..config.precedence import Precedence
 from ..config.project import Project, Review
-from ..config.projectconfig import WITHOUT_MODEL, ProjectConfig, unbound
 from ..core.errors import ConfigError, SessionClosed, sealed
 from ..core.events import Record
 from ..core.handles import Handle
@@ -45,7 +43,6 @@ GRACE_S = 1.0
 NAMED = 10
 #: The default limits of model calls in flight over all agents, and of runs that wait for one agent.
 DEFAULT_CALLS, DEFAULT_QUEUE = 100, 100
-_NO_PROJECT = "there is no project to trust: no folder above this one has agents/ or config/main.yaml"
 
 
 class Runtime(Handle):
@@ -88,11 +85,16 @@ class Runtime(Handle):
         self.models = Models(self.keys, self._rules)
         """The pool of models; `rt.models["offline/mine"] = ScriptedModel(...)` adds one of your own."""
         self.store: Store = store or MemoryStore()
-        self._config = AIConfig.of(config)
-        self._offline = AIConfig(model=offline).model or ""
         self._limit = max_concurrent_calls
         self._roster = Roster()
         self._closed = False
+        if isinstance(project, str | Path):
+            project = Project(Path(project).resolve())
+        self.project = project
+        """The folder whose files are used, if any."""
+        self.configs = Precedence(self.keys, project, config, offline)
+        """The configs of runs."""
+        self._following = Following(project, find_tool, self.keys, self._roster, self._set_limits)
         self._ledger = Ledger()
         self._observers = Observers[Record]()
         self.home = home or Home(running_loop())
@@ -111,16 +113,10 @@ class Runtime(Handle):
             seq=itertools.count(1),
             admission=Admission(DEFAULT_QUEUE),
         )
-        if isinstance(project, str | Path):
-            project = Project(Path(project).resolve())
-        self.project = project
-        """The folder whose files are used, if any."""
-        self._following = Following(self.project, find_tool)
-        self._applied: ProjectConfig | None = None  # the settings in force
         where: str = self.home.where
         if self.project:
             self.project.refresh()
-            self._apply()
+            self._following.apply()
             where = self.project.used.settings.get("loop", where)
         self.home.move(checked_where(loop or where))
 
@@ -196,7 +192,7 @@ class Runtime(Handle):
         Raises:
             ConfigError: no file describes it, or its file is wrong.
         """
-        return self._following.build(name, (session.name for session in self._roster))
+        return self._following.build(name)
 
     def find_tool(self, name: str) -> Tool | Callable[..., Any]:
         """Return the tool of this name, or the function that becomes one."""
@@ -330,11 +326,7 @@ class Runtime(Handle):
         Raises:
             ConfigError: nothing is changed.
         """
-        offline = AIConfig(model=offline or self._offline).model
-        if config is None:
-            config = self._config
-        self._config = AIConfig.of(config, **values)
-        self._offline = offline or ""
+        self.configs.configure(config, offline, values)
 
     @sealed
     def resolve(
@@ -350,7 +342,7 @@ class Runtime(Handle):
         Raises:
             ConfigError: `config/main.yaml` is wrong, and nothing is in force in its place.
         """
-        return precedence.resolve(self._layers(agent, call, session), self.keys, self._offline)
+        return self.configs.resolve(agent, (session, "session"), (call, "call"))
 
     @sealed
     def explain(self, agent: Agent | str | None = None, call: AIConfig | None = None) -> Layer:
@@ -368,32 +360,9 @@ class Runtime(Handle):
         if isinstance(agent, str):
             session = self[agent]
             agent, configured = session.agent, session.configured
-        return precedence.explain(self._layers(agent, call, configured), self.keys, self._offline)
-
-    def _layers(self, agent: Agent | None, call: AIConfig | None, session: AIConfig | None) -> list[Layer]:
-        files = self.project.used if self.project else None
-        entry = self.team.get(agent.name) if agent else None
-        configured = ((session, "session"), (call, "call"))
-        environment = partial(from_environment, self.keys, self._offline)
-        return precedence.config_layers(files, agent, entry, self._config, environment, configured)
+        return self.configs.explain(agent, (configured, "session"), (call, "call"))
 
     # The project
-
-    def foresee(self, files: ProjectConfig, keys: Keys, agent: Agent | None = None) -> Layer:
-        """Return the config of a run, if these files of the project were in force.
-
-        Args:
-            files: the files.
-            keys: keys with the `.env` file of these files.
-            agent: an agent that they describe; None for agents without a config of their own.
-
-        Raises:
-            ConfigError: as `resolve`.
-        """
-        entry = files.team.get(agent.name) if agent else None
-        environment = partial(from_environment, keys, self._offline)
-        layers = precedence.config_layers(files, agent, entry, self._config, environment)
-        return precedence.explain(layers, keys, self._offline)
 
     def _rules(self, path: str) -> bytes | None:
         return self.project.used.rules(path) if self.project else None
@@ -406,9 +375,7 @@ class Runtime(Handle):
         Raises:
             ConfigError: there is no project.
         """
-        if self.project is None:
-            raise ConfigError(_NO_PROJECT)
-        return self.project.review()
+        return self._following.review()
 
     @sealed
     @at_home
@@ -418,21 +385,13 @@ class Runtime(Handle):
         Returns:
             Lines for people: which changes are held back or were not applied, and why.
         """
-        if self.project is None:
-            return []
-        self.project.refresh()
-        if self.project.used is not self._applied:
-            self._apply()
-        return self.project.news()
+        return self._following.refresh()
 
     @sealed
     @at_home
     def trust(self, code: str) -> None:
         """Trust the present content of the project's files, as `Project.trust`. It applies from the next run on."""
-        if self.project is None:
-            raise ConfigError(_NO_PROJECT)
-        self.project.trust(code)
-        self._apply()
+        self._following.trust(code)
 
     @sealed
     @at_home
@@ -445,31 +404,14 @@ class Runtime(Handle):
             ConfigError: the file exists, and `overwrite` is false; or this agent cannot be expressed in a file, or the
                 file cannot be written.
         """
-        if self.project is None:
-            raise ConfigError(
-                "there is no project to save in: no folder above this one has agents/ or config/main.yaml"
-            )
+        self._following.known("to save in")  # before a session is created from another file
         if not isinstance(agent, Agent):
             agent = self[agent].agent
-        if field := unbound(agent.config, self.project.found.model):
-            raise ConfigError(f"agent {agent.name!r}: {field} {WITHOUT_MODEL}")
-        path = self.project.save(*agent_file(agent), overwrite)
-        self._apply()
-        return path
+        return self._following.save(agent, overwrite)
 
-    def _apply(self) -> None:
-        """Apply the project's settings: limits, keys, and the agents that follow their files."""
-        assert self.project is not None
-        self._applied = self.project.used
-        settings = self.project.used.settings
+    def _set_limits(self, settings: Mapping[str, Any]) -> None:
         self._ports.permits.limit = self._limit or settings.get("max_concurrent_calls", DEFAULT_CALLS)
         self._ports.admission.limit = settings.get("max_queued_runs", DEFAULT_QUEUE)
-        try:
-            self.keys.read(*self.project.used.env())
-        except ConfigError as error:
-            self.project.tell(f"{error} (no key of it is used that was not before)")
-        for session in self.sessions:
-            self._follow(session)
 
     def _prepare(self, name: str, call: AIConfig | None) -> Start:
         """Return the start of a run. A session that follows a file is revised first.
@@ -478,15 +420,8 @@ class Runtime(Handle):
             ConfigError: the file that the session follows is not trusted any more, or the config is wrong.
         """
         session = self[name]
-        notices = self.refresh()
-        self._following.check_trusted(session)
-        self._follow(session)
-        if self.project:
-            notices += self.project.news()  # those of its own file
+        notices = self._following.before_run(session)
         return Start(session.agent, self.resolve(session.agent, call, session.configured), notices)
-
-    def _follow(self, session: Session) -> None:
-        self._following.update(session, (one.name for one in self._roster))
 
     @at_home
     def _fork(self, source: str, name: str) -> Session:

@@ -255,7 +255,9 @@ class _Listing:
     def _destination(self, entry: Entry | None) -> Iterator[Part]:
         """Yield where the prompts of an agent go, or those of agents without a config of their own; and its rules."""
         try:
-            config = self._runtime.foresee(self._review.after, self._keys, entry.agent if entry else None).config
+            config = self._runtime.configs.foresee(
+                self._review.after, self._keys, entry.agent if entry else None
+            ).config
         except ConfigError as error:
             yield f"{_INDENT * 2}→ nowhere: {str(error).splitlines()[0]}"
             return
