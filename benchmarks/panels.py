@@ -13,12 +13,14 @@ from typing import Any
 
 from jupyter_client.blocking.client import BlockingKernelClient
 
+from whisper_nb.notebook.panel.script import script, style
+
 from .kernels import ask, execute, kernel
 from .measure import Figure
 
 AGENTS, BOXES = 1_000, 200
 SECONDS = 5.0
-STATIC = Path(__file__).parents[1] / "whisper_nb/notebook/panel"
+VIEW = Path(__file__).parents[1] / "whisper_nb/notebook/panel/view"
 PAGE = Path(__file__).with_name("page.js")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -164,8 +166,8 @@ def page() -> list[Figure]:
         arguments = ["--no-sandbox", "--headless=new", "--disable-gpu"]
         browser = playwright.chromium.launch(executable_path=path, args=arguments)
         page = browser.new_page(viewport={"width": 1200, "height": 900})
-        page.set_content(f"<style>{(STATIC / 'panel.css').read_text()}</style><div id=here></div>")
-        found = page.evaluate(PAGE.read_text(), [(STATIC / "panel.js").read_text(), AGENTS])
+        page.set_content(f"<style>{style(VIEW)}</style><div id=here></div>")
+        found = page.evaluate(PAGE.read_text(), [script(VIEW / "panel.js"), AGENTS])
         browser.close()
     ours, plain = found["panel"], found["plain"]
     name = f"panel, {AGENTS:,} rows in a browser: "

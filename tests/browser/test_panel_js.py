@@ -12,6 +12,7 @@ from support.panels import columns_of
 from whisper_nb.core.messages import Spent, Usage
 from whisper_nb.notebook.cells.costs import cost_line, tokens_line
 from whisper_nb.notebook.panel.board import spent_facts
+from whisper_nb.notebook.panel.script import script
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -22,7 +23,7 @@ Facts = dict[str, Any]
 #: Evaluates a JavaScript expression in which `panel` is the module and the names have these values.
 Evaluate = Callable[..., Any]
 
-SCRIPT = (PROJECT / "whisper_nb" / "notebook" / "panel" / "panel.js").read_text(encoding="utf-8")
+SCRIPT = script(PROJECT / "whisper_nb" / "notebook" / "panel" / "view" / "panel.js")
 NOW = 10_000.0
 KEPT = 20_000
 LOAD = """async (source) => {

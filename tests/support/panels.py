@@ -23,7 +23,7 @@ Said = dict[str, Any]
 
 
 class Page:
-    """The state of a front end, assembled as in panel/panel.js."""
+    """The state of a front end, assembled as in panel/view/state.js."""
 
     def __init__(self, board: Board, *opened: str) -> None:
         self.board = board
@@ -84,7 +84,7 @@ def columns_of(rows: Mapping[str, Facts | None]) -> Facts:
 
 
 def joined(text: Facts | None, piece: Facts | None) -> Facts | None:
-    """Join a text and a new piece, as panel/panel.js does."""
+    """Join a text and a new piece, as panel/view/state.js does."""
     if not text or not piece:
         return piece or text
     if (text["run"], text["turn"], text["to"]) == (piece["run"], piece["turn"], piece["at"]):

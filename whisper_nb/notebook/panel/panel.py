@@ -28,6 +28,7 @@ from ...engine.session import Session
 from ..create import create
 from .board import Board
 from .details import Facts
+from .script import script, style
 
 #: Seconds between two updates, bytes a second over time, bytes at once, and the share of a core that updates may take.
 TICK_S, BYTES_PER_S, BURST, SHARE = 0.1, 80_000, 8_000, 0.02
@@ -39,7 +40,7 @@ UNSEEN, SLOWEST_S = 60, 2.0
 VIEWS, IN_VIEW, REQUEST = 8, 200, 64 * 1024
 
 _log = logging.getLogger("whisper_nb")
-_FOLDER = Path(__file__).parent
+_FOLDER = Path(__file__).parent / "view"
 _AGENT, _RUN = Text(pattern=AGENT_NAME), Text(pattern=rf"{AGENT_NAME}#\d{{1,12}}")
 _AGENT_OR_ALL = Text(pattern=rf"{AGENT_NAME}|\*")
 _PRIORITY = Text(pattern="|".join(PRIORITIES))
@@ -119,8 +120,8 @@ class Panel(anywidget.AnyWidget):
         settled: called after an update that leaves nothing to send.
     """
 
-    _esm = _FOLDER / "panel.js"
-    _css = _FOLDER / "panel.css"
+    _esm = script(_FOLDER / "panel.js")
+    _css = style(_FOLDER)
 
     def __init__(self, runtime: Runtime, settled: Callable[[], None] = lambda: None) -> None:
         self._runtime = runtime
