@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ FIELDS: list[tuple[str, list[Any], list[Any]]] = [
     ("role", ["", "planner"], ["two\nlines", 5]),
     ("description", ["", "A line: with 'all' of # it."], ["two\r\nlines", 5]),
     ("icon", ["", "💡", "👩‍💻", "(A)"], ["a b", "123456789", 5]),
-    ("color", ["", "#9C27B0", "#fff", "teal"], ["#9C27B", "9C27B0", "red;}", "Teal", "url(x)", 5]),
+    ("color", ["", "#9C27B0", "#fff", "teal"], ["#9C27B", "9C27B0", "red;}", "Teal", "blurple", "url(x)", 5]),
     ("system_prompt", ["", "Many\nlines {of} it.", "\x85\u2028\ud800\0"], [5, ["a"], b"a"]),
     ("max_turns", [1, 10**6], [0, -1, 1.5, True, "5"]),
     ("timeout_s", [None, 0.5, 60], [0, -1, float("nan"), float("inf"), True, "5"]),
@@ -67,6 +68,20 @@ def test_an_invalid_value_is_an_error(name: str, value: Any) -> None:
 def test_only_optional_fields_accept_none(name: str) -> None:
     with pytest.raises(ConfigError, match=f"agent 'bob': {name} None"):
         Agent(name="bob", **{name: None})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("color", "told"),
+    [
+        ("turquois", "color 'turquois' is not a color such as '#2F7DE1' or teal; did you mean 'turquoise'?"),
+        ("Teal", "did you mean 'teal'?"),
+        ("xyz", "color 'xyz' is not a color such as '#2F7DE1' or teal"),
+        ("x" * 5_000, "is not a color such as '#2F7DE1' or teal"),
+    ],
+)
+def test_an_unknown_color_is_an_error_with_the_nearest_name(color: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(told) + "$"):
+        Agent(name="bob", color=color)
 
 
 @pytest.mark.parametrize("max_turns", [0, -1])

@@ -114,10 +114,12 @@ def test_the_python_of_an_agent_is_readable() -> None:
             {"model": "openai/gpt-4o-mini", "temperature": 0.2, "stop": "END", "seed": None, "extra": {"a": [None]}}
         ),
     )  # fmt: skip
-    assert python_of(Agent(name="bob")) == "rt.create(wnb.Agent(name='bob'))"
+    begin = "import whisper_nb as wnb\n\nrt = wnb.runtime()\n"
+    assert python_of(Agent(name="bob")) == begin + "rt.create(wnb.Agent(name='bob'))"
     assert (
         python_of(agent)
-        == """\
+        == begin
+        + """\
 rt.create(wnb.Agent(
     name='bob',
     system_prompt=(

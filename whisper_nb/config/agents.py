@@ -11,7 +11,7 @@ from ..core.text import short_repr
 from ..tools.functions import as_tool
 from ..tools.tool import Tool
 from .aiconfig import UNSET, AIConfig, plain
-from .kinds import Kind, Number, Text, problem_with
+from .kinds import Color, Kind, Number, Text, problem_with
 
 AGENT_NAME = r"[A-Za-z][A-Za-z0-9_-]{0,63}"
 _SYSTEM_PROMPT = (
@@ -44,9 +44,7 @@ class Agent:
     """One line for display in lists and the panel. It is not sent to the model."""
     icon: str = _field(Text(pattern=r"\S{0,8}", allowed="an emoji, or a few characters without space"))
     """An emoji, or a few characters, that is displayed beside the name."""
-    color: str = _field(
-        Text(pattern=r"(#[0-9A-Fa-f]{3}|#[0-9A-Fa-f]{6}|[a-z]{3,20})?", allowed="a color such as '#2F7DE1' or teal")
-    )
+    color: str = _field(Color())
     """The color of the name, in CSS: `#2F7DE1`, `teal`."""
     system_prompt: str = _field(Text(lines=True))
     """The system prompt; if it is empty, a short default is sent."""

@@ -8,6 +8,7 @@ import math
 import numbers
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -43,6 +44,24 @@ _PARAMETERS = frozenset({"extra_body", "generation_config", "generationconfig", 
 _OF_LITELLM = re.compile(
     r"^_|callback|litellm|cost_per|endpoint|proxy|router|ssl_|^verify$|^(client|mock_\w+|no-log|prompt_id)$", re.I
 )
+_COLOR_NAMES = """
+    aliceblue antiquewhite aqua aquamarine azure beige bisque black blanchedalmond blue blueviolet brown burlywood
+    cadetblue chartreuse chocolate coral cornflowerblue cornsilk crimson cyan darkblue darkcyan darkgoldenrod
+    darkgray darkgreen darkgrey darkkhaki darkmagenta darkolivegreen darkorange darkorchid darkred darksalmon
+    darkseagreen darkslateblue darkslategray darkslategrey darkturquoise darkviolet deeppink deepskyblue dimgray
+    dimgrey dodgerblue firebrick floralwhite forestgreen fuchsia gainsboro ghostwhite gold goldenrod gray green
+    greenyellow grey honeydew hotpink indianred indigo ivory khaki lavender lavenderblush lawngreen lemonchiffon
+    lightblue lightcoral lightcyan lightgoldenrodyellow lightgray lightgreen lightgrey lightpink lightsalmon
+    lightseagreen lightskyblue lightslategray lightslategrey lightsteelblue lightyellow lime limegreen linen magenta
+    maroon mediumaquamarine mediumblue mediumorchid mediumpurple mediumseagreen mediumslateblue mediumspringgreen
+    mediumturquoise mediumvioletred midnightblue mintcream mistyrose moccasin navajowhite navy oldlace olive
+    olivedrab orange orangered orchid palegoldenrod palegreen paleturquoise palevioletred papayawhip peachpuff peru
+    pink plum powderblue purple rebeccapurple red rosybrown royalblue saddlebrown salmon sandybrown seagreen
+    seashell sienna silver skyblue slateblue slategray slategrey snow springgreen steelblue tan teal thistle tomato
+    turquoise violet wheat white whitesmoke yellow yellowgreen
+"""
+#: The names of CSS for colors.
+COLORS = frozenset(_COLOR_NAMES.split())
 #: Headers that HTTP clients set themselves, by what they send.
 _OWN_HEADERS = frozenset(
     {
@@ -51,6 +70,8 @@ _OWN_HEADERS = frozenset(
         "x-rewrite-url",
     }
 )  # fmt: skip
+#: The most characters that may be a misspelt name of a color: comparing longer ones takes time.
+_COLOR_LENGTH = 30
 _OWN_PREFIXES = ("content-", "proxy-", "x-forwarded-", "x-http-method")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -138,6 +159,23 @@ class Text(Struct, frozen=True):
         if not self.lines and len(value.splitlines()) > 1:
             raise ValueError(f"{short_repr(value)} has more than one line")
         return str(value)
+
+
+class Color(Struct, frozen=True):
+    """A color of CSS: a name, or a number such as `#2F7DE1`. Empty for none."""
+
+    allowed: str = "a color such as '#2F7DE1' or teal"
+
+    def read(self, value: Any) -> str:
+        """Return the color."""
+        if not isinstance(value, str):
+            raise ValueError
+        if value in COLORS or re.fullmatch(r"(#[0-9A-Fa-f]{3}|#[0-9A-Fa-f]{6})?", value):
+            return str(value)
+        meant = get_close_matches(value.lower(), COLORS, 1) if len(value) <= _COLOR_LENGTH else []
+        if meant:
+            raise ValueError(f"{short_repr(value)} is not {self.allowed}; did you mean {meant[0]!r}?")
+        raise ValueError
 
 
 class Choice(Struct, frozen=True):

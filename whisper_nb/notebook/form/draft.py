@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from ...config.agentfiles import FindTool
 from ...config.agents import AGENT_FIELDS, Agent
 from ...config.aiconfig import CONFIG_FIELDS, AIConfig, plain
-from ...config.kinds import Address, KeyReference, Kind, ModelName, Params, Text, Words
+from ...config.kinds import Address, Color, KeyReference, Kind, ModelName, Params, Text, Words
 from ...config.yamlfile import MAX_FILE_BYTES, dump_yaml, parse_yaml
 from ...core.errors import ConfigError, Problem, sealed
 from ...core.text import mask_keys, short_repr, valid_unicode
@@ -106,10 +106,10 @@ def yaml_of(agent: Agent) -> str:
 
 
 def python_of(agent: Agent) -> str:
-    """Return an expression that creates the agent, with `rt`, `wnb` and the tools as names."""
+    """Return a cell that creates the agent in any kernel in which its tools are defined."""
     values = ((one, getattr(agent, one.name)) for one in fields(agent))
     arguments = {one.name: _expression(value) for one, value in values if value != one.default}
-    return f"rt.create({_call('wnb.Agent', arguments)})"
+    return f"import whisper_nb as wnb\n\nrt = wnb.runtime()\nrt.create({_call('wnb.Agent', arguments)})"
 
 
 def _value(path: FieldPath, text: str) -> Any:
@@ -120,7 +120,7 @@ def _value(path: FieldPath, text: str) -> Any:
         if not text.startswith(("os.environ/", "$")) or mask_keys(text) != text:
             raise ConfigError(f"{name} must not be a key: write {kind.allowed}, the variable that holds it")
         return text
-    if isinstance(kind, Text | ModelName | Address):
+    if isinstance(kind, Text | Color | ModelName | Address):
         return text
     try:
         return parse_yaml(text.encode(), name).data
