@@ -106,7 +106,7 @@ async def test_new_with_a_tool_of_a_rerun_cell_is_the_same_spec(notebook: Notebo
         ("new amy --promt x", "unknown flag --promt; did you mean --prompt?"),
         ("new amy --prompt it's", "put text with an apostrophe in double quotes"),
         ("new amy --prompt {{ nobody }}", "name 'nobody' is not defined"),
-        ("frobnicate", "no command 'frobnicate'; known are new, list"),
+        ("frobnicate", "no command 'frobnicate'; known are new, fork"),
         ("ask nobody hi", "no agent named 'nobody'"),
         ("ask bbo hi", "did you mean 'bob'?"),
         ("ask", "the following arguments are required: NAME"),
@@ -611,18 +611,32 @@ async def test_log_and_history_of_a_new_agent_say_that_they_are_empty(notebook: 
     assert notebook.run("%agent log bob") == notebook.run("%agent history bob") == "nothing yet\n"
 
 
+def helped(notebook: Notebook, line: str, form: str = "text/plain") -> str:
+    """The text that a line of help displays."""
+    assert notebook.run(line) == ""
+    text: str = notebook.shown[-1]["data"][form]
+    return text
+
+
 async def test_help_lists_all_commands_and_explains_each(notebook: Notebook) -> None:
-    listed = notebook.run("%agent help")
+    listed = helped(notebook, "%agent help")
     for name, command in COMMANDS.items():
-        assert f"%agent {name}" in listed
-        explained = notebook.run(f"%agent help {name}")
+        assert f"%agent{'s' if name == 'panel' else f' {name}'} " in listed
+        explained = helped(notebook, f"%agent help {name}")
         assert command.summary.rstrip(".") in " ".join(explained.split())
         for flag in command.flags:
             assert flag in explained
 
 
 async def test_the_help_of_the_cell_magic_has_its_two_signs(notebook: Notebook) -> None:
-    assert notebook.run("%agent help agent").startswith("usage: %%agent NAME")
+    assert helped(notebook, "%agent help agent").startswith("usage: %%agent NAME")
+    assert helped(notebook, "%agent help %agents") == helped(notebook, "%agent help panel")
+
+
+async def test_help_under_another_name_of_the_magic_has_that_name(notebook: Notebook) -> None:
+    notebook.bench.root = "whisper"
+    for topic in ("", " ask", " whisper", " panel"):
+        assert "%agent" not in helped(notebook, f"%whisper help{topic}")
 
 
 async def test_a_word_after_a_command_without_words_is_refused_as_that(notebook: Notebook) -> None:
@@ -631,12 +645,12 @@ async def test_a_word_after_a_command_without_words_is_refused_as_that(notebook:
 
 @pytest.mark.parametrize("flag", ["-h", "--help"])
 async def test_the_help_flag_works(notebook: Notebook, flag: str) -> None:
-    assert notebook.run(f"%agent new {flag}") == notebook.run("%agent help new")
+    assert helped(notebook, f"%agent new {flag}") == helped(notebook, "%agent help new")
 
 
 async def test_question_marks_after_the_magic_show_ipythons_help(notebook: Notebook) -> None:
     assert "Give an agent one line of work" in str(getdoc(notebook.shell.find_line_magic("agent")))
-    assert getdoc(notebook.shell.find_cell_magic("agent")) == overview("agent")
+    assert getdoc(notebook.shell.find_cell_magic("agent")) == overview("agent")["text/plain"]
 
 
 # Names

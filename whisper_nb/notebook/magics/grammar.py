@@ -48,11 +48,13 @@ class Command(Struct, frozen=True):
     summary: str
     arguments: tuple[Argument, ...]
     function: Function
+    examples: tuple[str, ...] = ()
+    """Lines or cells that use it, with the magic as `%agent`."""
 
     def parser(self, root: str) -> Parser:
         """Return its parser. `root` is the magic's name."""
         magic = f"%%{root}" if self is CELL else f"%{root}"
-        parser = Parser(prog=f"{magic} {self.name}", description=self.summary, add_help=False, allow_abbrev=False)
+        parser = Parser(prog=f"{magic} {self.name}", add_help=False, allow_abbrev=False)
         for flags, options in self.arguments:
             parser.add_argument(*flags, **options)
         return parser
@@ -141,9 +143,9 @@ def arg(*flags: str, **options: Any) -> Argument:
     return flags, options
 
 
-def command(summary: str, *arguments: Argument) -> Callable[[Function], Command]:
+def command(summary: str, *arguments: Argument, examples: Sequence[str] = ()) -> Callable[[Function], Command]:
     """Make a command of a function, named like it."""
-    return lambda function: Command(function.__name__.rstrip("_"), summary, arguments, function)
+    return lambda function: Command(function.__name__.rstrip("_"), summary, arguments, function, tuple(examples))
 
 
 def setting(word: str) -> tuple[str, Any]:
@@ -200,7 +202,16 @@ ORDER: tuple[Argument, ...] = (
     arg("--dry-run", action="store_true", help="show what would be sent, and send nothing"),
 )
 #: `%%agent NAME …`, parsed like a command.
-CELL = Command("NAME", "Give an agent the prompt in the cell.", ORDER, lambda bench, arguments: None)
+CELL = Command(
+    "NAME",
+    "Give an agent the prompt in the cell. The cell returns at once, and the answer streams into it.",
+    ORDER,
+    lambda bench, arguments: None,
+    (
+        "%%agent bob -o ans\nWhich columns of this table look like dates?\n{{ df.head().to_csv() }}",
+        "%%agent bob --block --model openrouter/openai/gpt-4o-mini\nSum this up: {{ ans }}",
+    ),
+)
 
 
 def settings(pairs: Sequence[tuple[str, Any]], **flags: Any) -> dict[str, Any]:

@@ -84,7 +84,7 @@ def _magic(bench: Workbench) -> Callable[..., object]:
 def _overview() -> str:
     from .commands.table import overview
 
-    return overview("agent")
+    return overview("agent")["text/plain"]
 
 
 def _panel(bench: Workbench) -> Callable[..., object]:

@@ -31,6 +31,10 @@ _ALL = arg("--all", action="store_true", help="all agents")
     arg("--max-tokens", metavar="N", type=int, help="the limit of tokens in one reply"),
     SET,
     arg("--max-turns", metavar="N", type=int, help="the limit of model calls in one run"),
+    examples=(
+        '%agent new bob --prompt "You are a careful statistician."',
+        "%agent new amy --model openrouter/openai/gpt-4o-mini --tools rows --set seed=7",
+    ),
 )
 def new(bench: Workbench, args: Arguments) -> None:
     """Create the session that the flags describe, or show the form."""
@@ -43,19 +47,29 @@ def new(bench: Workbench, args: Arguments) -> None:
         print(f"note: {variable} is not set, and {config.model} needs it")  # noqa: T201
 
 
-@command("Pause agents: each finishes its current turn and starts no other.", NAMES, _ALL)
+@command(
+    "Pause agents: each finishes its current turn and starts no other.",
+    NAMES,
+    _ALL,
+    examples=("%agent pause bob", "%agent pause --all"),
+)
 def pause(bench: Workbench, args: Arguments) -> None:
     """Close the gate."""
     _each(bench, args, _pause, "paused")
 
 
-@command("Resume agents after pause or stop.", NAMES, _ALL)
+@command("Resume agents after pause or stop.", NAMES, _ALL, examples=("%agent resume bob", "%agent resume --all"))
 def resume(bench: Workbench, args: Arguments) -> None:
     """Open the gate."""
     _each(bench, args, Session.resume, "resumed")
 
 
-@command("Stop agents: cancel their running and queued runs, and accept no more until resume.", NAMES, _ALL)
+@command(
+    "Stop agents: cancel their running and queued runs, and accept no more until resume.",
+    NAMES,
+    _ALL,
+    examples=("%agent stop bob amy", "%agent stop --all"),
+)
 def stop(bench: Workbench, args: Arguments) -> None:
     """Stop sessions."""
     _each(bench, args, lambda session: bench.runtime.home.do(_stop, session), "stopped")
@@ -72,6 +86,7 @@ def _stop(session: Session) -> str:
 @command(
     "Show or change the event loop of the agents. On a loop in its own thread, they go on while a cell blocks.",
     arg("where", choices=get_args(Where), nargs="?", help="the notebook's own loop (the default), or one in a thread"),
+    examples=("%agent loop", "%agent loop thread"),
 )
 def loop(bench: Workbench, args: Arguments) -> None:
     """Move agents to a loop, if one is given, and print where they run."""
@@ -79,20 +94,25 @@ def loop(bench: Workbench, args: Arguments) -> None:
     print(f"agents run on {names[bench.runtime.loop(args.where)]}")  # noqa: T201
 
 
-@command("Clear the history of agents.", NAMES, _ALL)
+@command("Clear the history of agents.", NAMES, _ALL, examples=("%agent reset bob", "%agent reset --all"))
 def reset(bench: Workbench, args: Arguments) -> None:
     """Clear histories."""
     _each(bench, args, Session.reset, "history cleared")
 
 
-@command("Create another agent with a copy of this one's history.", NAME, arg("new_name", metavar="NEW"))
+@command(
+    "Create another agent with a copy of this one's history.",
+    NAME,
+    arg("new_name", metavar="NEW", help="the name of the other agent"),
+    examples=("%agent fork bob bobby",),
+)
 def fork(bench: Workbench, args: Arguments) -> None:
     """Fork a session."""
     session = bench.runtime[args.name].fork(args.new_name)
     print(f"{session.name} starts with the {len(session.history)} messages of {args.name}")  # noqa: T201
 
 
-@command("Stop an agent and remove it.", NAME)
+@command("Stop an agent and remove it.", NAME, examples=("%agent remove bob",))
 def remove(bench: Workbench, args: Arguments) -> None:
     """Remove a session."""
     bench.runtime.remove(args.name)
@@ -103,6 +123,7 @@ def remove(bench: Workbench, args: Arguments) -> None:
     "Write an agent to agents/NAME.yaml, which describes the same agent.",
     NAME,
     arg("--force", action="store_true", help="overwrite a file with other content"),
+    examples=("%agent save bob", "%agent save bob --force"),
 )
 def save(bench: Workbench, args: Arguments) -> None:
     """Save the spec of a session."""

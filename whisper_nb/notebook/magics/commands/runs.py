@@ -14,9 +14,15 @@ _RUNS = arg("runs", metavar="NAME|RUN", nargs="*", help="agents, run ids such as
 
 
 @command(
-    "Give an agent one line of work, and return the run: ans = %agent ask bob …",
+    "Give an agent one line of work, and return the run.",
     *ORDER,
-    arg("prompt", metavar="PROMPT", nargs="*"),
+    arg("prompt", metavar="PROMPT", nargs="*", help="the rest of the line; flags come before it"),
+    examples=(
+        "%agent ask bob How many rows are there?",
+        "ans = %agent ask bob Which of {{ list(df) }} are dates?",
+        "%agent ask bob --image fig --priority high What changed?",
+        "%agent ask bob -- --this prompt begins with two dashes",
+    ),
 )
 def ask(bench: Workbench, args: Arguments) -> Run | None:
     """Launch a run. The magic itself splits the prompt off the line, unchanged."""
@@ -28,6 +34,7 @@ def ask(bench: Workbench, args: Arguments) -> Run | None:
     "However the wait ends, agents go on.",
     _RUNS,
     arg("--timeout", metavar="S", type=float, help="seconds"),
+    examples=("%agent wait", "%agent wait bob amy#2 ans --timeout 60"),
 )
 def wait(bench: Workbench, args: Arguments) -> None:
     """Block, then print how many succeeded. The text does not depend on when a run finished."""
@@ -43,6 +50,7 @@ def wait(bench: Workbench, args: Arguments) -> None:
     "Cancel runs, queued or running. Text received so far stays in run.text.",
     _RUNS,
     arg("--all", action="store_true", help="all runs"),
+    examples=("%agent cancel bob#3", "%agent cancel bob ans", "%agent cancel --all"),
 )
 def cancel(bench: Workbench, args: Arguments) -> None:
     """Cancel the runs that are not finished."""
@@ -57,6 +65,7 @@ def cancel(bench: Workbench, args: Arguments) -> None:
     arg("run", metavar="RUN", help="a run id such as bob#3, or a variable"),
     arg("--priority", choices=PRIORITIES, help="after all other runs of this priority"),
     arg("--before", metavar="RUN", help="another run in the same queue"),
+    examples=("%agent move bob#3 --priority high", "%agent move bob#3 --before bob#2"),
 )
 def move(bench: Workbench, args: Arguments) -> None:
     """Change the order of a queue."""

@@ -30,7 +30,7 @@ _TARGET = arg("target", metavar="NAME|RUN", help="an agent, a run id such as bob
 _LAST = arg("-n", metavar="N", type=int, default=20, help="the last N (default: 20)")
 
 
-@command("List the agents: state, queue, tokens, cost, model.")
+@command("List the agents: state, queue, tokens, cost, model.", examples=("%agent list", "%agent"))
 def list_(bench: Workbench, args: Arguments) -> None:
     """Display a table, as HTML and as text."""
     runtime = bench.runtime
@@ -59,6 +59,7 @@ def _with_note(bundle: dict[str, str], note: str) -> dict[str, str]:
     NAMES,
     arg("--runs", action="store_true", help="their last runs, too"),
     _LAST,
+    examples=("%agent cost", "%agent cost bob --runs"),
 )
 def cost(bench: Workbench, args: Arguments) -> None:
     """Display a table, as HTML and as text."""
@@ -66,7 +67,7 @@ def cost(bench: Workbench, args: Arguments) -> None:
     display(table_bundle(rows, _no_agents(bench)), raw=True)
 
 
-@command("Show the live panel of all agents. Without a notebook: print them as text.")
+@command("Show the live panel of all agents. Without a notebook: print them as text.", examples=("%agents",))
 def panel(bench: Workbench, args: Arguments) -> None:
     """Display the panel and, as a separate output, its static form for saved notebooks."""
     if not bench.is_kernel:
@@ -78,7 +79,7 @@ def panel(bench: Workbench, args: Arguments) -> None:
     bench.runtime.snapshots.show(panel.board)
 
 
-@command("Show one agent: its spec, config, queue and last runs.", NAME)
+@command("Show one agent: its spec, config, queue and last runs.", NAME, examples=("%agent show bob",))
 def show(bench: Workbench, args: Arguments) -> None:
     """Print the facts of one session."""
     session = bench.runtime[args.name]
@@ -101,7 +102,12 @@ def show(bench: Workbench, args: Arguments) -> None:
         print(f"  {status_line(run)}")  # noqa: T201
 
 
-@command("Show the events of an agent or of one run.", _TARGET, _LAST)
+@command(
+    "Show the events of an agent or of one run.",
+    _TARGET,
+    _LAST,
+    examples=("%agent log bob", "%agent log bob#3", "%agent log ans -n 100"),
+)
 def log(bench: Workbench, args: Arguments) -> None:
     """Print the newest records of a session or a run."""
     if run := bench.run(args.target):
@@ -113,7 +119,7 @@ def log(bench: Workbench, args: Arguments) -> None:
         print(log_line(record))  # noqa: T201
 
 
-@command("Show the messages in an agent's history.", NAME, _LAST)
+@command("Show the messages in an agent's history.", NAME, _LAST, examples=("%agent history bob -n 4",))
 def history(bench: Workbench, args: Arguments) -> None:
     """Print the newest messages of a session's history."""
     for line in history_lines(_last(args.n, bench.runtime[args.name].history)):
@@ -135,6 +141,7 @@ def _last(number: int, items: Sequence[T]) -> Sequence[T]:
     "FIELD=VALUE sets a value for this session.",
     arg("name", metavar="NAME", nargs="?", help="an agent"),
     arg("values", metavar="FIELD=VALUE", nargs="*", type=setting, help="a field of AIConfig, its value as in YAML"),
+    examples=("%agent config bob temperature=0.2 max_tokens=500", "%agent config"),
 )
 def config(bench: Workbench, args: Arguments) -> None:
     """Set the given values, then display every value with its source."""
@@ -159,7 +166,8 @@ def config(bench: Workbench, args: Arguments) -> None:
 
 @command(
     "List the models that can be used now: with an API key that is set, at an agent's api_base, or on this machine. "
-    "Other models work too, with their keys."
+    "Other models work too, with their keys.",
+    examples=("%agent models",),
 )
 def models(bench: Workbench, args: Arguments) -> None:
     """Look for keys and local servers, and display a table."""
@@ -186,6 +194,7 @@ def _configs(runtime: Runtime) -> list[AIConfig]:
     "Show what the project's config/ and agents/ would change. With the CODE shown there: trust exactly those files.",
     arg("code", metavar="CODE", nargs="?", help="trust the files with this code, until one of them changes"),
     arg("--revoke", action="store_true", help="trust no file of the project any more"),
+    examples=("%agent trust", "%agent trust --revoke"),
 )
 def trust(bench: Workbench, args: Arguments) -> None:
     """Show, trust or revoke."""

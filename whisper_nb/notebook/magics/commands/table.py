@@ -1,36 +1,52 @@
-"""The table of commands, by name. Help and completion are made from it."""
+"""The table of commands, by group. Help, completion and the page of the docs are made from it."""
 
 from __future__ import annotations
+
+from IPython.display import display
 
 from ....core.errors import ConfigError
 from ....core.text import suggestion
 from ...workbench import Workbench
 from ..grammar import CELL, Arguments, Command, arg, command
+from ..manual import Entry, contents, entry, page
 from . import agents, runs, show
 
 
-@command("Explain a command, or list all commands.", arg("topic", metavar="COMMAND", nargs="?"))
+@command(
+    "Explain a command, or list all commands.",
+    arg("topic", metavar="COMMAND", nargs="?", help="a command, or agent for the cell magic"),
+    examples=("%agent help ask",),
+)
 def help_(bench: Workbench, args: Arguments) -> None:
-    """Print help."""
+    """Display help, as text and as HTML, whose lines break between words at any width."""
     topic = (args.topic or "").lstrip("%")
     if not topic:
-        print(overview(bench.root))  # noqa: T201
-    else:
-        explained = CELL if topic == bench.root else find(topic, bench)
-        print(explained.parser(bench.root).format_help())  # noqa: T201
+        display(overview(bench.root), raw=True)
+        return
+    magics = {bench.root: CELL, f"{bench.root}s": show.panel}
+    explained = magics.get(topic) or find(topic, bench)
+    display(page(next(one for one in reference(bench.root) if one.name == explained.name)), raw=True)
 
 
-#: Name → command, in the order of the help.
-COMMANDS: dict[str, Command] = {
-    one.name: one
-    for one in (
-        agents.new, show.list_, show.cost, show.panel, show.show,
-        runs.ask, runs.wait, runs.cancel, runs.move,
-        agents.pause, agents.resume, agents.stop, agents.loop, agents.reset, agents.fork, agents.remove,
-        show.log, show.history, show.config, show.models, show.trust,
-        agents.save, help_,
-    )
-}  # fmt: skip
+#: Group → its commands, in the order of the help.
+GROUPS: dict[str, tuple[Command, ...]] = {
+    "Create agents": (agents.new, agents.fork, agents.save, agents.remove),
+    "Give work": (CELL, runs.ask, runs.wait, runs.cancel, runs.move),
+    "Look": (show.panel, show.list_, show.show, show.log, show.history, show.cost),
+    "Steer agents": (agents.pause, agents.resume, agents.stop, agents.reset, agents.loop),
+    "Configure": (show.config, show.models, show.trust, help_),
+}
+#: Name → command of `%agent`.
+COMMANDS: dict[str, Command] = {one.name: one for group in GROUPS.values() for one in group if one is not CELL}
+
+
+def reference(root: str = "agent") -> list[Entry]:
+    """Return the commands as data, in the order of their groups. The manual and the docs are made from it."""
+    return [
+        entry(one, group, root, f"%{root}s" if one is show.panel else "")
+        for group, commands in GROUPS.items()
+        for one in commands
+    ]
 
 
 def find(word: str, bench: Workbench) -> Command:
@@ -46,9 +62,10 @@ def find(word: str, bench: Workbench) -> Command:
     raise ConfigError(f"no command {word!r}; {suggestion(word, COMMANDS)} (%{bench.root} help)")
 
 
-def overview(root: str) -> str:
-    """Return a list of all commands, a line each."""
-    lines = [f"%%{root} NAME    {CELL.summary}", f"%{root}s          {COMMANDS['panel'].summary}", ""]
-    lines += [f"%{root} {one.name:10} {one.summary}" for one in COMMANDS.values()]
-    last = f"%{root} help COMMAND explains one. {{{{ expression }}}} in a prompt is evaluated in the notebook."
-    return "\n".join([*lines, "", last])
+def overview(root: str) -> dict[str, str]:
+    """Return the list of all commands, as text/plain and text/html."""
+    last = (
+        f"%{root} help COMMAND explains one. {{{{ expression }}}} in a prompt is evaluated in the notebook, "
+        f"{{expression}} in a name."
+    )
+    return contents(reference(root), last)
