@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, lru_cache
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -86,6 +86,7 @@ def address_variables(provider: str) -> tuple[str, ...]:
     return (f"{provider.upper()}_API_BASE", f"{provider.upper()}_BASE_URL")  # LiteLLM reads one of these
 
 
+@lru_cache(maxsize=256)
 def is_own(address: str) -> bool:
     """Whether an address is that of a server of one's own, which may need no key, and not one of a provider."""
     try:
