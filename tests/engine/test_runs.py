@@ -737,6 +737,13 @@ async def test_a_handle_cannot_be_stored_or_copied_deeply(use: Callable[[object]
         use(runtime)
 
 
+async def test_a_task_of_a_run_says_what_to_write(runtime: Runtime) -> None:
+    """`asyncio.Task`, in C, has no frame by which it can be known."""
+    run = hire(runtime, SAY).submit("hello")
+    with pytest.raises(TypeError, match="write `await run`"):
+        asyncio.Task(run)  # type: ignore[arg-type]
+
+
 async def test_asyncio_that_needs_a_task_says_what_to_write(runtime: Runtime) -> None:
     run = hire(runtime, SAY).submit("hello")
     why = r"write `await run` or asyncio.gather\(run\), or asyncio.ensure_future\(run\) where a task is needed"

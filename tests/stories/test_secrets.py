@@ -100,7 +100,7 @@ class Unprintable:
     ("more", "says"),
     [
         ({"temperature": 9}, "temperature 9 is not a number from 0 to 2"),
-        ({"temprature": 1}, "unknown config field 'temprature'|unexpected keyword argument 'temprature'"),
+        ({"temprature": 1}, "unknown config field 'temprature'|has no argument 'temprature'"),
         ({"model": "x"}, "model 'x' is not provider/model"),
         ({"extra": {"password": "1"}}, "extra must not contain password"),
         ({"temperature": Unprintable()}, "temperature|division by zero"),

@@ -19,15 +19,17 @@ The error of a tool is not in this tree: it goes to the model as the result of t
 from __future__ import annotations
 
 import functools
+import inspect
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from types import TracebackType
 from typing import ParamSpec, TypeVar
 
 from msgspec import Struct
 
 from .messages import Finish, replace
-from .text import mask_keys
+from .text import mask_keys, suggestion
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -165,6 +167,8 @@ def sealed(function: Callable[P, T]) -> Callable[P, T]:
 
     An argument in those frames may be an API key, and `%xmode Verbose` shows the arguments of every frame. That holds
     for errors of every class: also a warning may be one, and an object's `__repr__` may raise anything.
+
+    Arguments that the function does not have are a ConfigError, with the nearest one that it has.
     """
 
     @functools.wraps(function)
@@ -173,11 +177,34 @@ def sealed(function: Callable[P, T]) -> Callable[P, T]:
             return function(*args, **kwargs)
         except BaseException as error:  # raised again below, where its frames are gone
             failure = without_frames(error)
+            if isinstance(error, TypeError):
+                failure = _misuse(function, args, kwargs) or failure
         failure.__context__ = None
-        del args, kwargs
+        args, kwargs = (), {}  # type: ignore[assignment]
         raise failure
 
     return call
+
+
+def _misuse(
+    function: Callable[..., object], args: tuple[object, ...], given: Mapping[str, object]
+) -> ConfigError | None:
+    """Return the error of a call with arguments that the function does not take; None if it takes them."""
+    signature = inspect.signature(function)
+    try:
+        signature.bind(*args, **given)
+    except TypeError as error:
+        name = function.__qualname__.removesuffix(".__init__").rpartition(".")[2]
+        named = [one.name for one in signature.parameters.values() if one.kind is not one.VAR_KEYWORD]
+        known = [one for one in named if one != "self"]
+        for word in given:
+            if word not in known:
+                text = f"{name}() has no argument {word!r}; {suggestion(word, known)}"
+                if "config" in known and "did you mean" not in text:
+                    text += f"; a field of AIConfig goes into config={{{word!r}: …}}"
+                return ConfigError(text)
+        return ConfigError(f"{name}(): {error}")
+    return None
 
 
 def without_frames(error: BaseException) -> BaseException:
@@ -211,4 +238,21 @@ def clear_frames(error: BaseException | None) -> None:
             if frame.f_globals.get("__name__", "").startswith(_OWN_MODULES):
                 with suppress(RuntimeError):  # the frame is being executed
                     frame.clear()
+        error.__traceback__ = _outside(error)
         error = error.__cause__ or error.__context__
+
+
+def _outside(error: BaseException) -> TracebackType | None:
+    """Return an error's traceback from behind whisper_nb's own frames on: they say nothing to its user.
+
+    An error that whisper_nb did not raise on purpose keeps them if there are no others: they are where the fault is.
+    """
+    one = error.__traceback__
+    rest = one
+    while one is not None:
+        if one.tb_frame.f_globals.get("__name__", "").startswith(_OWN_MODULES):
+            rest = one.tb_next
+        one = one.tb_next
+    if rest is None and not isinstance(error, WhisperError):
+        return error.__traceback__
+    return rest

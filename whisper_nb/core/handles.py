@@ -42,8 +42,9 @@ class AwaitableHandle(Handle):
 
     def __repr__(self) -> str:
         described = self._described()
-        # asyncio's errors show what it got in place of a coroutine.
-        if sys._getframe(1).f_globals.get("__name__", "").startswith("asyncio."):
+        # asyncio's errors show what it got in place of a coroutine. `asyncio.Task`, in C, has no frame of its own.
+        caller = sys._getframe(1)
+        if caller.f_globals.get("__name__", "").startswith("asyncio.") or "Task" in caller.f_code.co_names:
             described += f" ({_NO_TASK})"
         return described
 

@@ -27,6 +27,7 @@ from ..engine.home import Home
 from ..engine.runs import Run
 from ..engine.runtimes import GRACE_S
 from ..models.offline import EchoModel
+from .cells import tracebacks
 from .cells.blocking import block, interruptible, note_interrupts, waking, warn_of_old_nest_asyncio
 from .cells.interpolate import function_of_cells
 from .cells.output import Outputs
@@ -82,6 +83,7 @@ def load(shell: InteractiveShell) -> None:
         names = magics.register(shell, bench)
         undo.callback(magics.unregister, shell, names)
         undo.callback(completion.register(shell, bench, names))
+        undo.callback(tracebacks.register(shell))
         questions.register(shell)
         undo.callback(questions.unregister, shell)
         shell.events.register("post_run_cell", bench.outputs.settle)
