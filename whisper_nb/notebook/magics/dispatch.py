@@ -9,6 +9,7 @@ from ...config.keys import is_written_in
 from ..workbench import Workbench
 from .commands.runs import ask
 from .commands.table import find
+from .comments import without_comment
 from .grammar import CELL, Arguments, Command, first_word, order
 
 _HELP = ("-h", "--help", "?")
@@ -26,7 +27,7 @@ def run_cell(bench: Workbench, line: str, cell: str, local_ns: Mapping[str, Any]
         WhisperError, TimeoutError: it failed.
     """
     bench.take_up_edits()
-    arguments = _parsed(bench, CELL, line, local_ns)
+    arguments = _parsed(bench, CELL, without_comment(line), local_ns)
     bench.launch(order(arguments, cell.strip("\n")), local_ns)
 
 
@@ -37,6 +38,9 @@ def run_line(bench: Workbench, line: str, local_ns: Mapping[str, Any] | None) ->
         WhisperError, TimeoutError: it failed.
     """
     word, rest = first_word(line.strip())
+    if word.startswith("#"):
+        word, rest = "", ""
+    rest = without_comment(rest, has_prompt=word == ask.name)
     if rest.strip() in _HELP:
         word, rest = "help", word
     elif word in _HELP:
