@@ -173,7 +173,14 @@ def test_the_time_for_many_closing_braces_is_linear() -> None:
         ("new bob --model {{ model }}", ["new", "bob", "--model", "open router/x y"]),
         ("{{ quoted }}", ['it\'s "both"']),
         ("--prompt={{ x }}{{ x }}", ["--prompt=11"]),
-        ("{x} {{ }}", ["{x}", "{{", "}}"]),
+        ("{x} {{ }}", ["1", "{{", "}}"]),
+        ("{ x } -o={x} a_{x}_b {x + 1:03} {d['k']['n']}", ["1", "-o=1", "a_1_b", "002", "5"]),
+        ("-o {quoted} --prompt {model}", ["-o", 'it\'s "both"', "--prompt", "open router/x y"]),
+        ("--prompt '{x} {y}' \"{x}\" it\\'s{x}", ["--prompt", "{x} {y}", "{x}", "it's1"]),
+        (
+            "stop={x} extra={x:1} key=${x} ${x} {} {#x} {x",
+            ["stop={x}", "extra={x:1}", "key=${x}", "${x}", "{}", "{#x}", "{x"],
+        ),
     ],
 )
 def test_a_value_with_spaces_stays_one_word(line: str, split: list[str]) -> None:
@@ -193,3 +200,22 @@ async def test_an_unfinished_run_in_a_line_is_an_error(runtime: Runtime) -> None
         words("new amy --prompt {{ ans }}", {"ans": run})
     await run
     assert words("--prompt {{ ans }}", {"ans": run}) == ["--prompt", run.text]
+
+
+async def test_in_single_braces_a_run_is_its_id_and_an_agent_its_name(runtime: Runtime) -> None:
+    from whisper_nb import Agent
+
+    bob = runtime.create(Agent(name="bob"))
+    run = bob.submit("hello")
+    assert words("wait {ans} {bob} {bob.name}", {"ans": run, "bob": bob}) == ["wait", "bob#1", "bob", "bob"]
+    await run
+
+
+@pytest.mark.parametrize("line", ["new {nobody}", "new {{ nobody }}"])
+def test_an_undefined_name_in_a_line_gives_an_error_that_shows_it(line: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        words(line, {})
+    shown = line.removeprefix("new ")
+    assert str(caught.value) == (
+        f"{shown} failed: NameError: name 'nobody' is not defined. Nothing was sent: correct it."
+    )

@@ -732,6 +732,91 @@ async def test_the_agent_may_be_named_by_an_expression(notebook: Notebook) -> No
     assert notebook["ans"].prompt == "hello  there"
 
 
+@pytest.mark.parametrize("braces", ["{%s}", "{{ %s }}"])
+async def test_names_and_variables_may_be_expressions(notebook: Notebook, braces: str) -> None:
+    who, var, number = (braces % word for word in ("who", "var", "who + '#1'"))
+    notebook.run("who, var = 'amy', 'found'")
+    assert notebook.run(f"%agent new {who}").startswith("amy is ready")
+    notebook.run(f"%%agent {who} -o {var}\nhello {{who}}")
+    assert notebook["found"].prompt == "hello {who}"
+    await notebook["found"]
+    notebook.run(f"%agent ask --out={var} {who} again {{who}}")
+    assert (notebook["found"].id, notebook["found"].prompt) == ("amy#2", "again {who}")
+    await notebook["found"]
+    assert len(notebook.run(f"%agent log {number}").splitlines()) == 4
+    assert notebook.run(f"%agent wait {who}") == "nothing to wait for\n"
+    notebook.run(f"%agent remove {who}")
+    assert notebook.runtime.get("amy") is None
+
+
+async def test_a_run_in_braces_is_that_run(notebook: Notebook) -> None:
+    notebook.run("%agent pause bob\nruns = []\nfor n in range(3):\n    run = %agent ask bob hi\n    runs.append(run)")
+    assert notebook.run("for run in runs:\n    %agent cancel {run}").count(" cancelled") == 3
+    await ended(*notebook["runs"])
+
+
+@pytest.mark.parametrize(
+    ("line", "sent"),
+    [
+        ("Hello  # a comment", "Hello"),
+        ("Hello      # a comment about `#`, {{ x }} and 'quotes", "Hello"),
+        ("Hello\t # a comment", "Hello"),
+        ("Hello  #", "Hello"),
+        ("Hello? # one space", "Hello? # one space"),
+        ("Hello?  # a comment?", "Hello?"),
+        ("Explain issue #12", "Explain issue #12"),
+        ("Explain issue  #12", "Explain issue  #12"),
+        ("Ask bob#3 why", "Ask bob#3 why"),
+        ("# heading", "# heading"),
+        ("## heading  ## more", "## heading  ## more"),
+        ("C# or F#?  # a comment", "C# or F#?"),
+        ("Colour  #ff0000", "Colour  #ff0000"),
+        ("what's this?  # it's a comment", "what's this?"),
+        ("what's 'this  # that'?", "what's 'this  # that'?"),
+        ('print "a  # b"  # c', 'print "a  # b"'),
+        ('say \\"  # a comment', 'say \\"'),
+        ("5' 3\" tall  # a comment", "5' 3\" tall"),
+        ("first  # one  # two", "first"),
+        ("say {{ 'a  # b' }}  # c", "say a  # b"),
+        ("-- --flag  # a comment", "--flag"),
+        ("http://x/#top  # a comment", "http://x/#top"),
+    ],
+)
+@pytest.mark.parametrize("before", ["ans = %agent ask bob", "%agent ask bob -o ans", "ans = %whisper ask bob"])
+async def test_a_comment_after_a_prompt_is_not_sent(notebook: Notebook, before: str, line: str, sent: str) -> None:
+    notebook.run(f"{before} {line}")
+    assert notebook["ans"].prompt == sent
+    await notebook["ans"]
+
+
+@pytest.mark.parametrize("comment", ["  # a comment", " # a comment", "   #comment", "  # it's a --flag {x", " #"])
+async def test_a_comment_after_other_words_is_dropped(notebook: Notebook, comment: str) -> None:
+    assert notebook.run(f"%agent new amy --prompt 'You  # are'{comment}").startswith("amy is ready")
+    assert notebook.runtime["amy"].agent.system_prompt == "You  # are"
+    assert notebook.run(f"%agent pause amy{comment}") == "amy: paused\n"
+    assert notebook.run(f"%agent wait{comment}") == "nothing to wait for\n"
+    assert helped(notebook, f"%agent help ask{comment}") == helped(notebook, "%agent ask -h")
+    assert helped(notebook, f"%agent new --help{comment}") == helped(notebook, "%agent help new")
+    assert notebook.run(f"%agents{comment}").startswith("2 agents")
+    notebook.run(f"%agent{comment}")
+    assert "amy" in notebook.shown[-1]["data"]["text/plain"]
+    assert notebook.run(f"if True:\n    %agent resume amy{comment}\n") == "amy: resumed\n"
+
+
+async def test_a_comment_in_the_first_line_of_a_cell_is_dropped_and_its_body_is_unchanged(notebook: Notebook) -> None:
+    notebook.run("%%agent bob -o ans  # why\n# heading  # text\nbody  # text")
+    assert notebook["ans"].prompt == "# heading  # text\nbody  # text"
+    await notebook["ans"]
+    notebook.run("%%agent bob -o bob1 # bob#1\nhello")
+    await notebook["bob1"]
+
+
+async def test_a_run_id_is_no_comment(notebook: Notebook) -> None:
+    notebook.run("%agent pause bob\nans = %agent ask bob hi\n")
+    assert notebook.run("%agent cancel bob#1  # the first") == "bob#1 cancelled\n"
+    await ended(notebook["ans"])
+
+
 async def test_a_second_cell_magic_in_a_cell_is_not_sent_as_text(notebook: Notebook) -> None:
     assert "move it to a cell of its own" in notebook.error("%%agent bob\nhello\n%%agent bob\nagain")
 

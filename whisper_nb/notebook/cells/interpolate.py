@@ -12,12 +12,14 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, TypeVar, cast
 
 from ...core.errors import ConfigError
 from ...core.messages import Image
 from ...engine.images import as_image, is_picture, reason
 from ...engine.runs import Run
+from ...engine.session import Session
 from ...tools.tool import Tool
 
 #: The most characters from `{{` to its `}}`, and the deepest nesting of brackets. Beyond these it is text: a bound
@@ -33,8 +35,11 @@ _TOKEN = re.compile(
     re.DOTALL | re.VERBOSE,
 )
 T = TypeVar("T")
+_UNCHANGED = ", or pass the braces unchanged with --no-interpolate"
 
 _MARK = "\ue000"  # of the private use area: stands for a value while the line is split
+#: `{expression}` in a magic's line. Not in quoted text, nor after `FIELD=`, where it may be a dict in YAML.
+_NAMED = re.compile(r"""("(?:\\.|[^"\\])*"|'[^']*'|(?<!\S)\w+=[^\s"']*)|(?<!\$)\{(?P<source>[^{}]{1,2000})\}""")
 
 
 def interpolate(text: str, namespace: Mapping[str, Any]) -> list[str | Image | Run]:
@@ -49,30 +54,44 @@ def interpolate(text: str, namespace: Mapping[str, Any]) -> list[str | Image | R
     parts: list[str | Image | Run] = []
     end = 0
     for start, stop, source, code in expressions(text):
-        parts += [text[end:start], _value(source, code, namespace)]
+        parts += [text[end:start], _value(f"{{{{ {source} }}}}", code, namespace, _part, _UNCHANGED)]
         end = stop
     return [part for part in (*parts, text[end:]) if part != ""]
 
 
 def words(line: str, namespace: Mapping[str, Any]) -> list[str]:
-    """Split a line into words as a shell does. The value of a `{{ … }}` stays within its word.
+    """Split a line into words as a shell does. The value of a `{{ … }}` or `{…}` stays within its word.
+
+    A `{{ … }}` is evaluated everywhere, and gives a text. A `{…}` is evaluated as IPython does it in magics, outside of
+    quoted text, and gives a name: of a run, its id; of an agent, its name.
 
     Raises:
         ConfigError: an expression fails, its value is an image or a run without a text yet, or a quote is not closed.
     """
     values: list[str] = []
+
+    def mark(value: str) -> str:
+        values.append(value)
+        return f"{_MARK}{len(values) - 1}{_MARK}"
+
+    def named(found: re.Match[str]) -> str:
+        code = _named_expression(found["source"] or "")
+        return mark(_value(found[0], code, namespace, _name)) if code else found[0]
+
     marked, end = "", 0
     for start, stop, source, code in expressions(line):
-        value = _value(source, code, namespace)
+        value = _value(f"{{{{ {source} }}}}", code, namespace, _part)
         if isinstance(value, Run) and value.status != "succeeded":
-            raise ConfigError(f"{{{{ {source} }}}} is {value.id}, which is {value.status}: wait for it first")
+            raise ConfigError(
+                f"{{{{ {source} }}}} is {value.id}, which is {value.status}: wait for it first, "
+                f"or write {{{source}}} for its id"
+            )
         if isinstance(value, Image):
             raise ConfigError(f"{{{{ {source} }}}} is an image: write --image {source}, without braces")
-        marked += f"{line[end:start]}{_MARK}{len(values)}{_MARK}"
-        values.append(str(value))
+        marked += line[end:start] + mark(str(value))
         end = stop
     try:
-        split = shlex.split(marked + line[end:])
+        split = shlex.split(_NAMED.sub(named, marked + line[end:]))
     except ValueError as error:
         raise ConfigError(f"{str(error).lower()} in {line!r}: put text with an apostrophe in double quotes") from None
     return [re.sub(f"{_MARK}(\\d+){_MARK}", lambda match: values[int(match[1])], word) for word in split]
@@ -88,6 +107,16 @@ def expressions(text: str) -> Iterator[tuple[int, int, str, ast.Expression]]:
         else:
             yield (start, *found)
             position = found[0]
+
+
+def _named_expression(source: str) -> ast.Expression | None:
+    """Return the parsed `expression`, or `expression:format` as in an f-string; None if it is neither."""
+    if not source.strip() or source.lstrip().startswith("#"):
+        return None
+    for code in (f"({source}\n)", f'f"""{{{source}}}"""'):
+        with suppress(SyntaxError, ValueError, MemoryError, RecursionError):
+            return ast.parse(code, mode="eval")
+    return None
 
 
 def _expression_at(text: str, start: int) -> tuple[int, str, ast.Expression] | None:
@@ -206,15 +235,37 @@ def _evaluate(code: ast.Expression | str, namespace: Mapping[str, Any], convert:
         raise _Failed(error) from None
 
 
-def _value(source: str, code: ast.Expression, namespace: Mapping[str, Any]) -> str | Image | Run:
+def _value(
+    written: str, code: ast.Expression, namespace: Mapping[str, Any], convert: Callable[[Any], T], remedy: str = ""
+) -> T:
+    """Evaluate an expression of the user.
+
+    Args:
+        written: the expression as it is written, with its braces.
+        code: the parsed expression.
+        namespace: the user's variables.
+        convert: makes the result of the value.
+        remedy: what helps other than to correct it.
+
+    Raises:
+        ConfigError: it failed.
+    """
     try:
-        return _evaluate(code, namespace, _part)
+        return _evaluate(code, namespace, convert)
     except _Failed as failure:
         error = failure.error
         raise ConfigError(
-            f"{{{{ {source} }}}} failed: {type(error).__name__}: {error}. "
-            "Nothing was sent: correct it, or pass the braces unchanged with --no-interpolate."
+            f"{written} failed: {type(error).__name__}: {error}. Nothing was sent: correct it{remedy}."
         ) from None
+
+
+def _name(value: Any) -> str:
+    """Return the name for a value: the id of a run, the name of an agent, else its text."""
+    if isinstance(value, Run):
+        return value.id
+    if isinstance(value, Session):
+        return value.name
+    return str(value)
 
 
 def _part(value: Any) -> str | Image | Run:

@@ -131,8 +131,8 @@ class Command(Struct, frozen=True):
 
 
 def first_word(line: str) -> tuple[str, str]:
-    """Split off the first word of a line. A `{{ … }}` and quoted text are parts of one word."""
-    found = re.match(r"""\s*((?:\{\{.{,2000}?\}\}|"[^"]*"|'[^']*'|\S)+)\s*""", line)
+    """Split off the first word of a line. A `{{ … }}`, a `{ … }` and quoted text are parts of one word."""
+    found = re.match(r"""\s*((?:\{\{.{,2000}?\}\}|\{[^{}]{,2000}\}|"[^"]*"|'[^']*'|\S)+)\s*""", line)
     if found is None:
         return "", ""
     return found[1], line[found.end() :]
