@@ -59,13 +59,19 @@ from whisper_nb.core.queues import PRIORITIES
 from whisper_nb.core.states import State
 from whisper_nb.engine import runtimes
 from whisper_nb.engine.projection import RUNS_KEPT, Projection, RunState
-from whisper_nb.engine.runtimes import DEFAULT_QUEUE as QUEUE_LIMIT
 from whisper_nb.models.model import Request
 from whisper_nb.models.offline import EchoModel
 from whisper_nb.store.memory import MemoryStore
 
 SAY = ScriptedModel([Rule(match="(?s)(.*)", reply=r"\1!")])
 TALK = [Rule(role="tool", reply="done"), Rule(match="use (.*)", calls=[{"name": r"\1"}]), Rule(reply="ok")]
+QUEUE_LIMIT = 100
+
+
+@pytest.fixture(autouse=True)
+def short_queues(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Queues that a test fills in a moment."""
+    monkeypatch.setattr(runtimes, "DEFAULT_QUEUE", QUEUE_LIMIT)
 
 
 # A run's life

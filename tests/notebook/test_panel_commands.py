@@ -58,11 +58,11 @@ async def test_a_prompt_for_all_skips_stopped_agents(runtime: NotebookRuntime, s
 async def test_a_prompt_for_all_names_the_agents_that_refused_it(runtime: NotebookRuntime, seen: Watched) -> None:
     for session in runtime.sessions:
         session.pause()
-    for number in range(100):
+    for number in range(1_000):
         runtime["amy"].submit(f"{number}")
     said = seen.say("ask", agent="*", prompt="hello", priority="normal")
-    assert said.startswith("bob#1 queued; but the queue of amy is full (100 runs)")
-    for number in range(99):
+    assert said.startswith("bob#1 queued; but the queue of amy is full (1,000 runs)")
+    for number in range(999):
         runtime["bob"].submit(f"{number}")
     said = seen.fail("ask", agent="*", prompt="hello", priority="normal")
     assert [f"the queue of {name} is full" in said for name in ("bob", "amy")] == [True, True]

@@ -31,7 +31,7 @@ class Admission:
         """
         with self._lock:
             if self._waiting[name] >= self.limit:
-                raise SessionError(f"the queue of {name} is full ({self.limit} runs): wait for some, or cancel some")
+                raise SessionError(f"the queue of {name} is full ({self.limit:,} runs): wait for some, or cancel some")
             self._waiting[name] += 1
             self._numbers[name] += 1
             return self._numbers[name]

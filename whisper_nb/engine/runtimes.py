@@ -42,7 +42,7 @@ GRACE_S = 1.0
 #: The most runs that a warning names.
 NAMED = 10
 #: The default limits of model calls in flight over all agents, and of runs that wait for one agent.
-DEFAULT_CALLS, DEFAULT_QUEUE = 100, 100
+DEFAULT_CALLS, DEFAULT_QUEUE = 100, 1_000
 
 
 class Runtime(Handle):
