@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import pickle
 import re
+import sys
 from typing import Any
 
 import numpy as np
@@ -119,6 +120,14 @@ def test_texts_of_other_libraries_can_be_saved() -> None:
     assert "title: Bob" in dump_yaml(agent.document())
 
 
+def test_a_model_is_a_short_form_of_a_config_and_takes_precedence() -> None:
+    assert Agent(name="bob", model="openai/x") == Agent(name="bob", config="openai/x")
+    agent = Agent("bob", model="openai/x", config={"model": "openai/y", "temperature": 0.5})
+    assert agent.config == AIConfig(model="openai/x", temperature=0.5)
+    with pytest.raises(ConfigError, match="agent 'bob': model 'nonsense' is not provider/model"):
+        Agent("bob", model="nonsense")
+
+
 def test_config_is_accepted_in_any_form() -> None:
     assert Agent(name="bob", config="openai/x").config == AIConfig(model="openai/x")  # type: ignore[arg-type]
     assert Agent(name="bob", config={"max_tokens": 3}).config == AIConfig(max_tokens=3)  # type: ignore[arg-type]
@@ -145,14 +154,32 @@ def test_any_fields_give_an_agent_or_a_config_error(fields: dict[str, Any]) -> N
 
 
 def test_functions_become_tools() -> None:
-    agent = Agent(name="bob", tools=[rows])  # type: ignore[arg-type]
-    assert agent.as_tools == (FunctionTool(rows),)
-    assert [tool.name for tool in agent.as_tools] == ["rows"]
+    agent = Agent(name="bob", tools=[rows])
+    assert agent.tools == (FunctionTool(rows),)
+    assert [tool.name for tool in agent.tools] == ["rows"]
 
 
 def test_a_value_that_is_not_a_tool_is_an_error() -> None:
-    with pytest.raises(ConfigError, match="is not a tool"):
-        Agent(name="bob", tools=("rows",))  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="agent 'bob': 5 is not a tool"):
+        Agent(name="bob", tools=(5,))  # type: ignore[arg-type]
+
+
+def test_a_tool_may_be_given_by_the_name_of_a_function_of_the_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["__main__"], "rows", rows, raising=False)
+    assert Agent(name="bob", tools=("rows",)) == Agent(name="bob", tools=(rows,))
+
+
+@pytest.mark.parametrize(
+    ("tools", "says"),
+    [
+        (("rows",), r"tool 'rows' is not defined in this notebook; .* pass the function itself: tools=\(rows,\)"),
+        ("rows", r"tools 'rows' is not a list of functions; write tools=\('rows',\)"),
+        (rows, r"is not a list of functions; write tools=\(rows,\)"),
+    ],
+)
+def test_tools_in_a_wrong_form_are_an_error_that_shows_the_right_one(tools: Any, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        Agent(name="bob", tools=tools)
 
 
 def test_two_tools_with_one_name_are_an_error() -> None:

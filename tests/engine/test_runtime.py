@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from typing import Any
 
 import pytest
 
@@ -195,6 +196,19 @@ async def test_a_bad_config_changes_nothing(runtime: Runtime) -> None:
         with pytest.raises(ConfigError):
             runtime.configure(**bad)  # type: ignore[arg-type]
     assert runtime.resolve() == before
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({}, r"configure\(\) sets nothing: give a model string, a dict, or fields"),
+        ({"model": None}, r"configure\(model=None\) sets nothing: configure\({}\) ends .* drops the agents' own model"),
+    ],
+)
+async def test_configure_of_nothing_is_an_error(runtime: Runtime, values: dict[str, Any], says: str) -> None:
+    for configure in (runtime.configure, runtime.create(Agent("bob")).configure):
+        with pytest.raises(ConfigError, match=says):
+            configure(**values)
 
 
 async def test_configure_takes_effect_from_the_next_run(runtime: Runtime) -> None:

@@ -160,6 +160,7 @@ async def test_a_submit_can_set_the_config_of_its_run(runtime: Runtime) -> None:
     bob = hire(runtime, SAY)
     runtime.models["offline/other"] = ScriptedModel([Rule(reply="other")])
     assert await bob.submit("hello", config="offline/other") == "other"
+    assert await bob.submit("hello", model="offline/other", config={"model": "openai/x"}) == "other"
     assert await bob.submit("hello", config=AIConfig(model="offline/other")) == "other"
     assert bob.config.model == "offline/bob"
 

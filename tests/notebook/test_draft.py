@@ -66,7 +66,7 @@ def in_one_line(value: Any) -> str:
 def typed(agent: Agent) -> Draft:
     """The input that gives this agent."""
     texts = {(name,): getattr(agent, name) for name in ("name", *LINES, "icon", "color", "system_prompt")}
-    texts[("tools",)] = ", ".join(tool.name for tool in agent.as_tools)
+    texts[("tools",)] = ", ".join(tool.name for tool in agent.tools)
     texts[("max_turns",)] = str(agent.max_turns)
     texts[("timeout_s",)] = "" if agent.timeout_s is None else repr(agent.timeout_s)
     for name, value in agent.config.values().items():

@@ -47,7 +47,7 @@ async def test_new_takes_every_flag(notebook: Notebook) -> None:
     )
     agent = notebook.runtime["amy"].agent
     assert (agent.system_prompt, agent.description, agent.max_turns) == ("You are amy.", "reads files", 3)
-    assert [tool.name for tool in agent.as_tools] == ["look", "find"]
+    assert [tool.name for tool in agent.tools] == ["look", "find"]
     assert agent.config.values() == {"model": "openai/gpt-4o", "temperature": 0.5, "max_tokens": 99}
 
 

@@ -146,7 +146,7 @@ async def test_trust_with_the_code_puts_the_project_in_force(notebook: Notebook)
     assert await notebook["ans"] == "heard: hello"
     bob = notebook.runtime["bob"]
     assert (bob.agent.system_prompt, bob.config.seed, bob.config.temperature) == ("You are bob.", 4, 0.25)
-    assert [tool.name for tool in bob.agent.as_tools] == ["rows"]
+    assert [tool.name for tool in bob.agent.tools] == ["rows"]
     assert "is trusted as it is" in notebook.run("%agent trust")
 
 
@@ -450,7 +450,7 @@ def test_a_file_can_name_a_decorated_function_and_a_tool_of_a_cell(notebook: Not
     (project / "agents/bob.yaml").write_text("prompt: x\ntools: [wrapped, made, cached]\n")
     trust(notebook)
     notebook.run("%agent new bob")
-    assert [tool.name for tool in notebook.runtime["bob"].agent.as_tools] == ["wrapped", "rows", "cached"]
+    assert [tool.name for tool in notebook.runtime["bob"].agent.tools] == ["wrapped", "rows", "cached"]
 
 
 def test_a_config_of_another_program_is_ignored_with_one_line(python: Callable[..., str], tmp_path: Path) -> None:

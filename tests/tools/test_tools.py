@@ -98,7 +98,7 @@ def test_a_tool_object_is_used_unchanged() -> None:
     assert as_tool(clock.hour) == FunctionTool(clock.hour)
 
 
-@pytest.mark.parametrize("source", ["rows", 5, None, lambda: 1, functools.partial(rows, "t"), Clock])
+@pytest.mark.parametrize("source", [5, None, lambda: 1, functools.partial(rows, "t"), Clock])
 def test_a_value_that_is_not_a_tool_is_an_error(source: Any) -> None:
     with pytest.raises(ConfigError, match="is not a tool: give a named function"):
         as_tool(source)

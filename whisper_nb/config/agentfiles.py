@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from ..core.errors import ConfigError, KeyPath, Problem
 from ..core.text import short_repr, suggestion
+from ..tools.functions import as_tool
 from ..tools.tool import Tool
 from .agents import AGENT_FIELDS, AGENT_NAME, Agent
 from .aiconfig import CONFIG_FIELDS, from_values, ignored_text
@@ -106,7 +107,7 @@ class Entry(Struct, frozen=True):
         tools = []
         for name in self.tools:
             try:
-                tools.append(find_tool(name))
+                tools.append(as_tool(find_tool(name)))
             except ConfigError as error:
                 problems.append(Problem(("tools",), str(error), self.tools_location))
         if problems:

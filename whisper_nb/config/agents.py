@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, cast
+from typing import Any
 
 from ..core.errors import ConfigError, Problem, sealed
 from ..core.text import short_repr
@@ -23,9 +24,16 @@ def _field(kind: Kind, default: Any = "") -> Any:
     return field(default=default, metadata={"kind": kind})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Agent:
     """The spec of an agent. Equal specs are the same agent, so that a cell with `%agent new` may be rerun.
+
+    Args:
+        model: a short form of `config`: its model, as `provider/model`.
+        config: an AIConfig, a dict of its fields, or a model string; `model` takes precedence over its model.
+        tools: tools, functions, or names of functions that the notebook defines.
+
+    The other arguments are the fields.
 
     Raises:
         ConfigError: one or more fields are invalid: the name, a limit, a tool, two tools of one name, the config. One
@@ -49,36 +57,57 @@ class Agent:
     system_prompt: str = _field(Text(lines=True))
     """The system prompt; if it is empty, a short default is sent."""
     config: AIConfig = UNSET
-    """The agent's layer of config; the other layers set the rest. A dict or a model string is accepted."""
-    tools: tuple[Tool | Callable[..., Any], ...] = ()
-    """Tools, or named functions, which become tools."""
+    """The agent's layer of config; the other layers set the rest."""
+    tools: tuple[Tool, ...] = ()
+    """The tools. Functions have become tools."""
     max_turns: int = _field(Number(1, whole=True), 20)
     """The limit of model calls in one run; one more fails the run with TurnLimitExceeded."""
     timeout_s: float | None = _field(Number(0, above=True, unit="seconds"), None)
     """The timeout of a run, in seconds, unless the run has its own."""
 
-    def __post_init__(self) -> None:
+    @sealed
+    def __init__(
+        self,
+        name: str,
+        *,
+        title: str = "",
+        role: str = "",
+        description: str = "",
+        icon: str = "",
+        color: str = "",
+        system_prompt: str = "",
+        model: str | None = None,
+        config: AIConfig | Mapping[str, Any] | str | None = None,
+        tools: Iterable[Tool | Callable[..., Any] | str] = (),
+        max_turns: int = 20,
+        timeout_s: float | None = None,
+    ) -> None:
+        given = locals()
         problems: list[Problem] = []
-        for name, kind in AGENT_FIELDS.items():
-            value = getattr(self, name)
-            if name == "timeout_s" and value is None:
-                continue
-            if text := problem_with(kind, name, value):
-                problems.append(Problem((name,), text))
+        for field_, kind in AGENT_FIELDS.items():
+            value = given[field_]
+            if field_ == "timeout_s" and value is None:
+                object.__setattr__(self, field_, None)
+            elif text := problem_with(kind, field_, value):
+                problems.append(Problem((field_,), text))
             else:
-                object.__setattr__(self, name, kind.read(value))
+                object.__setattr__(self, field_, kind.read(value))
         try:
-            object.__setattr__(self, "config", AIConfig.of(self.config))
+            object.__setattr__(self, "config", AIConfig.of(config, model=model))
         except ConfigError as error:
             problems += [Problem(("config", *problem.path), problem.text) for problem in error.problems]
-        problems += self._take_tools()
+        problems += self._take_tools(tools)
         if problems:
-            raise ConfigError.of([Problem(one.path, f"agent {self.name!r}: {one.text}") for one in problems])
+            raise ConfigError.of([Problem(one.path, f"agent {name!r}: {one.text}") for one in problems])
 
-    def _take_tools(self) -> list[Problem]:
-        given: Any = self.tools
+    def _take_tools(self, given: object) -> list[Problem]:
         if not isinstance(given, Iterable) or isinstance(given, str):
-            return [Problem(("tools",), f"tools {short_repr(given)} is not a list of functions")]
+            text = f"tools {short_repr(given)} is not a list of functions"
+            if isinstance(given, str):
+                text += f"; write tools=({given!r},)"
+            elif inspect.isroutine(given):
+                text += f"; write tools=({given.__name__},)"
+            return [Problem(("tools",), text)]
         tools: list[Tool] = []
         problems: list[Problem] = []
         for number, source in enumerate(given):
@@ -98,24 +127,17 @@ class Agent:
         """The system prompt that is sent to the model."""
         return self.system_prompt or _SYSTEM_PROMPT.format(name=self.name)
 
-    @property
-    def as_tools(self) -> tuple[Tool, ...]:
-        """The tools. Functions are tools already, since the agent was created."""
-        return cast(tuple[Tool, ...], self.tools)
-
     def document(self) -> dict[str, Any]:
         """Return the agent as data for a file: fields that differ from the default, tools by name, no literal key."""
         values = {name: value for name in AGENT_FIELDS if (value := getattr(self, name)) != _DEFAULTS[name]}
         limits = {name: values.pop(name) for name in ("max_turns", "timeout_s") if name in values}
         prompt = values.pop("system_prompt", "")
         values["ai_config"] = plain(self.config)
-        values["tools"] = [tool.name for tool in self.as_tools]
+        values["tools"] = [tool.name for tool in self.tools]
         values["limits"] = limits
         values["system_prompt"] = prompt  # last, because it is the longest
         return {name: value for name, value in values.items() if value}
 
-
-Agent.__init__ = sealed(Agent.__init__)  # type: ignore[method-assign]
 
 #: Field → its kind.
 AGENT_FIELDS: Mapping[str, Kind] = {one.name: one.metadata["kind"] for one in fields(Agent) if "kind" in one.metadata}

@@ -101,6 +101,7 @@ class AIConfig:
         Raises:
             ConfigError: a field is unknown (the message suggests the nearest), or a value has a wrong type or range.
         """
+        overrides = {name: value for name, value in overrides.items() if value is not None}
         if source is None and not overrides:
             return UNSET
         match source:
@@ -116,9 +117,7 @@ class AIConfig:
                 raise ConfigError(
                     f"a config cannot be made of {type(source).__name__}: give an AIConfig, a dict or a model string"
                 )
-        return from_values(
-            overlay(values, _read({name: value for name, value in overrides.items() if value is not None}))
-        )
+        return from_values(overlay(values, _read(overrides)))
 
     def values(self) -> dict[str, Any]:
         """The fields that are set; a cleared field is None."""
@@ -143,6 +142,32 @@ def from_values(values: Mapping[str, Any]) -> AIConfig:
     """Return the config with these fields; None clears a field. The inverse of `AIConfig.values`."""
     set_ = {name: value for name, value in values.items() if value is not None}
     return AIConfig(**set_, cleared=tuple(values.keys() - set_))
+
+
+def reconfigured(
+    before: AIConfig, config: AIConfig | Mapping[str, Any] | str | None, values: Mapping[str, Any]
+) -> AIConfig:
+    """Return what `configure` sets.
+
+    Args:
+        before: what was set before.
+        config: takes its place; None leaves it.
+        values: fields on top.
+
+    Raises:
+        ConfigError: nothing is given, a value is None or not allowed.
+    """
+    if config is None and not values:
+        raise ConfigError("configure() sets nothing: give a model string, a dict, or fields such as temperature=0.2")
+    for name, value in values.items():
+        if value is None:
+            raise ConfigError(
+                f"configure({name}=None) sets nothing: configure({{}}) ends what was configured before, "
+                f"and configure({{{name!r}: None}}) drops the agents' own {name}"
+            )
+    if config is None:
+        config = before
+    return AIConfig.of(config, **values)
 
 
 def plain(config: AIConfig) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from ..core.errors import ConfigError, sealed
 from .agentfiles import Entry
 from .agents import Agent
-from .aiconfig import UNSET, AIConfig, from_values
+from .aiconfig import UNSET, AIConfig, from_values, reconfigured
 from .formats import OF_A_PROVIDER
 from .keys import Keys
 from .layers import Layer, from_environment, layered, merged
@@ -52,11 +52,10 @@ class Precedence:
         Raises:
             ConfigError: nothing is changed.
         """
-        offline = AIConfig(model=offline or self._offline).model
-        if config is None:
-            config = self._config
-        self._config = AIConfig.of(config, **values)
-        self._offline = offline or ""
+        model = AIConfig(model=offline or self._offline).model
+        if offline is None or config is not None or values:
+            self._config = reconfigured(self._config, config, values)
+        self._offline = model or ""
 
     @sealed
     def resolve(self, agent: Agent | None, *above: tuple[AIConfig | None, str]) -> AIConfig:

@@ -57,7 +57,7 @@ class Execution:
         self._run = run
         self._agent = start.agent
         self._config = start.config
-        self._tools = {tool.name: tool for tool in start.agent.as_tools}
+        self._tools = {tool.name: tool for tool in start.agent.tools}
         self._schemas: list[ToolSchema] = []  # known once pydantic is imported
         self._counted = 0  # the tokens of the last call, where they were counted
         self._system = _system_prompt(start.agent.instructions)

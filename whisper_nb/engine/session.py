@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, Literal
 
 from ..config.agents import Agent
-from ..config.aiconfig import UNSET, AIConfig
+from ..config.aiconfig import UNSET, AIConfig, reconfigured
 from ..core.errors import ConfigError, RunFailed, clear_frames, sealed
 from ..core.events import (
     AgentRevised,
@@ -181,6 +181,7 @@ class Session(Handle):
         *,
         priority: Priority = "normal",
         timeout_s: float | None = None,
+        model: str | None = None,
         config: AIConfig | Mapping[str, Any] | str | None = None,
     ) -> Run:
         """Give it work. Returns at once, never blocks, thread-safe.
@@ -191,6 +192,7 @@ class Session(Handle):
             priority: urgent, high, normal or low. Equal priorities run in the order of submission; the run in progress
                 is never interrupted.
             timeout_s: seconds for the whole run, from its start; by default the agent's.
+            model: the model for this run, as `provider/model`; takes precedence over that of `config`.
             config: the fields of the config that this run sets, in any form.
 
         Raises:
@@ -199,7 +201,7 @@ class Session(Handle):
             SessionError: the queue is full.
         """
         parts = checked_parts(prompt, priority, timeout_s)
-        config = AIConfig.of(config)
+        config = AIConfig.of(config, model=model)
         self.state.check_takes_work(self.name)
         number = self._ports.admission.enter(self.name)
         run = Run(self, number, parts, priority=priority, timeout_s=timeout_s, config=config)
@@ -268,9 +270,7 @@ class Session(Handle):
             **values: fields of AIConfig, set on top.
         """
         self.state.check_kept(self.name)
-        if config is None:
-            config = self._configured
-        self._configured = AIConfig.of(config, **values)
+        self._configured = reconfigured(self._configured, config, values)
 
     def fork(self, name: str) -> Session:
         """Create a session of the same spec under another name, with a copy of this history.

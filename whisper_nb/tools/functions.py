@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from types import CellType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from ..core.errors import ConfigError
 from ..core.messages import ToolSchema
@@ -168,12 +169,36 @@ def _content(cell: CellType) -> int | None:
         return None
 
 
-def as_tool(source: Tool | Callable[..., Any]) -> Tool:
+def function_in(namespace: Mapping[str, Any], name: str) -> Callable[..., Any]:
+    """Return the function `name` or `module.name`, for a tool.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    first, *rest = name.split(".")
+    try:
+        function = functools.reduce(getattr, rest, namespace[first])
+    except (KeyError, AttributeError):
+        raise ConfigError(f"tool {name!r} is not defined in this notebook; run the cell that defines it") from None
+    if not callable(function):
+        raise ConfigError(f"tool {name!r} is of type {type(function).__name__}; give the name of a function")
+    return cast(Callable[..., Any], function)
+
+
+def as_tool(source: Tool | Callable[..., Any] | str) -> Tool:
     """Return `source` itself if it is a tool, else a FunctionTool of it.
+
+    Args:
+        source: a tool; a function; or the name of a function that the notebook, or the script that runs, defines.
 
     Raises:
         ConfigError: it is neither a tool nor a named function.
     """
+    if isinstance(source, str):
+        try:
+            source = function_in(vars(sys.modules["__main__"]), source)
+        except ConfigError as error:
+            raise ConfigError(f"{error}. In a script, pass the function itself: tools=({source},)") from None
     if inspect.isroutine(source):
         if getattr(source, "__name__", "<lambda>") != "<lambda>":
             return FunctionTool(source)

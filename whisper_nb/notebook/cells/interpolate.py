@@ -6,20 +6,20 @@ Only for text that the user wrote in a cell, never for a model's text.
 from __future__ import annotations
 
 import ast
-import functools
 import inspect
 import os
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from ...core.errors import ConfigError
 from ...core.messages import Image
 from ...engine.images import as_image, is_picture, reason
 from ...engine.runs import Run
 from ...engine.session import Session
+from ...tools.functions import function_in
 from ...tools.tool import Tool
 
 #: The most characters from `{{` to its `}}`, and the deepest nesting of brackets. Beyond these it is text: a bound
@@ -170,22 +170,6 @@ def image(word: str, namespace: Mapping[str, Any]) -> Image:
         return as_image(value)
     except ConfigError as error:
         raise ConfigError(f"--image {word}: {failed}{error}") from None
-
-
-def function_in(namespace: Mapping[str, Any], name: str) -> Callable[..., Any]:
-    """Return the function `name` or `module.name`, for a tool.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    first, *rest = name.split(".")
-    try:
-        function = functools.reduce(getattr, rest, namespace[first])
-    except (KeyError, AttributeError):
-        raise ConfigError(f"tool {name!r} is not defined in this notebook; run the cell that defines it") from None
-    if not callable(function):
-        raise ConfigError(f"tool {name!r} is of type {type(function).__name__}; give the name of a function")
-    return cast(Callable[..., Any], function)
 
 
 def is_of_cells(value: Any) -> bool:

@@ -58,7 +58,7 @@ class Draft:
         config = {path[-1]: value for path, value in values.items() if path[0] == "config"}
         own = {path[0]: value for path, value in values.items() if path[0] != "config" and value is not None}
         try:
-            agent = Agent(**own, config=config)  # type: ignore[arg-type]
+            agent = Agent(**{"name": "", **own}, config=config)
         except ConfigError as error:
             known = set(map(field_of, problems))
             prefix = mask_keys(f"agent {own.get('name', '')!r}: ")

@@ -19,7 +19,7 @@ from ...config.plainfiles import read_plain
 from ...config.yamlfile import MAX_FILE_BYTES, parse_yaml
 from ...core.errors import ConfigError
 from ...core.events import Priority
-from ..cells.interpolate import function_in
+from ...tools.functions import function_in
 from ..orders import Order
 from ..workbench import Workbench
 

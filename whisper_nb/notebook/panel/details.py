@@ -82,7 +82,7 @@ def _sections(runtime: Runtime, session: Session, run: Run | None) -> Facts:
             "description": clip(agent.description, RESULT),
             "role": clip(agent.role, LINE),
             "prompt": printable(agent.instructions[:TEXT]),
-            "tools": [clip(tool.name, LINE) for tool in agent.as_tools],
+            "tools": [clip(tool.name, LINE) for tool in agent.tools],
             "limits": limits_line(agent),
             "revision": session.revision,
             "history": len(session.history),

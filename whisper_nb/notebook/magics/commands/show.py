@@ -91,7 +91,7 @@ def show(bench: Workbench, args: Arguments) -> None:
         "description": agent.description,
         "system prompt": agent.instructions,
         "config": ", ".join(f"{key}={value}" for key, value in config.values().items() if key != "api_key"),
-        "tools": ", ".join(tool.name for tool in agent.as_tools),
+        "tools": ", ".join(tool.name for tool in agent.tools),
         "limits": limits_line(agent),
         "revision": str(session.revision),
         "history": f"{len(session.history)} messages",
