@@ -17,6 +17,7 @@ from support.leaks import UNLIKE, hits, texts_of
 from whisper_nb import Agent, Rule, RunCancelled, RunFailed, Runtime, ScriptedModel
 from whisper_nb.engine.home import Home
 from whisper_nb.engine.runs import Run
+from whisper_nb.engine.runtimes import DEFAULT_QUEUE
 from whisper_nb.notebook.cells.output import Outputs
 from whisper_nb.notebook.magics import magics
 from whisper_nb.notebook.magics.commands.table import COMMANDS, overview
@@ -905,7 +906,8 @@ async def test_two_launches_of_one_execution_both_stay(notebook: Notebook) -> No
 )
 async def test_a_rerun_that_is_refused_cancels_nothing(notebook: Notebook, rerun: str, why: str) -> None:
     notebook.run("%agent new amy\n%agent stop amy\n%agent new dan\n%agent pause bob dan")
-    notebook.run("for _ in range(100): get_ipython().run_line_magic('agent', 'ask dan hi')")
+    for _ in range(DEFAULT_QUEUE):
+        notebook.runtime["dan"].submit("hi")
     front = FrontEnd(notebook)
     front.run("e1", "%agent ask bob -o ans hello", cellId="a")
     front.parent["header"]["msg_id"] = "e2"
