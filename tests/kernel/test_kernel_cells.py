@@ -125,9 +125,10 @@ async def test_an_error_of_a_magic_is_one_line_in_a_kernel(kernel: Kernel) -> No
     assert cell.text.count("\n") <= 1
 
 
-async def completed(kernel: Kernel, code: str) -> list[str]:
-    """The completions of this code."""
-    answer = await kernel.request("complete_request", code=code, cursor_pos=len(code))
+async def completed(kernel: Kernel, code: str, after: str = "") -> list[str]:
+    """The completions of this code, with more code after the cursor."""
+    answer = await kernel.request("complete_request", code=code + after, cursor_pos=len(code))
+    assert answer["cursor_end"] == len(code)
     return [code[: answer["cursor_start"]] + match for match in answer["matches"]]
 
 
@@ -135,7 +136,12 @@ async def test_a_kernel_completes_the_magics(kernel: Kernel) -> None:
     await kernel.run("%agent new amy\n%agent ask bob -o ans forever")
     assert await completed(kernel, "%agent wa") == ["%agent wait"]
     assert await completed(kernel, "%agent cancel bob#") == ["%agent cancel bob#1"]
-    assert set(await completed(kernel, "%%agent ")) >= {"%%agent bob", "%%agent amy"}
+    assert (await completed(kernel, "%%agent "))[:3] == ["%%agent bob", "%%agent amy", "%%agent -o"]
+    assert (await completed(kernel, "%%agent ", "\nhello"))[:2] == ["%%agent bob", "%%agent amy"]
+    assert (await completed(kernel, "x = 1\n%agent ask ", "\ny = 2"))[0] == "x = 1\n%agent ask bob"
+    await kernel.run("%agent ask bob -o more hi")
+    assert await completed(kernel, "%agent move bob#", " --priority high") == ["%agent move bob#2"]
+    assert (await completed(kernel, "%agent move "))[0] == "%agent move bob#2"
     assert await completed(kernel, "%%agent bob --priority ur") == ["%%agent bob --priority urgent"]
     assert await completed(kernel, "%agent new eve --model offline/e") == ["%agent new eve --model offline/echo"]
     assert set(await completed(kernel, "ans.")) >= {"ans.text", "ans.result", "ans.cancel", "ans.status"}

@@ -44,6 +44,14 @@ async def notebook(notebook: Notebook) -> Notebook:
         ("%agent wait b", ["%agent wait bob", "%agent wait bob#1"]),
         ("%agent wait bob#", ["%agent wait bob#1"]),
         ("%agent cancel bob#1", ["%agent cancel bob#1"]),
+        ("%agent move ", ["%agent move bob#1", "%agent move ans"]),
+        ("%agent move bob#", ["%agent move bob#1"]),
+        ("%agent move bob#1 --before bo", ["%agent move bob#1 --before bob#1"]),
+        ("%agent move bob#1 --priority=u", ["%agent move bob#1 --priority=urgent"]),
+        ("%agent log ", ["%agent log bob", "%agent log amy", "%agent log bob#1", "%agent log ans"]),
+        ("%agent log bob#", ["%agent log bob#1"]),
+        ("%agent cancel bob#1 ", ["%agent cancel bob#1 bob", "%agent cancel bob#1 amy", "%agent cancel bob#1 ans"]),
+        ("%agent remove bob ", ["%agent remove bob amy"]),
         ("%agent cancel an", ["%agent cancel ans"]),
         ("%agent loop t", ["%agent loop thread"]),
         ("%agent help wa", ["%agent help wait"]),
@@ -67,7 +75,39 @@ async def test_completion_offers_commands_names_flags_and_values(
 ) -> None:
     flags = not typed.split(" ")[-1].startswith("-")
     words = [text for text in completed(notebook, typed) if not (flags and text.split(" ")[-1].startswith("-"))]
-    assert sorted(words) == sorted(found)
+    assert words == found
+
+
+@pytest.mark.parametrize("line", ["%%agent ", "%agent ask ", "ans = %agent ask ", "%agent pause ", "%agent log "])
+async def test_agents_come_first_and_flags_last(notebook: Notebook, line: str) -> None:
+    words = [text.removeprefix(line) for text in completed(notebook, line)]
+    assert words[:2] == ["bob", "amy"]
+    flags = [word.startswith("-") for word in words]
+    assert any(flags)
+    assert flags == sorted(flags)
+
+
+async def test_flags_are_offered_until_the_prompt_begins(notebook: Notebook) -> None:
+    assert "%agent ask bob --out" in completed(notebook, "%agent ask bob ")
+    assert "%agent ask --block bob --out" in completed(notebook, "%agent ask --block bob --o")
+    for line in ("%agent ask bob how ", "%agent ask bob -- "):
+        assert not [text for text in completed(notebook, line) if text.split()[-1].startswith("--")]
+
+
+async def test_the_last_runs_of_an_agent_are_offered_for_its_log(notebook: Notebook) -> None:
+    runs = [notebook.runtime["amy"].submit(f"run {number}") for number in range(30)]
+    for run in runs:
+        await run
+    words = completed(notebook, "%agent log amy#")
+    assert words == [f"%agent log amy#{number}" for number in range(30, 10, -1)]
+    assert "%agent move amy#1" not in completed(notebook, "%agent move amy#"), "none of them is queued"
+
+
+async def test_nothing_is_offered_in_a_comment(notebook: Notebook) -> None:
+    assert not {"%agent pause bob # amy", "%agent pause bob # --all"} & {
+        *completed(notebook, "%agent pause bob # a"),
+        *completed(notebook, "%agent pause bob # "),
+    }
 
 
 async def test_each_completion_has_a_type(notebook: Notebook) -> None:
@@ -92,7 +132,8 @@ async def test_completion_after_the_magic_offers_only_commands(notebook: Noteboo
 
 
 async def test_a_name_that_is_already_in_the_line_is_not_offered(notebook: Notebook) -> None:
-    assert "%agent show bob amy" not in completed(notebook, "%agent show bob ")
+    assert "%agent history bob amy" not in completed(notebook, "%agent history bob ")
+    assert "%agent show bob bob" not in completed(notebook, "%agent show bob ")
     assert "%agent log -n 3 bob amy" not in completed(notebook, "%agent log -n 3 bob a")
     assert "%agent log -n 3 amy" in completed(notebook, "%agent log -n 3 a")
 

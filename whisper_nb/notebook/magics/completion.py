@@ -27,7 +27,7 @@ def register(shell: InteractiveShell, bench: Workbench, names: Names) -> Callabl
 
         typed, found = complete(bench, line["words"], is_cell=line["percent"] == "%%")
         completions = [SimpleCompletion(word, type=kind) for word, kind in found.items()]
-        return {"completions": completions, "matched_fragment": typed, "suppress": bool(found)}
+        return {"completions": completions, "matched_fragment": typed, "suppress": bool(found), "ordered": True}
 
     shell.Completer.custom_matchers.append(matcher)
     return lambda: shell.Completer.custom_matchers.remove(matcher)
