@@ -119,7 +119,12 @@ async def test_new_with_a_tool_of_a_rerun_cell_is_the_same_spec(notebook: Notebo
         ("ask bob -o class hi", "-o 'class' is not a variable name"),
         ("ask bob --model nonsense hi", "model 'nonsense' is not provider/model"),
         ("ask bob {{ nobody }}", "name 'nobody' is not defined"),
-        ("show", "the following arguments are required: NAME"),
+        ("show", "give agents, or --all for all of them; agents: bob"),
+        ("remove", "give agents, or --all for all of them; agents: bob"),
+        ("remove bob --all", "give agents, or --all"),
+        ("remove bob nobody", "no agent named 'nobody': nothing to remove"),
+        ("remove alice", "no agent named 'alice': nothing to remove"),
+        ("wait bob --all", "give runs or agents, or --all for all runs"),
         ("show nobody", "no agent named 'nobody'"),
         ("wait nobody", "no agent named 'nobody'"),
         ("wait bob#7", "no run 'bob#7'; runs of bob: none yet"),
@@ -535,9 +540,30 @@ async def test_reset_fork_and_remove_change_the_team(notebook: Notebook) -> None
     await notebook["ans"]
     assert len(notebook.runtime["bob"].history) == 2
     assert len(notebook.runtime["amy"].history) == 2
-    assert notebook.run("%agent remove bob") == "bob removed\n"
+    assert notebook.run("%agent remove bob") == "bob: removed\n"
     assert "no agent named 'bob'" in notebook.error("%agent show bob")
     assert await notebook["ans"] == "heard: again"
+
+
+async def test_several_agents_or_all_are_removed(notebook: Notebook) -> None:
+    notebook.run("%agent new amy\n%agent new eve")
+    assert notebook.run("%agent remove amy bob amy") == "amy: removed\nbob: removed\n"
+    notebook.run("%agent new dan")
+    assert notebook.run("%agent remove --all") == "eve: removed\ndan: removed\n"
+    assert notebook.run("%agent remove --all") == "no agents yet: %agent new NAME creates one\n"
+
+
+async def test_several_agents_are_shown(notebook: Notebook) -> None:
+    notebook.run("%agent new amy")
+    both = notebook.run("%agent show bob") + notebook.run("%agent show amy")
+    assert notebook.run("%agent show bob amy") == notebook.run("%agent show --all") == both
+
+
+async def test_wait_without_a_name_and_wait_for_all_are_the_same(notebook: Notebook) -> None:
+    notebook.run("%agent ask bob -o ans fail")
+    await ended(notebook["ans"])
+    assert notebook.failure("%agent wait --all", 2) == "1 failed (bob#1)\nbob#1 failed: no more"
+    assert notebook.run("%agent wait --all") == "nothing to wait for\n"
 
 
 # Looking

@@ -147,12 +147,17 @@ class Workbench(Struct):
                 f"stopped waiting ({why}); not finished: {unfinished} (%{self.root} cancel ends a run)"
             ) from None
 
-    def to_wait_for(self, names: Sequence[str]) -> list[Run]:
+    def to_wait_for(self, names: Sequence[str], *, everything: bool = False) -> list[Run]:
         """Return the named runs, and those that ended without a report, so that a wait reports every run once.
 
         A run whose outcome a cell has received needs no report, nor does one that a tool submitted and that ended
         before the wait. The others stay unreported until `reported` is called: the wait may end early.
+
+        Raises:
+            ConfigError: names are given and everything is meant, or a name is not of a run or an agent.
         """
+        if everything and names:
+            raise ConfigError("give runs or agents, or --all for all runs, which is the default")
         agents = set(names)
         ended = [run for run in self._ended() if not agents or run.session.name in agents]
         runs = list(dict.fromkeys([*ended, *self.runs(names)]))
@@ -193,7 +198,7 @@ class Workbench(Struct):
         return self.runs(names)
 
     def sessions(self, names: Sequence[str], *, everyone: bool) -> list[Session]:
-        """Return the named agents' sessions, or all.
+        """Return the named agents' sessions, or all. If there are none, say so.
 
         Raises:
             ConfigError: both or neither are given, or an agent does not exist.
@@ -203,7 +208,14 @@ class Workbench(Struct):
             raise ConfigError(f"give agents, or --all for all of them; agents: {', '.join(existing) or 'none yet'}")
         if everyone:
             names = existing
-        return [self.runtime[name] for name in names]
+            if not existing:
+                print(self.no_agents)  # noqa: T201
+        return [self.runtime[name] for name in dict.fromkeys(names)]
+
+    @property
+    def no_agents(self) -> str:
+        """The line to show where there are no agents."""
+        return f"no agents yet: %{self.root} new NAME creates one"
 
     def _remember(self, runs: Sequence[Run]) -> None:
         self._unreported = list(dict.fromkeys([*self._unreported, *runs]))[-_REMEMBERED:]

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn, get_args
+from typing import Any, NoReturn
 
 from msgspec import Struct
 
@@ -18,7 +18,7 @@ from ...config.kinds import problem_with
 from ...config.plainfiles import read_plain
 from ...config.yamlfile import MAX_FILE_BYTES, parse_yaml
 from ...core.errors import ConfigError
-from ...core.events import Priority
+from ...core.queues import PRIORITIES
 from ...tools.functions import function_in
 from ..orders import Order
 from ..workbench import Workbench
@@ -173,6 +173,8 @@ def setting(word: str) -> tuple[str, Any]:
 
 NAME = arg("name", metavar="NAME", help="an agent")
 NAMES = arg("names", metavar="NAME", nargs="*", help="agents")
+#: The arguments of a command for several agents: `Workbench.sessions` finds them.
+TEAM = (NAMES, arg("--all", action="store_true", help="all agents"))
 SET = arg(
     "--set",
     metavar="FIELD=VALUE",
@@ -187,7 +189,7 @@ ORDER: tuple[Argument, ...] = (
     arg("-o", "--out", metavar="VAR", help="bind the run to a variable, at once"),
     arg("-b", "--block", action="store_true", help="wait for the answer in this cell"),
     arg("-a", "--noblock", "--bg", action="store_false", dest="block", help="do not wait (the default)"),
-    arg("--priority", choices=get_args(Priority), default="normal", help="the run's priority in the agent's queue"),
+    arg("--priority", choices=PRIORITIES, default="normal", help="the run's priority in the agent's queue"),
     arg("--model", metavar="M", help="the model for this run, as provider/model"),
     SET,
     arg("--timeout", metavar="S", type=float, help="seconds for the run, counted from its start"),

@@ -7,14 +7,13 @@ from typing import get_args
 
 from ....config.aiconfig import missing_key
 from ....config.keys import is_literal
+from ....core.errors import ConfigError
 from ....engine.home import Where
 from ....engine.session import Session
 from ...cells.render import run_ids
 from ...create import create
 from ...workbench import Workbench
-from ..grammar import NAME, NAMES, SET, Arguments, arg, command, described
-
-_ALL = arg("--all", action="store_true", help="all agents")
+from ..grammar import NAME, SET, TEAM, Arguments, arg, command, described
 
 
 @command(
@@ -49,8 +48,7 @@ def new(bench: Workbench, args: Arguments) -> None:
 
 @command(
     "Pause agents: each finishes its current turn and starts no other.",
-    NAMES,
-    _ALL,
+    *TEAM,
     examples=("%agent pause bob", "%agent pause --all"),
 )
 def pause(bench: Workbench, args: Arguments) -> None:
@@ -58,7 +56,7 @@ def pause(bench: Workbench, args: Arguments) -> None:
     _each(bench, args, _pause, "paused")
 
 
-@command("Resume agents after pause or stop.", NAMES, _ALL, examples=("%agent resume bob", "%agent resume --all"))
+@command("Resume agents after pause or stop.", *TEAM, examples=("%agent resume bob", "%agent resume --all"))
 def resume(bench: Workbench, args: Arguments) -> None:
     """Open the gate."""
     _each(bench, args, Session.resume, "resumed")
@@ -66,8 +64,7 @@ def resume(bench: Workbench, args: Arguments) -> None:
 
 @command(
     "Stop agents: cancel their running and queued runs, and accept no more until resume.",
-    NAMES,
-    _ALL,
+    *TEAM,
     examples=("%agent stop bob amy", "%agent stop --all"),
 )
 def stop(bench: Workbench, args: Arguments) -> None:
@@ -94,7 +91,7 @@ def loop(bench: Workbench, args: Arguments) -> None:
     print(f"agents run on {names[bench.runtime.loop(args.where)]}")  # noqa: T201
 
 
-@command("Clear the history of agents.", NAMES, _ALL, examples=("%agent reset bob", "%agent reset --all"))
+@command("Clear the history of agents.", *TEAM, examples=("%agent reset bob", "%agent reset --all"))
 def reset(bench: Workbench, args: Arguments) -> None:
     """Clear histories."""
     _each(bench, args, Session.reset, "history cleared")
@@ -112,25 +109,28 @@ def fork(bench: Workbench, args: Arguments) -> None:
     print(f"{session.name} starts with the {len(session.history)} messages of {args.name}")  # noqa: T201
 
 
-@command("Stop an agent and remove it.", NAME, examples=("%agent remove bob",))
+@command("Stop agents and remove them.", *TEAM, examples=("%agent remove bob amy", "%agent remove --all"))
 def remove(bench: Workbench, args: Arguments) -> None:
-    """Remove a session."""
-    bench.runtime.remove(args.name)
-    print(f"{args.name} removed")  # noqa: T201
+    """Remove sessions."""
+    for name in args.names:
+        if bench.runtime.get(name) is None:  # an agent of a file would be created first
+            raise ConfigError(f"no agent named {name!r}: nothing to remove")
+    _each(bench, args, lambda session: bench.runtime.remove(session.name), "removed")
 
 
 @command(
-    "Write an agent to agents/NAME.yaml, which describes the same agent.",
-    NAME,
+    "Write agents to agents/NAME.yaml, which describes the same agent.",
+    *TEAM,
     arg("--force", action="store_true", help="overwrite a file with other content"),
-    examples=("%agent save bob", "%agent save bob --force"),
+    examples=("%agent save bob", "%agent save --all --force"),
 )
 def save(bench: Workbench, args: Arguments) -> None:
-    """Save the spec of a session."""
-    path = bench.runtime.save(args.name, overwrite=args.force)
-    print(f"{args.name} is in {path.relative_to(path.parents[1])}")  # noqa: T201
-    if is_literal(bench.runtime[args.name].agent.config.api_key):
-        print("note: the agent's literal API key is not in the file")  # noqa: T201
+    """Save the specs of sessions."""
+    for session in bench.sessions(args.names, everyone=args.all):
+        path = bench.runtime.save(session.name, overwrite=args.force)
+        print(f"{session.name} is in {path.relative_to(path.parents[1])}")  # noqa: T201
+        if is_literal(session.agent.config.api_key):
+            print("note: the agent's literal API key is not in the file")  # noqa: T201
 
 
 def _pause(session: Session) -> str | None:

@@ -10,7 +10,11 @@ from ...cells.render import outcome, run_ids
 from ...workbench import Workbench
 from ..grammar import ORDER, Arguments, arg, command, order
 
-_RUNS = arg("runs", metavar="NAME|RUN", nargs="*", help="agents, run ids such as bob#3, or variables")
+#: The arguments of a command for several runs.
+_RUNS = (
+    arg("runs", metavar="NAME|RUN", nargs="*", help="agents, run ids such as bob#3, or variables"),
+    arg("--all", action="store_true", help="all runs that are not finished"),
+)
 
 
 @command(
@@ -30,15 +34,15 @@ def ask(bench: Workbench, args: Arguments) -> Run | None:
 
 
 @command(
-    "Wait in this cell until runs, or all runs, are finished, and fail if one failed. "
+    "Wait in this cell until runs are finished, without a name all runs, and fail if one failed. "
     "However the wait ends, agents go on.",
-    _RUNS,
+    *_RUNS,
     arg("--timeout", metavar="S", type=float, help="seconds"),
     examples=("%agent wait", "%agent wait bob amy#2 ans --timeout 60"),
 )
 def wait(bench: Workbench, args: Arguments) -> None:
     """Block, then print how many succeeded. The text does not depend on when a run finished."""
-    runs = bench.to_wait_for(args.runs)
+    runs = bench.to_wait_for(args.runs, everything=args.all)
     bench.wait(runs, args.timeout)
     bench.reported(runs)
     if failed := [run for run in runs if run.status == "failed"]:
@@ -48,8 +52,7 @@ def wait(bench: Workbench, args: Arguments) -> None:
 
 @command(
     "Cancel runs, queued or running. Text received so far stays in run.text.",
-    _RUNS,
-    arg("--all", action="store_true", help="all runs"),
+    *_RUNS,
     examples=("%agent cancel bob#3", "%agent cancel bob ans", "%agent cancel --all"),
 )
 def cancel(bench: Workbench, args: Arguments) -> None:

@@ -16,13 +16,14 @@ from ....core.errors import ConfigError
 from ....core.events import TextStreamed
 from ....core.text import printable, visible
 from ....engine.runtimes import Runtime
+from ....engine.session import Session
 from ...cells.explain import config_rows, cost_rows, limits_line, model_rows
 from ...cells.render import history_lines, log_line, status_line
 from ...cells.review import Folded, last_line, trust_lines
 from ...cells.tables import table_bundle
 from ...panel.snapshot import team_rows, team_text
 from ...workbench import Workbench
-from ..grammar import NAME, NAMES, Arguments, arg, command, setting, settings
+from ..grammar import NAME, NAMES, TEAM, Arguments, arg, command, setting, settings
 
 T = TypeVar("T")
 
@@ -34,16 +35,12 @@ _LAST = arg("-n", metavar="N", type=int, default=20, help="the last N (default: 
 def list_(bench: Workbench, args: Arguments) -> None:
     """Display a table, as HTML and as text."""
     runtime = bench.runtime
-    bundle = table_bundle(team_rows(runtime), _no_agents(bench))
+    bundle = table_bundle(team_rows(runtime), bench.no_agents)
     available = [name for name, entry in runtime.team.items() if entry.agent and runtime.get(name) is None]
     note = ""
     if available:
         note = f"available: {', '.join(available)} (%%{bench.root} NAME gives one work)"
     display(_with_note(bundle, note), raw=True)
-
-
-def _no_agents(bench: Workbench) -> str:
-    return f"no agents yet: %{bench.root} new NAME creates one"
 
 
 def _with_note(bundle: dict[str, str], note: str) -> dict[str, str]:
@@ -64,7 +61,7 @@ def _with_note(bundle: dict[str, str], note: str) -> dict[str, str]:
 def cost(bench: Workbench, args: Arguments) -> None:
     """Display a table, as HTML and as text."""
     rows = cost_rows(bench.runtime, args.names, args.n if args.runs else 0)
-    display(table_bundle(rows, _no_agents(bench)), raw=True)
+    display(table_bundle(rows, bench.no_agents), raw=True)
 
 
 @command("Show the live panel of all agents. Without a notebook: print them as text.", examples=("%agents",))
@@ -79,10 +76,18 @@ def panel(bench: Workbench, args: Arguments) -> None:
     bench.runtime.snapshots.show(panel.board)
 
 
-@command("Show one agent: its spec, config, queue and last runs.", NAME, examples=("%agent show bob",))
+@command(
+    "Show agents, each in full: its spec, config, queue and last runs.",
+    *TEAM,
+    examples=("%agent show bob", "%agent show --all"),
+)
 def show(bench: Workbench, args: Arguments) -> None:
-    """Print the facts of one session."""
-    session = bench.runtime[args.name]
+    """Print the facts of sessions."""
+    for session in bench.sessions(args.names, everyone=args.all):
+        _show(session)
+
+
+def _show(session: Session) -> None:
     agent, config = session.agent, session.config
     facts = {
         "title": agent.title,
