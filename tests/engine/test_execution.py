@@ -325,13 +325,17 @@ async def test_a_tool_counts_towards_the_time_of_a_run(runtime: Runtime) -> None
     [
         ({"token_timeout_s": 0.05}, r"offline/bob: nothing arrived for 0\.05 s; the call was closed"),
         ({"timeout_s": 0.05}, r"offline/bob: not complete after 0\.05 s; the call was closed"),
+        (
+            {"timeout_s": 0.05, "api_base": "http://127.0.0.1:1/v1"},
+            r"not complete after 0\.05 s from http://127\.0\.0\.1:1/v1; the call was closed",
+        ),
     ],
 )
-async def test_a_call_that_takes_too_long_is_closed(runtime: Runtime, limits: dict[str, float], said: str) -> None:
+async def test_a_call_that_takes_too_long_is_closed(runtime: Runtime, limits: dict[str, Any], said: str) -> None:
     model = HeldModel()
     bob = hire(runtime, model)
     with pytest.raises(RunFailed, match=said) as caught:
-        await bob.submit("hello", config=AIConfig(**limits))  # type: ignore[arg-type]
+        await bob.submit("hello", config=AIConfig(**limits))
     assert isinstance(caught.value.__cause__, ModelError)
     assert caught.value.__cause__.retryable
     assert model.calls[0].closed.is_set()

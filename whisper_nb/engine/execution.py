@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import assert_never
 
 from ..config.aiconfig import own_address
+from ..config.providers import public
 from ..core.errors import ConfigError, LengthExceeded, ModelError, RunFailed, TurnLimitExceeded
 from ..core.events import (
     CallHeld,
@@ -232,7 +233,9 @@ class Execution:
             timed_out = True
         if timed_out:
             # Raised here, so that it does not hold the error that it replaces.
-            what = f"{config.model}: {deadline.expired}; the call was closed"
+            server = own_address(config, self._ports.keys)[0]
+            source = f" from {public(server)}" if server else ""
+            what = f"{config.model}: {deadline.expired}{source}; the call was closed"
             limit = "token_timeout_s" if deadline.idle else "timeout_s"
             raise ModelError(
                 f"{what}. Submit again, or raise {limit}", what=what, model=config.model or "", retryable=True
