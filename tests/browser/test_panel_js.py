@@ -260,16 +260,30 @@ TEAM = {
         ({"by": "agent", "down": True}, "dee cy bob Al"),
         ({"by": "state"}, "Al dee bob cy"),
         ({"by": "now"}, "cy Al dee bob"),  # what failed, what works, the rest
-        ({"by": "queue"}, "cy dee bob Al"),
-        ({"by": "queue", "down": True}, "Al bob dee cy"),
-        ({"by": "tokens"}, "Al cy bob dee"),
-        ({"by": "cost"}, "Al bob dee cy"),  # unknown may be the most
+        ({"by": "queue"}, "Al bob dee cy"),
+        ({"by": "queue", "down": True}, "cy dee bob Al"),
+        ({"by": "tokens"}, "dee bob cy Al"),
+        ({"by": "tokens", "down": True}, "Al cy bob dee"),  # unknown may be the most
+        ({"by": "cost"}, "cy dee bob Al"),
+        ({"by": "cost", "down": True}, "Al bob dee cy"),
         ({"by": "model"}, "cy bob Al dee"),
     ],
 )
 def test_rows_are_sorted_by_a_column(js: Evaluate, sort: Any, names: str) -> None:
     rows = {name: one | {"name": name} for name, one in TEAM.items()}
     assert js("panel.ordered(mapOf(rows), sort)", rows=rows, sort=sort) == names.split()
+
+
+@pytest.mark.parametrize(
+    ("by", "down"),
+    [(by, by in ("queue", "tokens", "cost")) for by in ("agent", "state", "now", "queue", "tokens", "cost", "model")],
+)
+def test_the_first_click_on_a_column_of_numbers_sorts_descending_and_the_second_the_other_way(
+    js: Evaluate, by: str, down: bool
+) -> None:
+    first = js("panel.nextSort({ by: 'other', down: true }, by)", by=by)
+    assert first == js("panel.nextSort(null, by)", by=by) == {"by": by, "down": down}
+    assert js("panel.nextSort(sort, by)", sort=first, by=by) == {"by": by, "down": not down}
 
 
 @pytest.mark.parametrize(
@@ -324,6 +338,13 @@ def test_rows_are_summed(js: Evaluate) -> None:
     assert js("panel.total(mapOf(rows), gone)", rows={}, gone=gone) == {
         "states": {}, "queued": 0, "failed": 0, **gone,
     }  # fmt: skip
+
+
+def test_agents_that_wait_are_counted_together_whatever_they_wait_for(js: Evaluate) -> None:
+    said = ("waiting for bob#1", "waiting to retry", "waiting", "paused (waiting)", "idle")
+    rows = {f"a{at}": row(state=state) for at, state in enumerate(said)}
+    states = js("panel.total(mapOf(rows), {})", rows=rows)["states"]
+    assert states == {"waiting": 3, "paused (waiting)": 1, "idle": 1}
 
 
 def test_the_spending_of_removed_agents_is_kept_until_it_is_sent_again(js: Evaluate) -> None:
@@ -411,6 +432,27 @@ NO_COLORS = (
 )
 def test_numbers_are_shortened(js: Evaluate, function: str, value: float | None, words: str) -> None:
     assert js("panel[name](value)", name=function, value=value) == words
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("planner", "Pl"), ("bob", "Bo"), ("agent-1", "A1"), ("agent-12", "A2"), ("bob3", "B3"), ("data_cleaner", "DC"),
+        ("x", "X"), ("7", "7"), ("_", "_"), ("émile", "Ém"), ("a-b-c", "AC"),
+    ],
+)  # fmt: skip
+def test_an_agent_without_an_icon_has_two_letters_of_its_name(js: Evaluate, name: str, said: str) -> None:
+    assert js("panel.initials(name)", name=name) == said
+
+
+def test_the_hue_of_an_agent_follows_from_its_name_and_twelve_are_used_about_equally(js: Evaluate) -> None:
+    names = [f"{word}{number}" for word in ("agent-", "bob", "reviewer_") for number in range(100)]
+    hues = js("names.map(panel.hue)", names=names)
+    assert hues == js("names.map(panel.hue)", names=names)
+    counts = [hues.count(hue) for hue in range(0, 360, 30)]
+    assert sum(counts) == len(names)
+    assert min(counts) > 10, counts
+    assert max(counts) < 45, counts
 
 
 def test_only_named_colors_are_used(js: Evaluate) -> None:

@@ -446,6 +446,56 @@ def test_every_control_is_reachable_at_every_width(desk: Desk, sized: Callable[[
         control.click(trial=True)  # scrolled into view, and hit where its middle is
 
 
+#: Whether the list shows these agents in this order.
+SHOWS = """([root, wanted]) => {
+    const rows = [...root.querySelectorAll(".wnb-scroll .wnb-row")];
+    rows.sort((a, b) => a.getBoundingClientRect().y - b.getBoundingClientRect().y);
+    return rows.map(row => row.dataset.name).join() === wanted.join();
+}"""
+
+
+def test_a_click_on_a_head_sorts_and_says_in_which_direction(desk: Desk) -> None:
+    panel, (ann, bob, cy) = desk.panel, desk.hire("ann", "bob", "cy")
+    state = "rt[{0!r}]._journal.projection"
+    spent = f"{state}.spent = {state}.spent.plus(Usage({{1}}, 0), {{1}} / 1000)"
+    desk.notebook.kernel("\n".join([spent.format(bob, 300), spent.format(cy, 20)]))
+    for agent, tokens in ((ann, "100 + 20"), (bob, "400 + 20"), (cy, "120 + 20")):
+        desk.give(agent, "first")
+        desk.lab.tell(agent, ".")
+        expect(panel.row(agent)).to_contain_text(tokens)
+    by_name, by_tokens = [ann, bob, cy], [bob, cy, ann]
+    for head, first, order in (("Tokens", "descending", by_tokens), ("Cost", "descending", by_tokens),
+                               ("Agent", "ascending", by_name)):  # fmt: skip
+        column = panel.root.get_by_role("columnheader", name=head)
+        for direction in (first, {"ascending": "descending", "descending": "ascending"}[first]):
+            column.get_by_role("button").click()
+            expect(column).to_have_attribute("aria-sort", direction)
+            assert panel.root.locator("[aria-sort]").count() == 1
+            wanted = order if direction == first else order[::-1]
+            panel.page.wait_for_function(SHOWS, arg=[panel.root.element_handle(), wanted])
+
+
+@pytest.mark.parametrize("width", [800, 1130, 1400])
+def test_rows_are_32_pixels_high_and_the_header_cuts_nothing(
+    desk: Desk, sized: Callable[[int], None], width: int
+) -> None:
+    panel, (ann, bob, _) = desk.panel, desk.hire("plan", "bob", "cleo")
+    desk.give(ann, "first", "second")
+    desk.notebook.kernel(f"rt[{bob!r}].submit([rt[{ann!r}].current or rt[{ann!r}].unfinished[0], ' and more'])")
+    expect(panel.row(bob)).to_contain_text(f"waiting for {ann}#1")
+    sized(width)
+    assert panel.row(bob).evaluate("row => row.getBoundingClientRect().height") == 32
+    for head in ("Tokens", "Cost", "Queue", "State"):
+        expect(panel.root.get_by_role("columnheader", name=head)).to_be_visible()
+    word = panel.row(bob).locator(".wnb-word")
+    for part in (word, *panel.root.locator(".wnb-total > *:visible").all()):
+        inside, outside = part.evaluate("part => [part.scrollWidth, part.clientWidth]")
+        assert inside <= max(outside, 1) or outside == 0, part.text_content()
+    top = panel.root.locator(".wnb-total")
+    inside, outside = top.evaluate("part => [part.scrollWidth, part.clientWidth]")
+    assert inside <= outside
+
+
 #: The chips that are partly visible.
 CUT = """chips => {
     const { left, right } = chips.getBoundingClientRect();

@@ -81,8 +81,41 @@ async def test_a_row_says_whether_the_agent_waits_for_a_permit_or_a_run() -> Non
         await held.arrived()
         bob.submit("second")
         cat.submit([first, " and more"])
-        await row_when(bob, runtime, state="waiting", now="second")
-        await row_when(cat, runtime, state="idle", now="needs amy#1", queued=1)
+        await row_when(bob, runtime, state="waiting for a free call", now="second")
+        await row_when(cat, runtime, state="waiting for amy#1", now="", queued=1)
+
+
+async def test_a_row_says_which_run_a_tool_awaits(runtime: Runtime) -> None:
+    held = HeldModel()
+    amy = hire(runtime, held, "amy")
+
+    async def delegate(task: str) -> str:
+        """Delegate."""
+        return await amy.submit(task)
+
+    calls = [Rule("^go", calls=[{"name": "delegate", "arguments": {"task": "count"}}]), Rule(reply="done")]
+    bob = hire(runtime, ScriptedModel(calls), tools=(delegate,))
+    page = Page(Board(runtime))
+    run = bob.submit("go")
+    call = await held.arrived()
+    page.take()
+    assert (page.rows["bob"]["state"], page.rows["bob"]["now"]) == ("waiting for amy#1", "go")
+    assert page.rows["amy"]["state"] == "running"
+    call.released.set()
+    await run
+    page.take()
+    assert page.rows["bob"]["state"] == "idle"
+
+
+async def test_a_row_names_the_first_of_the_runs_that_it_waits_for(runtime: Runtime) -> None:
+    held = HeldModel()
+    runs = [hire(runtime, held, name).submit("first") for name in ("amy", "eve")]
+    bob = hire(runtime, ScriptedModel(QUICK))
+    bob.submit([*runs, " and more"])
+    row = await row_when(bob, runtime, state="waiting for amy#1 and 1 more")
+    assert row["since"] == pytest.approx(time.time(), abs=60)
+    bob.pause()
+    assert (await row_when(bob, runtime, state="paused"))["queued"] == 1
 
 
 async def test_the_gate_is_the_state_while_nothing_runs(runtime: Runtime) -> None:
@@ -174,8 +207,8 @@ async def test_a_retried_call_says_why_it_waits(runtime: Runtime) -> None:
     runtime.observe(look)
     await bob.submit("go")
     before, (state, now), after = seen
-    assert before == ("waiting", "go")
-    assert state == "waiting"
+    assert before == ("waiting for a free call", "go")
+    assert state == "waiting to retry"
     assert re.fullmatch(rf"retry at {CLOCK}: too many requests", now)
     assert after == ("running", "go")
 
@@ -194,7 +227,7 @@ async def test_an_agent_that_waits_for_the_429_of_another_says_so(runtime: Runti
     run = bob.submit("go")
     await published(runtime, CallHeld, run=run)
     row = board.row(bob)
-    assert row["state"] == run.status == "waiting"
+    assert (row["state"], run.status) == ("waiting for the rate limit", "waiting")
     assert re.fullmatch(rf"held back until {CLOCK} or later: offline answered 429 .*", row["now"])
     assert re.search(rf"  held back until {CLOCK} or later: offline answered 429", "\n".join(map(log_line, run.events)))
     assert "held back until" in run_text(run)
@@ -342,7 +375,7 @@ async def test_the_remaining_need_is_sent_when_one_of_two_is_done(runtime: Runti
     call.release()
     await first
     page.take()
-    assert page.rows["cat"]["now"] == "needs bob#1"
+    assert page.rows["cat"]["state"] == "waiting for bob#1"
 
 
 async def test_a_timeline_has_five_minutes_and_the_state_before_them() -> None:

@@ -460,7 +460,7 @@ class Run(AwaitableHandle, RunState):
             beneath.append(waiter)
         try:
             for one in waiting:
-                if leads_to(self, one, Run._waits_for):
+                if leads_to(self, one, Run.waits_for):
                     if waiter is None:
                         raise SessionError(
                             f"waiting for {self.id} would never end: a tool of {one.id} waits on this thread, and "
@@ -474,7 +474,7 @@ class Run(AwaitableHandle, RunState):
             for one in waiting:
                 one._awaiting.remove(self)
 
-    def _waits_for(self) -> tuple[Run, ...]:
+    def waits_for(self) -> tuple[Run, ...]:
         """Return the runs that must be done before it can be, as far as it is known."""
         if self.done:
             return ()

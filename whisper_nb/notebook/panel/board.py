@@ -26,14 +26,16 @@ from ...core.events import (
     RunStarted,
     StateChanged,
     TextStreamed,
+    ToolFinished,
+    ToolStarted,
 )
 from ...core.messages import Spent
 from ...core.text import clip, printable
-from ...engine.runs import Run
 from ...engine.runtimes import Runtime
 from ...engine.session import Session
 from ...engine.spending import spent_by
 from .details import LINE, Details, Facts
+from .standing import standing
 from .timeline import TIMELINE_S, Timeline
 
 #: Queued runs in a row, and spans of all timelines in a message with all rows.
@@ -66,12 +68,14 @@ def _marks(*tables: int) -> int:
 _ALL = _marks(*range(len(COLUMNS)))
 #: The tables that an event can change.
 _CHANGED_BY = {
-    RunQueued: _marks(WORK, QUEUE),
-    RunMoved: _marks(WORK, QUEUE),
+    RunQueued: _marks(STATE, WORK, QUEUE),
+    RunMoved: _marks(STATE, WORK, QUEUE),
     RunStarted: _marks(STATE, WORK, QUEUE, SPENDING, MODEL),
     ModelReplied: _marks(SPENDING),
-    CallRetried: _marks(WORK, SPENDING),
-    CallHeld: _marks(WORK),
+    CallRetried: _marks(STATE, WORK, SPENDING),
+    CallHeld: _marks(STATE, WORK),
+    ToolStarted: _marks(STATE),
+    ToolFinished: _marks(STATE),
     RunFinished: _marks(STATE, WORK, QUEUE, SPENDING, MODEL, ERROR),
     StateChanged: _marks(STATE, WORK),
     AgentRevised: _marks(MODEL, SPEC),
@@ -144,6 +148,8 @@ class Board:
         self._resolved: dict[tuple[AIConfig, AIConfig], str] = {}  # by config, likewise: many agents share one
         self._marks: dict[str, int] = {}  # by agent, the tables that may have changed; longest waiting first
         self._needy: set[str] = set()  # agents whose queue needs runs that are not done
+        self._in_tools: set[str] = set()  # agents whose tools may await runs
+        self._tools_wait = False  # whether such a run may have begun or ended
         self._open: dict[str, Details] = {}
         self._readers = (
             _state,
@@ -170,7 +176,7 @@ class Board:
     @property
     def dirty(self) -> bool:
         """Whether something is new."""
-        return bool(self._marks) or any(one.dirty for one in self._open.values())
+        return self._tools_wait or bool(self._marks) or any(one.dirty for one in self._open.values())
 
     @property
     def at_rest(self) -> bool:
@@ -196,7 +202,11 @@ class Board:
             if kind is RunFinished and self._needy:
                 needy, self._needy = self._needy, set()
                 for one in needy:
-                    self._touch(one, _marks(WORK, QUEUE))
+                    self._touch(one, _marks(STATE, WORK, QUEUE))
+            if kind is ToolStarted:
+                self._in_tools.add(name)
+            elif kind in (RunQueued, RunStarted, RunFinished) and self._in_tools:
+                self._tools_wait = True
         self._changed()
 
     def recheck(self) -> None:
@@ -251,6 +261,11 @@ class Board:
         message = _Message()
         marked = self._marks
         size = 0
+        if self._tools_wait:
+            self._tools_wait = False
+            self._in_tools = {name for name in self._in_tools if self._uses_tool(name)}
+            for name in self._in_tools:
+                marked[name] = marked.get(name, 0) | _marks(STATE)
         for name in list(chain((name for name in first if name in marked), marked)):
             if size >= budget:
                 break
@@ -320,10 +335,7 @@ class Board:
         run = row.session.current
         if run is not None:
             return (row.name, row.timeline.waits or clip(run.prompt, LINE))
-        queue = row.session.queue
-        if not queue:
-            return (row.name, "")
-        return (row.name, _needs(queue[0]))
+        return (row.name, "")
 
     def _queue(self, row: _Row) -> Values:
         queue = row.session.queue
@@ -338,6 +350,10 @@ class Board:
         if run is not None and run.model:
             return (row.name, clip(run.model, LINE))
         return (row.name, self._resolve(row.session))
+
+    def _uses_tool(self, name: str) -> bool:
+        session = self._runtime.get(name)
+        return session is not None and session.current is not None
 
     def _touch(self, name: str, marks: int) -> None:
         self._marks[name] = self._marks.get(name, 0) | marks
@@ -387,7 +403,8 @@ def _sums(name: str, spent: Spent) -> Values:
 
 
 def _state(row: _Row) -> Values:
-    return (row.name, row.session.state.label, row.timeline.since)
+    state, since = standing(row.session, row.timeline)
+    return (row.name, state, since)
 
 
 def _spending(row: _Row) -> Values:
@@ -402,14 +419,6 @@ def _spec(row: _Row) -> Values:
     agent = row.session.agent
     about = clip(agent.description or agent.role, LINE)
     return (row.name, clip(agent.title, LINE), about, printable(agent.icon), agent.color)
-
-
-def _needs(run: Run) -> str:
-    """Return the runs that the next run waits for."""
-    needs = [need.id for need in run.needs if not need.done]
-    if not needs:
-        return ""
-    return f"needs {', '.join(needs)}"
 
 
 def _text_bytes(values: Values) -> int:

@@ -26,6 +26,7 @@ from ..cells.costs import cost_line, tokens_line
 from ..cells.tables import table_html, table_text
 from .board import CHIPS, Board
 from .details import Facts
+from .standing import first_word
 
 #: Agents that a static form shows, and static forms that are kept current.
 ROWS, FORMS = 100, 3
@@ -75,7 +76,7 @@ def team_text(runtime: Runtime) -> str:
 
 def _total(runtime: Runtime, rows: list[Facts]) -> str:
     """Return the sums of all agents, with the costs of removed ones, as the panel shows them."""
-    states = Counter(row["state"] for row in rows)
+    states = Counter(first_word(row["state"]) for row in rows)
     spent = runtime.spent
     parts = (
         f"{len(rows)} agent{'s' * (len(rows) != 1)}",

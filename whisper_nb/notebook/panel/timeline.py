@@ -41,7 +41,9 @@ class Timeline:
     run: str | None = None
     """The id of the current run."""
     waits: str = ""
-    """The reason for which a model call waits: it will be retried, or its provider's rate limit is reached."""
+    """The record of the reason for which a model call waits, in words."""
+    reason: str = ""
+    """The same in two words or three, as they follow "waiting": a retry, or a rate limit."""
 
     def take(self, record: Record) -> None:
         """Apply a record of this agent."""
@@ -51,9 +53,10 @@ class Timeline:
                 self._enter("running", self.state.gate, record.time)
             case CallRetried() | CallHeld() if self.state.activity == "waiting":  # the record may arrive late
                 self.waits = clip(record_text(record), LINE)
+                self.reason = "to retry" if isinstance(record.event, CallRetried) else "for the rate limit"
             case RunFinished(outcome, error):
                 if record.run == self.run:
-                    self.run, self.waits = None, ""
+                    self.run, self.waits, self.reason = None, "", ""
                     self._enter("idle", self.state.gate, record.time)
                 if outcome == "failed":
                     self.error = printable(f"{record.run}: {clip(error or '', RESULT)}")
@@ -63,7 +66,7 @@ class Timeline:
                 pass  # of the session that had this name before
             case StateChanged(state):
                 if state.activity != "waiting":
-                    self.waits = ""
+                    self.waits = self.reason = ""
                 # A run that ends before its RunStarted was published leaves no RunFinished that would end its state.
                 self._enter(state.activity if self.run else "idle", state.gate, record.time)
 

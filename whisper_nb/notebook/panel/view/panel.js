@@ -5,7 +5,7 @@ import { Connection } from "./connection.js";
 import { AgentDetails } from "./details.js";
 import { h, setAttribute, setText } from "./elements.js";
 import { RowList } from "./rows.js";
-import { keptOrder, matches, nothing, ordered, take } from "./state.js";
+import { keptOrder, matches, nextSort, nothing, ordered, take } from "./state.js";
 import { Header, PromptForm } from "./top.js";
 
 /** Updates between two acknowledgements. */
@@ -237,7 +237,7 @@ class PanelView {
   }
 
   sortBy(by) {
-    this.sort = { by, down: this.sort?.by === by && !this.sort.down };
+    this.sort = nextSort(this.sort, by);
     this.order = ordered(this.state.rows, this.sort);
     this.list.showSort(this.sort);
     this.paintSoon();
@@ -245,7 +245,7 @@ class PanelView {
 
   onResize() {
     const widths = [
-      [this.list.grid, { wide: 936, broad: 824, medium: 540, narrow: 1 }],
+      [this.list.grid, { wide: 1012, broad: 892, medium: 580, narrow: 1 }],
       [this.root, { wide: 1340, medium: 540, narrow: 1 }],
     ];
     for (const [element, names] of widths) {

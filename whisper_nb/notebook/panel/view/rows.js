@@ -2,11 +2,13 @@
 
 import { color, h, hidden, keyed, setAttribute, setText } from "./elements.js";
 import { bars, inView, timelineLabel } from "./state.js";
-import { ago, costInWords, knownCost, knownTokens, tokensInWords } from "./words.js";
+import { ago, costInWords, hue, initials, knownCost, knownTokens, tokensInWords } from "./words.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 /** Rows that the list shows at once, and row elements that are kept for reuse while it scrolls. */
-const VISIBLE_ROWS = 12, SPARE_ROWS = 24;
+const VISIBLE_ROWS = 14, SPARE_ROWS = 24;
+/** The height of a row in pixels; in the narrow layout it has two lines. */
+const ROW_HEIGHT = 32, NARROW_ROW_HEIGHT = 58;
 const COLUMNS = [
   ["agent", "Agent"], ["state", "State"], ["now", "Doing now"], ["queue", "Queue"], ["timeline", "Last 5 min"],
   ["tokens", "Tokens"], ["cost", "Cost"], ["model", "Model"],
@@ -52,10 +54,15 @@ function makeRow() {
   return row;
 }
 
+/** Draw an agent's icon in its color; without them, its initials in a color that follows from its name. */
 export function drawIcon(element, row) {
-  setText(element, row.icon || (row.title || row.name).slice(0, 1).toUpperCase());
-  const shade = color(row.color) || "var(--wnb-dim)";
-  if (element.wnbShade !== shade) element.style.setProperty("--wnb-agent", (element.wnbShade = shade));
+  if (element.wnbName !== row.name) element.style.setProperty("--wnb-hue", hue((element.wnbName = row.name)));
+  setText(element, row.icon || initials(row.name));
+  const shade = color(row.color);
+  if (element.wnbShade === shade) return;
+  element.wnbShade = shade;
+  if (shade) element.style.setProperty("--wnb-agent", shade);
+  else element.style.removeProperty("--wnb-agent");
 }
 
 /** Draw a row, unless its element shows it already. Facts that depend on time change once a second. */
@@ -73,6 +80,7 @@ function drawRow(element, row, clock) {
   setText(parts.title, row.title);
   setAttribute(element, "data-state", row.state.split(" ")[0]);
   setText(parts.state, row.state);
+  setAttribute(parts.state, "title", row.state.includes(" ") ? row.state : null);
   setText(parts.since, row.since === null ? "" : ago(clock - row.since));
   setText(parts.now, row.now || row.error);
   setAttribute(parts.now, "class", !row.now && row.error ? "wnb-error" : "");
@@ -141,7 +149,7 @@ export class RowList {
   }
 
   get rowHeight() {
-    return this.grid.dataset.width === "narrow" ? 58 : 36;
+    return this.grid.dataset.width === "narrow" ? NARROW_ROW_HEIGHT : ROW_HEIGHT;
   }
 
   get viewHeight() {

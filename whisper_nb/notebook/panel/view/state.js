@@ -96,6 +96,8 @@ export function timelineLabel(spans, now) {
 }
 
 export const STATES = ["running", "waiting", "paused", "sleeping", "idle", "stopped"];
+/** The state without what the agent waits for: `waiting for bob#1` is `waiting`. */
+export const plainState = (state) => (state.startsWith("waiting") ? "waiting" : state);
 /** The rank of a state, for sorting. */
 export const rank = (state) => STATES.findIndex((one) => state.startsWith(one));
 
@@ -109,11 +111,16 @@ const SORT_KEYS = {
   agent: (row) => row.name.toLowerCase(),
   state: (row) => rank(row.state),
   now: workRank,
-  queue: (row) => -row.queued,
-  tokens: (row) => (row.uncounted ? -Infinity : -(row.input + row.output)),
-  cost: (row) => (row.unpriced ? -Infinity : -row.cost),
+  queue: (row) => row.queued,
+  tokens: (row) => (row.uncounted ? Infinity : row.input + row.output), // unknown may be the most
+  cost: (row) => (row.unpriced ? Infinity : row.cost),
   model: (row) => row.model,
 };
+/** The columns of numbers, whose first click shows the largest first. */
+const NUMBERS = new Set(["queue", "tokens", "cost"]);
+
+/** The order after a click on a column's head: by that column; the other way round if it is by that column already. */
+export const nextSort = (sort, by) => ({ by, down: sort?.by === by ? !sort.down : NUMBERS.has(by) });
 
 /** The names of all rows, sorted by a column; without one, in the order of their creation. */
 export function ordered(rows, sort) {
@@ -151,7 +158,8 @@ export function total(rows, gone) {
   const sum = { states: {}, queued: 0, failed: 0 };
   for (const fact of SPENT) sum[fact] = gone[fact] ?? 0;
   for (const row of rows.values()) {
-    sum.states[row.state] = (sum.states[row.state] ?? 0) + 1;
+    const state = plainState(row.state);
+    sum.states[state] = (sum.states[state] ?? 0) + 1;
     sum.queued += row.queued;
     sum.failed += row.error ? 1 : 0;
     for (const fact of SPENT) sum[fact] += row[fact];

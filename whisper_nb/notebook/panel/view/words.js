@@ -41,3 +41,19 @@ export function dollars(cost) {
   const decimals = Math.max(4, 2 - Math.floor(Math.log10(Math.abs(cost)))); // three digits of a small amount
   return `$${cost.toFixed(Math.min(decimals, 100)).replace(/(\.\d{4}\d*?)0+$/, "$1")}`;
 }
+
+/** Two letters that stand for an agent without an icon: of its words, or its first letter and the end of its number. */
+export function initials(name) {
+  const words = name.split(/[^\p{L}\p{N}]+|(?<=\p{L})(?=\p{N})/u).filter(Boolean);
+  const first = [...(words[0] ?? name)], last = [...(words.at(-1) ?? "")];
+  if (words.length < 2) return first.slice(0, 2).join("").replace(/^./u, (letter) => letter.toUpperCase());
+  const isNumber = /^\p{N}/u.test(last[0]);
+  return first[0].toUpperCase() + (isNumber ? last.slice(-1)[0] : last[0].toUpperCase());
+}
+
+/** The hue of an agent without a color, one of twelve: the same for the same name. In degrees. */
+export function hue(name) {
+  let hash = 2_166_136_261; // FNV-1a
+  for (const character of name) hash = Math.imul(hash ^ character.codePointAt(0), 16_777_619) >>> 0;
+  return (((hash ^ (hash >>> 15)) >>> 0) % 12) * 30;
+}
