@@ -529,7 +529,7 @@ async def test_an_end_that_comes_while_a_thread_subscribes_is_not_lost(
     call.release()
     await run
     ended.set()
-    past, _ = await subscribing
+    past, _, _ = await subscribing
     assert kinds_of(past)[-1] == "RunFinished"
 
 
@@ -546,6 +546,82 @@ async def test_a_record_that_is_delivered_twice_is_streamed_once(runtime: Runtim
             call.release()
         records.append(record)
     assert len({record.seq for record in records}) == len(records) == 5
+
+
+# A run's text
+
+
+TURNS = ScriptedModel([
+    Rule(role="tool", reply="Two rows."),
+    Rule("table", reply="I look.", calls=[{"name": "rows"}]),
+    Rule("fail", reply="So far and more", truncate=2),
+    Rule("(.*)", reply=r"I heard: \1"),
+])  # fmt: skip
+
+
+def rows() -> int:
+    """The number of rows."""
+    return 2
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "late"])
+@pytest.mark.parametrize(("prompt", "text"), [("hello", "I heard: hello"), ("a table", "I look.\n\nTwo rows.")])
+async def test_a_stream_of_text_has_the_text_of_every_turn(
+    runtime: Runtime, prompt: str, text: str, late: bool
+) -> None:
+    run = hire(runtime, TURNS, tools=(rows,)).submit(prompt)
+    if late:
+        await run
+    pieces = [piece async for piece in run.stream_text()]
+    assert "".join(pieces) == text
+    assert (len(pieces) > 2) == (not late)
+    assert [piece async for piece in run] == [piece async for piece in run.stream_text()]
+    assert run.received
+
+
+async def test_a_stream_of_text_that_begins_in_a_reply_has_all_of_it(runtime: Runtime) -> None:
+    begun, go = asyncio.Event(), asyncio.Event()
+
+    async def stream(request: Request) -> AsyncGenerator[Delta, None]:
+        yield TextDelta("one ")
+        yield TextDelta("two ")
+        begun.set()
+        await go.wait()
+        yield TextDelta("three")
+        yield Finish("stop")
+
+    run = hire(runtime, FunctionModel(stream)).submit("count")
+    await begun.wait()
+    pieces = []
+    async for piece in run:
+        pieces.append(piece)
+        go.set()
+    assert pieces == ["one two ", "three"]
+
+
+async def test_a_stream_of_a_failed_run_ends_with_its_text_and_its_failure(runtime: Runtime) -> None:
+    run = hire(runtime, TURNS).submit("fail")
+    for _ in ("while it runs", "later"):
+        pieces: list[str] = []
+        with pytest.raises(RunFailed, match="bob#1 failed: "):
+            await append(pieces, run)
+        assert "".join(pieces) == run.text != ""
+    assert run.received
+
+
+async def append(pieces: list[str], run: Run) -> None:
+    async for piece in run:
+        pieces.append(piece)  # noqa: PERF401 - those before an error count
+
+
+async def test_a_stream_of_records_receives_a_failure_and_a_part_of_it_does_not(runtime: Runtime) -> None:
+    run = hire(runtime, TURNS).submit("fail")
+    async with aclosing(run.stream()) as stream:
+        async for _ in stream:
+            break
+    assert not run.received
+    assert isinstance((await collect(run))[-1].event, RunFinished)
+    assert run.received
 
 
 async def test_two_streams_of_a_run_are_independent(runtime: Runtime) -> None:

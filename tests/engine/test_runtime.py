@@ -198,6 +198,31 @@ async def test_a_bad_config_changes_nothing(runtime: Runtime) -> None:
     assert runtime.resolve() == before
 
 
+async def test_the_repr_of_a_runtime_has_its_agents_runs_and_loop() -> None:
+    async with Runtime(environ={}) as runtime:
+        assert repr(runtime) == "<Runtime 0 agents, 0 running, 0 queued, loop notebook>"
+        model = HeldModel()
+        bob = hire(runtime, model)
+        runs = [bob.submit("hello") for _ in range(3)]
+        call = await model.arrived()
+        assert repr(runtime) == "<Runtime 1 agents (bob), 1 running, 2 queued, loop notebook>"
+        for number in range(12):
+            runtime.create(Agent(f"agent{number}"))
+        assert repr(runtime).startswith("<Runtime 13 agents (bob, agent0, ")
+        assert "agent8, …), 1 running" in repr(runtime)
+        bob.cancel()
+        call.release()
+        await settled(*runs)
+    assert repr(runtime).startswith("<Runtime closed, 13 agents (bob, ")
+
+
+async def test_handles_list_their_public_names_alone(runtime: Runtime) -> None:
+    bob = hire(runtime, HeldModel())
+    for handle, some in ((runtime, "create"), (bob, "submit"), (bob.submit("hello"), "stream_text")):
+        assert some in dir(handle)
+        assert [name for name in dir(handle) if name.startswith("_")] == []
+
+
 @pytest.mark.parametrize(
     ("values", "says"),
     [

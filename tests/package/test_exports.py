@@ -49,6 +49,7 @@ def test_the_public_names_are_these() -> None:
 
 
 def test_the_events_are_a_public_module() -> None:
+    assert set(dir(whisper_nb.events)) == set(whisper_nb.events.__all__)
     assert whisper_nb.events.RunFinished("failed").outcome == "failed"
     assert set(get_args(whisper_nb.events.Event)) <= {
         getattr(whisper_nb.events, name) for name in whisper_nb.events.__all__

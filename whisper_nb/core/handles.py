@@ -21,6 +21,10 @@ class Handle:
         """Return what it is, and what to store instead."""
         raise NotImplementedError
 
+    def __dir__(self) -> list[str]:
+        """List the public names alone, for completion."""
+        return [name for name in super().__dir__() if not name.startswith("_")]
+
     def __copy__(self) -> object:
         return self
 

@@ -12,6 +12,7 @@ from typing import assert_never
 
 from ..config.aiconfig import own_address
 from ..config.providers import public
+from ..core.deadlines import Deadline
 from ..core.errors import ConfigError, LengthExceeded, ModelError, RunFailed, TurnLimitExceeded
 from ..core.events import (
     CallHeld,
@@ -29,7 +30,6 @@ from ..core.turns import CallModel, CallTools, Done, Limits, Reply, next_step
 from ..models.model import Model, Request
 from ..models.transcript import Transcript
 from ..tools.calls import call_tool
-from .deadlines import Deadline
 from .fitting import SURELY_FITS, Counted, Room, trim, without
 from .journal import Journal
 from .permits import PAUSE_MOST_S, endpoint_of

@@ -43,8 +43,8 @@ class RunState:
     """One run, as its records describe it."""
 
     __slots__ = (
-        "_chunks", "_cost", "_outcome", "events", "failure", "finished_at", "id", "model", "number", "place",
-        "priority", "queued", "started_at",
+        "_chunks", "_complete", "_cost", "_outcome", "events", "failure", "finished_at", "id", "model", "number",
+        "place", "priority", "queued", "started_at",
     )  # fmt: skip
 
     def __init__(self, id_: str) -> None:
@@ -66,6 +66,7 @@ class RunState:
         self.events: list[Record] = []
         """All stored records of this run, in order."""
         self._chunks: list[str] = []
+        self._complete = False  # the chunks are a complete reply
         self._cost = CostSum()
         self._outcome: Outcome | None = None
 
@@ -104,6 +105,7 @@ class RunState:
         event = record.event
         if type(event) is TextStreamed:
             self._chunks.append(event.text)
+            self._complete = False
             return
         self.events.append(record)
         match event:
@@ -118,6 +120,7 @@ class RunState:
                     self._cost.cost = 0.0
             case ModelReplied(message, usage, cost):
                 self._chunks = [message.text]
+                self._complete = True
                 self._cost.add(usage, cost)
             case CallRetried(charge=Charge(usage, cost)):
                 self._cost.add(usage, cost)

@@ -23,6 +23,7 @@ from ..store.observers import Observers
 from .home import Home
 from .projection import RunState
 from .prompts import prompt_text
+from .streams import records_of, texts_of
 
 T = TypeVar("T")
 
@@ -103,7 +104,7 @@ class Run(AwaitableHandle, RunState):
         self.error: BaseException | None = None
         """The exception that made it fail, or that ended its event loop."""
         self.received = False
-        """Whether `await` or `result` has returned its output or raised its failure, other than to an agent's tool."""
+        """Whether `await`, `result` or a stream has given somebody its outcome, other than an agent's tool."""
         self.by_tool = _waiter() is not None
         """Whether an agent's tool submitted it, and not a person."""
         self._parts = tuple(parts)
@@ -329,37 +330,29 @@ class Run(AwaitableHandle, RunState):
             priority, before_id = before.priority, before.id
         self._session.home.call(self._session._move_run, self, checked_priority(priority), before_id)
 
-    async def stream(self) -> AsyncGenerator[Record, None]:
+    def stream_text(self) -> AsyncGenerator[str, None]:
+        """Yield the pieces of its text: first the text so far, then new ones. `async for piece in run` does the same.
+
+        The text of turns that call tools comes too, with an empty line between two turns. `stream` yields everything
+        that happens. Leaving the iteration early leaves the run alone. Works on any event loop.
+
+        Raises:
+            RunFailed, RunCancelled, SessionError: as `await run` does, after the text.
+        """
+        return texts_of(self)
+
+    def __aiter__(self) -> AsyncGenerator[str, None]:
+        return texts_of(self)
+
+    def stream(self) -> AsyncGenerator[Record, None]:
         """Yield its records: the stored ones first, then new ones, TextStreamed included, until RunFinished.
 
-        Leaving the iteration early leaves the run alone. Works on any event loop.
+        `stream_text` yields the text alone. A failure is the last record, and is not raised. Otherwise as that.
 
         Raises:
             SessionError: further records would never come, as with `await run`.
         """
-        queue: asyncio.Queue[Record] = asyncio.Queue()
-        loop, home = asyncio.get_running_loop(), self._session.home
-
-        def listen(record: Record) -> None:
-            loop.call_soon_threadsafe(queue.put_nowait, record)
-
-        past, drop = home.do(self._subscribe, listen)
-        accepted = bool(past)  # the record of that comes in any case
-        try:
-            for record in past:
-                yield record
-            while not (past and isinstance(past[-1].event, RunFinished)):
-                if accepted and queue.empty() and not self.done and _waiter() is None:
-                    self._check_await()
-                record = await (queue.get() if loop is home.loop else self._elsewhere(queue.get))
-                accepted = True
-                if past and record.seq <= past[-1].seq:
-                    continue
-                yield record
-                if isinstance(record.event, RunFinished):
-                    return
-        finally:
-            drop()
+        return records_of(self)
 
     def on_done(self, call: Callable[[], object]) -> None:
         """Call when the outcome is final, on the thread that sets it; at once if it is final already."""
@@ -376,14 +369,26 @@ class Run(AwaitableHandle, RunState):
                 done = self._done = self._done or new
         return done
 
-    def _subscribe(self, listen: Callable[[Record], None]) -> tuple[tuple[Record, ...], Callable[[], None]]:
-        """Return the stored records so far, and a function that ends the subscription of `listen` to further ones."""
+    def _subscribe(self, listen: Callable[[Record], None]) -> tuple[tuple[Record, ...], str, Callable[[], None]]:
+        """Return the stored records, the text of an incomplete reply, and a function that ends this subscription."""
         self._observers = self._observers or Observers()
         drop = self._observers.add(listen)  # first: a record that comes between the two is in both, not in neither
-        return tuple(self.events), drop
+        text = self.text
+        if self._complete:
+            text = ""
+        return tuple(self.events), text, drop
+
+    def _receive(self) -> None:
+        """Note that its outcome was received, unless by an agent's tool."""
+        self.received = self.received or _waiter() is None
+
+    def _check_more(self) -> None:
+        """Raise SessionError if further records would never come."""
+        if not self.done and _waiter() is None:
+            self._check_await()
 
     def _output(self) -> str:
-        self.received = self.received or _waiter() is None
+        self._receive()
         if self._outcome == "failed":
             raise RunFailed(f"{self.id} failed: {error_text(self.error)}") from self.error
         if self._outcome == "cancelled":

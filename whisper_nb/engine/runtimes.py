@@ -120,6 +120,17 @@ class Runtime(Handle):
             where = self.project.used.settings.get("loop", where)
         self.home.move(checked_where(loop or where))
 
+    def __repr__(self) -> str:
+        names = [session.name for session in self.sessions]
+        team = f"{len(names)} agents"
+        if names:
+            team += f" ({', '.join(names[:NAMED])}{', …' if len(names) > NAMED else ''})"
+        if self._closed:
+            return f"<Runtime closed, {team}>"
+        running = sum(session.current is not None for session in self.sessions)
+        queued = sum(len(session.unfinished) for session in self.sessions) - running
+        return f"<Runtime {team}, {running} running, {queued} queued, loop {self.home.where}>"
+
     def _instead(self) -> str:
         return "a Runtime: its agents work in this process. Store each one's spec: session.agent"
 

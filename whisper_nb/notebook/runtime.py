@@ -31,10 +31,6 @@ class NotebookRuntime(Runtime):
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()  # without a warning: cells show the runs that nobody awaits
 
-    def __dir__(self) -> list[str]:
-        """List the public names alone, for completion."""
-        return [name for name in super().__dir__() if not name.startswith("_")]
-
     @cached_property
     def snapshots(self) -> Snapshots:
         """The panel's static forms, in the cells that show one."""

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from support.clock import forward
-from whisper_nb.engine.deadlines import GRACE_S, LATE_S, Deadline
+from whisper_nb.core.deadlines import GRACE_S, LATE_S, Deadline
 
 
 async def test_a_block_that_ends_in_time_does_not_expire() -> None:
