@@ -11,7 +11,7 @@ PEERS := .venv-peers
 UV = UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/python -m pip config get global.index-url 2> /dev/null)}}" \
 	$(BIN)/uv pip install -q --python $(BIN)/python
 
-.PHONY: help demo test quick check faults kernel notebooks-test package browser chromium notebooks screenshots lab bench soak bench-peers lock clean
+.PHONY: help demo test quick check docs faults kernel notebooks-test package browser chromium notebooks screenshots lab bench soak bench-peers lock clean
 PYTEST := $(BIN)/python -m pytest -q -n logical --dist loadgroup
 IN_PROCESS := tests --ignore=tests/kernel --ignore=tests/browser
 
@@ -30,7 +30,7 @@ $(STAMP): requirements.lock pyproject.toml
 demo: $(STAMP)  ## run the quickstart headless on the offline model, and say who did what
 	@$(BIN)/python notebooks/demo.py
 
-test: check kernel notebooks-test browser  ## everything: lint, types, unit, kernel, notebook, wheel and browser tests
+test: check docs kernel notebooks-test browser  ## everything: lint, types, docs, unit, kernel, notebook, wheel and browser tests
 
 quick: $(STAMP)  ## format, lint, types and unit tests: for every save
 	$(BIN)/ruff format -q .
@@ -45,6 +45,9 @@ check: $(STAMP)  # the same, changing nothing, with the faults of providers and 
 	$(PYTEST) --cov --cov-report= $(IN_PROCESS) -m "not package"
 	$(BIN)/coverage report --fail-under=95
 	$(BIN)/coverage report --fail-under=100 --include='*/turns.py,*/session.py,*/store/*.py' > /dev/null
+
+docs: $(STAMP)  ## build the documentation in docs/_build/html; a warning is an error
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
 
 faults: $(STAMP)  # what providers do wrong, over every way to a model
 	$(PYTEST) tests/models -m faults
@@ -95,4 +98,4 @@ lock: $(STAMP)  ## resolve the dependencies anew
 		--no-emit-find-links --python-version 3.11 --all-extras --no-emit-package whisper-nb pyproject.toml -o requirements.lock
 
 clean:  ## remove the environment and caches
-	rm -rf .venv .venv-* dist .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* dist docs/_build docs/tutorials .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
