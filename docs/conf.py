@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,12 @@ myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 myst_url_schemes = ["http", "https"]
 
+autodoc_preserve_defaults = True
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_default_options = {"members": True}
+python_maximum_signature_line_length = 80
 add_module_names = False
 python_use_unqualified_type_names = True
 napoleon_google_docstring = True
@@ -43,12 +46,15 @@ napoleon_numpy_docstring = False
 
 html_theme = "pydata_sphinx_theme"
 html_title = "whisper_nb"
-html_static_path: list[str] = []
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
+html_sidebars = {"**": ["globaltoc.html"]}
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {
     "show_prev_next": True,
     "secondary_sidebar_items": ["page-toc"],
+    "navbar_center": [],
     "navbar_end": ["theme-switcher"],
     "footer_start": ["copyright"],
     "footer_end": [],
@@ -65,7 +71,7 @@ def commands() -> str:
         if entry.group != group:
             group = entry.group
             lines += [f"## {group}", ""]
-        lines += [f"### {entry.magic}", "", entry.description, "", "```text", entry.synopsis, "```", ""]
+        lines += [f"### {entry.magic}", "", entry.description, "", "```text", *wrap(entry.synopsis), "```", ""]
         if entry.options:
             lines += ["| argument | meaning |", "|---|---|"]
             lines += [f"| `{_cell(option.names)}` | {_cell(option.text)} |" for option in entry.options]
@@ -73,6 +79,11 @@ def commands() -> str:
         for example in entry.examples:
             lines += ["```python", example, "```", ""]
     return "\n".join(lines)
+
+
+def wrap(synopsis: str) -> list[str]:
+    """Break a synopsis between its arguments."""
+    return textwrap.wrap(synopsis, 90, subsequent_indent="    ", break_on_hyphens=False, break_long_words=False)
 
 
 def _cell(text: str) -> str:
