@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import re
 import subprocess
 import sys
 import threading
@@ -196,6 +197,37 @@ async def test_a_bad_config_changes_nothing(runtime: Runtime) -> None:
         with pytest.raises(ConfigError):
             runtime.configure(**bad)  # type: ignore[arg-type]
     assert runtime.resolve() == before
+
+
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [
+        ("nonsense/foo", "unknown provider 'nonsense'; docs.litellm.ai/docs/providers lists them"),
+        ("bedrok/foo", "unknown provider 'bedrok'; did you mean 'bedrock'?"),
+    ],
+)
+async def test_an_unknown_provider_is_told_when_an_agent_is_created(runtime: Runtime, model: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(says)):
+        runtime.create(Agent("bob", model=model))
+    assert runtime.sessions == ()
+    with pytest.raises(RunFailed, match=re.escape(says)):
+        await runtime.create(Agent("amy")).submit("hello", model=model)
+
+
+@pytest.mark.parametrize("name", ["bedrock/x", "veniceai/x", "offline/x", "mine/x", "openai/x"])
+async def test_every_other_provider_is_accepted_when_an_agent_is_created(runtime: Runtime, name: str) -> None:
+    runtime.models["mine/x"] = ScriptedModel([])
+    assert runtime.create(Agent("bob", model=name)).agent.config.model == name
+
+
+async def test_a_server_of_ones_own_may_have_any_provider(runtime: Runtime) -> None:
+    runtime.configure(transport="wire", api_base="http://localhost:1/v1")
+    assert runtime.create(Agent("bob", model="lab/x")).config.model == "lab/x"
+
+
+async def test_only_an_agent_or_a_name_creates_a_session(runtime: Runtime) -> None:
+    with pytest.raises(ConfigError, match=r"create\(\) takes an Agent, or the name of one: not 3"):
+        runtime.create(3)  # type: ignore[arg-type]
 
 
 async def test_the_repr_of_a_runtime_has_its_agents_runs_and_loop() -> None:

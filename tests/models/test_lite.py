@@ -279,6 +279,7 @@ async def test_parameters_that_litellm_rejects_are_an_error_before_anything_is_s
     rt: Runtime, model: str, says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("CEREBRAS_API_KEY", raising=False)
+    rt.models[model] = LiteLLMModel(AIConfig(model=model), rt.keys)
     run = rt.create(Agent(name="bob", config=AIConfig(model=model))).submit("Hi")
     with pytest.raises(RunFailed, match=says):
         await run

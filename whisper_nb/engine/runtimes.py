@@ -18,10 +18,12 @@ from ..config.keys import Keys
 from ..config.layers import Layer
 from ..config.precedence import Precedence
 from ..config.project import Project, Review
+from ..config.providers import PROVIDERS
 from ..core.errors import ConfigError, SessionClosed, sealed
 from ..core.events import Record
 from ..core.handles import Handle
 from ..core.messages import Spent
+from ..core.text import short_repr
 from ..models.contexts import Contexts
 from ..models.pool import Models
 from ..store.memory import MemoryStore
@@ -165,16 +167,21 @@ class Runtime(Handle):
                 session follows its file from run to run.
 
         Raises:
-            ConfigError: no file describes an agent of that name, or its file is wrong.
+            ConfigError: no file describes an agent of that name, or its file is wrong; or the provider of its model is
+                unknown.
             SessionClosed: the runtime was closed.
         """
         if self._closed:
             raise SessionClosed("this Runtime is closed: create a new one")
+        if not isinstance(agent, Agent | str):
+            raise ConfigError(f"create() takes an Agent, or the name of one: not {short_repr(agent)}")
         if isinstance(agent, str):
             agent = self.described(agent)
             self._following.start(agent)
         else:
             self._following.end(agent.name, agent)
+        if agent.config.model and agent.config.provider not in PROVIDERS:
+            self.models.check(self.resolve(agent))
         session = self._roster.get(agent.name)
         if session is None:
             return self._roster.add(Session(agent, self._ports))

@@ -11,6 +11,7 @@ from ..config.providers import PROVIDERS, rules_path
 from ..core.errors import ConfigError
 from ..core.threads import preload
 from .http.connections import Connections
+from .litellm_loader import check_provider
 from .model import Model
 
 
@@ -41,7 +42,7 @@ class Models:
         """Return the model for a config.
 
         Raises:
-            ConfigError: the config names no model, or an offline one that does not exist.
+            ConfigError: the config names no model, an offline one that does not exist, or an unknown provider.
         """
         assert config.model is not None
         if named := self._named.get(config.model):
@@ -57,6 +58,16 @@ class Models:
                 AIConfig(model=model, api_base=api_base, api_key=api_key, transport=transport), rules
             )
         return self._opened[kept]
+
+    def check(self, config: AIConfig) -> None:
+        """Check that there is a provider for a config's model, without importing LiteLLM.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        own = config.provider == "offline" or config.model in self._named
+        if config.model and not own and _transport(config) == "litellm":
+            check_provider(config.model)
 
     @property
     def opened(self) -> bool:
@@ -94,9 +105,8 @@ class Models:
 
     def _reach(self, endpoint: AIConfig) -> Model:
         """Return the model of a real provider: over the wire where it speaks OpenAI's format, else through LiteLLM."""
-        known = PROVIDERS.get(endpoint.provider)
-        transport = endpoint.transport or ("wire" if known and known.wire is not None else "litellm")
-        if transport == "wire":
+        self.check(endpoint)
+        if _transport(endpoint) == "wire":
             from .wire import OpenAIWireModel
 
             preload("aiohttp")  # an agent was created: its first call need not wait for all of the import
@@ -105,3 +115,11 @@ class Models:
         from .offload import Offloaded
 
         return Offloaded(LiteLLMModel(endpoint, self._keys))
+
+
+def _transport(config: AIConfig) -> str:
+    """Return the way to a config's provider; see `AIConfig.transport`."""
+    known = PROVIDERS.get(config.provider)
+    if config.transport or not known or known.wire is None:
+        return config.transport or "litellm"
+    return "wire"
