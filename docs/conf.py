@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from IPython.lib.lexers import IPython3Lexer
+from sphinx.ext.napoleon.docstring import GoogleDocstring
 
 import whisper_nb
 from whisper_nb import _HOMES
@@ -99,9 +100,12 @@ def fill(app: Any, page: str, source: list[str]) -> None:
 
 def literal(app: Any, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
     """Show `code` in a docstring as code: its backticks are Markdown's."""
-    if what in ("attribute", "property"):
-        lines.insert(0, "")  # or napoleon takes the words before a colon for a type
     lines[:] = re.sub(r"(?<!`)`([^`]+)`(?!`)", r"``\1``", "\n".join(lines)).split("\n")
+
+
+def parsable(app: Any, what: str, name: str, thing: object, options: object, given: str, returned: str) -> Any:
+    """Write a default that is no Python expression, such as <factory>, as `...`."""
+    return re.sub(r"= ?<[^>]*>", "= ...", given or "") or given, returned
 
 
 def setup(app: Any) -> None:
@@ -110,4 +114,7 @@ def setup(app: Any) -> None:
         getattr(whisper_nb, name).__module__ = f"whisper_nb.{home}"  # where autodoc finds the text below each field
     app.add_lexer("python", IPython3Lexer)  # cells begin with magics
     app.connect("source-read", fill)
-    app.connect("autodoc-process-docstring", literal, priority=400)  # before napoleon
+    app.connect("autodoc-process-docstring", literal)
+    app.connect("autodoc-process-signature", parsable)
+    # Else the words before a colon are taken for a type.
+    GoogleDocstring._consume_inline_attribute = lambda self: ("", self._dedent(self._consume_to_end()))
