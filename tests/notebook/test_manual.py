@@ -23,7 +23,11 @@ class Text(HTMLParser):
         self.feed(markup)
 
     def handle_data(self, data: str) -> None:
-        self.text += f"{data} "
+        self.text += data
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("td", "p", "pre"):
+            self.text += "\n"
 
 
 def words(text: str) -> set[str]:
@@ -74,6 +78,15 @@ def test_a_page_has_80_columns_and_breaks_between_words(name: str) -> None:
 def test_a_page_of_html_has_the_words_of_the_text(name: str) -> None:
     text = PAGES[name]["text/plain"].replace("usage: ", "").replace("For example:", "").replace("e.g. ", "")
     assert words(text) <= words(Text(PAGES[name]["text/html"]).text)
+
+
+def test_html_breaks_code_between_arguments_alone() -> None:
+    markup = page(next(one for one in ENTRIES if one.name == "move"))["text/html"]
+    synopsis = markup.partition("</code>")[0]
+    pieces = re.findall('<span style="white-space:nowrap">(.*?)</span>', synopsis)
+    assert pieces == ["%agent move RUN", "[--priority urgent|high|normal|low]", "[--before RUN]"]
+    assert '">urgent|</span><wbr><span' in markup
+    assert '">%agent move</span></code>' in overview("agent")["text/html"]
 
 
 def test_a_command_as_data() -> None:

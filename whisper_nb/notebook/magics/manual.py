@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import html
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
+from itertools import chain, zip_longest
 
 from msgspec import Struct
 
@@ -14,6 +16,8 @@ from .grammar import CELL, Argument, Command
 _WIDTH = 80
 #: Characters before the text of an option and of a command, in pages of text.
 _OPTION, _COMMAND = 24, 18
+#: Where code may break: between the arguments of a synopsis, in the names and choices of an option, nowhere.
+_ARGUMENTS, _NAMES, _NOWHERE = r" (?=\[)", r" |(?<=\|)", r"(?!)"
 
 
 class Option(Struct, frozen=True):
@@ -103,9 +107,9 @@ def page(one: Entry) -> dict[str, str]:
     if one.examples:
         lines += ["", "For example:"]
         lines += [f"  {line}".rstrip() for line in _together(one.examples).split("\n")]
-    markup = f"<p>{_code(one.synopsis)}</p><p>{html.escape(one.description)}</p>"
-    markup += _table((option.names, html.escape(option.text)) for option in one.options)
-    markup += f"<pre>{html.escape(_together(one.examples))}</pre>"
+    markup = f"<p>{_code(one.synopsis, _ARGUMENTS)}</p><p>{html.escape(one.description)}</p>"
+    markup += _table(((option.names, option.text) for option in one.options), _NAMES)
+    markup += _example(_together(one.examples))
     return {"text/plain": "\n".join(lines).rstrip(), "text/html": f"<div {NO_MATH}>{markup}</div>"}
 
 
@@ -123,9 +127,9 @@ def contents(entries: Sequence[Entry], last: str) -> dict[str, str]:
         example = next(example for one in found for example in one.examples)
         lines += [group, *_listed([(f"  {one.magic}", one.headline) for one in found], _COMMAND)]
         lines += [*textwrap.indent(f"e.g. {example}", "    ").replace("\n", "\n     ").split("\n"), ""]
-        markup += f"<p><strong>{html.escape(group)}</strong></p>"
-        markup += _table((one.magic, html.escape(one.headline)) for one in found)
-        markup += f"<pre>{html.escape(example)}</pre>"
+        markup += f'<p style="margin-top:1em"><strong>{html.escape(group)}</strong></p>'
+        markup += _table(((one.magic, one.headline) for one in found), _NOWHERE)
+        markup += _example(example)
     lines += textwrap.wrap(last, _WIDTH)
     return {"text/plain": "\n".join(lines), "text/html": f"<div {NO_MATH}>{markup}<p>{html.escape(last)}</p></div>"}
 
@@ -155,14 +159,21 @@ def _listed(rows: Sequence[tuple[str, str]], column: int) -> Iterator[str]:
         yield from (" " * column + line for line in lines)
 
 
-def _code(text: str) -> str:
-    return f"<code>{html.escape(text)}</code>"
+def _code(text: str, between: str) -> str:
+    """Return text as code that breaks where the pattern matches and nowhere else."""
+    pieces = [f'<span style="white-space:nowrap">{html.escape(piece)}</span>' for piece in re.split(between, text)]
+    gaps = [html.escape(gap) or "<wbr>" for gap in re.findall(between, text)]
+    return f"<code>{''.join(chain(*zip_longest(pieces, gaps, fillvalue='')))}</code>"
 
 
-def _table(rows: Iterator[tuple[str, str]]) -> str:
-    """Return rows of a word and its text. The text wraps between words, the word does not wrap."""
+def _example(text: str) -> str:
+    """Return an example as HTML. JupyterLab breaks lines within words unless told otherwise."""
+    return f'<pre style="white-space:pre-wrap;word-break:normal;overflow-wrap:break-word">{html.escape(text)}</pre>'
+
+
+def _table(rows: Iterator[tuple[str, str]], between: str) -> str:
+    """Return rows of a word, as code, and its text."""
     cells = (
-        f'<tr><td {LEFT}><code style="white-space:nowrap">{html.escape(word)}</code></td><td {LEFT}>{text}</td></tr>'
-        for word, text in rows
+        f"<tr><td {LEFT}>{_code(word, between)}</td><td {LEFT}>{html.escape(text)}</td></tr>" for word, text in rows
     )
     return f"<table><tbody>{''.join(cells)}</tbody></table>"
