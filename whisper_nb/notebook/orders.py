@@ -18,6 +18,7 @@ from ..engine.runs import Run
 from ..engine.session import Session
 from ..models.openai_format import to_openai
 from .cells.interpolate import image, interpolate
+from .cells.misspelt import misspelt
 
 Parts = list[str | Image | Run]
 
@@ -55,6 +56,12 @@ class Order(Struct, frozen=True, kw_only=True):
             raise ConfigError(f"a second %%{root} in this cell would be sent as text: move it to a cell of its own")
         if self.out is not None and (not self.out.isidentifier() or iskeyword(self.out)):
             raise ConfigError(f"-o {self.out!r} is not a variable name")
+
+    def notes(self, namespace: Mapping[str, Any]) -> list[str]:
+        """Return a line about each `{{ … }}` in the prompt that is probably a misspelt expression."""
+        if not self.interpolate:
+            return []
+        return misspelt(self.prompt, namespace)
 
     def parts(self, namespace: Mapping[str, Any], root: str) -> Parts:
         """Return the prompt with its expressions evaluated, and its images.

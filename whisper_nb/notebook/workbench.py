@@ -19,6 +19,7 @@ from ..core.threads import answer
 from ..engine.runs import Run
 from ..engine.session import Session
 from .cells.interpolate import words
+from .cells.misspelt import check_words
 from .cells.output import Outputs
 from .cells.render import run_ids
 from .orders import Order, preview
@@ -73,7 +74,10 @@ class Workbench(Struct):
         session = self.runtime[order.name]
         order.check(self.root)
         config = AIConfig.of(order.config)
-        parts = order.parts(self.namespace(local_ns), self.root)
+        namespace = self.namespace(local_ns)
+        parts = order.parts(namespace, self.root)
+        for note in order.notes(namespace):
+            print(f"note: {note}")  # noqa: T201
         if order.dry_run:
             print(preview(session, parts, config))  # noqa: T201
             return None
@@ -125,7 +129,9 @@ class Workbench(Struct):
 
     def words(self, line: str, local_ns: Mapping[str, Any] | None = None) -> list[str]:
         """Split a magic's line into words, with its `{{ … }}` evaluated."""
-        return words(line, self.namespace(local_ns))
+        found = words(line, self.namespace(local_ns))
+        check_words(found)
+        return found
 
     def wait(self, runs: Sequence[Run], timeout_s: float | None = None) -> None:
         """Block the cell until all runs are finished. However the wait ends, agents go on.
