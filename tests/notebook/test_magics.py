@@ -310,13 +310,13 @@ async def test_wait_prints_how_the_named_runs_ended(notebook: Notebook) -> None:
     assert notebook.failure("%agent wait bad", 2) == "1 failed (bob#2)\nbob#2 failed: no more"
 
 
-async def test_wait_prints_a_line_for_each_failed_run(notebook: Notebook) -> None:
+async def test_wait_prints_a_line_for_each_cause_of_failure(notebook: Notebook) -> None:
     notebook.runtime.models["offline/test"] = ScriptedModel([Rule("(.*)", error="no\nmore")])
     notebook.run("%%agent bob -o one\na")
     notebook.run("%%agent bob -o two\nb")
     await ended(notebook["one"], notebook["two"])
-    said = notebook.failure("%agent wait", 3)
-    assert said == "2 failed (bob#1, bob#2)\nbob#1 failed: no ⏎ more\nbob#2 failed: no ⏎ more"
+    said = notebook.failure("%agent wait", 2)
+    assert said == "2 failed (bob#1, bob#2)\nbob#1, bob#2 failed: no ⏎ more"
 
 
 async def test_wait_without_a_blocker_is_an_error_that_says_what_to_write(notebook: Notebook) -> None:

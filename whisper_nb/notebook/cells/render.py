@@ -32,7 +32,7 @@ from ...core.events import (
     ToolStarted,
 )
 from ...core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, UserMessage
-from ...core.text import LINE_LIMIT, clip, printable
+from ...core.text import LINE_LIMIT, clip, one_line, printable
 from ...engine.runs import Run
 from .costs import usage_facts
 from .markdown import NO_MATH, safe_markdown
@@ -245,6 +245,15 @@ def run_ids(runs: Sequence[Run]) -> str:
     if len(runs) > _NAMED:
         ids += f" and {len(runs) - _NAMED} more"
     return ids
+
+
+def causes(runs: Sequence[Run]) -> list[str]:
+    """Return a line for each cause of failure, with the ids of the runs that failed for it."""
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        if run.status == "failed":
+            groups.setdefault(str(run.error), []).append(run)
+    return [one_line(f"{run_ids(failed)} failed: {cause}") for cause, failed in groups.items()]
 
 
 def outcome(runs: Sequence[Run]) -> str:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from ....core.errors import RunFailed
 from ....core.queues import PRIORITIES
-from ....core.text import one_line
 from ....engine.runs import Run
-from ...cells.render import outcome, run_ids
+from ...cells.render import causes, outcome, run_ids
 from ...workbench import Workbench
 from ..grammar import ORDER, Arguments, arg, command, order
 
@@ -45,8 +44,8 @@ def wait(bench: Workbench, args: Arguments) -> None:
     runs = bench.to_wait_for(args.runs, everything=args.all)
     bench.wait(runs, args.timeout)
     bench.reported(runs)
-    if failed := [run for run in runs if run.status == "failed"]:
-        raise RunFailed("\n".join([outcome(runs), *(one_line(f"{run.id} failed: {run.error}") for run in failed)]))
+    if why := causes(runs):
+        raise RunFailed("\n".join([outcome(runs), *why]))
     print(outcome(runs))  # noqa: T201
 
 
