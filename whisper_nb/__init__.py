@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from .core.errors import WhisperError as WhisperError
     from .core.events import Record as Record
     from .engine.runs import Run as Run
-    from .engine.runtimes import Runtime as Runtime
     from .engine.session import Session as Session
     from .models.offline import FunctionModel as FunctionModel
     from .models.offline import Rule as Rule
     from .models.offline import ScriptedModel as ScriptedModel
     from .notebook.extension import configure as configure
     from .notebook.extension import runtime as runtime
+    from .notebook.runtime import Runtime as Runtime
     from .store.store import Store as Store
     from .tools.tool import Tool as Tool
 
@@ -53,7 +53,7 @@ _HOMES = {
     "Run": "engine.runs",
     "RunCancelled": "core.errors",
     "RunFailed": "core.errors",
-    "Runtime": "engine.runtimes",
+    "Runtime": "notebook.runtime",
     "ScriptedModel": "models.offline",
     "Session": "engine.session",
     "SessionClosed": "core.errors",
@@ -75,6 +75,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
     value.__module__ = __name__  # where users import it from, in tracebacks and help()
+    value.__name__ = value.__qualname__ = name
     globals()[name] = value
     return value
 

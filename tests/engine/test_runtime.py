@@ -237,7 +237,7 @@ async def test_the_repr_of_a_runtime_has_its_agents_runs_and_loop() -> None:
         bob = hire(runtime, model)
         runs = [bob.submit("hello") for _ in range(3)]
         call = await model.arrived()
-        assert repr(runtime) == "<Runtime 1 agents (bob), 1 running, 2 queued, loop notebook>"
+        assert repr(runtime) == "<Runtime 1 agent (bob), 1 running, 2 queued, loop notebook>"
         for number in range(12):
             runtime.create(Agent(f"agent{number}"))
         assert repr(runtime).startswith("<Runtime 13 agents (bob, agent0, ")

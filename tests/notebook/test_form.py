@@ -21,9 +21,9 @@ from whisper_nb import Agent, AIConfig, ConfigError
 from whisper_nb.config.project import Project
 from whisper_nb.config.trust import TrustFile
 from whisper_nb.engine.home import Home
-from whisper_nb.notebook.cells.interpolate import function_in
 from whisper_nb.notebook.form.form import KEY, AgentForm
 from whisper_nb.notebook.runtime import NotebookRuntime
+from whisper_nb.tools.functions import function_in
 
 CANARY = "sk-canary-0123456789abcdef"
 #: The parameters of a model, except `seed` and `stop`.

@@ -18,8 +18,8 @@ from whisper_nb import Agent, Rule, ScriptedModel
 from whisper_nb.config.project import Project
 from whisper_nb.config.trust import TrustFile
 from whisper_nb.engine.home import Home
-from whisper_nb.notebook.cells.interpolate import function_of_cells
 from whisper_nb.notebook.runtime import NotebookRuntime
+from whisper_nb.tools.functions import function_of_cells
 
 MAIN = (
     "model: offline/test\ntemperature: 0.25\nasync_agents: {max_tasks_per_agent: 3, default_check_mail_interval: 5}\n"

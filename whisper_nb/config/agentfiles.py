@@ -29,11 +29,6 @@ from .yamlfile import Document, dump_yaml, parse_yaml
 FindTool = Callable[[str], Tool | Callable[..., Any]]
 
 
-def no_tools(name: str) -> Any:
-    """Find no tool: the `find_tool` of a Runtime without a notebook. Raises ConfigError."""
-    raise ConfigError(f"no function {name!r} for a tool: give the Runtime find_tool, or create the Agent in Python")
-
-
 #: Key of a file → the field of the agent. A field may have two keys.
 _FIELD_OF_KEY = {name: name for name in AGENT_FIELDS if name not in ("name", "max_turns", "timeout_s")}
 _FIELD_OF_KEY["prompt"] = "system_prompt"

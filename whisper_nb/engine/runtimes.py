@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
-from ..config.agentfiles import Entry, FindTool, no_tools
+from ..config.agentfiles import Entry, FindTool
 from ..config.agents import Agent
 from ..config.aiconfig import AIConfig
 from ..config.keys import Keys
@@ -29,6 +29,7 @@ from ..models.pool import Models
 from ..store.memory import MemoryStore
 from ..store.observers import Observer, Observers
 from ..store.store import Store
+from ..tools.functions import function_of_main
 from ..tools.tool import Tool
 from .admission import Admission
 from .following import Following
@@ -59,7 +60,8 @@ class Runtime(Handle):
         home: the event loop that agents live on; by default the running one.
         project: the folder whose `config/main.yaml` and `agents/` are used. Naming it here trusts it. In a notebook it
             is found, and used once the user trusts it.
-        find_tool: returns the function for the name of a tool in a file.
+        find_tool: returns the function for the name of a tool in a file; by default one that the notebook, or the
+            script that runs, defines.
         loop: see the method of that name; by default the project's setting, else `notebook`.
     """
 
@@ -74,7 +76,7 @@ class Runtime(Handle):
         environ: Mapping[str, str] | None = None,
         home: Home | None = None,
         project: Project | str | Path | None = None,
-        find_tool: FindTool = no_tools,
+        find_tool: FindTool = function_of_main,
         loop: str | None = None,
     ) -> None:
         if max_concurrent_calls is not None and max_concurrent_calls < 1:
@@ -124,7 +126,7 @@ class Runtime(Handle):
 
     def __repr__(self) -> str:
         names = [session.name for session in self.sessions]
-        team = f"{len(names)} agents"
+        team = "1 agent" if len(names) == 1 else f"{len(names)} agents"
         if names:
             team += f" ({', '.join(names[:NAMED])}{', …' if len(names) > NAMED else ''})"
         if self._closed:

@@ -27,9 +27,9 @@ from ..engine.home import Home
 from ..engine.runs import Run
 from ..engine.runtimes import GRACE_S
 from ..models.offline import EchoModel
+from ..tools.functions import function_of_cells
 from .cells import tracebacks
 from .cells.blocking import block, interruptible, note_interrupts, waking, warn_of_old_nest_asyncio
-from .cells.interpolate import function_of_cells
 from .cells.output import Outputs
 from .magics import completion, magics, questions
 from .runtime import NotebookRuntime

@@ -1,4 +1,4 @@
-"""The Runtime of a notebook: it can be watched and controlled there."""
+"""Runtimes that can be watched and controlled: `whisper_nb.Runtime`, and that of a kernel."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ..config.aiconfig import AIConfig, missing_key
+from ..engine import runtimes
 from ..engine.control import Control
-from ..engine.runtimes import Runtime
 from .cells.figures import own_figures
-from .cells.output import SETTLE_S
 
 if TYPE_CHECKING:
     from .form.form import AgentForm
@@ -17,19 +16,9 @@ if TYPE_CHECKING:
     from .panel.snapshot import Snapshots
 
 
-class NotebookRuntime(Runtime):
-    """A Runtime with a panel, a form for new agents, and a socket for the terminal."""
-
-    control: Control | None = None
-    """The socket through which a terminal reaches the agents."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self._ports.around_tool = own_figures
-        self._panel: Panel | None = None
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()  # without a warning: cells show the runs that nobody awaits
+class ScriptRuntime(runtimes.Runtime):  # noqa: D101 - that of the base, whose arguments it has
+    __doc__ = runtimes.Runtime.__doc__
+    _panel: Panel | None = None
 
     @cached_property
     def snapshots(self) -> Snapshots:
@@ -67,12 +56,12 @@ class NotebookRuntime(Runtime):
     async def _close(self) -> None:
         if self._panel is not None:
             self._panel.close()
-        if self.control is not None:
-            self.control.close()
         await super()._close()
 
     def settle(self, *_: object) -> None:
         """After each cell, show its changes that are not events, such as that of a config."""
+        from .cells.output import SETTLE_S
+
         if self._panel is not None:
             self.home.do_within(SETTLE_S, self._recheck)
 
@@ -80,3 +69,26 @@ class NotebookRuntime(Runtime):
         if self._panel is not None:
             self._panel.recheck()
             self.snapshots.settle()
+
+
+#: Its public name.
+Runtime = ScriptRuntime
+
+
+class NotebookRuntime(ScriptRuntime):
+    """The Runtime of a kernel: with a socket for the terminal."""
+
+    control: Control | None = None
+    """The socket through which a terminal reaches the agents."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._ports.around_tool = own_figures
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()  # without a warning: cells show the runs that nobody awaits
+
+    async def _close(self) -> None:
+        if self.control is not None:
+            self.control.close()
+        await super()._close()

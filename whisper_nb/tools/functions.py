@@ -185,6 +185,41 @@ def function_in(namespace: Mapping[str, Any], name: str) -> Callable[..., Any]:
     return cast(Callable[..., Any], function)
 
 
+def is_of_cells(value: Any) -> bool:
+    """Whether a value is a function that the user's cells define, or a tool that they have made.
+
+    All else in a notebook, such as `open`, `get_ipython` and what modules define, was not meant for agents.
+    """
+    if inspect.isroutine(value):
+        # A function that functools.cache has wrapped is none for `isfunction`.
+        return inspect.isfunction(inspect.unwrap(value)) and value.__module__ == "__main__"
+    return isinstance(value, Tool) and not inspect.isclass(value)
+
+
+def function_of_cells(namespace: Mapping[str, Any], name: str) -> Callable[..., Any]:
+    """Return the function `name` for a tool that a file names.
+
+    Raises:
+        ConfigError: the user's cells define none of that name.
+    """
+    function = function_in(namespace, name)
+    if not is_of_cells(function):
+        raise ConfigError(
+            f"tool {name!r} is not a function that a cell of this notebook defines, and a file can name no other. "
+            "Define a function that calls it"
+        )
+    return function
+
+
+def function_of_main(name: str) -> Callable[..., Any]:
+    """Return the function of this name that the notebook, or the script that runs, defines.
+
+    Raises:
+        ConfigError: it defines none.
+    """
+    return function_of_cells(vars(sys.modules["__main__"]), name)
+
+
 def as_tool(source: Tool | Callable[..., Any] | str) -> Tool:
     """Return `source` itself if it is a tool, else a FunctionTool of it.
 

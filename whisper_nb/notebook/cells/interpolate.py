@@ -6,7 +6,6 @@ Only for text that the user wrote in a cell, never for a model's text.
 from __future__ import annotations
 
 import ast
-import inspect
 import os
 import re
 import shlex
@@ -19,8 +18,6 @@ from ...core.messages import Image
 from ...engine.images import as_image, is_picture, reason
 from ...engine.runs import Run
 from ...engine.session import Session
-from ...tools.functions import function_in
-from ...tools.tool import Tool
 
 #: The most characters from `{{` to its `}}`, and the deepest nesting of brackets. Beyond these it is text: a bound
 #: for large prompts.
@@ -170,32 +167,6 @@ def image(word: str, namespace: Mapping[str, Any]) -> Image:
         return as_image(value)
     except ConfigError as error:
         raise ConfigError(f"--image {word}: {failed}{error}") from None
-
-
-def is_of_cells(value: Any) -> bool:
-    """Whether a value is a function that the user's cells define, or a tool that they have made.
-
-    All else in a notebook, such as `open`, `get_ipython` and what modules define, was not meant for agents.
-    """
-    if inspect.isroutine(value):
-        # A function that functools.cache has wrapped is none for `isfunction`.
-        return inspect.isfunction(inspect.unwrap(value)) and value.__module__ == "__main__"
-    return isinstance(value, Tool) and not inspect.isclass(value)
-
-
-def function_of_cells(namespace: Mapping[str, Any], name: str) -> Callable[..., Any]:
-    """Return the function `name` for a tool that a file names.
-
-    Raises:
-        ConfigError: the user's cells define none of that name.
-    """
-    function = function_in(namespace, name)
-    if not is_of_cells(function):
-        raise ConfigError(
-            f"tool {name!r} is not a function that a cell of this notebook defines, and a file can name no other. "
-            "Define a function that calls it"
-        )
-    return function
 
 
 class _Failed(Exception):

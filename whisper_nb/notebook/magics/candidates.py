@@ -11,7 +11,7 @@ from ...engine.home import Where
 from ...engine.images import is_picture
 from ...engine.runs import Run
 from ...engine.session import Session
-from ..cells.interpolate import is_of_cells
+from ...tools.functions import is_of_cells
 from ..workbench import Workbench
 from .commands.runs import ask
 from .commands.table import COMMANDS
