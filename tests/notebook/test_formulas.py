@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from support.formulas import HOSTILE, ORDINARY
 from whisper_nb.notebook.cells.formulas import COMMANDS, formula
-from whisper_nb.notebook.cells.markdown import safe_markdown
+from whisper_nb.notebook.cells.markdown import CODE, safe_markdown
 
 
 def test_the_tables_are_long_and_have_nothing_twice() -> None:
@@ -54,7 +54,7 @@ def test_commands_that_define_link_load_or_move_are_not_allowed(name: str) -> No
 def test_math_that_is_not_typeset_is_shown_as_its_source(tex: str) -> None:
     shown = safe_markdown(f"Before\n\n\\[{tex}\\]\n\nafter")
     assert "mathjax_process" not in shown
-    assert html.unescape(shown).strip() == f"<p>Before</p>\n<pre><code>\\[{tex}\\]</code></pre>\n<p>after</p>"
+    assert html.unescape(shown).strip() == f"<p>Before</p>\n<pre {CODE}><code>\\[{tex}\\]</code></pre>\n<p>after</p>"
 
 
 def test_refused_math_within_a_line_is_code() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from support.formulas import ORDINARY
+from whisper_nb.notebook.cells.highlight import BLOCK, LANGUAGES
 from whisper_nb.notebook.cells.markdown import safe_markdown
 from whisper_nb.notebook.cells.render import SHOWN
 
@@ -43,6 +44,20 @@ def repeated(token: str) -> str:
 @pytest.mark.parametrize("token", WORST)
 def test_a_text_of_one_token_is_rendered_in_time(token: str) -> None:
     assert cpu_time(repeated(token)) < LIMIT_S
+
+
+#: What opens a part of code that may end much later, or may be read in several ways.
+OPENS = (
+    '"', "'", '"""', "'\''", 'f"{', "/*", "//", "#", "{", "(", "0", "0x", "1e", "--", "$(", "${", "<<EOF\n", '"\\', "<",
+    "a:", "a.b", "@", "def ", "class ", "import ", "from x import ", "\n  ", "a=", "{{", "&", "*",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_code_of_one_token_is_highlighted_in_time(language: str) -> None:
+    for token in dict.fromkeys((*WORST, *OPENS)):
+        code = (token * BLOCK)[:BLOCK].replace("`", "'").replace("~", "-")
+        assert cpu_time(f"```{language}\n{code}\n```\n" * 6) < LIMIT_S, token
 
 
 @pytest.mark.parametrize("seed", range(40))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import html
 import re
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import urlsplit
@@ -39,7 +40,8 @@ from whisper_nb.core.messages import (
     UserMessage,
 )
 from whisper_nb.core.states import State
-from whisper_nb.notebook.cells.markdown import safe_markdown
+from whisper_nb.notebook.cells.highlight import BLOCK, COLORS
+from whisper_nb.notebook.cells.markdown import CODE, markdown_tree, safe_markdown
 from whisper_nb.notebook.cells.render import (
     SHOWN,
     STREAMED,
@@ -63,7 +65,8 @@ OUR_TAGS = {"div", "small"}
 #: Class names for MathJax 3 and 2: elements that it ignores, and elements that it still typesets.
 LEFT_ALONE, TYPESET = "mathjax_ignore tex2jax_ignore", "mathjax_process tex2jax_process"
 OUR_STYLES = re.compile(
-    r"color:(#[0-9a-f]{6}|var\(--jp-error-color1, #c62828\))|opacity:\.75|white-space:pre-wrap|text-align:left"
+    r"color:(#[0-9a-f]{6}|var\(--jp-error-color1, #c62828\)|var\(--jp-mirror-editor-[a-z]+-color, #[0-9a-f]{6}\))"
+    rf"|opacity:\.75|white-space:pre-wrap|text-align:left|{re.escape(CODE.removeprefix('style=').strip(chr(34)))}"
 )
 ATTRIBUTES = {"a": {"href", "rel"}, "ol": {"start"}}
 SCHEMES = {"http", "https", "mailto"}
@@ -219,6 +222,65 @@ def test_valid_markdown_is_rendered() -> None:
         assert tag in tags
     assert ("ol", {"start": "3"}) in page.tags
     assert "a < b" in page.text
+
+
+def styled(markup: str) -> dict[str, str]:
+    """The colored parts of code, with the name of the color."""
+    return {
+        html.unescape(text): color
+        for color, text in re.findall(
+            r'<span style="color:var\(--jp-mirror-editor-(\w+)-color, #\w+\)">(.*?)</span>', markup
+        )
+    }
+
+
+def test_code_is_highlighted_on_a_surface_of_its_own() -> None:
+    markup = safe_markdown("```python\ndef f(x):\n    return 'a<b' # why\n```\n\n    indented\n")
+    assert markup.count(f"<pre {CODE}>") == 2
+    assert styled(markup) == {"def": "keyword", "f": "def", "return": "keyword", "'a<b'": "string", "# why": "comment"}
+
+
+@pytest.mark.parametrize(
+    "block",
+    ["```brainfuck\n+[->+<]\n```", "```\nif x:\n```", "```python\n" + "if x: pass\n" * (BLOCK // 11 + 1) + "```"],
+)
+def test_code_in_an_unknown_language_or_too_long_is_plain(block: str) -> None:
+    markup = safe_markdown(block)
+    assert styled(markup) == {}
+    assert f"<pre {CODE}><code>" in markup
+
+
+def nodes(tree: list[Any]) -> Iterator[list[Any]]:
+    """All nodes of a tree that are tags."""
+    for node in tree:
+        if isinstance(node, list):
+            yield node
+            if node[0] != "pre":
+                yield from nodes(node[2:])
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+def test_the_tree_of_a_text_has_only_known_tags_and_addresses(payload: str) -> None:
+    for node in nodes(markdown_tree(f"{payload}\n\n- {payload}\n\n| a |\n|---|\n| {payload} |\n")):
+        tag, attribute, *rest = node
+        assert tag in MARKDOWN_TAGS - {"span"}
+        assert tag in ("a", "ol", "pre") or not attribute
+        if tag == "a" and attribute:
+            assert urlsplit(attribute).scheme in ("http", "https")
+        if tag == "pre":
+            assert all(style == "" or style in COLORS for style, _ in rest)
+
+
+def test_the_tree_of_a_text_has_its_structure() -> None:
+    text = "# T\n\n**b** [l](https://x.example/)\n\n3. x\n   - y\n\n```python\nif 1:\n```\n\n$x^2$"
+    assert markdown_tree(text) == [
+        ["h1", "", "T"],
+        ["p", "", ["strong", "", "b"], " ", ["a", "https://x.example/", "l"]],
+        ["ol", "3", ["li", "", "x", ["ul", "", ["li", "", "y"]]]],
+        ["pre", "python", ["keyword", "if"], ["", " "], ["number", "1"], ["", ":\n"]],
+        ["p", "", ["code", "", "$x^2$"]],
+    ]
+    assert markdown_tree("[<*" * 16_000) == [["pre", "", ["", "[<*" * 16_000]]]
 
 
 def math_in(markup: str) -> list[str]:

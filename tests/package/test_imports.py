@@ -46,6 +46,7 @@ HOMES = {
     "nest_asyncio2": "notebook",
     "markdown_it": "notebook",
     "nh3": "notebook",
+    "pygments": "notebook/cells/highlight",
     "regex": "models",
 }
 TABLES = (ast.Dict, ast.List, ast.Tuple, ast.Set)

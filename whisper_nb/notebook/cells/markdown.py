@@ -1,6 +1,7 @@
 """Markdown of a model as safe HTML, in bounded time: parsed without raw HTML and images, then sanitized.
 
-Math is recognized so that Markdown leaves it unchanged; JupyterLab's MathJax typesets it.
+For a page with a script there is the same as a tree, of which the script makes elements. Math is recognized so that
+Markdown leaves it unchanged; JupyterLab's MathJax typesets it.
 """
 
 from __future__ import annotations
@@ -12,14 +13,21 @@ from typing import Any
 
 from ...core.logs import quiet
 from ...core.text import printable
+from .highlight import COLORS, Highlighter
 from .math_rules import ALTERNATIVES, NO_MATH, math_rules
 
-__all__ = ["LEFT", "NO_MATH", "PLAIN", "safe_markdown"]
+__all__ = ["CODE", "LEFT", "NO_MATH", "PLAIN", "Node", "markdown_tree", "safe_markdown"]
 
 #: JupyterLab aligns table cells to the right, which suits numbers only.
 LEFT = 'style="text-align:left"'
 #: An element with text as it is.
 PLAIN = 'style="white-space:pre-wrap"'
+#: A block of code: a surface of its own, in any theme.
+CODE = (
+    'style="background:var(--jp-cell-editor-background,rgba(127,127,127,.12));'
+    "border:1px solid var(--jp-border-color2,rgba(127,127,127,.3));border-radius:4px;"
+    'padding:8px 10px;overflow:auto"'
+)
 #: The most steps of the parser in one text. Ordinary text of 50,000 characters takes about 8,000.
 STEPS = 45_000
 #: The steps of a link, and the characters of one that take another.
@@ -62,7 +70,7 @@ def safe_markdown(text: str) -> str:
 
     shown = printable(text)
     try:
-        markup = _parser().render(shown, {"work": Work(STEPS)})
+        markup = _parser().render(shown, _env())
     except _TooMuchWorkError:
         return f"<pre {PLAIN}>{html.escape(shown)}</pre>"
     clean = nh3.clean(
@@ -73,8 +81,82 @@ def safe_markdown(text: str) -> str:
         url_relative="deny",  # the browser would resolve it against the Jupyter server
         link_rel="noopener noreferrer",
     )
-    # After sanitizing, `<td>` can only be a tag.
-    return clean.replace("<td>", f"<td {LEFT}>").replace("<th>", f"<th {LEFT}>")
+    # After sanitizing, `<td>` can only be a tag, and a class but that of math can only be one of `_highlight`.
+    clean = clean.replace("<td>", f"<td {LEFT}>").replace("<th>", f"<th {LEFT}>").replace("<pre>", f"<pre {CODE}>")
+    for style, shade in COLORS.items():
+        clean = clean.replace(f'<span class="wnb-{style}">', f'<span style="color:{shade}">')
+    return clean
+
+
+#: A tag with its attribute, or an empty text, and its content; or a text. `["a", "https://…", "text"]`,
+#: `["pre", "python", ["string", "'x'"], …]`.
+Node = str | list[Any]
+
+
+def markdown_tree(text: str) -> list[Node]:
+    """Return the Markdown text as a tree of tags and texts, for a script that creates elements; math as its source.
+
+    The only attributes are the address of `a`, http or https, the first number of `ol`, and the language of `pre`,
+    whose children are pieces of code: a style of `highlight.COLORS`, or empty, and a text.
+    """
+    shown = printable(text)
+    env = _env()
+    try:
+        tokens = _parser().parse(shown, env)
+    except _TooMuchWorkError:
+        return [["pre", "", ["", shown]]]
+    root: list[Node] = []
+    _grow([root], tokens, env)
+    return root
+
+
+def _grow(open_: list[list[Node]], tokens: list[Any], env: dict[str, Any]) -> None:
+    """Add the nodes of tokens to the innermost of the open elements."""
+    for token in tokens:
+        inside = open_[-1]
+        if token.type == "inline":
+            _grow(open_, token.children, env)
+        elif token.nesting == 1:
+            node: list[Node] = [token.tag, _attribute(token)]
+            if token.hidden:  # the paragraph of a tight list
+                node = inside
+            else:
+                inside.append(node)
+            open_.append(node)
+        elif token.nesting == -1:
+            open_.pop()
+        else:
+            inside += _leaf(token, env)
+
+
+def _attribute(token: Any) -> str:
+    """Return the address of a link, if it leads out of the notebook; the first number of a list."""
+    address = str(token.attrs.get("href", ""))
+    if address.lower().startswith(("http://", "https://")):
+        return address
+    return str(token.attrs.get("start", ""))
+
+
+def _leaf(token: Any, env: dict[str, Any]) -> list[Node]:
+    """Return the nodes of a token without children."""
+    match token.type:
+        case "softbreak":
+            return ["\n"]
+        case "hardbreak" | "hr":
+            return [[token.tag, ""]]
+        case "code_inline":
+            return [["code", "", token.content]]
+        case "fence" | "code_block":
+            found = env["highlighter"].pieces(token.content, token.info)
+            return [["pre", token.info.strip()[:20], *([style, text] for style, text in found)]]
+        case "math_inline" | "math_block":
+            return [["code", "", f"{token.markup}{token.content}{token.info}"]]
+        case _:
+            return [token.content] if token.content else []
+
+
+def _env() -> dict[str, Any]:
+    return {"work": Work(STEPS), "highlighter": Highlighter()}
 
 
 @functools.cache
@@ -83,9 +165,23 @@ def _parser() -> Any:
     from markdown_it import MarkdownIt
 
     parser = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"]).disable("image")
+    parser.add_render_rule("fence", _fence)
     math_rules(parser)
     _count_steps(parser)
     return parser
+
+
+def _fence(_: Any, tokens: Any, index: int, __: Any, env: dict[str, Any]) -> str:
+    """Return a block of code with a class for each style, which the sanitizer leaves."""
+    token = tokens[index]
+    found = env["highlighter"].pieces(token.content, token.info)
+    parts = (
+        f'<span class="wnb-{style}">{html.escape(text, quote=False)}</span>'
+        if style
+        else html.escape(text, quote=False)
+        for style, text in found
+    )
+    return f"<pre><code>{''.join(parts)}</code></pre>\n"
 
 
 class _Tokens(list[Any]):
