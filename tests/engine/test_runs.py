@@ -772,6 +772,19 @@ async def test_a_queue_can_be_reordered(runtime: Runtime) -> None:
     await settled(*runs)
 
 
+async def test_a_run_can_be_moved_before_it_is_accepted(runtime: Runtime) -> None:
+    bob = hire(runtime, HeldModel())
+    bob.pause()
+    runs = [bob.submit(f"{number}") for number in range(3)]
+    runs[2].move(before=runs[0])
+    runs[1].move(priority="urgent")
+    assert {run.status for run in runs} == {"submitted"}
+    await published(runtime, RunMoved)
+    assert bob.queue == (runs[1], runs[2], runs[0])
+    bob.cancel()
+    await settled(*runs)
+
+
 async def test_only_a_queued_run_can_be_moved(runtime: Runtime) -> None:
     bob, amy = hire(runtime, model := HeldModel()), hire(runtime, HeldModel(), "amy")
     running = bob.submit("first")

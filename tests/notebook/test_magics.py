@@ -479,6 +479,14 @@ async def test_pause_says_that_the_current_turn_continues(notebook: Notebook) ->
     await notebook["ans"]
 
 
+async def test_a_run_can_be_moved_in_the_cell_that_submits_it(notebook: Notebook) -> None:
+    said = notebook.run("%agent pause bob\n%agent ask bob a\n%agent ask bob b\n%agent move bob#2 --before bob#1")
+    assert said.endswith("bob#2 moved before bob#1\n")
+    await quiet()
+    assert [run.id for run in notebook.runtime["bob"].queue] == ["bob#2", "bob#1"]
+    notebook.run("%agent cancel bob")
+
+
 async def test_a_move_before_a_run_of_another_priority_says_the_new_one(notebook: Notebook) -> None:
     notebook.run("%agent pause bob\n%agent ask bob one\n%agent ask bob --priority high two\n%agent ask bob three")
     await quiet()  # they are in the queue

@@ -321,7 +321,8 @@ class Run(AwaitableHandle, RunState):
             SessionError: one of the two runs is not in the queue.
         """
         for run in (self, before or self):
-            if run not in self._session.queue:
+            submitted = run.session is self._session and run.status == "submitted"  # soon in the queue, in this order
+            if not submitted and run not in self._session.queue:
                 raise SessionError(f"{run.id} is not in the queue of {self._session.name}: only queued runs are moved")
         if (priority is None) == (before is None) or before is self:
             raise ConfigError(f"{self.id}: give either its priority, or another run that it comes before")

@@ -252,7 +252,8 @@ class Workbench(Struct):
         agent, hash_, number = name.partition("#")
         if not hash_:
             return None
-        known = {str(run.number): run for run in self.runtime[agent].runs}
+        session = self.runtime[agent]
+        known = {str(run.number): run for run in (*session.runs, *session.unfinished)}  # some are not accepted yet
         if number not in known:
             raise ConfigError(f"no run {name!r}; runs of {agent}: {run_ids(list(known.values())) or 'none yet'}")
         return known[number]
