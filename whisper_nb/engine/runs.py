@@ -326,10 +326,9 @@ class Run(AwaitableHandle, RunState):
                 raise SessionError(f"{run.id} is not in the queue of {self._session.name}: only queued runs are moved")
         if (priority is None) == (before is None) or before is self:
             raise ConfigError(f"{self.id}: give either its priority, or another run that it comes before")
-        before_id = None
         if before is not None:
-            priority, before_id = before.priority, before.id
-        self._session.home.call(self._session._move_run, self, checked_priority(priority), before_id)
+            priority = before.priority
+        self._session.home.call(self._session._move_run, self, checked_priority(priority), before and before.id)
 
     def stream_text(self) -> AsyncGenerator[str, None]:
         """Yield the pieces of its text: first the text so far, then new ones. `async for piece in run` does the same.
