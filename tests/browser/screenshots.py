@@ -120,15 +120,20 @@ for what in ("heat islands in small towns", "drift of low-cost sensors"):
 """
 BLOCKS = "while not Path('go.txt').exists(): time.sleep(0.05)"
 FORM = {
-    "name": "mira",
-    "title": "Data engineer",
-    "role": "cleans and joins tables",
-    "icon": "🧹",
-    "color": "#2F7DE1",
-    "system prompt": "You clean measurements.\nSay what you change, and never guess a value.",
-    "tools": "rows",
-    "max turns": "8",
+    "Name": "mira",
+    "System prompt": "You clean measurements.\nSay what you change, and never guess a value.",
+    "Icon": "🧹",
+    "Color": "#0e8f7e",
+    "Title": "Data engineer",
+    "Description": "Cleans and joins tables.",
 }
+TOOLS = """%load_ext whisper_nb
+def gaps(table: str, hours: int = 2) -> list[str]:
+    "Find the gaps in a table that are longer than some hours."
+    return []
+def rows(path: str) -> int:
+    "Count the rows of a file."
+    return 0"""
 
 
 def main() -> None:
@@ -169,15 +174,32 @@ def panels(lab: Lab, browser: Browser) -> None:
 
 
 def forms(lab: Lab, browser: Browser) -> None:
-    tool = "%load_ext whisper_nb\ndef rows(path: str) -> int:\n    'Count the rows of a file.'\n    return 0"
-    lab.write("form.ipynb", tool, "%agent new")
-    notebook = opened(lab, browser, "form.ipynb")
+    (lab.root / "crew" / "agents").mkdir(parents=True)  # a project of its own
+    lab.write("crew/form.ipynb", TOOLS, "%agent new")
+    notebook = opened(lab, browser, "crew/form.ipynb")
+    notebook.page.set_viewport_size({"width": 1280, "height": 1000})
     notebook.command("notebook:run-all-cells")
-    form = notebook.output("%agent new").locator(".jp-OutputArea-output").first
+    form = notebook.output("%agent new").get_by_role("form")
+    expect(form.get_by_label("Name", exact=True)).to_be_visible()
+    both(notebook, form, "form-empty")
+    for title in ("Tools", "Look"):
+        form.locator("summary").filter(has_text=title).click()
     for label, text in FORM.items():
-        form.get_by_role("textbox", name=label, exact=True).fill(text)
-    expect(form.get_by_label("Python")).to_contain_text("max_turns=8")
+        form.get_by_label(label, exact=True).fill(text)
+    form.get_by_role("checkbox", name="gaps").check()
+    expect(form.get_by_label("Python", exact=True)).to_contain_text("(gaps,)")
+    form.get_by_role("button", name="Create", exact=True).click()
+    expect(form).to_contain_text("mira is ready")
     both(notebook, form, "form")
+    form.get_by_label("Color", exact=True).fill("turquois")
+    form.get_by_role("button", name="Create", exact=True).click()
+    expect(form).to_contain_text("To correct: Color")
+    picture(form, "form-error")
+    form.get_by_label("Color", exact=True).fill("turquoise")
+    form.get_by_role("button", name="Save", exact=True).click()
+    expect(form).to_contain_text("mira is saved in")
+    notebook.page.set_viewport_size({"width": 420, "height": 1000})
+    picture(form, "form-narrow")
     notebook.shut_down()
 
 

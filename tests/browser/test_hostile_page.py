@@ -166,46 +166,31 @@ FINISHED = (
 FORM = (
     r"""
 import asyncio, json, os
-from types import SimpleNamespace
 os.environ["WHISPER_NB_HOME"] = os.path.abspath("home")
 %load_ext whisper_nb
 import whisper_nb as wnb
 from whisper_nb.core.text import valid_unicode
+from whisper_nb.notebook.form.fields import FIELDS, id_of
 rt, (PAYLOADS, MODELS) = wnb.runtime(), json.load(open("payloads.json"))
 rt.trust(rt.project.code)
 form = rt.new_agent_form()
-NAME = ("name",)
-
-def fill(trigger, **values):
-    # As a front end does it; but what was typed is checked once, not with each field.
-    for path, field in form.fields.items():
-        if field.input is not inputs[NAME]:
-            field.input.value = values.get(path[-1], "")
-    inputs[NAME].value = trigger
-
 async def filled():
     texts = [valid_unicode(text) for text in PAYLOADS]
     typed = [(number, text, " ".join(text.splitlines())) for number, text in enumerate(texts)]
-    # Everything is wrong: a message for each field. What only the kernel is to hear is put beside the inputs.
-    for path, field in form.fields.items():
-        field.input = SimpleNamespace()
+    # Everything is wrong: a note for each field.
     for number, text, line in typed:
-        fill(line, **{path[-1]: text for path in form.fields})
+        form.fill(**{id_of(path): text for path in FIELDS})
         await asyncio.sleep(0.03)  # the server drops what comes quicker
+    form.fill(**{id_of(path): "" for path in FIELDS})
     # Everything is right: previews, and what comes of it.
-    for path, field in form.fields.items():
-        field.input = inputs[path]
     for number, text, line in typed:
         rest = {"stop": json.dumps(text), "extra": json.dumps({"x": text})}
-        fill(f"p{number}", title=line, role=line, description=line, system_prompt=text, model=MODELS[number], **rest)
-        form.create.click()
+        form.fill(name=f"p{number}", title=line, role=line, description=line, system_prompt=text, **rest)
+        form.fill(model=MODELS[number])
+        form._execute({"do": "create", "view": "view1", "id": 1})  # as a click does
         await asyncio.sleep(0.01)
-    fill("end", description="all payloads were typed")
+    form.fill(name="end", description="all payloads were typed")
 
-inputs = {path: field.input for path, field in form.fields.items()}
-for path, field in form.fields.items():
-    if path != NAME:
-        field.input.unobserve_all("value")
 form""",
     "%agent new",
     "await filled()",
@@ -318,10 +303,9 @@ window.visit = async (names, ready, one) => {
 window.listen = (root) => {
     window.told = { pre: new Set(), status: new Set(), dangers: [] };
     new MutationObserver((records) => {
-        for (const { addedNodes } of records) for (const node of addedNodes) {
-            if (node.nodeType !== Node.ELEMENT_NODE) continue;
-            told[node.localName === "pre" ? "pre" : "status"].add(node.textContent);
-            told.dangers.push(...dangers(node));
+        for (const { target, addedNodes } of records) for (const node of addedNodes) {
+            told[target.localName === "pre" ? "pre" : "status"].add(node.textContent);
+            if (node.nodeType === Node.ELEMENT_NODE) told.dangers.push(...dangers(node));
         }
     }).observe(root, { childList: true, subtree: true });
 };

@@ -116,6 +116,7 @@ def test_the_python_of_an_agent_is_readable() -> None:
     )  # fmt: skip
     begin = "import whisper_nb as wnb\n\nrt = wnb.runtime()\n"
     assert python_of(Agent(name="bob")) == begin + "rt.create(wnb.Agent(name='bob'))"
+    assert python_of(Agent(name="bob", config="offline/echo")).endswith("(name='bob', model='offline/echo'))")
     assert (
         python_of(agent)
         == begin
@@ -126,8 +127,8 @@ rt.create(wnb.Agent(
         "You are 'Bob'.\\n"
         'Be brief.'
     ),
+    model='openai/gpt-4o-mini',
     config=wnb.AIConfig(
-        model='openai/gpt-4o-mini',
         temperature=0.2,
         stop=('END',),
         extra={'a': [None]},

@@ -1,88 +1,74 @@
-"""The creation form: it checks input while the user types, gives the same agent in three ways, and escapes input."""
+"""The creation form: it checks input while the user types, gives the same agent in three ways, and trusts no page."""
 
 from __future__ import annotations
 
 import asyncio
-import html
-import re
+import json
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
-import ipywidgets
 import pytest
-from traitlets import TraitError
 
 from support.agentfiles import rows
 from support.drafts import from_python
+from support.forms import FormPage, WatchedForm
 from support.inprocess import Notebook
 from whisper_nb import Agent, AIConfig, ConfigError
+from whisper_nb.config.paths import packaged
 from whisper_nb.config.project import Project
 from whisper_nb.config.trust import TrustFile
 from whisper_nb.engine.home import Home
-from whisper_nb.notebook.form.form import KEY, AgentForm
+from whisper_nb.notebook.form.choices import READY, ModelChoice, ToolChoice
+from whisper_nb.notebook.form.draft import FIELDS
+from whisper_nb.notebook.form.fields import described_sections, id_of
 from whisper_nb.notebook.runtime import NotebookRuntime
 from whisper_nb.tools.functions import function_in
 
 CANARY = "sk-canary-0123456789abcdef"
-#: The parameters of a model, except `seed` and `stop`.
-HIDDEN = {"temperature", "top p", "max tokens", "max reasoning tokens", "frequency penalty", "presence penalty"}
 HOSTILE = "</pre><img src=x onerror=alert(1)> $x^2$ & \ud800 \u202e"
+#: The parameters that a model may not take, but for `seed` and `stop`.
+OF_SOME = {
+    f"config.{name}"
+    for name in (
+        "temperature",
+        "top_p",
+        "max_tokens",
+        "max_reasoning_tokens",
+        "frequency_penalty",
+        "presence_penalty",
+    )
+}
 
 
 def find_tool(name: str) -> Callable[..., Any]:
     return function_in({"rows": rows, "five": 5}, name)
 
 
-def fill(form: AgentForm, **texts: str) -> None:
-    """Type into fields; names that are not fields of an agent are fields of its config."""
-    for name, text in texts.items():
-        path = (name,) if (name,) in form.fields else ("config", name)
-        form.fields[path].input.value = text
-
-
-def message(form: AgentForm, *path: str) -> str:
-    """The message below a field."""
-    return read(form.fields[path].message)
-
-
-def read(widget: ipywidgets.HTML) -> str:
-    """The visible text."""
-    return html.unescape(re.sub("<[^>]*>", "", widget.value))
-
-
-def python(form: AgentForm) -> str:
-    return read(form.python).removeprefix("Python")
-
-
-def params(form: AgentForm) -> list[str]:
-    """The labels of the fields below "Model", without the model itself."""
-    return [field.input.description for field in (*form.params.children[1:], *form.more.children)]
-
-
-def is_asked(form: AgentForm) -> bool:
-    """Whether the confirmation is shown."""
-    return form.overwrite in set(widgets(form))
-
-
-def widgets(widget: ipywidgets.Widget) -> Iterator[ipywidgets.Widget]:
-    yield widget
-    for child in getattr(widget, "children", ()):
-        yield from widgets(child)
-
-
-def change_of(widget: ipywidgets.Widget, name: str) -> asyncio.Event:
-    """Set when a trait of a widget changes the next time."""
+def part_of(form: WatchedForm, name: str) -> asyncio.Event:
+    """Set when a part of the form is sent the next time."""
     event = asyncio.Event()
-    widget.observe(lambda _: event.set(), name)
+    send = form.send
+
+    def watch(content: dict[str, Any], buffers: Any = None) -> None:
+        send(content, buffers)
+        if name in content.get("parts", {}):
+            event.set()
+
+    form.send = watch  # type: ignore[method-assign]
     return event
 
 
 @pytest.fixture
-def form(runtime: NotebookRuntime) -> AgentForm:
+def form(runtime: NotebookRuntime) -> WatchedForm:
     """The form of a runtime that has no project."""
-    return AgentForm(runtime, find_tool)
+    return WatchedForm(runtime, find_tool)
+
+
+@pytest.fixture
+def page(form: WatchedForm) -> FormPage:
+    return FormPage(form)
 
 
 @pytest.fixture
@@ -107,110 +93,152 @@ async def in_project(root: Path) -> AsyncIterator[NotebookRuntime]:
         yield rt
 
 
-# Input
+# Fields
 
 
-def test_an_empty_form_asks_only_for_a_name(form: AgentForm) -> None:
-    assert {path for path in form.fields if message(form, *path)} == {("name",), ("config", "model")}
-    assert "error" not in form.fields[("name",)].message.value
-    assert message(form, "config", "model") == "empty: offline/echo answers"
-    assert form.create.disabled
-    assert form.save.disabled
-    said = [read(one) for one in widgets(form) if isinstance(one, ipywidgets.HTML)]
-    assert sum("the name is missing" in text for text in said) == 1
-    assert read(form.yaml) == "YAMLincomplete: see name"
+def test_every_field_has_a_place_a_label_a_meaning_and_a_default(page: FormPage) -> None:
+    fields = [field for section in page.parts["sections"] for field in section["fields"]]
+    assert {field["id"] for field in fields} == {id_of(path) for path in FIELDS} == page.texts.keys()
+    assert len(fields) == len(FIELDS)
+    for field in fields:
+        assert field["label"][:1].isupper()
+        assert field["help"].endswith(".")
+        assert "\n" not in field["help"]
+        assert page.parts["defaults"][field["id"]] or field["id"] == "name"
 
 
-def test_a_message_is_below_its_field_until_the_field_is_valid(form: AgentForm) -> None:
-    fill(form, name="bob", temperature="9", tools="five", color="#12")
-    assert message(form, "config", "temperature") == "temperature 9 is not a number from 0 to 2"
-    assert message(form, "tools") == "tool 'five' is of type int; give the name of a function"
-    assert message(form, "color").startswith("color '#12' is not a color")
-    assert "--jp-error-color1" in form.fields[("color",)].message.value
-    assert message(form, "name") == ""
-    assert form.create.disabled
-    assert read(form.yaml) == "YAMLincomplete: see color, temperature, tools"
-    assert python(form) == "incomplete: see color, temperature, tools"
-    fill(form, temperature="0.9", tools="rows", color="")
-    assert [message(form, *path) for path in (("config", "temperature"), ("tools",), ("color",))] == ["", "", ""]
-    assert not form.create.disabled
-    assert not form.save.disabled
-    assert read(form.yaml) == "YAMLname: bob\nai_config:\n  temperature: 0.9\ntools:\n- rows\n"
+def test_the_first_section_is_what_a_new_user_needs() -> None:
+    first, *others = described_sections()
+    assert [field["id"] for field in first["fields"]] == ["name", "system_prompt", "config.model"]
+    assert [section["title"] for section in others] == ["Tools", "Look", "Limits", "Sampling", "Advanced"]
+    assert all(section["about"] for section in others)
 
 
-def test_the_repr_of_the_form_is_stable(form: AgentForm) -> None:
-    assert repr(form) == form._repr_mimebundle_()["text/plain"] == "The form for a new agent needs a running kernel."
+def test_an_empty_form_has_no_errors_yet(page: FormPage) -> None:
+    assert page.errors == set()
+    assert page.note("config", "model").startswith("offline/echo repeats the prompt")
+    assert page.parts["yaml"] == page.parts["python"] == "Incomplete: see Name"
+    assert page.parts["ready"] is False
+    page.click("create")
+    assert page.note("name").startswith("the name is missing")
+    assert page.status == "To correct: Name"
 
 
-def test_every_input_has_a_label(form: AgentForm) -> None:
-    assert all(field.input.description for field in form.fields.values())
-    buttons = [form.create, form.save, form.overwrite, form.keep]
-    assert all(button.description and button.tooltip for button in buttons)
+def test_a_message_is_below_its_field_until_the_field_is_valid(page: FormPage) -> None:
+    page.type(name="bob", temperature="9", tools="five", color="turquois")
+    assert page.note("config", "temperature") == "temperature 9 is not a number from 0 to 2"
+    assert page.note("tools") == "tool 'five' is of type int; give the name of a function"
+    assert page.note("color").endswith("did you mean 'turquoise'?")
+    assert page.errors == {"config.temperature", "tools", "color"} == {*page.parts["wrong"]}
+    assert page.note("name") == ""
+    assert page.parts["yaml"] == page.parts["python"] == "Incomplete: see Color, Functions, Temperature"
+    page.type(temperature="0.9", tools="rows", color="")
+    assert page.errors == set()
+    assert page.parts["yaml"] == "name: bob\nai_config:\n  temperature: 0.9\ntools:\n- rows\n"
+
+
+def test_an_unknown_function_is_an_error_beside_the_tools(page: FormPage) -> None:
+    page.type(name="bob", tools="rows, gone")
+    assert page.note("tools") == "tool 'gone' is not defined in this notebook; run the cell that defines it"
+
+
+async def test_defaults_are_those_of_the_layers_with_their_source() -> None:
+    async with NotebookRuntime(environ={"WHISPER_MODEL": "openai/x"}) as rt:
+        page = FormPage(WatchedForm(rt, find_tool))
+        rt.configure(temperature=0.3)
+        page.type(name="bob")
+        defaults = page.parts["defaults"]
+        assert defaults["config.model"] == "openai/x (env WHISPER_MODEL)"
+        assert defaults["config.temperature"] == "0.3 (configure)"
+        assert defaults["config.retries"] == "2"
+        assert defaults["config.top_p"] == "not sent"
+        assert defaults["max_turns"] == "20"
+        assert defaults["timeout_s"] == "none"
+
+
+def test_the_repr_of_the_form_is_stable(form: WatchedForm) -> None:
+    bundle: Any = form._repr_mimebundle_()
+    assert repr(form) == bundle[0]["text/plain"] == "The form for a new agent needs a running kernel."
+
+
+def test_fill_knows_the_fields_of_agents_and_configs(form: WatchedForm) -> None:
+    form.fill(name="bob", timeout_s="5", seed="4", **{"config.timeout_s": "6"})
+    form.create()
+    agent = form._runtime["bob"].agent
+    assert (agent.timeout_s, agent.config) == (5, AIConfig(seed=4, timeout_s=6))
+    with pytest.raises(ConfigError, match="no field 'sede'"):
+        form.fill(sede="4")
 
 
 # Create
 
 
 def test_create_creates_the_agent_at_once(notebook: Notebook) -> None:
-    form = AgentForm(notebook.runtime, find_tool)
-    fill(form, name="amy", description="Counts.", tools="rows", max_turns="3")
-    form.create.click()
-    assert read(form.status) == "amy is ready; answers with offline/test"
+    page = FormPage(WatchedForm(notebook.runtime, find_tool))
+    page.type(name="amy", description="Counts.", tools="rows", max_turns="3")
+    page.click("create")
+    assert page.parts["status"] == {
+        "text": "amy is ready; answers with offline/test",
+        "kind": "good",
+        "then": "Give it work: %%agent amy",
+    }
     assert notebook.runtime["amy"].agent == Agent(name="amy", description="Counts.", tools=(rows,), max_turns=3)
     notebook.run("%agent list")
     assert "amy" in notebook.shown[-1]["data"]["text/plain"]
 
 
 def test_an_existing_agent_gets_the_new_spec(notebook: Notebook) -> None:
-    form = AgentForm(notebook.runtime, find_tool)
-    fill(form, name="bob", description="Counts.")
-    form.create.click()
-    assert read(form.status) == "bob: revision 2 (description), history kept; answers with offline/test"
-    form.create.click()
-    assert read(form.status) == "bob is ready; answers with offline/test"
-    fill(form, description="Adds.")
-    assert read(form.status) == ""
+    page = FormPage(WatchedForm(notebook.runtime, find_tool))
+    page.type(name="bob", description="Counts.")
+    assert page.note("name").startswith("exists: ")
+    page.click("create")
+    assert page.status == "bob: revision 2 (description), history kept; answers with offline/test"
+    page.click("create")
+    assert page.status == "bob is ready; answers with offline/test"
+    page.type(description="Adds.")
+    assert page.status == ""
 
 
-def test_a_model_that_cannot_be_opened_creates_no_agent(form: AgentForm, runtime: NotebookRuntime) -> None:
-    fill(form, name="bob", model="offline/gone")
-    form.create.click()
-    assert read(form.status).startswith("no offline model 'offline/gone'; there are offline/echo")
+def test_a_model_that_cannot_be_opened_creates_no_agent(page: FormPage, runtime: NotebookRuntime) -> None:
+    page.type(name="bob", model="offline/gone")
+    page.click("create")
+    assert page.status.startswith("no offline model 'offline/gone'; there are offline/echo")
+    assert page.parts["status"]["kind"] == "error"
     assert runtime.sessions == ()
 
 
-async def test_an_error_of_the_runtime_is_shown(form: AgentForm, runtime: NotebookRuntime) -> None:
-    fill(form, name="bob")
+async def test_an_error_of_the_runtime_is_shown(page: FormPage, runtime: NotebookRuntime) -> None:
+    page.type(name="bob")
     await runtime.aclose()
-    form.create.click()
-    assert read(form.status) == "this Runtime is closed: create a new one"
+    page.click("create")
+    assert page.status == "this Runtime is closed: create a new one"
 
 
-async def test_a_click_says_so_if_the_agents_cannot_be_reached() -> None:
+async def test_a_click_for_a_closed_loop_is_dropped() -> None:
     loop = asyncio.new_event_loop()
     loop.close()
-    form = AgentForm(NotebookRuntime(environ={}, home=Home(loop)), find_tool)
-    form.create.click()
-    assert read(form.status) == "the event loop of these agents is closed. Create a new Runtime"
+    form = WatchedForm(NotebookRuntime(environ={}, home=Home(loop)), find_tool)
+    form.ask("create")
+    assert form.sent == []
 
 
-async def test_a_click_may_come_from_another_thread(form: AgentForm, runtime: NotebookRuntime) -> None:
-    fill(form, name="bob")
-    told = change_of(form.status, "value")
-    await asyncio.to_thread(form.create.click)
+async def test_a_click_may_come_from_another_thread(page: FormPage, runtime: NotebookRuntime) -> None:
+    page.type(name="bob")
+    told = part_of(page.form, "status")
+    await asyncio.to_thread(page.form.ask, "create")
     await told.wait()
     assert [session.name for session in runtime.sessions] == ["bob"]
 
 
 def test_form_yaml_and_python_give_equal_agents(in_project: NotebookRuntime) -> None:
-    form = AgentForm(in_project, find_tool)
-    fill(
-        form, name="bob", title="Bob: the Builder", role="no", description="'Builds'", icon="👷", color="#9C27B0",
+    page = FormPage(WatchedForm(in_project, find_tool))
+    page.type(
+        name="bob", title="Bob: the Builder", role="no", description="'Builds'", icon="👷", color="#9C27B0",
         system_prompt="Many\n\n  {{ lines }}\n", model="anthropic:claude-x", api_key="${MY_KEY}", temperature="0.5",
         stop="[a, b]", seed="null", extra="{top_k: 40}", tools="rows", max_turns="3",
     )  # fmt: skip
-    form.create.click()
-    form.save.click()
+    page.click("create")
+    page.click("save")
     agent = in_project["bob"].agent
     assert agent == Agent(
         name="bob", title="Bob: the Builder", role="no", description="'Builds'", icon="👷", color="#9C27B0",
@@ -222,86 +250,121 @@ def test_form_yaml_and_python_give_equal_agents(in_project: NotebookRuntime) -> 
         ),
     )  # fmt: skip
     assert in_project.described("bob") == agent
-    assert from_python(python(form)) == agent
+    assert from_python(page.parts["python"]) == agent
+
+
+def test_the_python_runs_in_a_cell_of_a_notebook(notebook: Notebook, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = FormPage(WatchedForm(notebook.runtime, find_tool))
+    page.type(name="amy", system_prompt="You count.\nBriefly.", model="offline/test", tools="rows", timeout_s="9")
+    monkeypatch.setattr("whisper_nb.runtime", lambda: notebook.runtime)
+    notebook.shell.user_ns["rows"] = rows
+    notebook.run(page.parts["python"])
+    assert notebook.runtime["amy"].agent == Agent(
+        name="amy",
+        system_prompt="You count.\nBriefly.",
+        config=AIConfig(model="offline/test"),
+        tools=(rows,),
+        timeout_s=9,
+    )
 
 
 # Save
 
 
-def test_save_writes_the_file(in_project: NotebookRuntime, root: Path) -> None:
-    form = AgentForm(in_project, find_tool)
-    fill(form, name="bob", role="x")
-    form.save.click()
-    assert read(form.status) == "bob is in agents/bob.yaml"
-    assert (root / "agents/bob.yaml").read_text() == "name: bob\nrole: x\n" == read(form.yaml).removeprefix("YAML")
-    form.save.click()  # it says the same
-    assert not is_asked(form)
+def test_save_writes_the_file_and_shows_its_path(in_project: NotebookRuntime, root: Path) -> None:
+    page, file = FormPage(WatchedForm(in_project, find_tool)), root / "agents/bob.yaml"
+    page.type(name="bob", role="x")
+    page.click("save")
+    assert page.parts["status"] == {
+        "text": "bob is saved in",
+        "kind": "good",
+        "path": str(file),
+        "then": "%%agent bob starts it in every notebook of this project.",
+    }
+    assert file.read_text() == "name: bob\nrole: x\n" == page.parts["yaml"]
+    page.click("save")  # it says the same
+    assert page.parts["question"] == {}
 
 
 def test_another_file_is_overwritten_only_after_a_confirmation(in_project: NotebookRuntime, root: Path) -> None:
-    form, file = AgentForm(in_project, find_tool), root / "agents/old.yaml"
-    fill(form, name="old", role="x")
-    assert not is_asked(form)
-    form.overwrite.click()  # as a front end might, though it is not there
+    page, file = FormPage(WatchedForm(in_project, find_tool)), root / "agents/old.yaml"
+    page.type(name="old", role="x")
+    page.click("confirm")  # as a page might, though nothing was asked
     assert file.read_text() == "title: Old\n"
-    form.save.click()
-    assert is_asked(form)
-    assert read(form.question) == "agents/old.yaml exists. Overwrite?"
-    form.keep.click()
-    form.overwrite.click()
-    assert not is_asked(form)
+    page.click("save")
+    assert page.parts["question"] == {"text": f"{file} exists.", "yes": "Overwrite", "overwrite": True}
+    page.click("keep")
+    page.click("confirm")
+    assert page.parts["question"] == {}
     assert file.read_text() == "title: Old\n"
-    form.save.click()
-    form.overwrite.click()
-    assert not is_asked(form)
-    assert read(form.status) == "old is in agents/old.yaml"
+    page.click("save")
+    page.click("confirm")
+    assert page.parts["question"] == {}
+    assert page.parts["status"]["path"] == str(file)
     assert file.read_text() == "name: old\nrole: x\n"
 
 
 def test_the_confirmation_disappears_when_a_field_changes(in_project: NotebookRuntime, root: Path) -> None:
-    form = AgentForm(in_project, find_tool)
-    fill(form, name="old", role="x")
-    form.save.click()
-    fill(form, role="y")
-    assert not is_asked(form)
-    form.overwrite.click()
+    page = FormPage(WatchedForm(in_project, find_tool))
+    page.type(name="old", role="x")
+    page.click("save")
+    page.type(role="y")
+    assert page.parts["question"] == {}
+    page.click("confirm")
     assert (root / "agents/old.yaml").read_text() == "title: Old\n"
 
 
-def test_saving_without_a_project_is_an_error(form: AgentForm) -> None:
-    fill(form, name="bob")
-    form.save.click()
-    assert read(form.status).startswith("there is no project to save in: no folder above")
-    assert not is_asked(form)
+def test_saving_without_a_project_is_an_error(page: FormPage) -> None:
+    page.type(name="bob")
+    page.click("save")
+    assert page.status.startswith("there is no project to save in: no folder above")
+    assert page.parts["question"] == {}
 
 
 async def test_a_file_that_is_saved_in_an_untrusted_project_is_not_in_force(root: Path, tmp_path: Path) -> None:
     async with NotebookRuntime(environ={}, project=Project(root, TrustFile(tmp_path / "home"))) as rt:
-        form = AgentForm(rt, find_tool)
-        fill(form, name="bob")
-        form.save.click()
-        held = "held back with the project's files until %agent trust"
-        assert read(form.status) == f"bob is in agents/bob.yaml; {held}"
+        page = FormPage(WatchedForm(rt, find_tool))
+        page.type(name="bob")
+        page.click("save")
+        assert page.parts["status"]["path"] == str(root / "agents/bob.yaml")
+        assert page.parts["status"]["then"].startswith("It is held back until you trust the project's files")
         with pytest.raises(ConfigError, match="held back"):
             rt.described("bob")
-        assert form.prompts not in set(widgets(form))
+        assert page.parts["files"] == []
+
+
+async def test_an_agent_becomes_built_in_only_after_a_confirmation(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("whisper_nb.notebook.form.form.packaged", lambda: root)
+    async with NotebookRuntime(environ={}, project=root) as rt:
+        page = FormPage(WatchedForm(rt, find_tool))
+        page.type(name="bob")
+        page.click("save")
+        assert page.parts["question"]["yes"] == "Save there"
+        assert f"{root} is whisper_nb itself" in page.parts["question"]["text"]
+        assert not (root / "agents/bob.yaml").exists()
+        page.click("confirm")
+        assert "built in" in page.parts["status"]["then"]
+        assert (root / "agents/bob.yaml").exists()
+    assert packaged() != root
 
 
 # Prompts
 
 
 def test_a_prompt_file_is_loaded_into_the_field(in_project: NotebookRuntime) -> None:
-    form = AgentForm(in_project, find_tool)
-    assert [name for _, name in form.prompts.options] == ["", "bad.md", "bob.md"]
-    fill(form, name="bob")
+    page = FormPage(WatchedForm(in_project, find_tool))
+    assert page.parts["files"] == ["bad.md", "bob.md"]
+    page.type(name="bob")
     for _ in range(2):
-        fill(form, system_prompt="gone")
-        form.prompts.value = "bob.md"
-        assert form.fields[("system_prompt",)].text == "You are Bob."
-        assert form.prompts.value == "", "it can be chosen again"
-    assert "You are Bob." in read(form.yaml)
-    form.prompts.value = "bad.md"
-    assert message(form, "system_prompt") == "agents/prompts/bad.md is not UTF-8 (byte 0): save it as UTF-8"
+        page.type(system_prompt="gone")
+        page.click("load", file="bob.md")
+        page.click("hello")
+        assert page.texts["system_prompt"] == "You are Bob."
+    assert "You are Bob." in page.parts["yaml"]
+    page.click("load", file="bad.md")
+    assert page.status == "agents/prompts/bad.md is not UTF-8 (byte 0): save it as UTF-8"
+    page.click("load", file="../old.yaml")
+    assert page.texts["system_prompt"] == "You are Bob."
 
 
 # Models
@@ -309,42 +372,65 @@ def test_a_prompt_file_is_loaded_into_the_field(in_project: NotebookRuntime) -> 
 
 async def test_models_with_a_key_are_proposed_first() -> None:
     async with NotebookRuntime(environ={"ANTHROPIC_API_KEY": "x"}) as rt:
-        form = AgentForm(rt, find_tool)
-        options = form.fields[("config", "model")].input.options
-        assert options[:2] == ("anthropic/claude-haiku-4-5", "offline/echo")
-        assert len(options) == len(set(options))
-        fill(form, model="anthropic/mine")
-        assert message(form, "config", "model") == ""
-        fill(form, model="openai/mine")
-        assert message(form, "config", "model") == "OPENAI_API_KEY is not set, and openai/mine needs it"
-        assert "error" not in form.fields[("config", "model")].message.value
-        fill(form, name="bob", api_key="os.environ/MINE")
-        assert message(form, "config", "model") == "MINE is not set, and openai/mine needs it"
-        assert not form.create.disabled
+        page = FormPage(WatchedForm(rt, find_tool))
+        models = page.parts["models"]
+        assert [one["model"] for one in models[:2]] == ["offline/echo", "anthropic/claude-haiku-4-5"]
+        assert [one["group"] for one in models[:3]] == [READY, READY, "OPENROUTER_API_KEY is not set"]
+        names = [one["model"] for one in models]
+        assert len(names) == len(set(names))
+        page.type(model="anthropic/mine")
+        assert page.note("config", "model") == ""
+        page.type(model="openai/mine")
+        assert page.note("config", "model") == "OPENAI_API_KEY is not set, and openai/mine needs it"
+        assert page.errors == set()
+        page.type(name="bob", api_key="os.environ/MINE")
+        assert page.note("config", "model") == "MINE is not set, and openai/mine needs it"
+        assert page.parts["ready"]
+
+
+async def test_prices_contexts_and_servers_are_looked_up_in_a_thread() -> None:
+    threads = []
+
+    def servers(configs: object) -> list[ModelChoice]:
+        threads.append(threading.current_thread())
+        return [ModelChoice("ollama/mine", "ollama on this machine", READY)]
+
+    async with NotebookRuntime(environ={"OPENAI_API_KEY": "x"}) as rt:
+        rt.models["offline/desk"] = rt.models.open(AIConfig(model="offline/echo"))
+        page = FormPage(WatchedForm(rt, find_tool, servers=servers))
+        await part_of(page.form, "models").wait()
+        page.take()
+        about = {one["model"]: one["about"] for one in page.parts["models"] if one["group"] == READY}
+        assert [*about][:4] == ["offline/echo", "offline/desk", "ollama/mine", "openai/gpt-4o-mini"]
+        assert about["openai/gpt-4o-mini"] == "$0.15 in, $0.60 out · 128k context"
+        assert {name.partition("/")[0] for name in about} == {"offline", "ollama", "openai"}
+        page.type(model="anthropic/claude-haiku-4-5", api_key="os.environ/OPENAI_API_KEY")
+        assert page.note("config", "model").startswith("for a million tokens: $")
+    assert threading.main_thread() not in threads
 
 
 async def test_a_problem_of_the_default_model_is_shown_beside_the_model() -> None:
     async with NotebookRuntime(environ={"WHISPER_MODEL": "bad"}) as rt:
-        form = AgentForm(rt, find_tool)
-        fill(form, name="bob")
-        assert message(form, "config", "model").startswith("WHISPER_MODEL 'bad' is not provider/model")
-        form.create.click()
-        assert read(form.status).startswith("WHISPER_MODEL 'bad'")
+        page = FormPage(WatchedForm(rt, find_tool))
+        page.type(name="bob")
+        assert page.note("config", "model").startswith("WHISPER_MODEL 'bad' is not provider/model")
+        page.click("create")
+        assert page.status.startswith("WHISPER_MODEL 'bad'")
         assert rt.sessions == ()
-        fill(form, model="offline/echo")
-        assert message(form, "config", "model") == "an offline model takes no parameters"
+        page.type(model="offline/echo")
+        assert page.note("config", "model").startswith("offline/echo repeats")
 
 
-def test_an_offline_model_has_no_parameters(form: AgentForm, runtime: NotebookRuntime) -> None:
-    fill(form, name="bob", temperature="9")
-    assert form.create.disabled
-    fill(form, model="offline/echo")
-    assert params(form) == []
-    form.create.click()
+def test_an_offline_model_has_no_parameters(page: FormPage, runtime: NotebookRuntime) -> None:
+    page.type(name="bob", temperature="9")
+    assert not page.parts["ready"]
+    page.type(model="offline/echo")
+    assert {name for name in page.shown if name.startswith("config.")} == {"config.model"}
+    page.click("create")
     assert runtime["bob"].agent.config == AIConfig(model="offline/echo")
-    fill(form, model="openai/x")
-    assert {"api base", "api key", "temperature", "stop", "retries", "extra"} <= set(params(form))
-    assert form.create.disabled
+    page.type(model="openai/x")
+    assert {"config.api_base", "config.api_key", "config.temperature", "config.extra"} <= page.shown
+    assert not page.parts["ready"]
 
 
 async def test_fields_that_a_model_does_not_accept_are_hidden(runtime: NotebookRuntime) -> None:
@@ -354,22 +440,16 @@ async def test_fields_that_a_model_does_not_accept_are_hidden(runtime: NotebookR
         threads.append(threading.current_thread())
         return {"openai/a": frozenset({"seed", "stop"}), "openai/b": None}[model]  # KeyError: it fails
 
-    form = AgentForm(runtime, find_tool, takes)
-    fill(form, name="bob", temperature="0.5", seed="4")
-    everything = params(form)
-    for model, hidden in [
-        ("openai/a", True),
-        ("openai/b", False),
-        ("openai/a", True),
-        ("openai/c", False),
-        ("openai/a", True),
-        ("", False),
-    ]:
-        shown = change_of(form.params, "children")
-        fill(form, model=model)
+    page = FormPage(WatchedForm(runtime, find_tool, takes=takes))
+    page.type(name="bob", temperature="0.5", seed="4")
+    everything = page.shown
+    for model, hidden in [("openai/a", True), ("openai/b", False), ("openai/a", True), ("openai/c", False)]:
+        shown = part_of(page.form, "hidden")
+        page.type(model=model)
         await shown.wait()
-        assert params(form) == [one for one in everything if one not in HIDDEN or not hidden]
-        assert ("temperature" in read(form.yaml)) == (not hidden)
+        page.take()
+        assert page.shown == (everything - OF_SOME if hidden else everything)
+        assert ("temperature" in page.parts["yaml"]) == (not hidden)
     assert threading.main_thread() not in threads
 
 
@@ -382,99 +462,149 @@ async def test_a_late_answer_is_dropped(runtime: NotebookRuntime) -> None:
         go_on.wait(100)
         return frozenset({"stop" if model == "openai/last" else "seed"})
 
-    form = AgentForm(runtime, find_tool, takes)
-    seen: list[list[str]] = []
-    form.more.observe(lambda _: seen.append(params(form)), "children")
-    shown = change_of(form.more, "children")
-    fill(form, model="openai")
-    for model in ("openai/first", "openai/second", "openai/last"):
-        fill(form, model=model)
+    page = FormPage(WatchedForm(runtime, find_tool, takes=takes))
+    shown = part_of(page.form, "hidden")
+    for model in ("openai", "openai/first", "openai/second", "openai/last"):
+        page.type(model=model)
+    assert not shown.is_set()
     go_on.set()
     await shown.wait()
+    page.take()
     assert asked == ["openai/first", "openai/last"]
-    assert [("stop" in one, "seed" in one) for one in seen] == [(True, False)]
+    assert "config.stop" in page.shown
+    assert "config.seed" not in page.shown
 
 
-# Messages of a front end
+# Functions
 
 
-def test_input_is_never_html(form: AgentForm) -> None:
-    for path in form.fields:
-        fill(form, **{path[-1]: HOSTILE})
-    fill(form, name="bob", tools=HOSTILE, model=HOSTILE)
-    for fields in (
+def test_the_functions_of_cells_are_listed_and_followed(notebook: Notebook, monkeypatch: pytest.MonkeyPatch) -> None:
+    notebook.run("def count(path: str) -> int:\n    'Count the rows.\\n\\nMore.'\n_hidden = 1\nalias = count")
+    form = notebook.runtime.new_agent_form()
+    monkeypatch.setattr(form, "_servers", None)
+    sent: list[dict[str, Any]] = []
+    monkeypatch.setattr(form, "send", lambda content, buffers=None: sent.append(content))
+    settle = notebook.runtime.settle
+    notebook.shell.events.register("post_run_cell", settle)
+    notebook.run("pass")
+    assert sent == []  # no page shows it
+    hello = {"do": "hello", "view": "view1", "id": 1}
+    form._handle_msg({"content": {"data": {"method": "custom", "content": hello}}, "buffers": []})
+    (shown,) = [one["parts"]["tools"] for one in sent if one["kind"] == "all"]
+    assert shown == [{"name": "count", "signature": "(path: str) -> int", "about": "Count the rows."}]
+    notebook.run("@functools.cache\ndef add(): ...\n".join(["import functools\n", ""]))
+    assert [one["name"] for one in sent[-1]["parts"]["tools"]] == ["add", "count"]
+    count = len(sent)
+    notebook.run("pass")
+    assert not any(one["parts"] for one in sent[count:])
+    notebook.shell.events.unregister("post_run_cell", settle)
+
+
+def test_functions_are_offered_as_given(runtime: NotebookRuntime) -> None:
+    choice = ToolChoice("rows", "(path: str)", "Count.")
+    page = FormPage(WatchedForm(runtime, find_tool, tools=lambda: [choice]))
+    assert page.parts["tools"] == [{"name": "rows", "signature": "(path: str)", "about": "Count."}]
+
+
+# Pages
+
+
+def test_only_what_differs_is_sent(page: FormPage) -> None:
+    page.type(name="bob")
+    before = len(page.form.sent)
+    page.type(role="a")
+    form, done = page.form.sent[before:]
+    assert (form["texts"], done["kind"]) == ({"role": "a"}, "done")
+    assert form["parts"].keys() == {"yaml", "python"}
+
+
+def test_views_follow_each_other_and_python(page: FormPage) -> None:
+    other = FormPage(page.form, "view2")
+    page.type(name="bob")
+    page.form.fill(role="x")
+    other.take()
+    assert (other.texts["name"], other.texts["role"]) == ("bob", "x")
+    page.click("bye")
+    other.click("bye")
+    count = len(page.form.sent)
+    page.form.fill(role="y")
+    assert len(page.form.sent) == count
+    page.click("hello")
+    assert page.texts["role"] == "y"
+
+
+def test_messages_have_valid_text(page: FormPage) -> None:
+    page.type(**{path[-1]: HOSTILE for path in FIELDS})
+    page.type(name="bob", tools=HOSTILE, model=HOSTILE)
+    page.type(
+        **{path[-1]: "" for path in FIELDS if path != ("name",)} | {"description": HOSTILE, "system_prompt": HOSTILE}
+    )
+    assert "onerror" in page.parts["yaml"]
+    json.dumps(page.form.sent, ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
         {},
-        {path[-1]: "" for path in form.fields} | {"name": "bob", "description": HOSTILE, "system_prompt": HOSTILE},
-    ):
-        fill(form, **fields)
-        shown = "".join(widget.value for widget in widgets(form) if isinstance(widget, ipywidgets.HTML))
-        assert "onerror" in shown
-        assert "<img" not in shown
-        shown.encode()
-    kinds = {type(widget).__name__ for widget in widgets(form)}
-    assert kinds == {
-        "Accordion",
-        "AgentForm",
-        "_Field",
-        "GridBox",
-        "HBox",
-        "VBox",
-        "HTML",
-        "Text",
-        "Textarea",
-        "Combobox",
-        "Button",
-    }
+        {"do": "create"},
+        {"do": "create", "view": "view1", "id": 1, "more": 1},
+        {"do": "create", "view": "../..", "id": 1},
+        {"do": "create", "view": "view1", "id": "1"},
+        {"do": "_create", "view": "view1", "id": 1},
+        {"do": "type", "view": "view1", "id": 1, "texts": {"gone": "x"}},
+        {"do": "type", "view": "view1", "id": 1, "texts": {"name": 5}},
+        {"do": "type", "view": "view1", "id": 1, "texts": {"name": "x" * 2_000_000}},
+        {"do": "type", "view": "view1", "id": 1, "texts": ["name"]},
+        {"do": "load", "view": "view1", "id": 1, "file": None},
+        {"do": ["create"], "view": "view1", "id": 1},
+    ],
+)
+def test_a_message_that_is_no_request_is_dropped(page: FormPage, content: object) -> None:
+    page.type(name="bob")
+    state, count = page.form.get_state(), len(page.form.sent)
+    page.form.hear({"method": "custom", "content": content})
+    page.form.hear({"method": "custom", "content": {"do": "create", "view": "view1", "id": 1}}, buffers=[b"x"])
+    page.form.hear({"method": "update", "state": {"_esm": "evil"}, "buffer_paths": []})
+    page.form.hear(content)
+    assert (page.form.get_state(), len(page.form.sent)) == (state, count)
+    assert page.form._runtime.sessions == ()
 
 
-def test_a_click_on_a_disabled_button_does_nothing(form: AgentForm, runtime: NotebookRuntime) -> None:
-    fill(form, name="b b")
-    for button in (form.create, form.save, form.overwrite):
-        button.set_state({"disabled": False})
-        button.click()
-        assert read(form.status).startswith("name 'b b' is not")
-    assert runtime.sessions == ()
+def test_an_unexpected_error_is_logged_and_told(
+    page: FormPage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(page.form, "_do_create", lambda view: 1 / 0)
+    page.click("create")
+    assert page.status == "create failed; see the kernel's log"
+    assert "the form cannot create" in caplog.text
+    caplog.clear()
 
 
-def test_very_long_values_give_an_error_and_are_shown_in_part(form: AgentForm) -> None:
+def test_very_long_values_give_an_error_and_are_shown_in_part(page: FormPage) -> None:
     for name in ("name", "tools", "system_prompt", "temperature", "api_base"):
-        fill(form, **{name: "x" * 300_000})
-        assert message(form, *([name] if (name,) in form.fields else ["config", name])).startswith(
-            f"{name} is too long"
-        )
-        fill(form, **{name: ""})
-    fill(form, name="bob", tools=", ".join(["five"] * 1_000), system_prompt="x" * 100_000)
-    form.create.click()
-    assert all(len(widget.value) < 25_000 for widget in widgets(form) if isinstance(widget, ipywidgets.HTML))
-    fill(form, tools="")
-    assert not form.create.disabled
-    assert len(form.yaml.value) < 25_000
+        page.type(**{name: "x" * 300_000})
+        path = (name,) if name in page.texts else ("config", name)
+        assert page.note(*path).startswith(f"{name} is too long")
+        page.type(**{name: ""})
+    page.type(name="bob", tools=", ".join(["five"] * 1_000), system_prompt="x" * 100_000)
+    assert len(page.note("tools")) < 1_100
+    page.type(tools="")
+    assert page.parts["ready"]
+    assert len(page.parts["yaml"]) < 25_000
 
 
-def test_values_of_a_wrong_type_are_refused(form: AgentForm) -> None:
-    for value in (5, None, ["x"]):
-        with pytest.raises(TraitError):
-            form.fields[("name",)].input.set_state({"value": value})
-
-
-def test_a_typed_key_is_only_in_its_field(form: AgentForm) -> None:
-    fill(form, name="bob", model="openai/x", api_key=CANARY)
-    form.create.click()
-    form.save.click()
-    assert "os.environ/NAME" in message(form, "config", "api_key")
-    shown = [
-        str(widget.get_state()) for widget in widgets(form) if widget is not form.fields[("config", "api_key")].input
-    ]
-    assert [state for state in shown if CANARY[:12] in state] == []
-
-
-def test_a_typed_key_is_removed_from_the_field(form: AgentForm) -> None:
+def test_a_typed_key_is_removed_and_sent_nowhere(page: FormPage) -> None:
     for text in ("o", "os.environ/", "os.environ/MINE", "${MINE}", ""):
-        fill(form, api_key=text)
-        assert form.fields[KEY].text == text
-        assert message(form, *KEY) == "" or text in ("o", "os.environ/")
-    fill(form, name="bob", api_key="sk-0123456789abcdef")
-    assert message(form, *KEY).startswith("removed: it was not os.environ/NAME")
-    assert "sk-0123456789abcdef" not in str([widget.get_state() for widget in widgets(form)])
-    fill(form, api_key="os.environ/MINE")
-    assert "removed" not in message(form, *KEY)
+        page.type(api_key=text)
+        assert page.texts["config.api_key"] == text
+        assert page.note("config", "api_key") == "" or text in ("o", "os.environ/")
+    page.type(name="bob", model="openai/x", api_key=CANARY)
+    assert page.texts["config.api_key"] == ""
+    assert page.note("config", "api_key").startswith("removed: it was not os.environ/NAME")
+    page.click("create")
+    page.click("save")
+    page.click("hello")
+    assert CANARY[:12] not in json.dumps([page.form.sent, str(page.form.get_state())])
+    page.type(api_key="os.environ/MINE")
+    assert "removed" not in page.note("config", "api_key")

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
+from support.forms import WatchedForm
 from support.inprocess import Notebook
 from support.panels import rows_of
 from whisper_nb import Rule, ScriptedModel
 from whisper_nb.notebook.create import create
-from whisper_nb.notebook.form.form import NAME
 from whisper_nb.notebook.panel.panel import Panel
 from whisper_nb.notebook.runtime import NotebookRuntime
 
@@ -109,11 +109,11 @@ async def test_the_panel_works_with_agents_in_the_thread(runtime: NotebookRuntim
 
 async def test_a_form_is_filled_in_on_the_main_thread(runtime: NotebookRuntime) -> None:
     runtime.loop("thread")
-    form = runtime.new_agent_form()
-    form.fields[NAME].input.value = "bob"
-    form.create.click()
+    form = WatchedForm(runtime, runtime.find_tool)
+    form.ask("type", texts={"name": "bob"})
+    form.ask("create")
     assert [session.name for session in runtime.sessions] == ["bob"]
-    form.fields[NAME].input.value = "amy"
-    await asyncio.to_thread(form.create.click)  # as some kernels do
+    form.ask("type", texts={"name": "amy"})
+    await asyncio.to_thread(form.ask, "create")  # as some kernels do
     await asyncio.sleep(0)
     assert [session.name for session in runtime.sessions] == ["bob", "amy"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from whisper_nb.notebook.panel.script import script, style
 
 VIEW = Path(__file__).parents[2] / "whisper_nb" / "notebook" / "panel" / "view"
@@ -18,11 +20,16 @@ def test_each_file_comes_once_and_before_those_that_import_it(tmp_path: Path) ->
     assert script(tmp_path / "a.js") == "export const c = 1;\n\nexport const b = c;\n\nexport default b + c;\n"
 
 
-def test_the_panel_uses_all_files_and_no_name_twice() -> None:
-    text = script(VIEW / "panel.js")
+@pytest.mark.parametrize("entry", [VIEW / "panel.js", VIEW.parents[1] / "form" / "form.js"])
+def test_a_script_imports_nothing_and_declares_no_name_twice(entry: Path) -> None:
+    text = script(entry)
     names = DECLARED.findall(text)
     assert sorted(names) == sorted(set(names))
     assert "import " not in re.sub(r"//.*|\"[^\"]*\"", "", text)
+
+
+def test_the_panel_uses_all_files() -> None:
+    text = script(VIEW / "panel.js")
     for file in VIEW.glob("*.js"):
         assert file.read_text(encoding="utf-8").splitlines()[0] in text
 

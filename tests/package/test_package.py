@@ -44,7 +44,8 @@ def test_the_wheel_contains_the_package_and_nothing_else(wheel: Path) -> None:
         for name in ("agents", "config")
         for path in (PROJECT / name).rglob("*.*")
     }
-    static = {f"whisper_nb/notebook/panel/panel.{kind}" for kind in ("js", "css")}
+    pages = (path for kind in ("js", "css") for path in (PROJECT / "whisper_nb").rglob(f"*.{kind}"))
+    static = {str(path.relative_to(PROJECT)) for path in pages}
     assert ours | files | static | {"whisper_nb/py.typed"} <= names
     rest = {name for name in names if not name.startswith("whisper_nb/")}
     assert all(name.startswith(f"whisper_nb-{whisper_nb.__version__}.dist-info/") for name in rest)

@@ -38,6 +38,11 @@ class Models:
         AIConfig(model=name)
         self._named[name] = model
 
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The names under which models of one's own are registered."""
+        return tuple(self._named)
+
     def open(self, config: AIConfig) -> Model:
         """Return the model for a config.
 

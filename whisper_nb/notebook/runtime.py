@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+import sys
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from ..config.aiconfig import AIConfig, missing_key
 from ..engine import runtimes
@@ -19,6 +21,11 @@ if TYPE_CHECKING:
 class ScriptRuntime(runtimes.Runtime):  # noqa: D101 - that of the base, whose arguments it has
     __doc__ = runtimes.Runtime.__doc__
     _panel: Panel | None = None
+
+    @cached_property
+    def _forms(self) -> WeakSet[AgentForm]:
+        """The forms that may be shown."""
+        return WeakSet()
 
     @cached_property
     def snapshots(self) -> Snapshots:
@@ -37,9 +44,13 @@ class ScriptRuntime(runtimes.Runtime):  # noqa: D101 - that of the base, whose a
 
     def new_agent_form(self) -> AgentForm:
         """Return a form that creates an agent in this kernel and saves it to the project. `%agent new` shows one."""
+        from .form.choices import server_choices, tool_choices
         from .form.form import AgentForm
 
-        return AgentForm(self, self.find_tool, self._fields_taken)
+        functions = partial(tool_choices, vars(sys.modules["__main__"]))
+        form = AgentForm(self, self.find_tool, functions, self._fields_taken, partial(server_choices, self.keys))
+        self._forms.add(form)
+        return form
 
     def _fields_taken(self, model: str) -> frozenset[str] | None:
         """Return the fields of AIConfig that a model takes, or None if they are not known.
@@ -62,6 +73,8 @@ class ScriptRuntime(runtimes.Runtime):  # noqa: D101 - that of the base, whose a
         """After each cell, show its changes that are not events, such as that of a config."""
         from .cells.output import SETTLE_S
 
+        for form in self._forms:
+            form.refresh()
         if self._panel is not None:
             self.home.do_within(SETTLE_S, self._recheck)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
+from dataclasses import replace as replace_field
 from textwrap import indent
 from typing import Any
 
@@ -23,11 +24,13 @@ from ...tools.tool import Tool
 FieldPath = tuple[str, ...]
 
 NAME, TOOLS = ("name",), ("tools",)
+#: The first part of the paths of fields of an agent's config.
+CONFIG = "config"
 #: Every field that can be typed → its kind; tools are names, separated by commas.
 FIELDS: Mapping[FieldPath, Kind] = {
     **{(name,): kind for name, kind in AGENT_FIELDS.items()},
     TOOLS: Words(),
-    **{("config", name): kind for name, kind in CONFIG_FIELDS.items()},
+    **{(CONFIG, name): kind for name, kind in CONFIG_FIELDS.items()},
 }
 #: Columns of the Python, which is shown beside the YAML.
 _WIDTH = 60
@@ -107,8 +110,14 @@ def yaml_of(agent: Agent) -> str:
 
 def python_of(agent: Agent) -> str:
     """Return a cell that creates the agent in any kernel in which its tools are defined."""
-    values = ((one, getattr(agent, one.name)) for one in fields(agent))
-    arguments = {one.name: _expression(value) for one, value in values if value != one.default}
+    arguments: dict[str, str] = {}
+    for one in fields(agent):
+        value = getattr(agent, one.name)
+        if one.name == "config" and value.model:
+            arguments["model"] = repr(value.model)
+            value = replace_field(value, model=None)
+        if value != one.default:
+            arguments[one.name] = _expression(value)
     return f"import whisper_nb as wnb\n\nrt = wnb.runtime()\nrt.create({_call('wnb.Agent', arguments)})"
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-_IMPORT = re.compile(r'^import \{[^}]*\} from "\./(\w+\.js)";\n', re.MULTILINE)
+_IMPORT = re.compile(r'^import \{[^}]*\} from "(\.[./\w]*/\w+\.js)";\n', re.MULTILINE)
 
 
 def script(entry: Path) -> str:
     """Return an ES module and those that it imports as one module: each once, before those that import it.
 
-    Each import is of a file in the same folder, at the start of a line. Names of a file are visible in all of them, so
-    that no two files may declare the same name.
+    Each import is of a file by its relative path, at the start of a line. Names of a file are visible in all of them,
+    so that no two files may declare the same name.
     """
     sources: dict[Path, str] = {}
     _collect(entry, sources)
@@ -24,7 +24,7 @@ def _collect(file: Path, sources: dict[Path, str]) -> None:
         return
     text = file.read_text(encoding="utf-8")
     for imported in _IMPORT.findall(text):
-        _collect(file.with_name(imported), sources)
+        _collect((file.parent / imported).resolve(), sources)
     sources[file] = _IMPORT.sub("", text)
 
 
