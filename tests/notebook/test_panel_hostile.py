@@ -29,6 +29,7 @@ VALID: list[Said] = [
     {"do": "resume", "agent": "bob"}, {"do": "stop", "agent": "*"}, {"do": "cancel", "run": "bob#1"},
     {"do": "clear", "agent": "bob"}, {"do": "prioritize", "run": "bob#2", "priority": "low"},
     {"do": "move", "run": "bob#3", "before": "bob#2"}, {"do": "create", "agent": "tessa"},
+    {"do": "lanes", "names": "bob amy", "whole": "bob", "since": 0, "step": 500},
 ]  # fmt: skip
 WRONG = [None, True, 1.5, -1, 2**53 + 1, math.nan, math.inf, [], ["bob"], {}, {"bob": 1}, "x" * (REQUEST + 1)]
 WRONG_NAMES = [

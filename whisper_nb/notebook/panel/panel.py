@@ -28,6 +28,7 @@ from ...engine.session import Session
 from ..create import create
 from .board import Board
 from .details import Facts
+from .lanes import Lanes
 from .script import script, style
 
 #: Seconds between two updates, bytes a second over time, bytes at once, and the share of a core that updates may take.
@@ -51,6 +52,7 @@ _COUNT = Number(0, 2**53, whole=True)
 REQUESTS: Mapping[str, Mapping[str, Kind]] = {
     "hello": {},
     "look": {"names": _NAMES, "open": Text(pattern=rf"({AGENT_NAME})?")},
+    "lanes": {"names": _NAMES, "whole": _NAMES, "since": _COUNT, "step": _COUNT},
     "seen": {"number": _COUNT},
     "ping": {},
     "ask": {"agent": _AGENT_OR_ALL, "prompt": Text(lines=True), "priority": _PRIORITY},
@@ -143,6 +145,7 @@ class Panel(anywidget.AnyWidget):
         self.comm._reply_subshell_for = lambda _, subshell: subshell
         # Bypass ipywidgets' handler: it runs `post_execute` callbacks, as if a cell had ended.
         self.comm.handle_msg = self._handle_msg
+        self._lanes = Lanes(runtime)
         self._board = runtime.home.do(Board, runtime, self._changed)
 
     def __repr__(self) -> str:
@@ -156,6 +159,7 @@ class Panel(anywidget.AnyWidget):
 
     def _stop_observing(self) -> None:
         self._board.close()
+        self._lanes.close()
         self._views.clear()
         if self._timer is not None:
             self._timer()
@@ -196,7 +200,7 @@ class Panel(anywidget.AnyWidget):
         if not send_all:  # it may take longer: a view waits for it
             pace = max(pace, (time.thread_time() - start) / SHARE)
         self._next = now + pace
-        if self._board.dirty or self._all_wanted:
+        if self._board.dirty or self._lanes.dirty or self._all_wanted:
             self._changed()
         else:
             self._settled()
@@ -213,10 +217,12 @@ class Panel(anywidget.AnyWidget):
         size = 0
         if details:
             size = len(json.dumps(details))
+        lanes, lanes_size = self._lanes.changes(self._allowance - size)
+        size += lanes_size
         # The rows get a share of the budget even if an open agent has used all of it.
         rows, rows_size = self._board.changes(in_view, max(self._allowance - size, BURST / 4))
         self._allowance -= size + rows_size
-        content: Facts = {"rows": rows, "details": details}
+        content: Facts = {"rows": rows, "details": details, **lanes}
         if (removed_spent := self._board.spent_on_removed()) != self._removed_spent:
             self._removed_spent = content["gone"] = removed_spent
         if any(content.values()):
@@ -270,7 +276,8 @@ class Panel(anywidget.AnyWidget):
         # that it asks for again would be dropped each time before they are sent.
         self._views[view] = self._views.pop(view, Viewport())
         while len(self._views) > VIEWS:
-            del self._views[next(iter(self._views))]
+            del self._views[gone := next(iter(self._views))]
+            self._lanes.show(gone, ())
         self._board.open({one.open for one in self._views.values()})
         self._all_wanted = True
         self._seen = self._number
@@ -283,6 +290,11 @@ class Panel(anywidget.AnyWidget):
         self._views[view] = Viewport(tuple(names.split()), open)
         if open != before.open:
             self._board.open({one.open for one in self._views.values()}, anew=open)
+
+    def _do_lanes(self, view: str, names: str, whole: str, since: int, step: int) -> None:
+        if view in self._views:
+            self._lanes.show(view, names.split(), whole.split(), since, step / 1000)
+            self._changed()
 
     def _do_seen(self, view: str, number: int) -> None:
         self._seen = max(self._seen, min(number, self._number))

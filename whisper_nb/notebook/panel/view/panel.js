@@ -4,6 +4,7 @@
 import { Connection } from "./connection.js";
 import { AgentDetails } from "./details.js";
 import { h, setAttribute, setText } from "./elements.js";
+import { Picture } from "./picture.js";
 import { RowList } from "./rows.js";
 import { keptOrder, matches, nextSort, nothing, ordered, take } from "./state.js";
 import { Header, PromptForm } from "./top.js";
@@ -12,6 +13,7 @@ import { Header, PromptForm } from "./top.js";
 const ACKNOWLEDGED = 20;
 /** Seconds without details of the open agent after which they are requested again; twice as long after each time. */
 const DETAILS_S = 5;
+const HINTS = ["↑ ↓ choose · Enter opens · Esc closes", "↑ ↓ ← → choose · Enter opens · + − zoom · drag moves · N now"];
 const GONE = "No kernel answers. If it was restarted, run %agents again.";
 const BUSY = "The kernel is busy with a cell: agents wait until it ends or awaits, and so do your requests.";
 const BUSY_THREADED = "The kernel is busy with a cell. Agents go on; your requests wait until it ends or awaits. "
@@ -57,6 +59,7 @@ class PanelView {
     this.sizes = new ResizeObserver(() => this.onResize());
     this.sizes.observe(this.root);
     this.sizes.observe(this.list.grid);
+    this.sizes.observe(this.picture.element);
     this.seconds = setInterval(() => this.onSecond(), 1000);
     this.openRow("");
     this.connection.send({ do: "hello" });
@@ -67,7 +70,7 @@ class PanelView {
 
   build() {
     this.notice = h("span.wnb-notice", { role: "status" });
-    this.hint = h("span.wnb-hint", {}, "↑ ↓ choose · Enter opens · Esc closes");
+    this.hint = h("span.wnb-hint");
     this.list = new RowList({
       onScroll: () => this.schedule(),
       onOpen: (name) => this.openRow(this.open === name ? "" : name),
@@ -79,13 +82,22 @@ class PanelView {
       this.paintSoon();
     };
     this.header = new Header(onFilter, this.act);
+    this.picture = new Picture({
+      send: (content) => this.connection.send(content),
+      repaint: () => this.schedule(),
+      repaintNow: () => this.paintRows(),
+      onOpen: (name) => this.openRow(this.open === name ? "" : name),
+      onOpenRun: (name, run) => this.openRun(name, run),
+      onSwitch: () => this.onSwitch(),
+    });
+    this.header.filter.before(this.picture.switch);
     this.empty = h("div.wnb-empty");
     this.details = new AgentDetails(this.act, () => this.openRow(""));
     this.form = new PromptForm(this.act);
     this.root = h(
       "div.wnb", { role: "region", "aria-label": "Team of agents" },
       this.header.element, h("div.wnb-foot", {}, this.notice, this.hint),
-      h("div.wnb-main", {}, this.list.grid, this.empty, this.details.element), this.form.element,
+      h("div.wnb-main", {}, this.list.grid, this.picture.element, this.empty, this.details.element), this.form.element,
     );
     this.root.hidden = true;
   }
@@ -128,6 +140,7 @@ class PanelView {
     }
     const { state, missed } = take(this.state, message);
     this.state = state;
+    this.picture.take(message, this.connection.view);
     if (missed) this.connection.send({ do: "hello" });
     if (isAll) {
       this.root.hidden = false;
@@ -181,16 +194,20 @@ class PanelView {
     if (this.open) this.details.draw(state.rows.get(this.open), state.details.get(this.open), this.clock);
     this.form.draw(this.order, state.rows.size);
     this.hint.hidden = !state.rows.size;
+    setText(this.hint, HINTS[this.picture.shown ? 1 : 0]);
   }
 
   paintRows() {
     const names = this.shown.filter((name) => this.state.rows.has(name));
-    this.report(this.list.paint(names, this.state.rows, this.clock, this.open));
+    const side = this.picture.shown ? this.picture : this.list;
+    this.report(side.paint(names, this.state.rows, this.clock, this.open));
   }
 
   paintEmpty() {
     const { state, empty } = this;
-    this.list.grid.hidden = !state.rows.size;
+    this.list.grid.hidden = !state.rows.size || this.picture.shown;
+    this.picture.element.hidden = !state.rows.size || !this.picture.shown;
+    this.picture.switch.hidden = !state.rows.size;
     empty.hidden = !state.known || this.shown.length > 0;
     if (empty.hidden) return;
     const content = state.rows.size ? "filtered" : state.team;
@@ -236,6 +253,18 @@ class PanelView {
     this.paintSoon();
   }
 
+  /** Open the agent of a run, at this run. */
+  openRun(name) {
+    this.openRow(name);
+  }
+
+  /** Show the list or the timeline, as the user has chosen. */
+  onSwitch() {
+    this.reported = "";
+    this.paintEmpty();
+    this.onResize(); // the side that was hidden has a size now
+  }
+
   sortBy(by) {
     this.sort = nextSort(this.sort, by);
     this.order = ordered(this.state.rows, this.sort);
@@ -245,6 +274,7 @@ class PanelView {
 
   onResize() {
     const widths = [
+      [this.picture.element, { wide: 540, narrow: 1 }],
       [this.list.grid, { wide: 1012, broad: 892, medium: 580, narrow: 1 }],
       [this.root, { wide: 1340, medium: 540, narrow: 1 }],
     ];
@@ -261,6 +291,7 @@ class PanelView {
     cancelAnimationFrame(this.frame);
     this.sizes.disconnect();
     this.folded?.disconnect();
+    this.picture.close();
     this.connection.close();
     this.root.remove();
   }
