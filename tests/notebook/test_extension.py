@@ -43,6 +43,26 @@ def test_with_a_key_loading_names_the_model_and_not_the_key(python: Callable[...
     assert said == "whisper_nb: agents answer with openai/gpt-4o-mini · %agent help\n"
 
 
+def test_a_key_in_a_later_cell_is_noted_and_changes_the_model_of_agents_until_it_is_unloaded(
+    python: Callable[..., str],
+) -> None:
+    said = python(
+        SHELL
+        + """
+run("%load_ext whisper_nb")
+run("%agent new bob")
+key = "import os; os.environ['OPENAI_API_KEY'] = 'sk-0123456789'"
+run(key)
+run("%unload_ext whisper_nb")
+run(key)
+"""
+    )
+    assert [line.split(",")[0] for line in said.splitlines()[2:]] == [
+        "note: this cell contains an API key",
+        "bob answers with openai/gpt-4o-mini from now on (env OPENAI_API_KEY)",
+    ]
+
+
 def test_a_bad_model_in_the_environment_is_one_line_and_the_magics_work(python: Callable[..., str]) -> None:
     said = python(
         SHELL

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import re
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import SequenceMatcher
 
 from ..core.errors import ConfigError, sealed
@@ -21,6 +21,8 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _REFERENCE = re.compile(rf"os\.environ/({_VARIABLE.pattern})|\$\{{({_VARIABLE.pattern})\}}")
 _SECRET_NAME = re.compile("KEY|TOKEN|SECRET|PASSWORD")
 _SECRET_LENGTH = 8
+#: What stands in place of a key: for servers that need none, and in texts about keys.
+_PLACEHOLDER = re.compile(r"no[-_]?key|not[-_]|dummy|empty|fake|your|xxx|\.\.\.|[…<>\s]", re.IGNORECASE)
 _PART_LENGTH = 12
 
 
@@ -210,6 +212,20 @@ class Keys:
         keys = copy.copy(self)
         keys.read(text, name)
         return keys
+
+    def named_in(self, text: str) -> list[str]:
+        """Return the variables of the environment that may have a secret and whose name is in a text."""
+        return [name for name in self._names() if name in text and _SECRET_NAME.search(name.upper())]
+
+    def written_out(self, names: Iterable[str], literals: Iterable[str]) -> list[str]:
+        """Return those of these variables whose key is among literal strings, alone or as in `NAME=key`."""
+        found: list[str] = []
+        for name in names:
+            key = self._lookup(name)
+            forms = {key, f"{name}={key}", f"{name} {key}"}
+            if len(key) >= _SECRET_LENGTH and not _PLACEHOLDER.search(key) and not forms.isdisjoint(literals):
+                found.append(name)
+        return found
 
     def key(self, provider: str, reference: str | None) -> Key | None:
         """Return the key of a reference or, without a reference, that of the provider's own variable; None if unset.

@@ -32,6 +32,7 @@ from .cells import tracebacks
 from .cells.blocking import block, interruptible, note_interrupts, waking, warn_of_old_nest_asyncio
 from .cells.output import Outputs
 from .magics import completion, magics, questions
+from .notes import Notes
 from .runtime import NotebookRuntime
 from .workbench import Workbench
 
@@ -86,10 +87,9 @@ def load(shell: InteractiveShell) -> None:
         undo.callback(tracebacks.register(shell))
         questions.register(shell)
         undo.callback(questions.unregister, shell)
-        shell.events.register("post_run_cell", bench.outputs.settle)
-        undo.callback(shell.events.unregister, "post_run_cell", bench.outputs.settle)
-        shell.events.register("post_run_cell", bench.runtime.settle)
-        undo.callback(shell.events.unregister, "post_run_cell", bench.runtime.settle)
+        for settle in (bench.outputs.settle, bench.runtime.settle, Notes(shell, bench.runtime).settle):
+            shell.events.register("post_run_cell", settle)
+            undo.callback(shell.events.unregister, "post_run_cell", settle)
         formatter.for_type(Run, bench.display)
         undo.callback(formatter.pop, Run, None)
         _loaded[shell] = undo.pop_all()

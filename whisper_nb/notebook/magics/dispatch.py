@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...config.keys import is_written_in
+from ..notes import key_note
 from ..workbench import Workbench
 from .commands.runs import ask
 from .commands.table import find
@@ -13,10 +14,8 @@ from .comments import without_comment
 from .grammar import CELL, Arguments, Command, first_word, order
 
 _HELP = ("-h", "--help", "?")
-_KEY_NOTE = (
-    "note: this cell contains an API key, which is saved with the notebook. "
-    "Delete it, put it into an environment variable "
-    '(os.environ["NAME"] = getpass.getpass()), and write api_key=os.environ/NAME'
+_KEY_NOTE = key_note(
+    'put it into an environment variable (os.environ["NAME"] = getpass.getpass()), and write api_key=os.environ/NAME'
 )
 
 
