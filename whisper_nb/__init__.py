@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .core.errors import EmptyReply as EmptyReply
     from .core.errors import LengthExceeded as LengthExceeded
     from .core.errors import ModelError as ModelError
+    from .core.errors import PromptLimitExceeded as PromptLimitExceeded
     from .core.errors import RunCancelled as RunCancelled
     from .core.errors import RunFailed as RunFailed
     from .core.errors import SessionClosed as SessionClosed
@@ -48,6 +49,7 @@ _HOMES = {
     "FunctionModel": "models.offline",
     "LengthExceeded": "core.errors",
     "ModelError": "core.errors",
+    "PromptLimitExceeded": "core.errors",
     "Record": "core.events",
     "Rule": "models.offline",
     "Run": "engine.runs",

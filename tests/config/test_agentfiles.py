@@ -99,6 +99,10 @@ limits: {max_turns: 3, timeout_s: 60}
         ("name: robert\nrole: x\n", {"name": "robert", "role": "x"}),
         ("name: Bob the Builder\nrole: x\n", {"title": "Bob the Builder", "role": "x"}),
         ("tools: rows\n", {"tools": (rows,)}),
+        ("prompt: x\nmemory: none\n", {"memory": "none", "system_prompt": "x"}),
+        ("prompt: x\nmemory: {last: 10}\n", {"memory": {"last": 10}, "system_prompt": "x"}),
+        ("prompt: x\nmemory: tokens:4000\n", {"memory": "tokens:4000", "system_prompt": "x"}),
+        ("limits: {max_prompt_tokens: 9000}\n", {"max_prompt_tokens": 9000}),
         ("title: ~\nicon:\nprompt_file: null\nai_config:\nlimits:\ntools:\n", {}),
     ],
 )
@@ -132,6 +136,7 @@ def test_the_name_of_the_agent_is_that_of_the_file(path: str) -> None:
         ("limits:\n  max_turns: 0\n", ":2: max_turns 0 is not a whole number of at least 1"),
         ("limits:\n  max_turn: 1\n", ":2: unknown limit 'max_turn'; did you mean 'max_turns'?"),
         ("limits: 5\n", ":1: limits 5 is not a mapping"),
+        ("prompt: Hi\nmemory: {last: 0}\n", ":2: memory {'last': 0} is not all, none, {last: N} for the newest N"),
         ("continuation_config:\n  timeout: x\n", ":2: timeout 'x' is not a number of seconds above 0"),
         ("tools: 5\n", ":1: tools 5 is not a list of names"),
         ("tools: [os.system]\n",

@@ -1164,7 +1164,8 @@ def meddle(numbers: random.Random, session: Session, runs: list[Run]) -> None:
         case "s" if session.state.gate != "stopped":
             needs = numbers.sample(runs, min(len(runs), numbers.choice([0, 0, 1, 2])))
             timeout_s = numbers.choice([None, None, 0.0001])
-            runs.append(session.submit(["go ", *needs], priority=numbers.choice(PRIORITIES), timeout_s=timeout_s))
+            priority, fresh = numbers.choice(PRIORITIES), numbers.random() < 0.2
+            runs.append(session.submit(["go ", *needs], priority=priority, timeout_s=timeout_s, fresh=fresh))
         case "c" if runs:
             numbers.choice(runs).cancel()
         case "p" if session.state.gate != "stopped":
@@ -1222,6 +1223,7 @@ def run_facts(run: RunState) -> tuple[object, ...]:
     return (
         run.number,
         run.queued,
+        run.fresh,
         run.model,
         run.started_at,
         run.finished_at,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -83,7 +84,9 @@ async def test_chunks_arrive_while_a_cell_blocks(kernel: Kernel, blocking: str) 
     cell = await kernel.run(f"try:\n    {blocking}\nexcept ZeroDivisionError: pass")
     painted = [message for message in kernel.shown(launch.displays[0]) if message.time < cell.messages[-1].time]
     assert any(str(message.content).count("word") > 3 for message in painted), "it is painted while the cell blocks"
-    assert (await kernel.run("%agent wait\nprint(ans.status)")).text == "1 succeeded\nsucceeded\n"
+    assert re.fullmatch(
+        r"1 succeeded · in \d+ · out \d+ tokens\nsucceeded\n", (await kernel.run("%agent wait\nprint(ans.status)")).text
+    )
 
 
 async def test_the_output_of_a_run_goes_to_the_launching_cell(kernel: Kernel) -> None:
@@ -97,7 +100,7 @@ async def test_the_output_of_a_run_goes_to_the_launching_cell(kernel: Kernel) ->
     blocked = kernel.send("time.sleep(0.5)")
     await blocked.ok()
     wait = await kernel.run("%agent wait")
-    assert wait.text == "1 succeeded\n"
+    assert wait.text.startswith("1 succeeded · in ")
     await launch.says("spoken")
     assert "spoken" not in blocked.text + wait.text
     updates = kernel.shown(launch.displays[0])
@@ -120,7 +123,8 @@ async def test_a_tool_from_the_notebook_waits_for_the_main_thread(kernel: Kernel
         "print(rows, ans.status, type(ans.events[-1].event).__name__)"
     )
     assert cell.text == "1 running ToolStarted\n"
-    assert (await kernel.run("%agent wait\nprint(rows, ans)")).text == "1 succeeded\n2 it said: 2 True\n"
+    text = (await kernel.run("%agent wait\nprint(rows, ans)")).text
+    assert re.fullmatch(r"1 succeeded · in \d+ · out \d+ tokens\n2 it said: 2 True\n", text)
 
 
 async def test_a_tool_may_wait_for_an_agent_whose_tool_needs_the_main_thread(kernel: Kernel) -> None:
@@ -232,7 +236,7 @@ async def test_interrupting_a_wait_does_not_end_runs(kernel: Kernel) -> None:
     await kernel.interrupt()
     assert "KeyboardInterrupt" in await sleep.error()
     assert await kernel.value("ans.status") == "running"
-    assert (await kernel.run("%agent wait")).text == "1 succeeded\n"
+    assert (await kernel.run("%agent wait")).text.startswith("1 succeeded · in ")
     assert await kernel.value("ans.text.split() == ['word'] * 150")
 
 
@@ -359,7 +363,7 @@ async def test_a_tool_that_blocks_the_agents_loop_delays_neither_an_interrupt_no
 async def test_loading_the_extension_again_changes_nothing(kernel: Kernel) -> None:
     launch = await kernel.run("%%agent bob -o ans\nslow")
     cell = await kernel.run("%reload_ext whisper_nb\n%agent loop\n%agent wait")
-    assert cell.text.endswith("agents run on a loop in their own thread\n1 succeeded\n")
+    assert "agents run on a loop in their own thread\n1 succeeded · in " in cell.text
     assert "a slow answer" in last(kernel, launch)
 
 

@@ -116,6 +116,45 @@ def test_a_message_that_only_json_can_decode_is_decoded() -> None:
     assert sent["score"] == float("inf")
 
 
+# Exchanges
+
+few, some_tokens = (st.none() | st.integers(0, most) for most in (6, 200))
+
+
+@given(some_messages, some_messages, few, some_tokens)
+def test_the_newest_exchanges_are_whole_and_as_many_as_fit(
+    first: list[Message], more: list[Message], exchanges: int | None, tokens: int | None
+) -> None:
+    history = Transcript([ASK, *first])
+    for message in more:  # it grows between the questions
+        history.append(message)
+        start = history.since(exchanges, tokens)
+        kept = history[start:]
+        assert start in (*history.starts, len(history))
+        assert exchanges is None or len(kept.starts) <= exchanges
+        assert tokens is None or kept.estimate <= tokens
+        if start:  # one more would be too many
+            wider = history[max(one for one in history.starts if one < start) :]
+            too_many = exchanges is not None and len(wider.starts) > exchanges
+            assert too_many or (tokens is not None and wider.estimate > tokens)
+
+
+@pytest.mark.parametrize(
+    ("text", "least", "most"),
+    [
+        ("The quick brown fox jumps over the lazy dog. " * 100, 800, 1_200),  # 1,001 by OpenAI's tokenizer
+        ("Быстрая лиса прыгает через ленивую собаку. " * 100, 1_000, 3_000),
+        ("敏捷的棕色狐狸跳过了懒狗。" * 100, 1_000, 2_000),
+    ],
+)
+def test_tokens_are_estimated_from_the_length(text: str, least: int, most: int) -> None:
+    plain = Transcript([UserMessage(text)])
+    assert least <= plain.estimate <= most
+    seen = Transcript([UserMessage(text, (Image("image/png", "A" * 100_000),))])
+    assert seen.estimate == pytest.approx(plain.estimate + IMAGE_TOKENS, abs=30)
+    assert (plain + seen).estimate == plain.estimate + seen.estimate == sum(one.estimate for one in (plain, seen))
+
+
 # Measures
 
 

@@ -54,6 +54,7 @@ async def test_an_idle_agents_row_has_its_identity(runtime: Runtime) -> None:
         "at_work": 0,
         "model": "offline/bob",
         "error": "",
+        "memory": 0,
     }
     assert Board(runtime).row(bob) | {"since": None} == expected | {"since": None}
 

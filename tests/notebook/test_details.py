@@ -28,14 +28,14 @@ async def test_an_open_agent_has_all_sections_and_then_only_changes(runtime: Run
     first = board.details()["bob"]
     assert first["spec"] == {
         "description": "counts", "role": "", "prompt": "You count.", "tools": [], "limits": "20 turns, 9 s",
-        "revision": 1, "history": 0,
+        "revision": 1, "history": "0 messages, 0 tokens", "memory": "all",
     }  # fmt: skip
     assert (first["queue"], first["runs"], first.get("run"), "text" in first) == ([], [], None, False)
     assert board.details() == {}
     await bob.submit("hello")
     second = board.details()["bob"]
     assert set(second) == {"spec", "runs", "run", "text"}
-    assert second["spec"]["history"] == 2
+    assert second["spec"]["history"].startswith("2 messages, ~")
     (run,) = second["runs"]
     assert second["run"] == run | {"steps": []}
     facts = {name: run[name] for name in ("id", "status", "prompt", "result", "error", "cost", "model")}
@@ -89,7 +89,7 @@ async def test_the_queue_is_sent_with_the_needs_of_each_run(runtime: Runtime) ->
     await row_when(bob, runtime, queued=1)
     (queued,) = board.details()["bob"]["queue"]
     assert queued | {"since": 0} == {
-        "id": "bob#1", "priority": "high", "prompt": "⟨amy#1⟩ and more", "since": 0, "needs": ["amy#1"],
+        "id": "bob#1", "priority": "high", "prompt": "⟨amy#1⟩ and more", "since": 0, "fresh": False, "needs": ["amy#1"],
     }  # fmt: skip
 
 

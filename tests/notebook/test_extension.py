@@ -147,7 +147,7 @@ run("print(ans.text.splitlines()[0])")
 """
     )
     lines = said.splitlines()
-    after = lines[lines.index("1 succeeded") + 1 :]
+    after = lines[lines.index(next(line for line in lines if line.startswith("1 succeeded · in "))) + 1 :]
     assert after[0].startswith("bob#1 · succeeded")
     assert (after[2], after[-1]) == ("You said: hi", "You said: hi"), "shown when it came, and printed by the last cell"
 

@@ -19,6 +19,7 @@ from whisper_nb.engine.home import Home
 from whisper_nb.engine.runs import Run
 from whisper_nb.engine.runtimes import DEFAULT_QUEUE
 from whisper_nb.notebook.cells.output import Outputs
+from whisper_nb.notebook.cells.render import status_line
 from whisper_nb.notebook.magics import magics
 from whisper_nb.notebook.magics.commands.table import COMMANDS, overview
 from whisper_nb.notebook.runtime import NotebookRuntime
@@ -46,10 +47,11 @@ async def test_new_takes_every_flag(notebook: Notebook) -> None:
     notebook.run("def look(path: str) -> str:\n    'Read.'\n\ndef find(what: str) -> str:\n    'Search.'")
     notebook.run(
         "%agent new amy --model openai/gpt-4o --prompt 'You are amy.' --description 'reads files' --tools look,find "
-        "--temperature 0.5 --max-tokens 99 --max-turns 3"
+        "--temperature 0.5 --max-tokens 99 --max-turns 3 --max-prompt-tokens 9000 --memory last:10"
     )
     agent = notebook.runtime["amy"].agent
     assert (agent.system_prompt, agent.description, agent.max_turns) == ("You are amy.", "reads files", 3)
+    assert (agent.max_prompt_tokens, str(agent.memory)) == (9000, "last:10")
     assert [tool.name for tool in agent.tools] == ["look", "find"]
     assert agent.config.values() == {"model": "openai/gpt-4o", "temperature": 0.5, "max_tokens": 99}
 
@@ -285,6 +287,42 @@ async def test_a_failed_run_in_a_prompt_is_named(notebook: Notebook) -> None:
         await notebook["more"]
 
 
+@pytest.mark.parametrize("cell", ["%%agent bob --fresh -o ans\nsecond", "%agent ask bob --fresh -o ans second"])
+async def test_a_fresh_run_is_shown_as_fresh_and_sends_no_history(notebook: Notebook, cell: str) -> None:
+    notebook.run("%agent ask bob -o first first")
+    await notebook["first"]
+    assert "first" in notebook.run(cell.replace("--fresh", "--dry-run"))
+    dry = notebook.run(cell.replace("--fresh", "--fresh --dry-run"))
+    assert "[a fresh run leaves out 2 messages of the history]" in dry
+    assert "first" not in dry
+    notebook.run(cell)
+    ans = notebook["ans"]
+    await ans
+    assert ans.fresh
+    assert notebook.shown[-1]["data"]["text/plain"].startswith("bob#2 · ")
+    assert " · fresh · " in status_line(ans)
+    assert "queued, normal, fresh: second" in notebook.run("%agent log bob#2")
+    assert len(notebook.runtime["bob"].history) == 2
+
+
+async def test_show_list_and_config_tell_the_memory_and_the_size_of_the_history(notebook: Notebook) -> None:
+    notebook.run("%agent new bob --memory last:1 --max-prompt-tokens 5000")
+    for number in range(3):
+        await notebook.runtime["bob"].submit(f"prompt {number}")
+    said = notebook.run("%agent show bob")
+    assert re.search(r"history +6 messages, ~\d+ tokens\n", said)
+    assert re.search(r"memory +last:1 \(2 of 6 messages, ~\d+ tokens\)\n", said)
+    assert "5,000 tokens a prompt" in said
+    notebook.run("%agent list")
+    assert re.search(r"bob +idle \d+ s +3 +~\d+ ", notebook.shown[-1]["data"]["text/plain"])
+    notebook.run("%agent config bob")
+    rows = notebook.shown[-1]["data"]["text/plain"]
+    assert re.search(r"memory +last:1 +agent bob", rows)
+    assert re.search(r"max_prompt_tokens +5000 +agent bob", rows)
+    assert "memory last:1: left out the 4 oldest messages" not in notebook.run("%agent log bob#2")
+    assert "memory last:1: left out the 2 oldest messages" in notebook.run("%agent log bob#3")
+
+
 @pytest.mark.parametrize("cell", ["%%agent bob", "%%agent bob\n\n   \n", "%agent ask bob", "%%agent bob --dry-run\n"])
 async def test_a_cell_without_a_prompt_sends_nothing_and_says_what_to_write(notebook: Notebook, cell: str) -> None:
     assert notebook.error(cell) == (
@@ -306,7 +344,7 @@ async def test_wait_prints_how_the_named_runs_ended(notebook: Notebook) -> None:
     await ended(notebook["good"], notebook["bad"])
     assert notebook.failure("%agent wait", 2) == "1 succeeded, 1 failed (bob#2)\nbob#2 failed: no more"
     assert notebook.run("%agent wait") == "nothing to wait for\n"
-    assert notebook.run("%agent wait bob#1 good") == "1 succeeded\n"
+    assert notebook.run("%agent wait bob#1 good") == "1 succeeded · in 18 · out 2 tokens\n"
     assert notebook.failure("%agent wait bad", 2) == "1 failed (bob#2)\nbob#2 failed: no more"
 
 
@@ -440,7 +478,7 @@ async def test_a_wait_leaves_a_failure_that_a_tool_handled_to_the_tool(notebook:
     notebook.run("%agent ask amy -o good use the tool")
     await ended(notebook["good"])
     assert notebook.runtime["bob"].runs[0].status == "failed"
-    assert notebook.run("%agent wait") == "1 succeeded\n"
+    assert notebook.run("%agent wait").startswith("1 succeeded · in ")
 
 
 async def test_a_wait_reports_a_run_that_an_agents_tool_has_awaited(notebook: Notebook) -> None:
@@ -585,7 +623,9 @@ async def test_list_shows_a_table_in_html_and_text(notebook: Notebook, line: str
     await notebook["ans"]
     notebook.run(line)
     data = notebook.shown[-1]["data"]
-    assert re.search(r"agent +state +now +queue +done +tokens +cost +model +last error\nbob +idle ", data["text/plain"])
+    assert re.search(
+        r"agent +state +now +queue +done +memory +tokens +cost +model +last error\nbob +idle ", data["text/plain"]
+    )
     assert "<table>" in data["text/html"]
     assert "offline/test" in data["text/html"]
 
@@ -597,8 +637,20 @@ async def test_the_panel_is_text_in_a_terminal(notebook: Notebook) -> None:
     await ended(notebook["broken"])
     head, columns, row = notebook.run("%agents").splitlines()
     assert re.fullmatch(r"1 agent · 1 idle · 0 queued · tokens \d+ \+ 3 · cost \$0 · as of \d\d:\d\d:\d\d", head)
-    assert columns.split() == ["agent", "state", "now", "queue", "done", "tokens", "cost", "model", "last", "error"]
-    assert re.match(r"bob +idle 0 s +2 +\d+ \+ 3 +\$0 +offline/test  bob#2: no more", row)
+    assert columns.split() == [
+        "agent",
+        "state",
+        "now",
+        "queue",
+        "done",
+        "memory",
+        "tokens",
+        "cost",
+        "model",
+        "last",
+        "error",
+    ]
+    assert re.match(r"bob +idle 0 s +2 +~\d+ +\d+ \+ 3 +\$0 +offline/test  bob#2: no more", row)
 
 
 async def test_an_empty_list_says_how_to_create_an_agent(shell: InteractiveShell, runtime: Runtime) -> None:
@@ -863,7 +915,7 @@ async def test_wait_for_an_agent_includes_runs_that_ended_before(notebook: Noteb
     notebook.run("%%agent bob -o bad\nfail")
     notebook.run("%%agent amy -o good\nhello")
     await ended(notebook["good"], notebook["bad"])
-    assert notebook.run("%agent wait amy") == "1 succeeded\n"
+    assert notebook.run("%agent wait amy") == "1 succeeded · in 18 · out 2 tokens\n"
     assert notebook.failure("%agent wait", 2) == "1 failed (bob#1)\nbob#1 failed: no more"
 
 

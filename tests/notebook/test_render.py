@@ -426,10 +426,11 @@ def spent(usage: Usage | None, cost: float | None) -> Held:
 @pytest.mark.parametrize(
     ("usage", "cost", "facts"),
     [
-        (Usage(120, 45), 0.0021, "120 + 45 tokens · $0.0021"),
-        (Usage(1, 1), 0.0, "1 + 1 tokens · $0"),
-        (Usage(1, 1), 0.000012, "1 + 1 tokens · $0.000012"),
-        (Usage(1, 1), None, "1 + 1 tokens · cost unknown"),
+        (Usage(1_234, 56), 0.0021, "in 1,234 · out 56 tokens · $0.0021"),
+        (Usage(120, 45), 0.0021, "in 120 · out 45 tokens · $0.0021"),
+        (Usage(1, 1), 0.0, "in 1 · out 1 tokens · $0"),
+        (Usage(1, 1), 0.000012, "in 1 · out 1 tokens · $0.000012"),
+        (Usage(1, 1), None, "in 1 · out 1 tokens · cost unknown"),
         (None, None, "tokens unknown · cost unknown"),
         (None, 0.5, "tokens unknown · $0.5000"),
     ],

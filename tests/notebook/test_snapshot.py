@@ -74,7 +74,7 @@ async def test_text_and_html_have_the_same_content(runtime: Runtime) -> None:
     assert f"<summary>The team as text, {clock}</summary>" in bundle["text/html"]
     assert html.escape(facts) in bundle["text/html"]
     for number, row in enumerate(rows):
-        said = cells_of(bundle["text/html"])[number * 9 : number * 9 + 9]
+        said = cells_of(bundle["text/html"])[number * 10 : number * 10 + 10]
         assert row.split() == " ".join(said).split()
     assert "#2, #3, #4, #5, #6, #7, #8, #9 and 2 more" in rows[0]
     assert "amy#1: no more" in rows[1]

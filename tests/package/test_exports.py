@@ -22,6 +22,7 @@ NAMES = [
     "FunctionModel",
     "LengthExceeded",
     "ModelError",
+    "PromptLimitExceeded",
     "Record",
     "Rule",
     "Run",

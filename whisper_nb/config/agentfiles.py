@@ -19,7 +19,7 @@ from ..core.errors import ConfigError, KeyPath, Problem
 from ..core.text import short_repr, suggestion
 from ..tools.functions import as_tool
 from ..tools.tool import Tool
-from .agents import AGENT_FIELDS, AGENT_NAME, Agent
+from .agents import AGENT_FIELDS, AGENT_NAME, LIMITS, Agent
 from .aiconfig import CONFIG_FIELDS, from_values, ignored_text
 from .formats import ParsedConfig, read_config
 from .kinds import Words, problem_with
@@ -30,22 +30,24 @@ FindTool = Callable[[str], Tool | Callable[..., Any]]
 
 
 #: Key of a file → the field of the agent. A field may have two keys.
-_FIELD_OF_KEY = {name: name for name in AGENT_FIELDS if name not in ("name", "max_turns", "timeout_s")}
+_FIELD_OF_KEY = {name: name for name in AGENT_FIELDS if name not in ("name", *LIMITS)}
 _FIELD_OF_KEY["prompt"] = "system_prompt"
 _CONFIG_KEYS = ("ai_config", "config")
 #: Keys of `ai_config` that may stand beside the agent's own keys instead.
 _SHORT_CONFIG = ("model", "provider", "generation_params")
 _LIMIT_KEYS = {
-    "limits": {"max_turns": "max_turns", "timeout_s": "timeout_s"},
+    "limits": {name: name for name in LIMITS},
     "continuation_config": {"max_iterations": "max_turns", "timeout": "timeout_s"},
 }
 #: Keys of AIWhisperer, and of other programs, that whisper_nb ignores.
 _IGNORED_KEYS = frozenset(
     {
         "allow_tools", "capabilities", "configuration", "context_sources", "deny_tools", "tool_sets", "tool_tags",
-        "hooks", "mcpServers", "memory", "permissionMode", "skills",
+        "hooks", "mcpServers", "permissionMode", "skills",
     }
 )  # fmt: skip
+#: Values of `memory` in the Markdown agents of another program: where it keeps notes.
+_FOREIGN_MEMORY = ("user", "project", "local")
 _KNOWN_KEYS = ("name", *_FIELD_OF_KEY, "prompt_file", "fragments", *_CONFIG_KEYS, *_SHORT_CONFIG, "tools", *_LIMIT_KEYS)
 #: A file with one of these keys is meant as an agent.
 _AGENT_KEYS = {
@@ -258,7 +260,9 @@ class _AgentReader:
         values: dict[str, Any] = {}
         for key, value in source.items():
             field_ = _FIELD_OF_KEY.get(key)
-            if field_ in values:
+            if field_ == "memory" and value in _FOREIGN_MEMORY:
+                self._ignored.append(key)
+            elif field_ in values:
                 self._add_problem(f"{key} and another key both set {field_}: remove one", key)
             elif field_ and value is not None:
                 if problem := problem_with(AGENT_FIELDS[field_], key, value):

@@ -12,8 +12,10 @@ from ..core.text import short_repr
 from ..tools.functions import as_tool
 from ..tools.tool import Tool
 from .aiconfig import UNSET, AIConfig, plain
-from .kinds import Color, Kind, Number, Text, problem_with
+from .kinds import FULL_MEMORY, Color, Kind, Memory, MemoryPolicy, Number, Text, problem_with
 
+#: The fields that limit a run. In a file they stand under `limits`.
+LIMITS = ("max_turns", "timeout_s", "max_prompt_tokens")
 AGENT_NAME = r"[A-Za-z][A-Za-z0-9_-]{0,63}"
 _SYSTEM_PROMPT = (
     "You are {name}, an assistant working in the background of a Jupyter notebook. Answer briefly, in Markdown."
@@ -64,6 +66,12 @@ class Agent:
     """The limit of model calls in one run; one more fails the run with TurnLimitExceeded."""
     timeout_s: float | None = _field(Number(0, above=True, unit="seconds"), None)
     """The timeout of a run, in seconds, unless the run has its own."""
+    max_prompt_tokens: int | None = _field(Number(1, whole=True, unit="tokens"), None)
+    """The limit of tokens that one model call may send; more fails the run with PromptLimitExceeded. None: no limit."""
+    memory: Memory = field(default=FULL_MEMORY, metadata={"kind": MemoryPolicy()})
+    """The part of its history that a run gets: `all`, `none`, `{"last": 10}` for the newest 10 exchanges, each a
+    prompt with everything up to the next, or `{"tokens": 4000}` for the newest exchanges of about so many tokens. As
+    text, `last:10` and `tokens:4000`. The history itself keeps everything."""
 
     @sealed
     def __init__(
@@ -81,12 +89,14 @@ class Agent:
         tools: Iterable[Tool | Callable[..., Any] | str] = (),
         max_turns: int = 20,
         timeout_s: float | None = None,
+        max_prompt_tokens: int | None = None,
+        memory: Memory | Mapping[str, int] | str = FULL_MEMORY,
     ) -> None:
         given = locals()
         problems: list[Problem] = []
         for field_, kind in AGENT_FIELDS.items():
             value = given[field_]
-            if field_ == "timeout_s" and value is None:
+            if value is None and _DEFAULTS[field_] is None:
                 object.__setattr__(self, field_, None)
             elif text := problem_with(kind, field_, value):
                 problems.append(Problem((field_,), text))
@@ -130,8 +140,10 @@ class Agent:
     def document(self) -> dict[str, Any]:
         """Return the agent as data for a file: fields that differ from the default, tools by name, no literal key."""
         values = {name: value for name in AGENT_FIELDS if (value := getattr(self, name)) != _DEFAULTS[name]}
-        limits = {name: values.pop(name) for name in ("max_turns", "timeout_s") if name in values}
+        limits = {name: values.pop(name) for name in LIMITS if name in values}
         prompt = values.pop("system_prompt", "")
+        if "memory" in values:
+            values["memory"] = self.memory.document()
         values["ai_config"] = plain(self.config)
         values["tools"] = [tool.name for tool in self.tools]
         values["limits"] = limits

@@ -279,6 +279,54 @@ class Words(Struct, frozen=True):
         return tuple(map(str, value))
 
 
+class Memory(Struct, frozen=True):
+    """The part of an agent's history that its runs get: its newest exchanges. Unset limits leave all of it."""
+
+    last: int | None = None
+    """The most exchanges; one is a prompt with everything up to the next."""
+    tokens: int | None = None
+    """About the most tokens; they are estimated."""
+
+    def __str__(self) -> str:
+        document = self.document()
+        if isinstance(document, str):
+            return document
+        return ":".join(f"{name}:{limit}" for name, limit in document.items())
+
+    def document(self) -> str | dict[str, int]:
+        """Return it as data for a file: `all`, `none`, `{last: 10}` or `{tokens: 4000}`."""
+        if self.last == 0:
+            return "none"
+        limits = {"last": self.last, "tokens": self.tokens}
+        return {name: limit for name, limit in limits.items() if limit is not None} or "all"
+
+
+#: The memory of an agent that sets none: all of the history.
+FULL_MEMORY = Memory()
+
+
+class MemoryPolicy(Struct, frozen=True):
+    """A part of the history, as text or as a mapping."""
+
+    allowed: str = "all, none, {last: N} for the newest N exchanges or {tokens: N}; as text, last:N or tokens:N"
+
+    def read(self, value: Any) -> Memory:
+        """Return the memory. Texts such as `last:10` are accepted, too."""
+        if isinstance(value, Memory):
+            value = value.document()
+        if value == "all":
+            return FULL_MEMORY
+        if value == "none":
+            return Memory(last=0)
+        if isinstance(value, str):
+            name, _, number = value.partition(":")
+            value = {name.strip(): int(number) if number.strip().isdecimal() else None}
+        if not isinstance(value, Mapping) or len(value) != 1 or next(iter(value)) not in ("last", "tokens"):
+            raise ValueError
+        ((name, limit),) = value.items()
+        return Memory(**{name: int(Number(1, whole=True).read(limit))})
+
+
 class Params(Mapping[str, Any]):
     """An immutable, hashable mapping of JSON values. Values are returned as copies."""
 

@@ -1,7 +1,8 @@
-"""The sum of usage and cost over one run's model calls. Pure."""
+"""The sum of usage and cost over one run's model calls, and costs as text. Pure."""
 
 from __future__ import annotations
 
+import math
 from typing import TypeVar
 
 from .messages import Usage
@@ -40,3 +41,15 @@ def _total(sum_so_far: T | None, more: T | None, first: bool) -> T | None:
     if sum_so_far is None or more is None:
         return None
     return sum_so_far + more
+
+
+def dollars(cost: float | None) -> str:
+    """Return a cost as text: `$0.0021`; `unknown`, never `$0`, for a cost that is not known."""
+    if cost is None or not math.isfinite(cost):
+        return "unknown"
+    if cost == 0:
+        return "$0"
+    # Four decimals, and more where a small amount would have less than three digits.
+    more = max(4, 2 - math.floor(math.log10(abs(cost))))
+    whole, _, decimals = f"{cost:.{more}f}".partition(".")
+    return f"${whole}.{decimals[:4]}{decimals[4:].rstrip('0')}"

@@ -9,6 +9,7 @@
     │   ├── ContentFiltered  the provider's content filter stopped the reply
     │   └── EmptyReply       the reply is complete, and there is nothing in it
     ├── TurnLimitExceeded    a run took more turns than its agent allows
+    ├── PromptLimitExceeded  a call would send more tokens than its agent allows
     ├── RunFailed            the run that was awaited failed
     └── RunCancelled         the run that was awaited was cancelled
 
@@ -148,6 +149,10 @@ class ContentFiltered(ModelError):
 
 class EmptyReply(ModelError):
     """The reply ended well and is empty: it has no text, no tool call and no reasoning. `allow_empty` accepts it."""
+
+
+class PromptLimitExceeded(WhisperError):
+    """A model call would have sent more tokens than its agent's `max_prompt_tokens` allows. Nothing was sent."""
 
 
 class TurnLimitExceeded(WhisperError):

@@ -31,6 +31,8 @@ class RunQueued(Data, frozen=True, tag=True):
     timeout_s: float | None = None
     submitted_at: float = 0.0
     """Seconds since the epoch."""
+    fresh: bool = False
+    """Whether the run gets no history, and leaves nothing in it."""
 
 
 class RunMoved(Data, frozen=True, tag=True):
@@ -125,10 +127,12 @@ class Noticed(Data, frozen=True, tag=True):
 
 
 class HistoryTrimmed(Data, frozen=True, tag=True):
-    """The oldest messages were left out of a model call, because they exceed the context."""
+    """The oldest messages were left out of a model call, because they exceed the context, or the agent's memory."""
 
     dropped: int
     """Messages left out; the history itself keeps them."""
+    memory: str = ""
+    """The memory that leaves them out of all calls of the run, such as `last:2`; empty: they exceed the context."""
 
 
 class HistoryCopied(Data, frozen=True, tag=True):

@@ -13,13 +13,21 @@ from typing import assert_never
 from ..config.aiconfig import own_address
 from ..config.providers import public
 from ..core.deadlines import Deadline
-from ..core.errors import ConfigError, LengthExceeded, ModelError, RunFailed, TurnLimitExceeded
+from ..core.errors import (
+    ConfigError,
+    LengthExceeded,
+    ModelError,
+    PromptLimitExceeded,
+    RunFailed,
+    TurnLimitExceeded,
+)
 from ..core.events import (
     CallHeld,
     CallRetried,
     Charge,
     HistoryTrimmed,
     ModelReplied,
+    Noticed,
     TextStreamed,
     ToolFinished,
     ToolStarted,
@@ -28,9 +36,10 @@ from ..core.messages import AssistantMessage, Finish, SystemMessage, ToolCall, T
 from ..core.threads import in_thread, loaded
 from ..core.turns import CallModel, CallTools, Done, Limits, Reply, next_step
 from ..models.model import Model, Request
+from ..models.prices import input_cost
 from ..models.transcript import Transcript
 from ..tools.calls import call_tool
-from .fitting import SURELY_FITS, Counted, Room, trim, without
+from .fitting import LONG_PROMPT, SURELY_FITS, Counted, Room, Weight, recalled, trim, without
 from .journal import Journal
 from .permits import PAUSE_MOST_S, endpoint_of
 from .ports import Ports, Start
@@ -50,7 +59,19 @@ class Execution:
         start: the spec and config that the run started with.
     """
 
-    __slots__ = ("_agent", "_config", "_counted", "_journal", "_ports", "_run", "_schemas", "_system", "_tools")
+    __slots__ = (
+        "_agent",
+        "_config",
+        "_counted",
+        "_journal",
+        "_ports",
+        "_run",
+        "_schemas",
+        "_schemas_size",
+        "_system",
+        "_told",
+        "_tools",
+    )
 
     def __init__(self, journal: Journal, ports: Ports, run: Run, start: Start) -> None:
         self._journal = journal
@@ -60,6 +81,8 @@ class Execution:
         self._config = start.config
         self._tools = {tool.name: tool for tool in start.agent.tools}
         self._schemas: list[ToolSchema] = []  # known once pydantic is imported
+        self._schemas_size = 0  # an upper bound of their tokens
+        self._told = False  # whether the user was told that the prompt is long
         self._counted = 0  # the tokens of the last call, where they were counted
         self._system = _system_prompt(start.agent.instructions)
 
@@ -102,6 +125,7 @@ class Execution:
         if self._tools:
             await loaded("pydantic", "pydantic.type_adapter")
             self._schemas = [tool.schema for tool in self._tools.values()]
+            self._schemas_size = sum(len(repr(schema)) for schema in self._schemas)
         turns = 0
         while True:
             match next_step(self._journal.projection.turn):
@@ -126,16 +150,22 @@ class Execution:
         run, config = self._run, self._config
         model = self._ports.open_model(config)
         await model.prepare()
-        everything = Transcript.joined(self._system, self._journal.history, self._journal.projection.draft)
+        history = self._journal.history
+        part = recalled(history, self._agent, fresh=run.fresh)
+        left_out = len(history) - len(part)
+        if left_out and not (run.fresh or run.turn):
+            await self._journal.publish(HistoryTrimmed(left_out, str(self._agent.memory)), run)
+        everything = Transcript.joined(self._system, part, self._journal.projection.draft)
         refused: LengthExceeded | None = None
         sent = 0
         while True:
-            messages = await self._fitting(model, everything)
+            messages = await self._fitting(model, everything, left_out)
             if refused is not None and len(messages) >= sent:
                 raise refused  # nothing more can be left out
             sent = len(messages)
             if sent < len(everything):
                 await self._journal.publish(HistoryTrimmed(len(everything) - sent), run)
+            await self._weigh(model, messages)
             try:
                 message, finish = await self._reply_to(model, Request(messages, self._schemas, config))
                 break
@@ -149,6 +179,29 @@ class Execution:
             run._charge = Charge(finish.usage, finish.cost_usd)
         await self._journal.publish(ModelReplied(message, finish.usage, finish.cost_usd), run)
         run._charge = None
+
+    async def _weigh(self, model: Model, messages: Transcript) -> None:
+        """Tell the user, once a run, how many tokens a long prompt has, and what they cost.
+
+        Raises:
+            PromptLimitExceeded: they are more than the agent allows. Nothing was sent.
+        """
+        agent, config, draft = self._agent, self._config, self._journal.projection.draft
+        most = agent.max_prompt_tokens
+        if most and not self._counted and messages.size + self._schemas_size > most:
+            self._counted = await in_thread(model.count_tokens, messages, self._schemas)
+        tokens = self._counted or messages.estimate + self._schemas_size // 4
+        if tokens <= (most or tokens) and (self._told or tokens <= LONG_PROMPT):
+            return
+        history = messages.estimate - self._system.estimate - draft.estimate
+        weight = Weight(tokens, exact=self._counted > 0, history=history)
+        if most and tokens > most:
+            raise PromptLimitExceeded(weight.refusal(agent, in_tools=len(draft) > 1))
+        self._told = True
+        cost: float | None = 0.0
+        if config.provider != "offline":
+            cost = input_cost(tokens, await self._ports.contexts.listed(config))
+        await self._journal.publish(Noticed(weight.note(config.model or "", cost)), self._run)
 
     async def _learns(self, model: Model, messages: Transcript, error: LengthExceeded) -> bool:
         """Learn the size of the context from an error. Return whether the call can be made with fewer messages."""
@@ -253,8 +306,13 @@ class Execution:
         own = len(self._system) + len(self._journal.projection.draft)
         return Limits(config.max_tokens, context, with_history=len(request.messages) > own)
 
-    async def _fitting(self, model: Model, messages: Transcript) -> Transcript:
+    async def _fitting(self, model: Model, messages: Transcript, left_out: int) -> Transcript:
         """Return the messages that fit into the model's context.
+
+        Args:
+            model: the model of the call.
+            messages: of the call.
+            left_out: messages of the history that are not among them.
 
         Raises:
             LengthExceeded: the messages that cannot be left out are too long alone. Nothing was sent.
@@ -265,20 +323,20 @@ class Execution:
             return messages
         context, limit = room.context, room.wanted
         # Most calls need no counting, which is slow.
-        if messages.size + sum(len(repr(tool)) for tool in self._schemas) < limit:
+        if messages.size + self._schemas_size < limit:
             return messages
         history, draft = self._journal.history, self._journal.projection.draft
         counted = self._journal.counted
         guess = 0
         if counted:
-            guess = counted.left_out
+            guess = max(0, counted.left_out - left_out)
             if counted.fits(self._config.model, self._agent, history, draft.size, limit):
                 return without(messages, guess)
         history_size = history.size
         kept, size = await in_thread(self._trimmed, model, messages, limit, guess)
-        self._journal.counted = Counted(
-            self._config.model, self._agent, history, history_size, size, len(messages) - len(kept)
-        )
+        if not self._run.fresh:  # it says nothing of other runs
+            left_out += len(messages) - len(kept)
+            self._journal.counted = Counted(self._config.model, self._agent, history, history_size, size, left_out)
         self._counted = size
         limit = room.limit
         if size > limit:

@@ -1,4 +1,4 @@
-"""Fitting: leaves the oldest exchanges out of a model call whose context would be too long."""
+"""Fitting: leaves the oldest exchanges out of a model call, by the agent's memory or for want of context; weighs it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from msgspec import Struct
 
 from ..config.agents import Agent
 from ..config.aiconfig import AIConfig
+from ..core.costs import dollars
 from ..core.messages import SystemMessage
 from ..models.transcript import Transcript
 
 #: A conversation of so many characters fits into any context that is in use: nothing needs to be known of it.
 SURELY_FITS = 2_000
+#: A prompt of more tokens is told to the user before it is sent.
+LONG_PROMPT = 20_000
 #: The part of a context that is kept free for the reply, if `max_tokens` is not set.
 _FOR_THE_REPLY = 4
 
@@ -60,13 +63,82 @@ class Counted(Struct, frozen=True):
     """The history's `size` at that time."""
     tokens: int
     left_out: int
-    """The number of messages that were left out."""
+    """The number of messages of the history that were left out."""
 
     def fits(self, model: str | None, agent: Agent, history: Transcript, draft_size: int, limit: int) -> bool:
         """Whether a call certainly fits into `limit` tokens, if as many messages are left out as before."""
         if not (model == self.model and agent is self.agent and history is self.history):
             return False
         return self.tokens + (history.size - self.history_size) + draft_size <= limit
+
+
+class Weight(Struct, frozen=True):
+    """The tokens of one model call."""
+
+    tokens: int
+    """All of them, with those of the tools."""
+    exact: bool
+    """Whether they were counted; otherwise they are estimated."""
+    history: int
+    """About how many of them are history."""
+
+    def note(self, model: str, cost: float | None) -> str:
+        """Return the line for the user of a long prompt.
+
+        Args:
+            model: the model that it is sent to.
+            cost: of its tokens, in US dollars; None if it is unknown.
+        """
+        price = dollars(cost)
+        if cost is None:
+            price = "cost unknown"
+        elif cost:
+            price = f"about {price}"
+        line = f"{self._count} tokens go to {model}, {price}"
+        if self.history:
+            line += f"; about {round(self.history, -2):,} of them are history, which --fresh leaves out"
+        return line
+
+    def refusal(self, agent: Agent, *, in_tools: bool) -> str:
+        """Return why this call is not made: it exceeds the agent's `max_prompt_tokens`.
+
+        Args:
+            agent: the agent.
+            in_tools: whether the run has called tools, or has begun to answer.
+        """
+        name = agent.name
+        if self.history:
+            remedy = (
+                f"send it without the history (--fresh, fresh=True), clear that (%agent reset {name}), or give {name} "
+                "a memory such as last:10"
+            )
+        elif in_tools:
+            remedy = "ask for less in one run, have its tools return less"
+        else:
+            remedy = "shorten the prompt"
+        return (
+            f"the prompt has {self._count} tokens, and max_prompt_tokens of {name} allows {agent.max_prompt_tokens:,}. "
+            f"Nothing was sent: {remedy}, or raise max_prompt_tokens"
+        )
+
+    @property
+    def _count(self) -> str:
+        if self.exact:
+            return f"{self.tokens:,}"
+        return f"about {round(self.tokens, -2):,}"
+
+
+def recalled(history: Transcript, agent: Agent, *, fresh: bool) -> Transcript:
+    """Return the part of a history that a run gets: its newest exchanges, each whole.
+
+    Args:
+        history: of the agent's session.
+        agent: its memory says how much.
+        fresh: whether the run gets no history.
+    """
+    memory = agent.memory
+    cut = len(history) if fresh else history.since(memory.last, memory.tokens)
+    return history[cut:] if cut else history
 
 
 def without(messages: Transcript, left_out: int) -> Transcript:

@@ -43,8 +43,8 @@ class RunState:
     """One run, as its records describe it."""
 
     __slots__ = (
-        "_chunks", "_complete", "_cost", "_outcome", "events", "failure", "finished_at", "id", "model", "number",
-        "place", "priority", "queued", "started_at",
+        "_chunks", "_complete", "_cost", "_outcome", "events", "failure", "finished_at", "fresh", "id", "model",
+        "number", "place", "priority", "queued", "started_at",
     )  # fmt: skip
 
     def __init__(self, id_: str) -> None:
@@ -57,6 +57,8 @@ class RunState:
         self.place = 0
         """The position among queued runs of its priority; see `Run.move`."""
         self.priority: Priority = "normal"
+        self.fresh = False
+        """Whether it gets no history, and leaves nothing in it."""
         self.model: str | None = None
         """The model that answers. Known once the run has started."""
         self.started_at: float | None = None
@@ -112,6 +114,7 @@ class RunState:
             case RunQueued(_, priority, number):
                 self.queued = event
                 self.priority = priority
+                self.fresh = event.fresh
                 self.number = self.place = number
             case RunStarted(_, model):
                 self.model = model
@@ -231,7 +234,7 @@ class Projection(Generic[R]):
 
     def _finish(self, run: R) -> None:
         if run is self.current:
-            self._keep_draft()
+            self._keep_draft(run.fresh)
             self.state = transition(self.state, "finish")
             self.current = None
         elif run in self.queue:
@@ -248,11 +251,11 @@ class Projection(Generic[R]):
                 return len(results) == len(calls)
         return True
 
-    def _keep_draft(self) -> None:
-        """Move the draft's whole turns into the history. A draft without a reply is dropped."""
+    def _keep_draft(self, fresh: bool) -> None:
+        """Move the draft's whole turns into the history. A draft without a reply, or of a fresh run, is dropped."""
         whole, turn = self._turn_is_whole, self._turn
         draft, self.draft, self._turn = self.draft, _EMPTY, []
-        if len(draft) < 2:
+        if fresh or len(draft) < 2:
             return
         if not whole:
             draft.extend(close_turn(turn)[1:])

@@ -92,11 +92,13 @@ class Run(AwaitableHandle, RunState):
         priority: Priority,
         timeout_s: float | None,
         config: AIConfig,
+        fresh: bool,
     ) -> None:
         super().__init__(f"{session.name}#{number}")
         self._session = session
         self.number = self.place = number
         self.priority = priority
+        self.fresh = bool(fresh)
         self.timeout_s = timeout_s
         """Seconds for the whole run. None: the agent's limit applies."""
         self.submitted_at = time.time()
@@ -404,15 +406,9 @@ class Run(AwaitableHandle, RunState):
         parts: tuple[str | Image | RunReference, ...] = ()
         if not (len(self._parts) == 1 and isinstance(self._parts[0], str)):
             parts = tuple(RunReference(part.id) if isinstance(part, RunState) else part for part in self._parts)
-        return RunQueued(
-            self.prompt,
-            self.priority,
-            self.number,
-            parts,
-            {} if self._config is UNSET else plain(self._config),
-            self.timeout_s,
-            self.submitted_at,
-        )
+        config = {} if self._config is UNSET else plain(self._config)
+        prompt, timeout_s, since = self.prompt, self.timeout_s, self.submitted_at
+        return RunQueued(prompt, self.priority, self.number, parts, config, timeout_s, since, self.fresh)
 
     def _ended_by(self, error: BaseException | None) -> RunFinished:
         """Keep the error, if it is a failure, and return the event of its end; None means that it succeeded."""

@@ -168,6 +168,11 @@ class Session(Handle):
         return self._journal.history[:]
 
     @property
+    def history_tokens(self) -> int:
+        """About as many tokens as the history has, estimated from its length."""
+        return self._journal.history.estimate
+
+    @property
     def messages(self) -> tuple[Message, ...]:
         """The history and the current run's messages so far."""
         return (*self._journal.history, *self._journal.projection.draft_messages)
@@ -183,6 +188,7 @@ class Session(Handle):
         timeout_s: float | None = None,
         model: str | None = None,
         config: AIConfig | Mapping[str, Any] | str | None = None,
+        fresh: bool = False,
     ) -> Run:
         """Give it work. Returns at once, never blocks, thread-safe.
 
@@ -194,6 +200,7 @@ class Session(Handle):
             timeout_s: seconds for the whole run, from its start; by default the agent's.
             model: the model for this run, as `provider/model`; takes precedence over that of `config`.
             config: the fields of the config that this run sets, in any form.
+            fresh: whether the run gets no history, and leaves nothing in it.
 
         Raises:
             ConfigError: an unknown priority, an empty prompt, a timeout that is not positive, or a bad config.
@@ -204,7 +211,7 @@ class Session(Handle):
         config = AIConfig.of(config, model=model)
         self.state.check_takes_work(self.name)
         number = self._ports.admission.enter(self.name)
-        run = Run(self, number, parts, priority=priority, timeout_s=timeout_s, config=config)
+        run = Run(self, number, parts, priority=priority, timeout_s=timeout_s, config=config, fresh=fresh)
         self.home.call(self._accept, run)
         return run
 

@@ -12,6 +12,7 @@ from ..config.keys import Key, Keys
 from ..config.providers import PROVIDERS, Provider, is_own
 from ..core.errors import ConfigError
 from ..core.threads import in_thread
+from . import prices
 from .local import ask
 
 #: The fields with the size in a list of models: of llama.cpp (`meta`), vLLM, Groq and others, LM Studio.
@@ -31,6 +32,8 @@ class Context(Struct):
     """The server's tokens for each counted token: LiteLLM counts those of unknown models with another tokenizer."""
     asked: bool = False
     """Whether the server was asked."""
+    listed: prices.Listed | None = None
+    """The model's entry in the price list, once it was looked up; empty for an unlisted model."""
 
 
 class Contexts:
@@ -61,6 +64,13 @@ class Contexts:
             return
         told = await in_thread(_told, address, config.model or "", key)
         known.tokens = known.tokens or told
+
+    async def listed(self, config: AIConfig) -> prices.Listed:
+        """Return the entry of a config's model in the price list; empty for an unlisted or an offline model."""
+        known = self.of(config)
+        if known.listed is None:
+            known.listed = await in_thread(prices.entry, config.model or "")
+        return known.listed
 
     def refused(self, config: AIConfig, counted: int, context: int | None, prompt: int | None) -> None:
         """Learn from the refusal of a prompt that is too long.

@@ -147,6 +147,15 @@ def listed_cost(usage: Mapping[str, Any], entry: Listed) -> float | None:
     return float((sent - cached) * per_sent + cached * (per_cached or 0.0) + received * per_received)
 
 
+def input_cost(tokens: int, entry: Listed) -> float | None:
+    """Return the cost in US dollars of a prompt of so many tokens, none of them cached; None if it is unknown."""
+    name = "input_cost_per_token"
+    per_sent = entry.get(name + _suffix(entry, tokens), entry.get(name))
+    if not per_sent:  # LiteLLM lists an unknown price as 0
+        return None
+    return float(tokens * per_sent)
+
+
 def output_tokens(usage: Mapping[str, Any], *, beside: bool = False) -> int | None:
     """Return the tokens of a reply, with those of its reasoning; None if they are unknown.
 

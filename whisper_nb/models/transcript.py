@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import threading
 from array import array
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import compress
 from typing import Any, overload
 
 import msgspec
 
-from ..core.messages import AssistantMessage, Message, SystemMessage, ToolMessage, UserMessage, replace
+from ..core.messages import AssistantMessage, Image, Message, SystemMessage, ToolMessage, UserMessage, replace
 from .openai_format import decode, encode
-from .tokens import IMAGE_TOKENS
+from .tokens import IMAGE_TOKENS, estimate
 
 #: Returns the size of one message in some unit, for example in words.
 Measure = Callable[[Message], int]
@@ -26,13 +27,18 @@ class Transcript(Sequence[Message]):
         messages: the first messages.
     """
 
-    __slots__ = ("_is_user", "_parts", "_pieces", "_size", "_sizes", "_sums")
+    __slots__ = ("_is_user", "_marked", "_parts", "_pieces", "_size", "_sizes", "_sums", "_tokens", "estimate")
 
     def __init__(self, messages: Iterable[Message] = ()) -> None:
         self._pieces: list[bytes] = []
         self._sizes = array("L")
         self._size = 0
+        self._tokens = array("L")
+        self.estimate = 0
+        """About as many tokens as all messages have, estimated from their length. Not to be changed."""
         self._is_user = bytearray()
+        self._marked: tuple[array[int], array[int]] | None = None
+        """Where exchanges begin, and the estimated tokens before each; as far as they were asked for."""
         self._parts: tuple[tuple[Transcript, int, int], ...] = ()
         """The ranges of other transcripts that this one consists of; empty if it was built by appending."""
         self._sums: dict[Measure, array[int]] = {}
@@ -76,9 +82,14 @@ class Transcript(Sequence[Message]):
         """Add a message at the end."""
         piece = _piece_of(message)
         size = len(piece)
+        images: Sequence[Image] = ()
         is_user = isinstance(message, UserMessage)
         if isinstance(message, UserMessage):
-            size += sum(IMAGE_TOKENS - len(image.data) for image in message.images)
+            images = message.images
+            size += sum(IMAGE_TOKENS - len(image.data) for image in images)
+        tokens = estimate(piece, images)
+        self._tokens.append(tokens)
+        self.estimate += tokens
         self._pieces.append(piece)
         self._sizes.append(size)
         self._size += size
@@ -93,6 +104,38 @@ class Transcript(Sequence[Message]):
         else:
             for message in messages:
                 self.append(message)
+
+    def since(self, exchanges: int | None, tokens: int | None) -> int:
+        """Return where the newest exchanges begin, each a user message with all that follows it.
+
+        The work is that of the messages which are new since the last call.
+
+        Args:
+            exchanges: the most of them; None for no limit.
+            tokens: the most tokens that they may have, estimated; None for no limit.
+        """
+        starts, before = self._exchanges()
+        first = 0
+        if exchanges is not None:
+            first = max(0, len(starts) - exchanges)
+        if tokens is not None:
+            first = max(first, bisect_left(before, self.estimate - tokens))
+        if first == 0:
+            return 0
+        return starts[first] if first < len(starts) else len(self)
+
+    def _exchanges(self) -> tuple[array[int], array[int]]:
+        """Return where exchanges begin, and the estimated tokens before each."""
+        starts, before = self._marked = self._marked or (array("L"), array("Q"))
+        at, total = (starts[-1], before[-1]) if starts else (0, 0)
+        begin = self._is_user.find(1, at + 1 if starts else 0)
+        while begin >= 0:
+            total += sum(self._tokens[at:begin])
+            at = begin
+            starts.append(at)
+            before.append(total)
+            begin = self._is_user.find(1, at + 1)
+        return starts, before
 
     def measured(self, measure: Measure) -> int:
         """Return the sum of a measure over all messages. Each message is measured once, also in joined transcripts."""
@@ -121,6 +164,8 @@ class Transcript(Sequence[Message]):
         part._pieces = self._pieces[index]
         part._sizes = self._sizes[index]
         part._size = sum(part._sizes)
+        part._tokens = self._tokens[index]
+        part.estimate = sum(part._tokens)
         part._is_user = self._is_user[index]
         start, stop, step = index.indices(len(self))
         if step == 1:
@@ -156,6 +201,8 @@ class Transcript(Sequence[Message]):
         self._pieces += other._pieces
         self._sizes += other._sizes
         self._size += other._size
+        self._tokens += other._tokens
+        self.estimate += other.estimate
         self._is_user += other._is_user
 
     def _spans(self, start: int, stop: int) -> Iterator[tuple[Transcript, int, int]]:

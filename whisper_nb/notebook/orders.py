@@ -13,6 +13,7 @@ from ..config.aiconfig import AIConfig
 from ..core.errors import ConfigError
 from ..core.events import Priority
 from ..core.messages import Image, without_images
+from ..engine.fitting import recalled
 from ..engine.prompts import is_empty, prompt_text
 from ..engine.runs import Run
 from ..engine.session import Session
@@ -40,6 +41,8 @@ class Order(Struct, frozen=True, kw_only=True):
     interpolate: bool = True
     """Whether `{{ … }}` in the prompt is evaluated."""
     dry_run: bool = False
+    fresh: bool = False
+    """Whether the run gets no history, and leaves nothing in it."""
     images: Sequence[str] = ()
     """Expressions or paths of images."""
 
@@ -83,11 +86,16 @@ class Order(Struct, frozen=True, kw_only=True):
         return parts
 
 
-def preview(session: Session, parts: Parts, config: AIConfig) -> str:
+def preview(session: Session, parts: Parts, config: AIConfig, *, fresh: bool) -> str:
     """Return the messages that a run would send, as text, for a dry run."""
     resolved = session.resolved(config)
     lines = [f"dry run: {session.name} would call {resolved.model} with", f"[system] {session.agent.instructions}"]
-    for message in without_images(session.history):
+    history = session.history
+    part = recalled(history, session.agent, fresh=fresh)
+    if left_out := len(history) - len(part):
+        why = "a fresh run" if fresh else f"memory {session.agent.memory}"
+        lines.append(f"[{why} leaves out {left_out} messages of the history]")
+    for message in without_images(part):
         entry = to_openai(message)
         content = entry["content"] or [call["function"]["name"] for call in entry["tool_calls"]]
         lines.append(f"[{entry['role']}] {content}")

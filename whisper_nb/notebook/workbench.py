@@ -79,9 +79,11 @@ class Workbench(Struct):
         for note in order.notes(namespace):
             print(f"note: {note}")  # noqa: T201
         if order.dry_run:
-            print(preview(session, parts, config))  # noqa: T201
+            print(preview(session, parts, config, fresh=order.fresh))  # noqa: T201
             return None
-        run = session.submit(parts, priority=order.priority, timeout_s=order.timeout_s, config=config)
+        run = session.submit(
+            parts, priority=order.priority, timeout_s=order.timeout_s, config=config, fresh=order.fresh
+        )
         launch = self._launch()
         if self._launching != launch:
             self._cancel_earlier(launch)

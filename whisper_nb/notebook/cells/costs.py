@@ -2,21 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
+from ...core.costs import dollars
 from ...core.messages import Spent, Usage
-
-
-def dollars(cost: float | None) -> str:
-    """Return a cost as text: `$0.0021`; `unknown`, never `$0`, for a cost that is not known."""
-    if cost is None or not math.isfinite(cost):
-        return "unknown"
-    if cost == 0:
-        return "$0"
-    # Four decimals, and more where a small amount would have less than three digits.
-    more = max(4, 2 - math.floor(math.log10(abs(cost))))
-    whole, _, decimals = f"{cost:.{more}f}".partition(".")
-    return f"${whole}.{decimals[:4]}{decimals[4:].rstrip('0')}"
 
 
 def cost_line(spent: Spent) -> str:
@@ -43,10 +30,28 @@ def tokens_line(spent: Spent) -> str:
 
 
 def usage_facts(usage: Usage | None, cost: float | None) -> list[str]:
-    """Return `120 + 45 tokens` and `$0.0021`, or that one of them is unknown."""
+    """Return `in 1,234 · out 56 tokens` and `$0.0021`, or that one of them is unknown."""
     tokens, price = "tokens unknown", "cost unknown"
     if usage is not None:
-        tokens = f"{usage.input_tokens} + {usage.output_tokens} tokens"
+        tokens = in_and_out(usage)
     if cost is not None:
         price = dollars(cost)
     return [tokens, price]
+
+
+def in_and_out(usage: Usage) -> str:
+    """Return `in 1,234 · out 56 tokens`."""
+    return f"in {usage.input_tokens:,} · out {usage.output_tokens:,} tokens"
+
+
+def about(tokens: int) -> str:
+    """Return an estimated number of tokens: `0`, `~85`, `~1.2k`, `~3.4M`."""
+    if tokens < 1_000:
+        return f"~{tokens}" if tokens else "0"
+    if tokens < 999_500:
+        return f"~{_three_digits(tokens / 1_000)}k"
+    return f"~{_three_digits(tokens / 1_000_000)}M"
+
+
+def _three_digits(number: float) -> str:
+    return f"{number:.1f}" if number < 99.95 else f"{number:.0f}"

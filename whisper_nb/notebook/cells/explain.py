@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...config.agents import Agent
+from ...config.agents import LIMITS, Agent
 from ...config.aiconfig import AIConfig, own_address
 from ...config.keys import Keys, is_literal, variable_of
 from ...config.layers import Layer
@@ -13,9 +13,11 @@ from ...config.providers import PROVIDERS, public
 from ...core.errors import ConfigError
 from ...core.messages import Spent
 from ...core.text import suggestion
+from ...engine.fitting import recalled
 from ...engine.runtimes import Runtime
 from ...engine.spending import spent_on
-from .costs import cost_line
+from ...models.transcript import Transcript
+from .costs import about, cost_line
 
 
 def config_rows(layer: Layer, keys: Keys) -> list[dict[str, str]]:
@@ -59,11 +61,35 @@ def value_text(name: str, value: Any) -> str:
 
 
 def limits_line(agent: Agent) -> str:
-    """Return the limits of each run of an agent: `10 turns, 60 s`."""
+    """Return the limits of each run of an agent: `10 turns, 60 s, 50,000 tokens a prompt`."""
     line = f"{agent.max_turns} turns"
     if agent.timeout_s:
         line += f", {agent.timeout_s:g} s"
+    if agent.max_prompt_tokens:
+        line += f", {agent.max_prompt_tokens:,} tokens a prompt"
     return line
+
+
+def agent_rows(agent: Agent) -> list[dict[str, str]]:
+    """Return the memory and the limits of an agent, as rows of its config."""
+    return [
+        {"field": name, "value": value_text(name, value), "from": f"agent {agent.name}"}
+        for name in ("memory", *LIMITS)
+        if (value := getattr(agent, name)) is not None
+    ]
+
+
+def history_line(history: Transcript) -> str:
+    """Return the size of a history: `24 messages, ~1.2k tokens`."""
+    return f"{len(history)} messages, {about(history.estimate)} tokens"
+
+
+def memory_line(agent: Agent, history: Transcript) -> str:
+    """Return an agent's memory, and how much of the history it is: `last:2 (4 of 24 messages, ~200 tokens)`."""
+    part = recalled(history, agent, fresh=False)
+    if len(part) == len(history):
+        return str(agent.memory)
+    return f"{agent.memory} ({len(part)} of {len(history)} messages, {about(part.estimate)} tokens)"
 
 
 def model_rows(

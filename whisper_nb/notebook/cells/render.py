@@ -31,10 +31,10 @@ from ...core.events import (
     ToolFinished,
     ToolStarted,
 )
-from ...core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, UserMessage
+from ...core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, Usage, UserMessage
 from ...core.text import LINE_LIMIT, clip, one_line, printable
 from ...engine.runs import Run
-from .costs import usage_facts
+from .costs import in_and_out, usage_facts
 from .markdown import NO_MATH, safe_markdown
 
 #: The most runs that a line names.
@@ -63,8 +63,10 @@ def run_bundle(run: Run) -> dict[str, str]:
 
 
 def status_line(run: Run) -> str:
-    """Return `bob#3 · succeeded · 120 + 45 tokens · $0.0021 · 3.2 s`, with the time for a run that is not finished."""
+    """Return `bob#3 · succeeded · in 120 · out 45 tokens · $0.0021 · 3.2 s`, with the time for an unfinished run."""
     facts = [run.id, run.status]
+    if run.fresh:
+        facts.append("fresh")
     if run.status == "cancelled" and run.failure:
         facts.append(run.failure)
     if run.seconds is not None:
@@ -162,8 +164,8 @@ def history_lines(messages: Iterable[Message]) -> Iterator[str]:
 def record_text(record: Record) -> str:
     """Return a record in words. The text may contain unprintable characters."""
     match record.event:
-        case RunQueued(prompt, priority):
-            return f"queued, {priority}: {prompt}"
+        case RunQueued(prompt, priority, fresh=fresh):
+            return f"queued, {priority}{', fresh' if fresh else ''}: {prompt}"
         case RunStarted(_, model):
             return f"started on {model}"
         case ModelReplied(message, usage, cost):
@@ -206,8 +208,9 @@ def _other_text(
             return f"note: {text}"
         case StateChanged(state):
             return state.label
-        case HistoryTrimmed(dropped):
-            return f"the context is full: left out the {dropped} oldest messages"
+        case HistoryTrimmed(dropped, memory):
+            why = f"memory {memory}" if memory else "the context is full"
+            return f"{why}: left out the {dropped} oldest messages"
         case HistoryCopied(messages):
             return f"begins with a copy of {len(messages)} messages"
         case HistoryReset():
@@ -266,3 +269,13 @@ def outcome(runs: Sequence[Run]) -> str:
         elif found:
             facts.append(f"{len(found)} {status} ({run_ids(found)})")
     return ", ".join(facts) or "nothing to wait for"
+
+
+def total_tokens(runs: Sequence[Run]) -> str:
+    """Return the tokens of all runs: `in 1,234 · out 56 tokens`; empty if no model was called."""
+    usages = [run.usage for run in runs if run.started_at is not None]
+    known = [usage for usage in usages if usage is not None]
+    total = sum(known, Usage())
+    if len(known) == len(usages):
+        return in_and_out(total) if total != Usage() else ""
+    return f"at least {in_and_out(total)}" if known else "tokens unknown"

@@ -200,6 +200,7 @@ ORDER: tuple[Argument, ...] = (
         default=[],
         help="a figure, an axes or a PIL image of this notebook, or the path of a file; can be repeated",
     ),
+    arg("--fresh", action="store_true", help="without the agent's history, and not remembered in it"),
     arg("--no-interpolate", action="store_true", help="do not evaluate {{ … }}"),
     arg("--dry-run", action="store_true", help="show what would be sent, and send nothing"),
 )
@@ -233,6 +234,7 @@ def order(arguments: Arguments, prompt: str) -> Order:
         timeout_s=arguments.timeout,
         interpolate=not arguments.no_interpolate,
         dry_run=arguments.dry_run,
+        fresh=arguments.fresh,
         images=tuple(arguments.image),
     )
 
@@ -241,7 +243,13 @@ def described(bench: Workbench, args: Arguments) -> Agent | str:
     """Return the agent that the arguments of `new` describe; its name if no argument changes the spec in its file."""
     prompt = _system_prompt(args)
     config = settings(args.set, model=args.model, temperature=args.temperature, max_tokens=args.max_tokens)
-    given = {"description": args.description, "max_turns": args.max_turns, "system_prompt": prompt}
+    given = {
+        "description": args.description,
+        "max_turns": args.max_turns,
+        "max_prompt_tokens": args.max_prompt_tokens,
+        "memory": args.memory,
+        "system_prompt": prompt,
+    }
     given = {name: value for name, value in given.items() if value is not None}
     if args.tools is not None:
         names = [name.strip() for name in args.tools.split(",") if name.strip()]

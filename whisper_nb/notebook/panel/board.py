@@ -18,6 +18,8 @@ from ...core.events import (
     AgentRevised,
     CallHeld,
     CallRetried,
+    HistoryCopied,
+    HistoryReset,
     ModelReplied,
     Record,
     RunFinished,
@@ -44,7 +46,7 @@ CHIPS, ALL_SPANS = 8, 20_000
 #: A row of a table: the agent's name and its facts.
 Values = tuple[Any, ...]
 
-STATE, WORK, QUEUE, SPENDING, MODEL, ERROR, SPEC = range(7)
+STATE, WORK, QUEUE, SPENDING, MODEL, ERROR, SPEC, MEMORY = range(8)
 #: The columns of each table, beside `name`.
 COLUMNS: tuple[tuple[str, ...], ...] = (
     ("state", "since"),
@@ -54,9 +56,10 @@ COLUMNS: tuple[tuple[str, ...], ...] = (
     ("model",),
     ("error",),
     ("title", "about", "icon", "color"),
+    ("memory",),
 )
 #: About how many bytes of JSON a row of each table takes beside its texts.
-_BYTES = (40, 12, 16, 60, 12, 12, 40)
+_BYTES = (40, 12, 16, 60, 12, 12, 40, 12)
 #: The tables whose rows hold texts of any length.
 _WITH_TEXT = frozenset({WORK, QUEUE, MODEL, ERROR, SPEC})
 
@@ -76,7 +79,9 @@ _CHANGED_BY = {
     CallHeld: _marks(STATE, WORK),
     ToolStarted: _marks(STATE),
     ToolFinished: _marks(STATE),
-    RunFinished: _marks(STATE, WORK, QUEUE, SPENDING, MODEL, ERROR),
+    RunFinished: _marks(STATE, WORK, QUEUE, SPENDING, MODEL, ERROR, MEMORY),
+    HistoryReset: _marks(MEMORY),
+    HistoryCopied: _marks(MEMORY),
     StateChanged: _marks(STATE, WORK),
     AgentRevised: _marks(MODEL, SPEC),
 }
@@ -159,6 +164,7 @@ class Board:
             self._model,
             _error,
             _spec,
+            _memory,
         )
         self.version = 0
         """Grows with every event but streamed text."""
@@ -419,6 +425,10 @@ def _spec(row: _Row) -> Values:
     agent = row.session.agent
     about = clip(agent.description or agent.role, LINE)
     return (row.name, clip(agent.title, LINE), about, printable(agent.icon), agent.color)
+
+
+def _memory(row: _Row) -> Values:
+    return (row.name, row.session.history_tokens)
 
 
 def _text_bytes(values: Values) -> int:

@@ -10,7 +10,7 @@ from ...core.text import clip, printable
 from ...engine.runs import Run
 from ...engine.runtimes import Runtime
 from ...engine.session import Session
-from ..cells.explain import config_rows, limits_line
+from ..cells.explain import config_rows, history_line, limits_line, memory_line
 from ..cells.render import step_line, steps
 
 Facts = dict[str, Any]
@@ -71,7 +71,7 @@ class Details:
 
 
 def _sections(runtime: Runtime, session: Session, run: Run | None) -> Facts:
-    agent = session.agent
+    agent, history = session.agent, session.history
     try:
         config = config_rows(runtime.explain(session.name), runtime.keys)
     except ConfigError as error:
@@ -85,7 +85,8 @@ def _sections(runtime: Runtime, session: Session, run: Run | None) -> Facts:
             "tools": [clip(tool.name, LINE) for tool in agent.tools],
             "limits": limits_line(agent),
             "revision": session.revision,
-            "history": len(session.history),
+            "history": history_line(history),
+            "memory": memory_line(agent, history),
         },
         "config": [{name: clip(value, RESULT) for name, value in row.items()} for row in config],
         "queue": [_queued(one) for one in session.queue[:QUEUE]],
@@ -100,6 +101,7 @@ def _queued(run: Run) -> Facts:
         "priority": run.priority,
         "prompt": clip(run.prompt, LINE),
         "since": round(run.submitted_at, 2),
+        "fresh": run.fresh,
         "needs": [need.id for need in run.needs if not need.done],
     }
 
@@ -108,6 +110,7 @@ def _run_facts(run: Run) -> Facts:
     return {
         "id": run.id,
         "status": run.status,
+        "fresh": run.fresh,
         "prompt": clip(run.prompt, RESULT),
         "result": clip(run.text, RESULT) if run.done else "",
         "error": clip(str(run.error or ""), RESULT),

@@ -22,7 +22,7 @@ from ...engine.runs import Run
 from ...engine.runtimes import Runtime
 from ...engine.session import Session
 from ...engine.spending import spent_by
-from ..cells.costs import cost_line, tokens_line
+from ..cells.costs import about, cost_line, tokens_line
 from ..cells.tables import table_html, table_text
 from .board import CHIPS, Board
 from .details import Facts
@@ -106,6 +106,7 @@ def _row(session: Session, row: Facts, now: float) -> dict[str, str]:
         "now": clip(row["now"], 40),
         "queue": queue,
         "done": str(spent.runs),
+        "memory": about(row["memory"]),
         "tokens": tokens_line(spent),
         "cost": cost_line(spent),
         "model": row["model"],

@@ -30,6 +30,8 @@ from ..grammar import NAME, SET, TEAM, Arguments, arg, command, described
     arg("--max-tokens", metavar="N", type=int, help="the limit of tokens in one reply"),
     SET,
     arg("--max-turns", metavar="N", type=int, help="the limit of model calls in one run"),
+    arg("--max-prompt-tokens", metavar="N", type=int, help="the limit of tokens that one model call may send"),
+    arg("--memory", metavar="M", help="the part of its history that a run gets: all, none, last:10 or tokens:4000"),
     examples=(
         '%agent new bob --prompt "You are a careful statistician."',
         "%agent new amy --model openrouter/openai/gpt-4o-mini --tools rows --set seed=7",

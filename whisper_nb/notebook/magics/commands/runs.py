@@ -5,7 +5,7 @@ from __future__ import annotations
 from ....core.errors import RunFailed
 from ....core.queues import PRIORITIES
 from ....engine.runs import Run
-from ...cells.render import causes, outcome, run_ids
+from ...cells.render import causes, outcome, run_ids, total_tokens
 from ...workbench import Workbench
 from ..grammar import ORDER, Arguments, arg, command, order
 
@@ -40,13 +40,13 @@ def ask(bench: Workbench, args: Arguments) -> Run | None:
     examples=("%agent wait", "%agent wait bob amy#2 ans --timeout 60"),
 )
 def wait(bench: Workbench, args: Arguments) -> None:
-    """Block, then print how many succeeded. The text does not depend on when a run finished."""
+    """Block, then print how many succeeded, and their tokens. The text does not depend on when a run finished."""
     runs = bench.to_wait_for(args.runs, everything=args.all)
     bench.wait(runs, args.timeout)
     bench.reported(runs)
     if why := causes(runs):
         raise RunFailed("\n".join([outcome(runs), *why]))
-    print(outcome(runs))  # noqa: T201
+    print(" · ".join(filter(None, (outcome(runs), total_tokens(runs)))))  # noqa: T201
 
 
 @command(

@@ -17,7 +17,7 @@ from ....core.events import TextStreamed
 from ....core.text import printable, visible
 from ....engine.runtimes import Runtime
 from ....engine.session import Session
-from ...cells.explain import config_rows, cost_rows, limits_line, model_rows
+from ...cells.explain import agent_rows, config_rows, cost_rows, history_line, limits_line, memory_line, model_rows
 from ...cells.render import history_lines, log_line, status_line
 from ...cells.review import Folded, last_line, trust_lines
 from ...cells.tables import table_bundle
@@ -99,7 +99,8 @@ def _show(session: Session) -> None:
         "tools": ", ".join(tool.name for tool in agent.tools),
         "limits": limits_line(agent),
         "revision": str(session.revision),
-        "history": f"{len(session.history)} messages",
+        "history": history_line(session.history),
+        "memory": memory_line(agent, session.history),
     }
     lines = [session.name, *(f"  {key:14} {value}" for key, value in facts.items() if value)]
     print(printable("\n".join(lines)))  # noqa: T201
@@ -161,6 +162,8 @@ def config(bench: Workbench, args: Arguments) -> None:
         session.configure(session.configured.values() | settings(args.values))
     layer = bench.runtime.explain(args.name)
     rows = config_rows(layer, bench.runtime.keys)
+    if args.name:
+        rows += agent_rows(bench.runtime[args.name].agent)
     bundle = table_bundle(rows, "nothing is set", stale=False)
     unset = [name for name in CONFIG_FIELDS if name not in {row["field"] for row in rows}]
     note = f"not set: {', '.join(unset)}"

@@ -141,7 +141,8 @@ export class AgentDetails {
   drawSpec(spec) {
     const facts = [
       ["description", spec.description], ["system prompt", spec.prompt], ["tools", spec.tools.join(", ")],
-      ["limits", spec.limits], ["history", `${spec.history} messages`], ["revision", String(spec.revision)],
+      ["limits", spec.limits], ["history", spec.history], ["memory", spec.memory],
+      ["revision", String(spec.revision)],
     ].filter(([, value]) => value);
     const make = ([name]) => h("div", {}, h("dt", {}, name), h("dd"));
     keyed(this.parts.spec, facts, ([name]) => name, make, (line, [, value]) => setText(line.lastChild, value));
