@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -212,6 +213,27 @@ async def test_an_unknown_provider_is_told_when_an_agent_is_created(runtime: Run
     assert runtime.sessions == ()
     with pytest.raises(RunFailed, match=re.escape(says)):
         await runtime.create(Agent("amy")).submit("hello", model=model)
+
+
+@pytest.mark.parametrize(
+    ("rules", "says"),
+    [
+        ("- match: '('\n  reply: x\n", "rules.yaml: rule 1: match '(' is not a regular expression"),
+        ("- mtch: a\n", "rules.yaml: rule 1: unknown mtch"),
+        (None, "rules.yaml: No such file"),
+    ],
+)
+async def test_rules_that_are_wrong_are_told_when_an_agent_is_created(
+    runtime: Runtime, tmp_path: Path, rules: str | None, says: str
+) -> None:
+    file = tmp_path / "rules.yaml"
+    if rules is not None:
+        file.write_text(rules)
+    with pytest.raises(ConfigError, match=re.escape(says)):
+        runtime.create(Agent("bob", model=f"offline/script:{file}"))
+    assert runtime.sessions == ()
+    file.write_text("- reply: x\n")
+    assert await runtime.create(Agent("bob", model=f"offline/script:{file}")).submit("hello") == "x"
 
 
 @pytest.mark.parametrize("name", ["bedrock/x", "veniceai/x", "offline/x", "mine/x", "openai/x"])

@@ -630,6 +630,15 @@ async def test_list_shows_a_table_in_html_and_text(notebook: Notebook, line: str
     assert "offline/test" in data["text/html"]
 
 
+async def test_an_old_error_leaves_the_list_and_the_panel_when_a_later_run_succeeds(notebook: Notebook) -> None:
+    for prompt, shown in (("fail", True), ("hello", False)):
+        notebook.run(f"%agent ask bob -o ans {prompt}")
+        await ended(notebook["ans"])
+        notebook.run("%agent list")
+        assert ("bob#1: no more" in notebook.shown[-1]["data"]["text/plain"]) is shown
+        assert ("bob#1: no more" in notebook.run("%agents")) is shown
+
+
 async def test_the_panel_is_text_in_a_terminal(notebook: Notebook) -> None:
     notebook.run("%%agent bob -o ans\nhello <b>")
     await notebook["ans"]

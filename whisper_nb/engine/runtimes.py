@@ -18,7 +18,7 @@ from ..config.keys import Keys
 from ..config.layers import Layer
 from ..config.precedence import Precedence
 from ..config.project import Project, Review
-from ..config.providers import PROVIDERS
+from ..config.providers import PROVIDERS, rules_path
 from ..core.errors import ConfigError, SessionClosed, sealed
 from ..core.events import Record
 from ..core.handles import Handle
@@ -170,7 +170,7 @@ class Runtime(Handle):
 
         Raises:
             ConfigError: no file describes an agent of that name, or its file is wrong; or the provider of its model is
-                unknown.
+                unknown, or the rules of its offline model are wrong.
             SessionClosed: the runtime was closed.
         """
         if self._closed:
@@ -182,7 +182,7 @@ class Runtime(Handle):
             self._following.start(agent)
         else:
             self._following.end(agent.name, agent)
-        if agent.config.model and agent.config.provider not in PROVIDERS:
+        if agent.config.model and (agent.config.provider not in PROVIDERS or rules_path(agent.config.model)):
             self.models.check(self.resolve(agent))
         session = self._roster.get(agent.name)
         if session is None:

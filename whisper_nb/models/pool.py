@@ -65,11 +65,13 @@ class Models:
         return self._opened[kept]
 
     def check(self, config: AIConfig) -> None:
-        """Check that there is a provider for a config's model, without importing LiteLLM.
+        """Check that there is a provider for a config's model, without importing LiteLLM, and read its rules, if any.
 
         Raises:
-            ConfigError: there is none.
+            ConfigError: there is none, or its file of rules is not there or wrong.
         """
+        if rules_path(config.model):
+            self.open(config)
         own = config.provider == "offline" or config.model in self._named
         if config.model and not own and _transport(config) == "litellm":
             check_provider(config.model)
