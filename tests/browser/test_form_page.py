@@ -16,6 +16,7 @@ CELLS = (
     "%agent new",
     "%agents",
     "def plot(column: str) -> None:\n    'Draw a column.'",
+    "import os, time\nwhile not os.path.exists('go.txt'): time.sleep(0.02)",
 )
 #: Whether an element is inside the part of the notebook that the page shows.
 IN_VIEW = """bar => {
@@ -117,15 +118,15 @@ def test_functions_models_icons_and_colors_are_chosen(notebook: Notebook) -> Non
     field(form, "Name").fill("amy")
     section(form, "Tools").click()
     form.get_by_role("checkbox", name="rows").check()
-    expect(field(form, "Functions")).to_have_value("rows")
+    expect(field(form, "Functions by name")).to_have_value("rows")
     expect(form).to_contain_text("Count the rows.")
     notebook.run("def plot")  # a cell that defines another
     form.get_by_role("checkbox", name="plot").check()
     expect(python).to_contain_text("tools=(rows, plot)")
-    field(form, "Functions").fill("plot, gone")
-    expect(note(form, "Functions")).to_contain_text("tool 'gone' is not defined in this notebook")
+    field(form, "Functions by name").fill("plot, gone")
+    expect(note(form, "Functions by name")).to_contain_text("tool 'gone' is not defined in this notebook")
     expect(form.get_by_role("checkbox", name="rows")).not_to_be_checked()
-    field(form, "Functions").fill("plot")
+    field(form, "Functions by name").fill("plot")
 
     model = field(form, "Model")
     model.fill("claude haiku")
@@ -194,3 +195,16 @@ def test_the_keyboard_is_enough_and_all_themes_are_accessible(notebook: Notebook
         set_theme(page, theme)
         expect(note(form, "Seed")).to_contain_text("seed 'x'")
         assert serious(form) == []
+
+
+def test_the_form_follows_when_a_cell_ends_and_says_so_if_the_kernel_does(lab: Lab, notebook: Notebook) -> None:
+    form, notice = form_in(notebook), form_in(notebook).locator(".wnf-notice")
+    notebook.run("while not")
+    field(form, "Name").fill("amy")
+    expect(notice).to_contain_text("The kernel is busy with a cell")
+    next(lab.root.glob("crew-*if_the_kernel_does*")).joinpath("go.txt").write_text("on")
+    expect(notice).to_be_hidden()
+    expect(field(form, "Python")).to_contain_text("name='amy'")
+    notebook.page.evaluate("async () => { await jupyterapp.shell.currentWidget.sessionContext.shutdown() }")
+    button(form, "Create").click()
+    expect(notice).to_contain_text("No kernel answers")

@@ -131,7 +131,7 @@ def test_a_message_is_below_its_field_until_the_field_is_valid(page: FormPage) -
     assert page.note("color").endswith("did you mean 'turquoise'?")
     assert page.errors == {"config.temperature", "tools", "color"} == {*page.parts["wrong"]}
     assert page.note("name") == ""
-    assert page.parts["yaml"] == page.parts["python"] == "Incomplete: see Color, Functions, Temperature"
+    assert page.parts["yaml"] == page.parts["python"] == "Incomplete: see Color, Functions by name, Temperature"
     page.type(temperature="0.9", tools="rows", color="")
     assert page.errors == set()
     assert page.parts["yaml"] == "name: bob\nai_config:\n  temperature: 0.9\ntools:\n- rows\n"
@@ -151,9 +151,11 @@ async def test_defaults_are_those_of_the_layers_with_their_source() -> None:
         assert defaults["config.model"] == "openai/x (env WHISPER_MODEL)"
         assert defaults["config.temperature"] == "0.3 (configure)"
         assert defaults["config.retries"] == "2"
-        assert defaults["config.top_p"] == "not sent"
+        assert defaults["config.top_p"] == "the provider's"
         assert defaults["max_turns"] == "20"
         assert defaults["timeout_s"] == "none"
+        page.type(model="offline/echo")
+        assert page.parts["defaults"]["config.model"] == "openai/x (env WHISPER_MODEL)"
 
 
 def test_the_repr_of_the_form_is_stable(form: WatchedForm) -> None:

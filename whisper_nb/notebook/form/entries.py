@@ -155,13 +155,15 @@ class Entries:
     def _defaults(self) -> dict[str, str]:
         """Return the values of fields that are empty."""
         try:
-            layer = self._runtime.explain()
+            layer = common = self._runtime.explain()
         except ConfigError:  # the note below the model has it
             return default_texts({}, {})
         if self.model:
             with suppress(ConfigError):  # the note has this, too
                 layer = self._runtime.explain(call=AIConfig(model=self.model))
-        return default_texts(layer.config.values(), layer.sources)
+        model = {"model": common.config.model}
+        sources = {**layer.sources, "model": common.place("model")}
+        return default_texts({**layer.config.values(), **model}, sources)
 
 
 def clipped(text: str, most: int) -> str:

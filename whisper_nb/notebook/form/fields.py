@@ -91,7 +91,7 @@ _MEANINGS: Mapping[FieldPath, tuple[str, str]] = {
     ("description",): ("Description", "A line about what it is good for."),
     ("icon",): ("Icon", "An emoji, or a few characters."),
     ("color",): ("Color", "The color of its icon: a name of CSS such as teal, or a number such as #2f7de1."),
-    TOOLS: ("Functions", "Their names, with commas between them."),
+    TOOLS: ("Functions by name", "The chosen ones; others can be typed, with commas between them."),
     ("max_turns",): (
         "Model calls per run",
         "A run is one prompt. Each round of tool calls needs another call; one call more fails the run.",
@@ -111,6 +111,13 @@ _INPUTS: Mapping[FieldPath, str] = {
     TOOLS: "tools",
     ("icon",): "icon",
     ("color",): "color",
+}
+#: Field of the agent → what holds if it is empty, where that is not the field's own default.
+_SHOWN_DEFAULTS: Mapping[FieldPath, str] = {
+    NAME: "",
+    PROMPT: "the text in the field",
+    ("icon",): "two letters of the name",
+    ("color",): "one that follows from the name",
 }
 #: Field of the config → what holds if no layer sets it; nothing is sent otherwise.
 _UNSET = {
@@ -179,6 +186,8 @@ def described_sections() -> list[dict[str, Any]]:
 def _described(path: FieldPath) -> dict[str, Any]:
     kind = FIELDS[path]
     field: dict[str, Any] = {"id": id_of(path), "label": label_of(path), "as": _INPUTS.get(path, "line")}
+    if path == PROMPT:
+        field["placeholder"] = Agent(name="NAME").instructions
     field["help"] = _MEANINGS.get(path, ("", f"{kind.allowed[:1].upper()}{kind.allowed[1:]}."))[1]
     if isinstance(kind, Flag | Choice):
         field["as"] = "choice"
@@ -198,7 +207,7 @@ def default_texts(values: Mapping[str, Any], places: Mapping[str, str]) -> dict[
     found = {id_of(path): _own_default(path) for path in FIELDS if path[0] != CONFIG}
     for path in (MODEL, *PARAMS):
         name = path[-1]
-        text = _UNSET.get(name, "not sent")
+        text = _UNSET.get(name, "the provider's")
         if values.get(name) is not None:
             text = value_text(name, values[name])
             if not places[name].startswith("default"):
@@ -208,9 +217,9 @@ def default_texts(values: Mapping[str, Any], places: Mapping[str, str]) -> dict[
 
 
 def _own_default(path: FieldPath) -> str:
-    if path in (NAME, PROMPT):
-        return {NAME: "", PROMPT: "a short text"}[path]
     default = Agent.__dataclass_fields__[path[0]].default
+    if path in _SHOWN_DEFAULTS:
+        return _SHOWN_DEFAULTS[path]
     if default in ("", None, ()):
         return "none"
     return str(default)

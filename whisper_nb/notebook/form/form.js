@@ -3,6 +3,7 @@
 
 import { Connection } from "../panel/view/connection.js";
 import { color, h, options, setAttribute, setText } from "../panel/view/elements.js";
+import { hue, initials } from "../panel/view/words.js";
 
 /** Models that the list shows at once. */
 const MODELS_SHOWN = 60;
@@ -50,7 +51,7 @@ function copyButton(element, what) {
 class LineField {
   constructor(form, spec, attributes) {
     this.input = spec.as === "lines"
-      ? h("textarea.wnb-input.wnf-input", { rows: "4", ...attributes })
+      ? h("textarea.wnb-input.wnf-input", { rows: "4", placeholder: spec.placeholder, ...attributes })
       : h("input.wnb-input.wnf-input", { type: "text", ...AUTO, ...attributes });
     this.element = this.input;
     if (spec.as === "lines") this.addFiles(form);
@@ -319,7 +320,8 @@ class Field {
 
   focus() {
     if (this.section) this.section.element.open = true;
-    this.input.focus();
+    this.input.focus({ preventScroll: true });
+    this.element.scrollIntoView({ block: "center" }); // with the note below the input
   }
 }
 
@@ -480,8 +482,11 @@ class FormView {
     const text = (id) => this.fields.get(id).text.trim();
     const name = text("name");
     setText(this.who, [name || "New agent", text("title")].filter(Boolean).join(" · "));
-    setText(this.icon, text("icon").slice(0, 8) || (text("title") || name).slice(0, 1).toUpperCase() || "+");
-    this.icon.style.setProperty("--wnf-shade", color(text("color")) || "var(--wnb-dim)");
+    setText(this.icon, text("icon").slice(0, 8) || (name ? initials(name) : "+"));
+    this.icon.style.setProperty("--wnb-hue", hue(name));
+    const shade = color(text("color"));
+    if (shade) this.icon.style.setProperty("--wnb-agent", shade);
+    else this.icon.style.removeProperty("--wnb-agent");
   }
 
   showNotice(text, gone = false) {
