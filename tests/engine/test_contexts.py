@@ -190,8 +190,18 @@ async def test_a_key_is_sent_to_the_server_alone(provider: Provider) -> None:
 @pytest.mark.parametrize(
     ("config", "usage", "facts", "says"),
     [
-        ({"max_tokens": 20}, Usage(10, 20), {}, "raise max_tokens, or ask for less"),
-        ({"max_tokens": 20}, None, {}, "raise max_tokens, or ask for less"),
+        (
+            {"max_tokens": 20},
+            Usage(10, 20),
+            {},
+            "raise max_tokens, which is 20 ",
+        ),
+        (
+            {"max_tokens": 20},
+            None,
+            {},
+            "raise max_tokens, which is 20 ",
+        ),
         ({}, Usage(10, 985), {"/props": PROPERTIES}, "the model's context of 1,000 tokens is full: ask for less"),
         ({}, None, {"/props": PROPERTIES}, "the model's context of 1,000 tokens is full"),
         ({"max_tokens": 900}, Usage(500, 500), {"/props": PROPERTIES}, "was reached: ask for less"),

@@ -88,7 +88,7 @@ class Limits(Struct, frozen=True):
         """Return what reached its limit, with the next step, for a reply that ended for its length."""
         usage = finish.usage
         if self.max_tokens and (usage is None or usage.output_tokens >= self.max_tokens):
-            return "raise max_tokens, or ask for less."
+            return f"raise max_tokens, which is {self.max_tokens:,} (%agent config NAME max_tokens=…), or ask for less."
         reset = "drop the history with %agent reset"
         if self.context_tokens and (usage is None or _nearly(usage) >= self.context_tokens):
             less = f"ask for less, {reset}," if self.with_history else "ask for less,"
