@@ -237,6 +237,17 @@ async def test_the_variables_of_an_env_file_and_its_model_are_shown(
     assert "sk-others" not in said
 
 
+async def test_the_variables_of_an_env_file_that_nothing_uses_are_named_as_such(rt: Runtime, root: Path) -> None:
+    put(root, "config/main.yaml", "env_file: .env\nmodel: openai/x\napi_key: os.environ/OUR_KEY\n")
+    put(root, "agents/bob.yaml", "prompt: x\nai_config: {model: openai/x, api_key: os.environ/BOBS_KEY}\n")
+    put(root, ".env", "DEBUG=1\nOUR_KEY=a\nOPENAI_API_BASE=http://x\nBOBS_KEY=b\nGROQ_API_KEY=c\nDATABASE_URL=d\n")
+    lines = [line.strip() for line in listing(rt)]
+    assert "env_file .env, only for keys and WHISPER_MODEL: OUR_KEY, BOBS_KEY, GROQ_API_KEY" in lines
+    assert "not used, since no provider and no agent here has them: DEBUG, OPENAI_API_BASE, DATABASE_URL" in lines
+    put(root, ".env", "DEBUG=1\n")
+    assert "env_file .env, only for keys and WHISPER_MODEL: no variables" in [line.strip() for line in listing(rt)]
+
+
 # What can be seen
 
 

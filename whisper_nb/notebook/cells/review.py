@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from ...config.agentfiles import Entry
 from ...config.destinations import destination, shown_address
-from ...config.keys import Keys, is_literal, variables
+from ...config.keys import Keys, is_literal, variable_of, variables
 from ...config.layers import MODEL_VARIABLE
 from ...config.project import Review, package
 from ...config.promptfiles import FOLDER as PROMPTS
@@ -188,8 +188,12 @@ class _Listing:
             if after is None:
                 yield f"{_INDENT}env_file: {error}"
                 return
-        names = ", ".join(after) or "no variables"
+        known = {name for provider in PROVIDERS.values() for name in provider.variables} | {MODEL_VARIABLE}
+        named = known | {variable_of(reference) for reference in self._key_references()}
+        names = ", ".join(name for name in after if name in named) or "no variables"
         yield f"{_INDENT}env_file {self._found.env_file}, only for keys and {MODEL_VARIABLE}: {names}"
+        if unused := [name for name in after if name not in named]:
+            yield f"{_INDENT * 2}not used, since no provider and no agent here has them: {', '.join(unused)}"
         changed = [name for name in {**(before or {}), **after} if _revealed(before, name) != _revealed(after, name)]
         if before and changed:
             yield f"{_INDENT * 2}changed: {', '.join(changed)}"
@@ -197,9 +201,16 @@ class _Listing:
             yield f"{_INDENT * 2}{MODEL_VARIABLE} selects {self._found.env_model}"
         if self._found.main is None or self._found.main.layer is None:
             return
-        known = {name for provider in PROVIDERS.values() for name in provider.variables} | {MODEL_VARIABLE}
         if hidden := [name for name in after if name in known and self._keys.environment(name)]:
             yield f"{_INDENT * 2}not used, since the environment has them: {', '.join(hidden)}"
+
+    def _key_references(self) -> Iterator[str | None]:
+        """Yield the reference to a key of each config in the project's files."""
+        if self._found.main and self._found.main.layer:
+            yield self._found.main.layer.config.api_key
+        for entry in self._found.team.values():
+            if entry.agent:
+                yield entry.agent.config.api_key
 
     def _agent(self, name: str) -> Iterator[Part]:
         before, entry = self._used.team.get(name), self._found.team.get(name)
