@@ -28,6 +28,7 @@ MEASUREMENTS: tuple[Measurement, ...] = (
     engine.memory,
     engine.busy,
     history.echo,
+    history.memories,
     history.wire,
     history.runs,
     history.steps,

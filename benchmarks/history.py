@@ -36,6 +36,8 @@ SHORT, LONG, LONGEST = 10, 1_000, 5_000
 #: The runs of one agent that are compared, and how many around each are measured.
 EARLY, LATE, AROUND = 10, 500, 10
 LIVES = 3
+#: Memories that leave out nearly all of the long history, and a little of it.
+MEMORIES = ("last:2", "tokens:30000")
 #: Characters of a message.
 LENGTH = 100
 KEPT, KEPT_LENGTH = 2_000, 400
@@ -68,6 +70,11 @@ class Quick:
 def echo() -> list[Figure]:
     """A turn of the offline model, at each length of history."""
     return asyncio.run(_echo())
+
+
+def memories() -> list[Figure]:
+    """A turn of an agent whose memory leaves out a part of its history."""
+    return asyncio.run(_memories())
 
 
 def wire() -> list[Figure]:
@@ -108,6 +115,20 @@ async def _echo() -> list[Figure]:
         Figure(f"{name}CPU with {LONGEST:,} messages, over {SHORT}", cost[LONGEST] / cost[SHORT], "×"),
         *[Figure(f"{name}CPU with {size:,} messages", cost[size], " µs") for size in SIZES],
     ]
+
+
+async def _memories() -> list[Figure]:
+    figures = []
+    for memory in MEMORIES:
+        async with _runtime() as rt:
+            config = AIConfig(model="offline/echo")
+            cost = {size: await _turn_cost(rt, size, config, memory) for size in (SHORT, LONG)}
+        name = f"a turn of offline/echo with memory {memory}: "
+        figures += [
+            Figure(f"{name}CPU with {LONG:,} messages, over {SHORT}", cost[LONG] / cost[SHORT], "×", at_most=1.5),
+            Figure(f"{name}CPU with {LONG:,} messages", cost[LONG], " µs"),
+        ]
+    return figures
 
 
 async def _wire(api_base: str) -> list[Figure]:
@@ -216,8 +237,8 @@ async def _runtime(store: MemoryStore | None = None) -> AsyncIterator[Runtime]:
         yield rt
 
 
-async def _with_history(rt: Runtime, name: str, messages: int, length: int = LENGTH) -> Session:
-    session = rt.create(Agent(name=name))
+async def _with_history(rt: Runtime, name: str, messages: int, length: int = LENGTH, memory: str = "all") -> Session:
+    session = rt.create(Agent(name=name, memory=memory))
     for number in range(messages // 2):
         await session.submit(text_of(f"Question {number} of {name}", length), config="offline/quick")
     assert len(session.history) == messages
@@ -229,10 +250,10 @@ def text_of(start: str, length: int) -> str:
     return f"{start}: {FILLER}"[:length]
 
 
-async def _turn_cost(rt: Runtime, size: int, config: AIConfig) -> float:
+async def _turn_cost(rt: Runtime, size: int, config: AIConfig, memory: str = "all") -> float:
     """CPU in µs of a turn with so many messages of history."""
     conversations, turns = SIZES[size]
-    sessions = [await _with_history(rt, f"of-{size}-{number}", size) for number in range(conversations)]
+    sessions = [await _with_history(rt, f"of-{size}-{number}", size, memory=memory) for number in range(conversations)]
     used = 0.0
     for session in sessions:
         await _talk(session, 1, config)

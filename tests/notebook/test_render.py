@@ -444,6 +444,23 @@ async def test_the_status_line_has_the_known_tokens_and_cost(
     assert re.fullmatch(rf"bob#1 · succeeded · {re.escape(facts)} · \d+\.\d s", status_line(run))
 
 
+async def test_the_status_line_of_a_run_has_the_tokens_of_its_finished_turns(runtime: Runtime) -> None:
+    arrived, gate = asyncio.Event(), asyncio.Event()
+
+    async def rows() -> str:
+        """Return all rows."""
+        arrived.set()
+        await gate.wait()
+        return "none"
+
+    run = hire(runtime, ScriptedModel([Rule(match="go", calls=[{"name": "rows"}])]), tools=(rows,)).submit("go")
+    await arrived.wait()
+    assert re.search(r" · running · in \d+ · out \d+ tokens so far · ", status_line(run))
+    gate.set()
+    await settled(run)
+    assert "so far" not in status_line(run)
+
+
 async def test_the_status_line_of_a_run_that_has_not_started_has_no_cost(runtime: Runtime) -> None:
     bob = runtime.create(Agent(name="bob"))
     bob.pause()

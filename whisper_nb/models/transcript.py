@@ -33,7 +33,7 @@ class Transcript(Sequence[Message]):
         self._pieces: list[bytes] = []
         self._sizes = array("L")
         self._size = 0
-        self._tokens = array("L")
+        self._tokens = array("I")
         self.estimate = 0
         """About as many tokens as all messages have, estimated from their length. Not to be changed."""
         self._is_user = bytearray()

@@ -63,7 +63,7 @@ def run_bundle(run: Run) -> dict[str, str]:
 
 
 def status_line(run: Run) -> str:
-    """Return `bob#3 · succeeded · in 120 · out 45 tokens · $0.0021 · 3.2 s`, with the time for an unfinished run."""
+    """Return `bob#3 · succeeded · in 120 · out 45 tokens · $0.0021 · 3.2 s`, or the facts of an unfinished run."""
     facts = [run.id, run.status]
     if run.fresh:
         facts.append("fresh")
@@ -72,6 +72,8 @@ def status_line(run: Run) -> str:
     if run.seconds is not None:
         if run.done:
             facts += usage_facts(run.usage, run.cost)
+        elif run.usage is not None:
+            facts.append(f"{in_and_out(run.usage)} so far")
         facts.append(f"{run.seconds:.1f} s")
     if not run.done:
         facts.append(f"as of {time.strftime('%H:%M:%S')}")
