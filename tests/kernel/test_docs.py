@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import whisper_nb
 from support.blocks import SHOWN, Block, blocks_of
 from support.client import OFFLINE, ROOT, Cell, Kernel
 
@@ -46,6 +47,12 @@ def test_few_blocks_are_not_run() -> None:
 
 def test_readme_is_short() -> None:
     assert len(README.read_text().splitlines()) <= 150
+
+
+def test_the_api_page_has_every_public_name() -> None:
+    pages = "".join((ROOT / "docs" / name).read_text() for name in ("api.md", "events.md"))
+    names = [name for name in whisper_nb.__all__ if not name.endswith("load_ipython_extension")]
+    assert [name for name in names if not re.search(rf":: (whisper_nb\.)?{name}\b", pages)] == []
 
 
 def test_links_lead_to_files() -> None:
@@ -97,8 +104,9 @@ async def run_shell(block: Block, home: Path, folder: Path, **variables: str) ->
     lines = [line.partition("  #")[0].strip() for line in block.text.splitlines()]
     script = "\n".join(line for line in lines if line not in ELSEWHERE)
     environ = {
-        **PIP,
+        **(PIP if script.startswith("pip") else {}),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "MAKEFLAGS": f"-- VENV={sys.prefix}",  # this environment, whichever Python it has
         "HOME": str(home),
         "WHISPER_NB_HOME": str(home / "home"),
         "PIP_TARGET": str(home / "site"),
