@@ -6,10 +6,12 @@ from hypothesis import strategies as st
 
 from whisper_nb.core.text import (
     LINE_LIMIT,
+    PARAGRAPH,
     clip,
     error_text,
     mask_keys,
     one_line,
+    paragraph,
     printable,
     short_repr,
     suggestion,
@@ -44,6 +46,15 @@ def test_any_text_can_be_encoded_and_printed(text: str) -> None:
 def test_control_characters_are_replaced() -> None:
     assert printable("red \x1b[31m") == f"red {UNKNOWN}[31m"
     assert printable("a\tb\r\nc\n\ud83d\ude00") == "a\tb\nc\n😀"
+
+
+def test_a_paragraph_breaks_between_words_alone() -> None:
+    long = "x" * 150
+    text = f"note: it-has {'words and ' * 20}a/path/{long} and --long-flags {long}"
+    lines = paragraph(text).splitlines()
+    assert " ".join(line.strip() for line in lines) == text
+    assert all(len(line) <= PARAGRAPH or long in line for line in lines)
+    assert len(lines) > 4
 
 
 def test_one_line_replaces_line_breaks_and_direction_marks() -> None:

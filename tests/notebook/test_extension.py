@@ -57,7 +57,7 @@ run("%unload_ext whisper_nb")
 run(key)
 """
     )
-    assert [line.split(",")[0] for line in said.splitlines()[2:]] == [
+    assert [line.split(",")[0] for line in said.splitlines()[2:] if line[0] != " "] == [
         "note: this cell contains an API key",
         "bob answers with openai/gpt-4o-mini from now on (env OPENAI_API_KEY)",
     ]

@@ -166,9 +166,9 @@ LINES = (
 @pytest.mark.parametrize("line", LINES)
 async def test_a_literal_key_in_a_cell_gives_a_note_each_time(notebook: Notebook, line: str) -> None:
     for _ in range(3):
-        said = notebook.run(line)
+        said = " ".join(notebook.run(line).split())
         assert said.startswith("note: this cell contains an API key, which is saved with the notebook. ")
-        assert "write api_key=os.environ/NAME" in said.splitlines()[0]
+        assert "write api_key=os.environ/NAME" in said
         assert KEY not in said
 
 

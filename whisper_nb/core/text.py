@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import difflib
 import re
+import textwrap
 import unicodedata
 from collections.abc import Callable, Iterable
 
 #: The length at which `one_line` cuts a text.
 LINE_LIMIT = 400
+#: The length at which `paragraph` breaks a line.
+PARAGRAPH = 100
 _REPR_LIMIT = 60
 _KEY = re.compile(r"\b(?:(?:sk|pk|gsk|xai|hf)[-_]|AIza)[A-Za-z0-9_-]{12,}")
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -73,6 +76,11 @@ def one_line(text: str) -> str:
     """
     line = _DIRECTION.sub("\N{REPLACEMENT CHARACTER}", " ⏎ ".join(printable(text).splitlines()))
     return shortened(line, LINE_LIMIT)
+
+
+def paragraph(text: str) -> str:
+    """Return a line of prose in lines of at most `PARAGRAPH` characters. JupyterLab breaks longer ones within words."""
+    return textwrap.fill(text, PARAGRAPH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def clip(text: str, width: int) -> str:

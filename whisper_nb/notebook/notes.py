@@ -14,7 +14,7 @@ from msgspec import Struct
 from ..config.agents import Agent
 from ..config.aiconfig import AIConfig
 from ..core.errors import ConfigError
-from ..core.text import one_line
+from ..core.text import one_line, paragraph
 from ..engine.session import Session
 from .runtime import NotebookRuntime
 
@@ -56,7 +56,7 @@ class Notes:
         """
         source = getattr(getattr(result, "info", None), "raw_cell", None)
         for line in [*self._of_keys(source or ""), *self._of_models()]:
-            print(line)  # noqa: T201
+            print(paragraph(line))  # noqa: T201
 
     def _of_keys(self, source: str) -> Iterator[str]:
         """Yield a note about each variable whose key the cell has set and contains."""

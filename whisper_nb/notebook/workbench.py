@@ -14,7 +14,7 @@ from msgspec import Struct, field
 
 from ..config.aiconfig import AIConfig
 from ..core.errors import ConfigError, SessionError
-from ..core.text import one_line
+from ..core.text import one_line, paragraph
 from ..core.threads import answer
 from ..engine.runs import Run
 from ..engine.session import Session
@@ -77,7 +77,7 @@ class Workbench(Struct):
         namespace = self.namespace(local_ns)
         parts = order.parts(namespace, self.root)
         for note in order.notes(namespace):
-            print(f"note: {note}")  # noqa: T201
+            print(paragraph(f"note: {note}"))  # noqa: T201
         if order.dry_run:
             print(preview(session, parts, config, fresh=order.fresh))  # noqa: T201
             return None

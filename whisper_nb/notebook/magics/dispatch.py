@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...config.keys import is_written_in
+from ...core.text import paragraph
 from ..notes import key_note
 from ..workbench import Workbench
 from .commands.runs import ask
@@ -58,5 +59,5 @@ def _parsed(bench: Workbench, command: Command, line: str, local_ns: Mapping[str
     arguments = command.parse(bench.root, bench.words(line, local_ns))
     settings = [*getattr(arguments, "set", ()), *getattr(arguments, "values", ())]
     if any(is_written_in(line, value) for _, value in settings):
-        print(_KEY_NOTE)  # noqa: T201
+        print(paragraph(_KEY_NOTE))  # noqa: T201
     return arguments

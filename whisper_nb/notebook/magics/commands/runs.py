@@ -19,7 +19,12 @@ _RUNS = (
 @command(
     "Give an agent one line of work, and return the run.",
     *ORDER,
-    arg("prompt", metavar="PROMPT", nargs="*", help="the rest of the line; flags come before it"),
+    arg(
+        "prompt",
+        metavar="PROMPT",
+        nargs="*",
+        help="the rest of the line, without a comment after two spaces and a #; flags come before it",
+    ),
     examples=(
         "%agent ask bob How many rows are there?",
         "ans = %agent ask bob Which of {{ list(df) }} are dates?",
