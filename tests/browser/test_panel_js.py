@@ -10,7 +10,7 @@ import pytest
 from support.labs import PROJECT
 from support.panels import columns_of
 from whisper_nb.core.messages import Spent, Usage
-from whisper_nb.notebook.cells.costs import cost_line, tokens_line
+from whisper_nb.notebook.cells.costs import about, cost_line, in_and_out, tokens_line
 from whisper_nb.notebook.panel.board import spent_facts
 from whisper_nb.notebook.panel.script import script
 
@@ -383,6 +383,12 @@ def test_tokens_are_never_understated(js: Evaluate, input: int, uncounted: int, 
 def test_the_panel_and_the_static_form_show_spending_in_the_same_words(js: Evaluate, spent: Spent) -> None:
     assert js("panel.costInWords(spent)", spent=spent_facts(spent)) == cost_line(spent)
     assert js("panel.tokensInWords(spent)", spent=spent_facts(spent)) == tokens_line(spent)
+
+
+@pytest.mark.parametrize("tokens", [0, 1, 999, 1_000, 1_249, 12_345, 99_949, 99_950, 999_499, 999_500, 12_000_000])
+def test_the_panel_and_the_static_form_estimate_tokens_in_the_same_words(js: Evaluate, tokens: int) -> None:
+    assert js("panel.about(tokens)", tokens=tokens) == about(tokens)
+    assert js("panel.inAndOut(tokens, 7)", tokens=tokens) == in_and_out(Usage(tokens, 7))
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,8 @@ def test_a_prompt_from_the_panel_streams_in_the_opened_row(desk: Desk) -> None:
     desk.lab.tell(ann, ".", ".")
     expect(panel.row(ann)).to_contain_text("idle")
     expect(panel.details).to_contain_text("It says so.")
+    expect(panel.details).to_contain_text("6 messages, ~")
+    expect(panel.details).to_contain_text(re.compile(r"memory ~\d+ · "))
 
     panel.ask("*", "Say hello")
     expect(panel.row(ann)).to_contain_text("Say hello")

@@ -344,6 +344,7 @@ description: Reviews code for faults. Use after a change.
 tools: Read, Grep
 model: sonnet
 color: purple
+memory: project
 ---
 
 You review code.
@@ -363,6 +364,7 @@ def test_a_markdown_file_of_another_tool_is_an_agent() -> None:
         system_prompt="You review code.\n\n---\n\nBe brief.",
     )
     assert list(map(str, found.warnings)) == [
+        "agents/reviewer.md:7: ignored another program's memory, 'project': all of the history is sent",
         "agents/reviewer.md:5: ignored another program's name of a model, 'sonnet': the default model answers",
         "agents/reviewer.md:4: ignored another program's tools: Read, Grep",
     ]

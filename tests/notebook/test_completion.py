@@ -57,6 +57,7 @@ async def notebook(notebook: Notebook) -> Notebook:
         ("%agent help wa", ["%agent help wait"]),
         ("%agent ask bob --m", ["%agent ask bob --model"]),
         ("%agent ask bob --priority h", ["%agent ask bob --priority high"]),
+        ("%agent new amy --memory l", ["%agent new amy --memory last:10"]),
         ("%agent new x --model offline/", ["%agent new x --model offline/echo"]),
         ("%agent new x --model openai/gp", ["%agent new x --model openai/gpt-4o-mini"]),
         ("%agent new x --tools lo", ["%agent new x --tools look"]),

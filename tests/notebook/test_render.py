@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from support.doubles import hire, settled
+from support.doubles import HeldModel, hire, settled
 from whisper_nb import Agent, AIConfig, ModelError, Rule, Run, Runtime, ScriptedModel
 from whisper_nb.core.events import (
     AgentRevised,
@@ -459,6 +459,16 @@ async def test_the_status_line_of_a_run_has_the_tokens_of_its_finished_turns(run
     gate.set()
     await settled(run)
     assert "so far" not in status_line(run)
+
+
+async def test_the_cell_says_how_long_a_long_prompt_is_before_it_is_answered(runtime: Runtime) -> None:
+    held = HeldModel()
+    run = hire(runtime, held).submit("word " * 20_000)
+    await held.arrived()
+    assert tool_lines(run) == ["note: about 25,000 tokens go to offline/bob, $0"]
+    assert "about 25,000 tokens go to offline/bob" in run_html(run)
+    run.cancel()
+    await settled(run)
 
 
 async def test_the_status_line_of_a_run_that_has_not_started_has_no_cost(runtime: Runtime) -> None:

@@ -261,7 +261,7 @@ class _AgentReader:
         for key, value in source.items():
             field_ = _FIELD_OF_KEY.get(key)
             if field_ == "memory" and value in _FOREIGN_MEMORY:
-                self._ignored.append(key)
+                self._warn(f"ignored another program's memory, {value!r}: all of the history is sent", key)
             elif field_ in values:
                 self._add_problem(f"{key} and another key both set {field_}: remove one", key)
             elif field_ and value is not None:

@@ -95,6 +95,8 @@ def _values(bench: Workbench, command: Command, flag: str, typed: str) -> dict[s
             return _all("function", _variables(bench, is_of_cells))
         case "--set":
             return _SETTINGS
+        case "--memory":
+            return _all("value", ("all", "none", "last:10", "tokens:4000"))
         case "--image":
             return _all("image", _variables(bench, is_picture))
         case _:

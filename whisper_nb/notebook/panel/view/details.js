@@ -3,7 +3,7 @@
 import { h, hidden, keyed, makeButton, options, setAttribute, setEnabled, setText } from "./elements.js";
 import { drawIcon } from "./rows.js";
 import { PRIORITIES } from "./state.js";
-import { ago, costInWords, count, dollars, tokensInWords } from "./words.js";
+import { about, ago, costInWords, dollars, inAndOut, tokensInWords } from "./words.js";
 
 const isShut = (row) => /^(paused|stopped|sleeping)/.test(row.state);
 
@@ -85,7 +85,8 @@ export class AgentDetails {
     setText(parts.title, row.title || details?.spec?.role || "");
     setText(parts.word, row.since === null ? row.state : `${row.state} ${ago(clock - row.since)}`);
     const runs = `${row.runs} run${row.runs === 1 ? "" : "s"}`;
-    setText(parts.sum, [runs, `tokens ${tokensInWords(row)}`, `cost ${costInWords(row)}`, row.model].join(" · "));
+    const facts = [runs, `tokens ${tokensInWords(row)}`, `cost ${costInWords(row)}`, `memory ${about(row.memory)}`];
+    setText(parts.sum, [...facts, row.model].join(" · "));
     setText(parts.gate, isShut(row) ? "Resume" : "Pause");
     setEnabled(parts.cancel, details?.run && !details.run.finished);
     setEnabled(parts.clear, row.queued);
@@ -150,9 +151,9 @@ export class AgentDetails {
 }
 
 function runLine(run, clock) {
-  const facts = [run.status];
+  const facts = run.fresh ? [run.status, "fresh"] : [run.status];
   if (run.started) facts.push(ago((run.finished ?? clock) - run.started));
-  if (run.input !== null) facts.push(`${count(run.input)} + ${count(run.output)} tokens`);
+  if (run.input !== null) facts.push(inAndOut(run.input, run.output));
   else if (run.finished) facts.push("tokens unknown");
   if (run.finished) facts.push(run.cost === null ? "cost unknown" : dollars(run.cost));
   return facts.join(" · ");
@@ -175,7 +176,8 @@ function makeQueued(one, act) {
     setText(id, run.id.slice(run.id.indexOf("#")));
     setText(prompt, run.prompt);
     setAttribute(prompt, "title", run.prompt);
-    setText(age, run.needs.length ? `needs ${run.needs.join(", ")}` : ago(clock - run.since));
+    const waits = run.needs.length ? `needs ${run.needs.join(", ")}` : ago(clock - run.since);
+    setText(age, run.fresh ? `fresh, ${waits}` : waits);
     if (item.getRootNode().activeElement !== priority) priority.value = run.priority;
     setEnabled(up, item.around.before);
     setEnabled(down, item.around.after);

@@ -13,6 +13,17 @@ export function count(number) {
   return number < 1e6 ? `${(number / 1000).toFixed(0)}k` : `${(number / 1e6).toFixed(1)}M`;
 }
 
+/** An estimated number of tokens: `~85`, `~1.2k`. */
+export function about(tokens) {
+  if (tokens < 1000) return tokens ? `~${tokens}` : "0";
+  const [size, unit] = tokens < 999_500 ? [tokens / 1000, "k"] : [tokens / 1e6, "M"];
+  return `~${size.toFixed(size < 99.95 ? 1 : 0)}${unit}`;
+}
+
+export function inAndOut(input, output) {
+  return `in ${input.toLocaleString("en")} · out ${output.toLocaleString("en")} tokens`;
+}
+
 // A cost, and tokens in and out, of which those of some runs may be unknown: never understated. First in short, then in
 // the words of the static form.
 
