@@ -195,6 +195,7 @@ def test_an_existing_agent_gets_the_new_spec(notebook: Notebook) -> None:
     assert page.note("name").startswith("exists: ")
     page.click("create")
     assert page.status == "bob: revision 2 (description), history kept; answers with offline/test"
+    assert page.note("name") == ""
     page.click("create")
     assert page.status == "bob is ready; answers with offline/test"
     page.type(description="Adds.")

@@ -111,7 +111,8 @@ class Entries:
         notes = {}
         if not wrong.keys() & {MODEL, BASE, KEY}:
             notes[MODEL] = ("note", self._model_note())
-        if NAME not in wrong and self._runtime.get(self.texts[NAME].strip()):
+        session = self._runtime.get(self.texts[NAME].strip())
+        if NAME not in wrong and session and session.agent != self.agent:
             notes[NAME] = ("note", "exists: Create gives it this spec, and keeps its history")
         for path, texts in wrong.items():
             if self.texts[path] or self.tried:  # else the user has not had the time to type it
