@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
 from whisper_nb import Agent, ConfigError
@@ -27,3 +30,41 @@ async def test_an_unknown_offline_model_creates_no_agent(runtime: NotebookRuntim
     with pytest.raises(ConfigError):
         create(runtime, Agent(name="bob", config="offline/nonsense"))
     assert runtime.get("bob") is None
+
+
+def test_the_runtime_of_a_script_has_a_panel_and_a_form(python: Callable[..., str]) -> None:
+    """They are what marimo and Voila show. A script that shows none does not pay for them."""
+    said = python("""
+import asyncio, sys, whisper_nb as wnb
+
+async def main():
+    async with wnb.Runtime(environ={}) as rt:
+        run = rt.create(wnb.Agent("bob")).submit("hello")
+        print(sorted({"IPython", "ipywidgets", "anywidget"} & sys.modules.keys()))
+        panel = rt.panel()
+        print(panel is rt.panel(), rt.new_agent_form() is not rt.new_agent_form())
+        await run
+    print(panel is not None and panel.comm is None, wnb.Runtime.__name__, repr(rt))
+
+asyncio.run(main())
+""")
+    assert said.splitlines() == ["[]", "True True", "True Runtime <Runtime closed, 1 agent (bob)>"]
+
+
+def test_an_agents_file_names_functions_of_the_script(python: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "agents").mkdir()
+    (tmp_path / "agents/bob.yaml").write_text("system_prompt: Count.\ntools: [rows]\n")
+    said = python("""
+import asyncio, whisper_nb as wnb
+
+def rows() -> int:
+    "The number of rows."
+    return 3
+
+async def main():
+    async with wnb.Runtime(environ={}, project=".") as rt:
+        print([tool.name for tool in rt["bob"].agent.tools], wnb.Agent("amy", tools=("rows",)).tools)
+
+asyncio.run(main())
+""")
+    assert said == "['rows'] (FunctionTool(rows),)\n"

@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -356,11 +356,19 @@ def running_lab(home: Path) -> Iterator[Lab]:
     command += [f"--ServerApp.root_dir={root}", "--LabApp.expose_app_in_browser=True"]
     command += ["--JupyterNotebookApp.expose_app_in_browser=True"]
     command += ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
+    url = f"http://127.0.0.1:{port}"
+    with served(command, home, f"{url}/api/status?token={token}"):
+        yield Lab(url, token, root)
+
+
+@contextmanager
+def served(command: Sequence[str], home: Path, url: str) -> Iterator[None]:
+    """A server without a user's settings. It is up once this address answers."""
     with (home / "log").open("w") as log:
         server = subprocess.Popen(command, env=_environment(home), stdout=log, stderr=subprocess.STDOUT)
     try:
-        wait_until_up(f"http://127.0.0.1:{port}/api/status?token={token}", home / "log")
-        yield Lab(f"http://127.0.0.1:{port}", token, root)
+        wait_until_up(url, home / "log")
+        yield
     finally:
         server.terminate()
         server.wait(PATIENCE_S)
