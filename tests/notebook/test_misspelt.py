@@ -99,4 +99,7 @@ async def test_a_misspelt_expression_is_sent_with_a_note_in_the_cell(notebook: N
 
 async def test_a_misspelt_expression_in_a_line_of_names_is_an_error(notebook: Notebook) -> None:
     assert notebook.error("%agent show {{ typo( }}") == "{{ typo( }} is not an expression: '(' was never closed"
+    assert notebook.error("%agent new {{ name }") == "{{ name } has no }} behind it"
+    assert notebook.error("%%agent bob -o {{ ans\nhi") == "{{ ans has no }} behind it"
+    assert notebook.error("%agent new {{ }}").startswith("{{  }} is not an expression: ")
     assert notebook.error("%%agent {{ two words }}\nhi") == "{{ two words }} is not an expression: invalid syntax"

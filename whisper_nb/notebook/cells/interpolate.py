@@ -36,7 +36,7 @@ _UNCHANGED = ", or pass the braces unchanged with --no-interpolate"
 
 _MARK = "\ue000"  # of the private use area: stands for a value while the line is split
 #: `{expression}` in a magic's line. Not in quoted text, nor after `FIELD=`, where it may be a dict in YAML.
-_NAMED = re.compile(r"""("(?:\\.|[^"\\])*"|'[^']*'|(?<!\S)\w+=[^\s"']*)|(?<!\$)\{(?P<source>[^{}]{1,2000})\}""")
+_NAMED = re.compile(r"""("(?:\\.|[^"\\])*"|'[^']*'|(?<!\S)\w+=[^\s"']*)|(?<![${])\{(?P<source>[^{}]{1,2000})\}(?!\})""")
 
 
 def interpolate(text: str, namespace: Mapping[str, Any]) -> list[str | Image | Run]:

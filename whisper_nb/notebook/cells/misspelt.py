@@ -62,11 +62,14 @@ def check_words(words: Sequence[str]) -> None:
     Raises:
         ConfigError: there are some, such as those of a misspelt expression.
     """
-    if "{{" in words:
-        start = words.index("{{") + 1
-        end = words.index("}}", start) if "}}" in words[start:] else len(words)
-        source = " ".join(words[start:end])
-        raise ConfigError(f"{{{{ {clip(mask_keys(source), _SHOWN)} }}}} is not an expression: {problem(source)}")
+    if "{{" not in words:
+        return
+    start = words.index("{{") + 1
+    if "}}" not in words[start:]:
+        raise ConfigError(f"{{{{ {clip(mask_keys(' '.join(words[start:])), _SHOWN)} has no }}}} behind it")
+    source = " ".join(words[start : words.index("}}", start)])
+    why = problem(source) or "it is empty"
+    raise ConfigError(f"{{{{ {clip(mask_keys(source), _SHOWN)} }}}} is not an expression: {why}")
 
 
 def _is_meant(source: str, why: str, names: Container[str]) -> bool:
