@@ -71,13 +71,13 @@ def test_an_agent_is_created_and_saved_in_the_form(lab: Lab, notebook: Notebook)
     expect(note(form, "Name")).to_contain_text("name 'bob the builder'")
     name.fill("bob")
     expect(note(form, "Name")).to_be_empty()
-    section(form, "Limits").click()
+    section(form, "Memory and limits").click()
     turns = field(form, "Model calls per run")
     turns.press_sequentially("0")
     expect(note(form, "Model calls per run")).to_contain_text(re.compile("max_turns.*at least 1"))
     expect(turns).to_have_attribute("aria-invalid", "true")
-    section(form, "Limits").click()
-    expect(section(form, "Limits")).to_contain_text("1 to correct")
+    section(form, "Memory and limits").click()
+    expect(section(form, "Memory and limits")).to_contain_text("1 to correct")
     button(form, "Create").click()
     expect(form).to_contain_text("To correct: Model calls per run")
     expect(turns).to_be_focused()
@@ -155,7 +155,7 @@ def test_create_and_save_are_in_view_in_one_or_two_columns(notebook: Notebook) -
     form, page = form_in(notebook), notebook.page
     bar, size = form.locator(".wnf-bar"), page.viewport_size
     assert size
-    for title in ("Look", "Limits", "Sampling", "Advanced"):
+    for title in ("Look", "Memory and limits", "Sampling", "Advanced"):
         section(form, title).click()
     notebook.command("application:toggle-left-area")
     try:
@@ -187,7 +187,7 @@ def test_the_keyboard_is_enough_and_all_themes_are_accessible(notebook: Notebook
     expect(form.get_by_role("checkbox", name="rows")).to_be_checked()
     button(form, "Create").press("Enter")
     expect(form).to_contain_text("amy is ready")
-    for title in ("Look", "Limits", "Sampling", "Advanced"):
+    for title in ("Look", "Memory and limits", "Sampling", "Advanced"):
         section(form, title).press("Enter")
     field(form, "Seed").fill("x")
     field(form, "Model").click()

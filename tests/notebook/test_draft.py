@@ -68,6 +68,8 @@ def typed(agent: Agent) -> Draft:
     texts = {(name,): getattr(agent, name) for name in ("name", *LINES, "icon", "color", "system_prompt")}
     texts[("tools",)] = ", ".join(tool.name for tool in agent.tools)
     texts[("max_turns",)] = str(agent.max_turns)
+    texts[("memory",)] = str(agent.memory)
+    texts[("max_prompt_tokens",)] = str(agent.max_prompt_tokens or "")
     texts[("timeout_s",)] = "" if agent.timeout_s is None else repr(agent.timeout_s)
     for name, value in agent.config.values().items():
         plain = list(value) if isinstance(value, tuple) else dict(value) if isinstance(value, Params) else value

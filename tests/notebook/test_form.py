@@ -110,7 +110,7 @@ def test_every_field_has_a_place_a_label_a_meaning_and_a_default(page: FormPage)
 def test_the_first_section_is_what_a_new_user_needs() -> None:
     first, *others = described_sections()
     assert [field["id"] for field in first["fields"]] == ["name", "system_prompt", "config.model"]
-    assert [section["title"] for section in others] == ["Tools", "Look", "Limits", "Sampling", "Advanced"]
+    assert [section["title"] for section in others] == ["Tools", "Look", "Memory and limits", "Sampling", "Advanced"]
     assert all(section["about"] for section in others)
 
 
@@ -140,6 +140,17 @@ def test_a_message_is_below_its_field_until_the_field_is_valid(page: FormPage) -
 def test_an_unknown_function_is_an_error_beside_the_tools(page: FormPage) -> None:
     page.type(name="bob", tools="rows, gone")
     assert page.note("tools") == "tool 'gone' is not defined in this notebook; run the cell that defines it"
+
+
+def test_memory_is_typed_as_in_a_file(page: FormPage, runtime: NotebookRuntime) -> None:
+    assert (page.parts["defaults"]["memory"], page.parts["defaults"]["max_prompt_tokens"]) == ("all", "none")
+    for text in ("last:10", "{last: 10}", "last: 10"):
+        page.type(name="bob", memory=text, max_prompt_tokens="9000")
+        assert page.errors == set()
+        assert "max_prompt_tokens: 9000" in page.parts["yaml"]
+        assert from_python(page.parts["python"]) == Agent(name="bob", memory={"last": 10}, max_prompt_tokens=9000)
+    page.type(memory="some")
+    assert page.note("memory").startswith("memory 'some' is not all, none, {last: N}")
 
 
 async def test_defaults_are_those_of_the_layers_with_their_source() -> None:

@@ -99,9 +99,12 @@ _MEANINGS: Mapping[FieldPath, tuple[str, str]] = {
     ("timeout_s",): ("Seconds per run", "A run that takes longer fails."),
     ("memory",): (
         "Memory",
-        "The earlier exchanges that the model sees: all, none, last: N exchanges, or tokens: N.",
+        "The earlier exchanges that the model sees: all, none, the newest (last:10), or so many tokens (tokens:4000).",
     ),
-    ("max_prompt_tokens",): ("Tokens per prompt", "A longer prompt, with all that is remembered, is refused unsent."),
+    ("max_prompt_tokens",): (
+        "Tokens per model call",
+        "A call that would send more, with all that is remembered, is refused.",
+    ),
     **{(CONFIG, name): meaning for name, meaning in _OF_CONFIG.items()},
 }
 #: Field → the kind of its input; the others are of one line.
@@ -138,10 +141,10 @@ SECTIONS: tuple[Section, ...] = (
         (("icon",), ("color",), ("title",), ("role",), ("description",)),
     ),
     Section(
-        "Limits",
-        "The most that a run or a reply may take.",
+        "Memory and limits",
+        "How much the model sees of earlier exchanges, and the most that a run may take.",
         (
-            *(("max_turns",), ("timeout_s",), ("memory",), ("max_prompt_tokens",)),
+            *(("memory",), ("max_prompt_tokens",), ("max_turns",), ("timeout_s",)),
             *_of_config("max_tokens", "max_reasoning_tokens"),
         ),
     ),
