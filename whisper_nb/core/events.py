@@ -63,6 +63,8 @@ class ModelReplied(Data, frozen=True, tag=True):
     message: AssistantMessage
     usage: Usage | None
     cost_usd: float | None
+    thoughts: str = ""
+    """The beginning of the model's reasoning, for people. It is never sent."""
 
 
 class Charge(Data, frozen=True):

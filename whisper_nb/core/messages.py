@@ -189,6 +189,8 @@ class Finish(Data, frozen=True):
 
     Not in the repr.
     """
+    thoughts: str = ""
+    """The beginning of the reasoning as text, for people."""
 
     def __hash__(self) -> int:
         return hash((self.reason, self.usage, self.cost_usd))

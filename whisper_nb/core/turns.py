@@ -26,6 +26,7 @@ from .messages import (
     ToolMessage,
     Usage,
     UserMessage,
+    replace,
 )
 from .text import valid_unicode
 
@@ -76,6 +77,10 @@ def next_step(history: Sequence[Message]) -> Step:
     raise ValueError("no prompt in the history: nothing to do next")
 
 
+#: The most characters of a reply's reasoning that are kept for people.
+THOUGHTS = 8_000
+
+
 class Limits(Struct, frozen=True):
     """The limits of one reply, in tokens; None where they are not set, or not known."""
 
@@ -110,7 +115,7 @@ def _nearly(usage: Usage) -> float:
 class Reply:
     """A model's reply, assembled from deltas."""
 
-    __slots__ = ("_calls", "_finish", "_half", "_has_reasoning", "_model", "_text")
+    __slots__ = ("_calls", "_finish", "_half", "_has_reasoning", "_model", "_text", "_thoughts", "_thoughts_left")
 
     def __init__(self, model: str) -> None:
         self._model = model
@@ -118,6 +123,8 @@ class Reply:
         self._half = ""  # half of a character; the next delta may complete it
         self._calls: dict[int, list[CallDelta]] = {}  # joined once: there may be thousands of pieces
         self._has_reasoning = False
+        self._thoughts: list[str] = []
+        self._thoughts_left = THOUGHTS
         self._finish: Finish | None = None
 
     @property
@@ -145,8 +152,11 @@ class Reply:
                 return self._text[-1]
             case CallDelta(index):
                 self._calls.setdefault(index, []).append(delta)
-            case ReasoningDelta():
+            case ReasoningDelta(text):
                 self._has_reasoning = True
+                if self._thoughts_left > 0:
+                    self._thoughts.append(text[: self._thoughts_left])
+                    self._thoughts_left -= len(text)
             case Finish():
                 self._finish = delta
             case _:
@@ -202,6 +212,8 @@ class Reply:
         if not calls and not served:
             self._check_content(text, finish, allow_empty)
         reasoning = finish.reasoning if calls else None
+        if self._thoughts:
+            finish = replace(finish, thoughts=valid_unicode("".join(self._thoughts)))
         return AssistantMessage(text, calls, reasoning, served), finish
 
     def _check_content(self, text: str, finish: Finish, allow_empty: bool) -> None:

@@ -177,7 +177,7 @@ class Execution:
             self._ports.contexts.measured(config, self._counted, finish.usage.input_tokens)
         if run._charge is not None:  # known from here on, also if it is cancelled before the record is stored
             run._charge = Charge(finish.usage, finish.cost_usd)
-        await self._journal.publish(ModelReplied(message, finish.usage, finish.cost_usd), run)
+        await self._journal.publish(ModelReplied(message, finish.usage, finish.cost_usd, finish.thoughts), run)
         run._charge = None
 
     async def _weigh(self, model: Model, messages: Transcript) -> None:

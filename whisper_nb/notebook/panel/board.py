@@ -7,7 +7,7 @@ reads these alone, compares them with what was sent, and sends columns: a table 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -33,12 +33,14 @@ from ...core.events import (
 )
 from ...core.messages import Spent
 from ...core.text import clip, printable
+from ...engine.runs import Run
 from ...engine.runtimes import Runtime
 from ...engine.session import Session
 from ...engine.spending import spent_by
 from .details import LINE, Details, Facts
 from .standing import standing
 from .timeline import TIMELINE_S, Timeline
+from .transcript import OpenRun
 
 #: Queued runs in a row, and spans of all timelines in a message with all rows.
 CHIPS, ALL_SPANS = 8, 20_000
@@ -156,6 +158,7 @@ class Board:
         self._in_tools: set[str] = set()  # agents whose tools may await runs
         self._tools_wait = False  # whether such a run may have begun or ended
         self._open: dict[str, Details] = {}
+        self._read: dict[str, OpenRun] = {}  # by run, the transcripts that are open
         self._readers = (
             _state,
             self._work,
@@ -182,7 +185,9 @@ class Board:
     @property
     def dirty(self) -> bool:
         """Whether something is new."""
-        return self._tools_wait or bool(self._marks) or any(one.dirty for one in self._open.values())
+        if self._tools_wait or self._marks:
+            return True
+        return any(one.dirty for one in self._open.values()) or any(one.dirty for one in self._read.values())
 
     @property
     def at_rest(self) -> bool:
@@ -192,10 +197,13 @@ class Board:
     def observe(self, record: Record) -> None:
         """Note an event. The runtime calls this for each streamed token, too."""
         kind, name = type(record.event), record.agent
+        reading = None
+        if self._read and (reading := self._read.get(record.run or "")) is not None:
+            reading.dirty = True
         details = self._open.get(name)
         if details is not None:
             details.touch(only_text=kind is TextStreamed)
-        elif kind is TextStreamed:
+        elif kind is TextStreamed and reading is None:
             return
         session = self._runtime.get(name)
         if session is not None and kind is not TextStreamed:
@@ -238,6 +246,17 @@ class Board:
         self._open = {name: before.get(name) or Details() for name in names if self._runtime.get(name)}
         self._changed()
 
+    def read(self, runs: Mapping[str, Run], anew: str = "") -> None:
+        """Send the transcripts of these runs from now on, from the beginning at first, and of no others.
+
+        Args:
+            runs: those that are open in any view, by id.
+            anew: the one that was just opened, which is sent from the beginning even if another view has it.
+        """
+        before = {id_: one for id_, one in self._read.items() if id_ != anew}
+        self._read = {id_: before.get(id_) or OpenRun(run) for id_, run in runs.items()}
+        self._changed()
+
     def all_rows(self) -> Facts:
         """Return all agents in the order of their creation, each with its timeline. `changes` continues from here."""
         self._marks.clear()
@@ -252,6 +271,7 @@ class Board:
             self._collect(row, _ALL, message)
             message.spans.append((row.name, row.timeline.recent(since, most)))
         self._open = {name: Details() for name in self._open if self._runtime.get(name)}
+        self._read = {id_: OpenRun(one.run) for id_, one in self._read.items()}
         return message.content()
 
     def changes(self, first: Iterable[str], budget: float) -> tuple[Facts, int]:
@@ -297,6 +317,18 @@ class Board:
             elif details.dirty and (new := details.change(self._runtime, session)):
                 found[name] = new
         return found
+
+    def transcripts(self, budget: float) -> tuple[dict[str, Facts], int]:
+        """Return what is new of the runs that are open, up to about so many bytes, and its size."""
+        found, size = {}, 0
+        for id_, one in self._read.items():
+            if not one.dirty or size >= budget:
+                continue
+            new, bytes_ = one.change(budget - size)
+            size += bytes_
+            if new:
+                found[id_] = new
+        return found, size
 
     def row(self, session: Session) -> Facts:
         """Return all facts of one agent but its timeline."""

@@ -21,6 +21,28 @@ LINE, RESULT, TEXT = 120, 400, 8_000
 QUEUE, STEPS, RUNS = 40, 40, 8
 
 
+class StreamedText:
+    """The text that streams, as far as it was sent."""
+
+    def __init__(self) -> None:
+        self._sent: tuple[str, int, int] = ("", 0, 0)  # a run's id, its turn, and characters of that turn's text
+
+    def new(self, run: Run) -> Facts:
+        """Return the new part of the current turn's text: characters `at` to `to`, as the kernel counts them."""
+        text = run.text
+        end = len(text)
+        if not run.done and end and (text[-1] == "\r" or "\ud800" <= text[-1] < "\udc00"):
+            end -= 1  # the next piece may complete this character
+        run_id, turn, sent = self._sent
+        if (run_id, turn) != (run.id, run.turn) or sent > end:
+            sent = 0
+        elif sent == end:
+            return {}
+        start = max(sent, end - TEXT)
+        self._sent = (run.id, run.turn, end)
+        return {"run": run.id, "turn": run.turn, "at": start, "to": end, "text": printable(text[start:end])}
+
+
 class Details:
     """The facts that were sent about one agent, and whether something is new."""
 
@@ -29,7 +51,7 @@ class Details:
         """Whether something is new."""
         self._only_text = False
         self._sent: Facts = {}
-        self._sent_text: tuple[str, int, int] = ("", 0, 0)  # a run's id, its turn, and characters of that turn's text
+        self._text = StreamedText()
 
     def touch(self, only_text: bool = False) -> None:
         """Note that something has changed.
@@ -50,24 +72,9 @@ class Details:
             sections = _sections(runtime, session, run)
             new = {name: value for name, value in sections.items() if self._sent.get(name, ...) != value}
             self._sent = sections
-        if run is not None and (text := self._text(run)):
+        if run is not None and (text := self._text.new(run)):
             new["text"] = text
         return new
-
-    def _text(self, run: Run) -> Facts:
-        """Return the new part of the current turn's text: characters `at` to `to`, as the kernel counts them."""
-        text = run.text
-        end = len(text)
-        if not run.done and end and (text[-1] == "\r" or "\ud800" <= text[-1] < "\udc00"):
-            end -= 1  # the next piece may complete this character
-        run_id, turn, sent = self._sent_text
-        if (run_id, turn) != (run.id, run.turn) or sent > end:
-            sent = 0
-        elif sent == end:
-            return {}
-        start = max(sent, end - TEXT)
-        self._sent_text = (run.id, run.turn, end)
-        return {"run": run.id, "turn": run.turn, "at": start, "to": end, "text": printable(text[start:end])}
 
 
 def _sections(runtime: Runtime, session: Session, run: Run | None) -> Facts:
@@ -90,8 +97,8 @@ def _sections(runtime: Runtime, session: Session, run: Run | None) -> Facts:
         },
         "config": [{name: clip(value, RESULT) for name, value in row.items()} for row in config],
         "queue": [_queued(one) for one in session.queue[:QUEUE]],
-        "runs": [_run_facts(one) for one in reversed(done[-RUNS:])],
-        "run": run and _run_facts(run) | {"steps": [_step(*step) for step in steps(run)[-STEPS:]]},
+        "runs": [run_facts(one) for one in reversed(done[-RUNS:])],
+        "run": run and run_facts(run) | {"steps": [_step(*step) for step in steps(run)[-STEPS:]]},
     }
 
 
@@ -106,7 +113,8 @@ def _queued(run: Run) -> Facts:
     }
 
 
-def _run_facts(run: Run) -> Facts:
+def run_facts(run: Run) -> Facts:
+    """Return the facts of a run in a line or two."""
     return {
         "id": run.id,
         "status": run.status,

@@ -30,6 +30,7 @@ from .board import Board
 from .details import Facts
 from .lanes import Lanes
 from .script import script, style
+from .transcript import FIELDS, PIECE, piece, request_text
 
 #: Seconds between two updates, bytes a second over time, bytes at once, and the share of a core that updates may take.
 TICK_S, BYTES_PER_S, BURST, SHARE = 0.1, 80_000, 8_000, 0.02
@@ -64,6 +65,10 @@ REQUESTS: Mapping[str, Mapping[str, Kind]] = {
     "prioritize": {"run": _RUN, "priority": _PRIORITY},
     "move": {"run": _RUN, "before": _RUN},
     "create": {"agent": _AGENT},
+    "transcript": {"run": Text(pattern=rf"({AGENT_NAME}#\d{{1,12}})?")},
+    "part": {"run": _RUN, "item": _COUNT, "field": Text(pattern="|".join(FIELDS)), "start": _COUNT},
+    "request": {"run": _RUN, "start": _COUNT},
+    "again": {"run": _RUN},
 }
 
 
@@ -74,6 +79,8 @@ class Viewport:
     names: tuple[str, ...] = ()
     open: str = ""
     """The agent whose details are open; empty for none."""
+    run: Run | None = None
+    """The run whose transcript is open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,10 +226,14 @@ class Panel(anywidget.AnyWidget):
             size = len(json.dumps(details))
         lanes, lanes_size = self._lanes.changes(self._allowance - size)
         size += lanes_size
+        transcripts, transcripts_size = self._board.transcripts(max(self._allowance - size, BURST / 4))
+        size += transcripts_size
         # The rows get a share of the budget even if an open agent has used all of it.
         rows, rows_size = self._board.changes(in_view, max(self._allowance - size, BURST / 4))
         self._allowance -= size + rows_size
         content: Facts = {"rows": rows, "details": details, **lanes}
+        if transcripts:
+            content["transcripts"] = transcripts
         if (removed_spent := self._board.spent_on_removed()) != self._removed_spent:
             self._removed_spent = content["gone"] = removed_spent
         if any(content.values()):
@@ -279,6 +290,7 @@ class Panel(anywidget.AnyWidget):
             del self._views[gone := next(iter(self._views))]
             self._lanes.show(gone, ())
         self._board.open({one.open for one in self._views.values()})
+        self._board.read(self._read)
         self._all_wanted = True
         self._seen = self._number
         self._changed()
@@ -287,7 +299,7 @@ class Panel(anywidget.AnyWidget):
         if view not in self._views:
             self._do_hello(view)
         before = self._views[view]
-        self._views[view] = Viewport(tuple(names.split()), open)
+        self._views[view] = Viewport(tuple(names.split()), open, before.run)
         if open != before.open:
             self._board.open({one.open for one in self._views.values()}, anew=open)
 
@@ -355,6 +367,39 @@ class Panel(anywidget.AnyWidget):
         outcome = create(self._runtime, agent)
         self._post("team", team=self._available())
         return outcome
+
+    def _do_transcript(self, view: str, run: str) -> str:
+        if view not in self._views:
+            self._do_hello(view)
+        self._views[view].run = self._run(run) if run else None
+        self._board.read(self._read, anew=run)
+        return ""
+
+    @property
+    def _read(self) -> dict[str, Run]:
+        """The runs whose transcript is open in a view."""
+        return {one.run.id: one.run for one in self._views.values() if one.run is not None}
+
+    def _do_part(self, view: str, run: str, item: int, field: str, start: int) -> str:
+        self._post_part(view, piece(self._run(run), item, field, start), run=run, item=item, field=field, start=start)
+        return ""
+
+    def _do_request(self, view: str, run: str, start: int) -> str:
+        text = request_text(self._session(run.partition("#")[0]), self._run(run))
+        more = max(0, len(text) - start - PIECE)
+        self._post_part(view, text[start : start + PIECE], run=run, field="request", start=start, more=more)
+        return ""
+
+    def _post_part(self, view: str, text: str, **facts: Any) -> None:
+        self._allowance -= len(text)
+        self._post("part", view=view, text=text, **facts)
+
+    def _do_again(self, view: str, run: str) -> str:
+        found = self._run(run)
+        again = self._session(run.partition("#")[0]).submit(
+            found.parts, priority=found.priority, timeout_s=found.timeout_s, config=found.config
+        )
+        return f"{again.id} submitted: the prompt of {run} again"
 
     def _session(self, name: str) -> Session:
         session = self._runtime.get(name)

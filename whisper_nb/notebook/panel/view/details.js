@@ -9,8 +9,9 @@ const isShut = (row) => /^(paused|stopped|sleeping)/.test(row.state);
 
 /** The details of one agent: created once, each part drawn when it changes. */
 export class AgentDetails {
-  constructor(act, close) {
+  constructor(act, close, openRun) {
     this.act = act;
+    this.openRun = openRun;
     this.row = null;
     this.parts = this.makeParts();
     this.text = this.parts.text.appendChild(document.createTextNode(""));
@@ -38,7 +39,7 @@ export class AgentDetails {
       cancel: makeButton("Cancel run", () => this.act({ do: "cancel", run: this.parts.run.textContent })),
       clear: makeButton("Cancel queued", request(() => ({ do: "clear" }))),
       stop,
-      sum: h("p.wnb-sum"), run: h("strong.wnb-id"), status: h("span.wnb-quiet"), prompt: h("p.wnb-prompt"),
+      sum: h("p.wnb-sum"), run: makeOpen(() => this.openRun(this.parts.run.textContent)), status: h("span.wnb-quiet"), prompt: h("p.wnb-prompt"),
       steps: h("ul.wnb-list"), cut: h("p.wnb-quiet"), runError: h("p.wnb-error"),
       text: h("div.wnb-text", { tabindex: "0", role: "region", "aria-label": "Text of the run" }),
       queue: h("ol.wnb-list"), queued: h("span.wnb-quiet"), runs: h("ul.wnb-list"), config: h("tbody"),
@@ -71,7 +72,7 @@ export class AgentDetails {
     this.drawRun(details, clock);
     this.drawQueue(details.queue, clock);
     const others = details.runs.filter((one) => one.id !== details.run?.id);
-    keyed(this.parts.runs, others, (one) => one.id, makeDone, (item, one) => item.draw(one, clock));
+    keyed(this.parts.runs, others, (one) => one.id, () => makeDone(this.openRun), (item, one) => item.draw(one, clock));
     this.sections.runs.hidden = !others.length;
     this.drawConfig(details.config);
     this.drawSpec(details.spec);
@@ -150,6 +151,9 @@ export class AgentDetails {
   }
 }
 
+/** The id of a run, as a button that opens its transcript. */
+const makeOpen = (onclick) => h("button.wnb-id.wnb-open", { type: "button", title: "Open its transcript", onclick });
+
 function runLine(run, clock) {
   const facts = run.fresh ? [run.status, "fresh"] : [run.status];
   if (run.started) facts.push(ago((run.finished ?? clock) - run.started));
@@ -186,9 +190,9 @@ function makeQueued(one, act) {
 }
 
 /** An item of an agent's finished runs. */
-function makeDone() {
+function makeDone(openRun) {
   const parts = {
-    id: h("span.wnb-id"), status: h("span.wnb-quiet"), prompt: h("div.wnb-words"), result: h("div.wnb-result"),
+    id: makeOpen(() => openRun(parts.id.textContent)), status: h("span.wnb-quiet"), prompt: h("div.wnb-words"), result: h("div.wnb-result"),
   };
   const head = h("div", {}, hidden("span.wnb-dot"), parts.id, parts.status);
   const item = h("li.wnb-done", {}, head, parts.prompt, parts.result);

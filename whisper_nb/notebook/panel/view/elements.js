@@ -9,7 +9,7 @@ export function h(what, attributes = {}, ...children) {
   const [tag, ...classes] = what.split(".");
   const element = document.createElement(tag);
   // JupyterLab's keys act on cells wherever the focus is, except in an element with this mark.
-  const takesKeys = ["button", "input", "select", "textarea"].includes(tag) || "tabindex" in attributes;
+  const takesKeys = ["button", "input", "select", "textarea", "summary", "a"].includes(tag) || "tabindex" in attributes;
   if (takesKeys) element.dataset.lmSuppressShortcuts = "true";
   if (classes.length) element.className = classes.join(" ");
   for (const [name, value] of Object.entries(attributes)) {
@@ -65,4 +65,32 @@ export function keyed(parent, items, keyOf, make, update) {
 
 export function makeButton(text, onclick, label) {
   return h("button.wnb-button", { type: "button", onclick, "aria-label": label }, text);
+}
+
+/** Copy a text. Where the page may not, the browser's older way is tried. Returns whether it was copied. */
+export async function copyText(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    const area = h("textarea", { "aria-hidden": "true", style: "position: fixed; opacity: 0" });
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    const copied = document.execCommand("copy");
+    area.remove();
+    return copied;
+  }
+}
+
+/** A button that copies a text, and says for a moment that it did. `left` characters of the text are not in the page. */
+export function makeCopy(label, textOf, left = () => 0) {
+  const button = makeButton("Copy", async () => {
+    const copied = await copyText(textOf());
+    const done = left() ? `Copied all but ${left().toLocaleString("en")} characters` : "Copied";
+    setText(button, copied ? done : "The browser forbids it");
+    setTimeout(() => setText(button, "Copy"), 1500);
+  }, label);
+  button.classList.add("wnb-copy");
+  return button;
 }

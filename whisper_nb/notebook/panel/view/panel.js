@@ -8,6 +8,7 @@ import { Picture } from "./picture.js";
 import { RowList } from "./rows.js";
 import { keptOrder, matches, nextSort, nothing, ordered, take } from "./state.js";
 import { Header, PromptForm } from "./top.js";
+import { RunTranscript } from "./transcript.js";
 
 /** Updates between two acknowledgements. */
 const ACKNOWLEDGED = 20;
@@ -40,6 +41,7 @@ class PanelView {
   shown = []; // the names that the filter lets through, in order
   sort = null;
   open = ""; // the agent whose details are open
+  run = ""; // the run whose transcript is open in their place
   clockOffset = -Infinity; // from the browser's clock to the kernel's
   stoppedClock = null; // the time at which the agents stopped, while a cell blocks them
   threaded = false; // agents run in a thread of their own
@@ -87,17 +89,24 @@ class PanelView {
       repaint: () => this.schedule(),
       repaintNow: () => this.paintRows(),
       onOpen: (name) => this.openRow(this.open === name ? "" : name),
-      onOpenRun: (name, run) => this.openRun(name, run),
+      onOpenRun: (_, run) => this.openRun(run),
       onSwitch: () => this.onSwitch(),
     });
     this.header.filter.before(this.picture.switch);
     this.empty = h("div.wnb-empty");
-    this.details = new AgentDetails(this.act, () => this.openRow(""));
+    this.details = new AgentDetails(this.act, () => this.openRow(""), (run) => this.openRun(run));
+    this.transcript = new RunTranscript({
+      act: this.act,
+      ask: (content) => this.connection.ask(content),
+      back: () => this.openRun(""),
+      close: () => this.openRow(""),
+    });
     this.form = new PromptForm(this.act);
     this.root = h(
       "div.wnb", { role: "region", "aria-label": "Team of agents" },
       this.header.element, h("div.wnb-foot", {}, this.notice, this.hint),
-      h("div.wnb-main", {}, this.list.grid, this.picture.element, this.empty, this.details.element), this.form.element,
+      h("div.wnb-main", {}, this.list.grid, this.picture.element, this.empty, this.details.element, this.transcript.element),
+      this.form.element,
     );
     this.root.hidden = true;
   }
@@ -121,7 +130,9 @@ class PanelView {
     // An update of agents in a thread does not mean that the kernel takes requests.
     const answers = !(message.threaded && message.kind === "update");
     if (answers && ["busy", "gone"].includes(this.root.dataset.notice)) this.notify("", "");
-    if (message.kind !== "alive") this.onUpdate(message);
+    if (message.kind === "part") {
+      if (message.view === this.connection.view) this.transcript.onPart(message);
+    } else if (message.kind !== "alive") this.onUpdate(message);
   }
 
   onSilence(gone) {
@@ -192,6 +203,7 @@ class PanelView {
     this.paintEmpty();
     if (this.open && !state.rows.has(this.open)) this.openRow("");
     if (this.open) this.details.draw(state.rows.get(this.open), state.details.get(this.open), this.clock);
+    if (this.run) this.transcript.draw(state.transcripts.get(this.run), this.clock);
     this.form.draw(this.order, state.rows.size);
     this.hint.hidden = !state.rows.size;
     setText(this.hint, HINTS[this.picture.shown ? 1 : 0]);
@@ -245,17 +257,12 @@ class PanelView {
   openRow(name) {
     const before = this.open;
     this.open = name;
+    this.openRun("");
     [this.openedAt, this.patience] = [performance.now(), DETAILS_S];
-    this.details.element.hidden = !name;
     if (name) this.form.choose(name);
     else if (before) this.list.elements.get(before)?.focus();
     this.reported = "";
     this.paintSoon();
-  }
-
-  /** Open the agent of a run, at this run. */
-  openRun(name) {
-    this.openRow(name);
   }
 
   /** Show the list or the timeline, as the user has chosen. */
@@ -263,6 +270,25 @@ class PanelView {
     this.reported = "";
     this.paintEmpty();
     this.onResize(); // the side that was hidden has a size now
+  }
+
+  /** Show the transcript of a run in the place of its agent's details; with an empty id, the details again. */
+  openRun(run) {
+    const before = this.run, agent = run.split("#")[0];
+    if (run && this.open !== agent) this.openRow(agent);
+    this.run = run;
+    this.transcript.element.hidden = !run;
+    this.details.element.hidden = Boolean(run) || !this.open;
+    if (run === before) return;
+    this.state.transcripts.delete(before);
+    this.connection.ask({ do: "transcript", run }, (answer) => {
+      if (!answer.ok) this.notify(answer.text, "error");
+    });
+    if (run) {
+      this.transcript.open(run);
+      this.transcript.element.focus({ preventScroll: true });
+    } else if (this.open) this.details.element.focus({ preventScroll: true });
+    this.paintSoon();
   }
 
   sortBy(by) {

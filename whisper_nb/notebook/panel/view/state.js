@@ -12,7 +12,9 @@ export const PRIORITIES = ["urgent", "high", "normal", "low"];
 const LEVEL = { running: 1, waiting: 0.6, paused: 0.35, sleeping: 0.35, stopped: 0.2 };
 
 /** The state of a panel that has received no message yet. */
-export const nothing = () => ({ rows: new Map(), details: new Map(), team: [], gone: {}, number: 0, known: false });
+export const nothing = () => ({
+  rows: new Map(), details: new Map(), transcripts: new Map(), team: [], gone: {}, number: 0, known: false,
+});
 
 /**
  * Apply a message to the state. Maps are changed in place, so that a thousand rows cost nothing; a row that changes is
@@ -23,7 +25,9 @@ export function take(state, message) {
   if (message.kind === "team") return { state: { ...state, team: message.team }, missed: false };
   if (message.kind === "all") {
     const { team, gone, number } = message;
-    const next = { ...nothing(), details: new Map(Object.entries(message.details)), team, gone, number, known: true };
+    const details = new Map(Object.entries(message.details));
+    // A transcript comes anew, soon: until then, the one that is there is shown.
+    const next = { ...nothing(), details, transcripts: state.transcripts, team, gone, number, known: true };
     takeRows(next, message.rows, message.now);
     return { state: next, missed: false };
   }
@@ -37,7 +41,22 @@ export function take(state, message) {
     const before = state.details.get(name) ?? {};
     state.details.set(name, { ...before, ...change, text: joined(before.text, change.text) });
   }
+  for (const [run, change] of Object.entries(message.transcripts ?? {})) {
+    state.transcripts.set(run, readOn(state.transcripts.get(run), change));
+  }
   return { state, missed };
+}
+
+/** A transcript with what is new. Items come once, in order; the text that streams belongs to the turn in progress. */
+export function readOn(before, { first, cut, run, items = [], live }) {
+  const known = first || !before ? { cut, items: [] } : before;
+  const replied = items.some(({ kind }) => kind === "reply" || kind === "end");
+  return {
+    ...known,
+    run: run ?? known.run,
+    items: items.length ? [...known.items, ...items] : known.items,
+    live: joined(replied ? undefined : known.live, live),
+  };
 }
 
 /** Apply the rows of a message: agents that are `removed` and `added`, and `tables` of columns beside their names. */

@@ -1,0 +1,242 @@
+"""The transcript of a run: items in the order of its records, each sent once and in part; and its request."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import pytest
+
+from support.doubles import FunctionModel, HeldModel, hire, settled
+from support.panels import Watched, look, looked_at
+from whisper_nb import ModelError, Rule, Run, Runtime, ScriptedModel
+from whisper_nb.core.messages import CallDelta, Delta, Finish, ReasoningDelta, TextDelta, Usage
+from whisper_nb.core.turns import THOUGHTS
+from whisper_nb.models.model import Request
+from whisper_nb.notebook.panel.details import Facts
+from whisper_nb.notebook.panel.transcript import ITEMS, PIECE, TEXT, OpenRun, piece, request_text
+from whisper_nb.notebook.runtime import NotebookRuntime
+
+CALLS = [
+    Rule("^count", calls=[{"name": "look", "arguments": {"table": "orders"}}, {"name": "gone", "arguments": {}}]),
+    Rule(reply="**12** rows", role="tool"),
+    Rule(reply="ok"),
+]
+
+
+def everything(run: Run, budget: float = 1e9) -> Facts:
+    """What a page knows after all messages about the run."""
+    opened = OpenRun(run)
+    known: Facts = {"items": []}
+    for _ in range(1000):
+        new, _ = opened.change(budget)
+        known["items"] += new.pop("items", [])
+        known |= new
+        if not opened.dirty:
+            return known
+    raise AssertionError("it never ends")
+
+
+def kinds(known: Facts) -> list[str]:
+    return [item["kind"] for item in known["items"]]
+
+
+async def test_a_run_with_tools_has_its_messages_calls_results_and_costs(runtime: Runtime) -> None:
+    bob = hire(runtime, ScriptedModel(CALLS), tools=(look,))
+    run = bob.submit("count the rows")
+    await run
+    known = everything(run)
+    assert kinds(known) == ["start", "reply", "call", "call", "result", "result", "reply", "end"]
+    start, first, one, _, *results, last, end = known["items"]
+    assert start["text"] == {"text": "count the rows", "to": 14, "more": 0}
+    assert (first["turn"], last["turn"], last["text"]["text"]) == (1, 2, "**12** rows")
+    assert last["tree"] == [["p", "", ["strong", "", "12"], " rows"]]
+    assert (last["input"] > first["input"] > 0, last["cost"]) == (True, 0.0)
+    assert (one["line"], one["arguments"]["text"]) == ('look(table="orders")', '{"table": "orders"}')
+    assert {result["text"]["text"]: result["failed"] for result in results}["orders: 12 rows"] is False
+    assert {result["call"] for result in results} == {item["call"] for item in known["items"] if item["kind"] == "call"}
+    assert end["outcome"] == known["run"]["status"] == "succeeded"
+    assert [item["at"] for item in known["items"]] == sorted(item["at"] for item in known["items"])
+    assert everything(run, budget=1) == known, "in small portions it is the same"
+
+
+async def test_an_item_is_sent_once_and_a_text_that_streams_in_pieces(runtime: Runtime) -> None:
+    held = HeldModel()
+    run = hire(runtime, held).submit("go")
+    call = await held.arrived()
+    opened = OpenRun(run)
+    new, _ = opened.change(1e9)
+    assert (kinds(new), new["live"]["text"], new["first"]) == (["start"], "partial", True)
+    assert opened.change(1e9) == ({}, 0)
+    call.released.set()
+    await run
+    new, _ = opened.change(1e9)
+    assert (kinds(new), new["run"]["status"]) == (["reply", "end"], "succeeded")
+    assert "live" not in new
+    assert "first" not in new
+
+
+async def test_the_reasoning_before_a_reply_is_kept_in_part(runtime: Runtime) -> None:
+    async def stream(request: Request) -> AsyncGenerator[Delta, None]:
+        yield ReasoningDelta("I should ")
+        yield ReasoningDelta("count." + "x" * THOUGHTS)
+        yield TextDelta("12")
+        yield Finish("stop", Usage(1, 1), 0.25)
+
+    run = hire(runtime, FunctionModel(stream)).submit("go")
+    await run
+    (reply,) = [item for item in everything(run)["items"] if item["kind"] == "reply"]
+    assert reply["thoughts"]["text"].startswith("I should count.xxx")
+    assert reply["thoughts"]["to"] + reply["thoughts"]["more"] == THOUGHTS
+    assert len(piece(run, reply["at"], "thoughts", TEXT)) == THOUGHTS - TEXT
+
+
+async def test_a_megabyte_travels_in_pieces_that_were_asked_for(runtime: Runtime) -> None:
+    text = "a long answer. " * 70_000
+    run = hire(runtime, ScriptedModel([Rule(reply=text)])).submit("go " + "y" * 10_000)
+    await run
+    known = everything(run)
+    assert len(json.dumps(known)) < 5 * TEXT
+    start, reply = (item for item in known["items"] if item["kind"] in ("start", "reply"))
+    assert reply["text"]["to"] + reply["text"]["more"] == len(text) == 1_050_000
+    assert start["text"]["text"] + piece(run, start["at"], "text", TEXT) == run.prompt
+    whole, at = reply["text"]["text"], reply["text"]["to"]
+    while part := piece(run, reply["at"], "text", at):
+        assert len(part) <= PIECE
+        whole, at = whole + part, at + PIECE
+    assert whole == text
+
+
+async def test_failures_and_retries_are_told(runtime: Runtime) -> None:
+    async def stream(request: Request) -> AsyncGenerator[Delta, None]:
+        seen.append(request)
+        if len(seen) == 1:
+            raise ModelError("too many requests", model="offline/bob", retryable=True, retry_after_s=0.001)
+        raise ModelError("no luck", model="offline/bob")
+        yield Finish("stop")
+
+    seen: list[Request] = []
+    bob = hire(runtime, FunctionModel(stream))
+    bob.configure(retries=1)
+    run = bob.submit("go")
+    await settled(run)
+    known = everything(run)
+    assert kinds(known) == ["start", "note", "end"]
+    assert "too many requests" in known["items"][1]["text"]
+    assert (known["items"][2]["outcome"], known["items"][2]["error"]) == ("failed", "no luck")
+
+
+async def test_of_a_run_of_very_many_records_the_newest_are_sent_and_its_prompt(runtime: Runtime) -> None:
+    async def stream(request: Request) -> AsyncGenerator[Delta, None]:
+        turns.append(request)
+        if len(turns) < ITEMS:
+            yield CallDelta(0, f"c{len(turns)}", "look", '{"table": "t"}')
+        yield TextDelta("x")
+        yield Finish("tool_calls" if len(turns) < ITEMS else "stop", Usage(1, 1), 0.0)
+
+    turns: list[Request] = []
+    run = hire(runtime, FunctionModel(stream), tools=(look,), max_turns=2 * ITEMS).submit("the prompt")
+    await run
+    known = everything(run)
+    assert known["cut"] == len(run.events) - ITEMS > ITEMS
+    assert known["items"][0]["text"]["text"] == "the prompt"
+    assert kinds(known)[-1] == "end"
+    assert len(known["items"]) <= ITEMS + 1
+
+
+HOSTILE = "<img src=x onerror=alert(1)>\x1b[31m\ud800\x00"
+
+
+async def test_hostile_text_is_printable_and_can_be_sent(runtime: Runtime) -> None:
+    rules = [Rule("^<", calls=[{"name": HOSTILE, "arguments": {HOSTILE: HOSTILE}}], reply=HOSTILE), Rule(reply=HOSTILE)]
+    bob = hire(runtime, ScriptedModel(rules))
+    run = bob.submit(HOSTILE)
+    await settled(run)
+    for sent in (json.dumps(everything(run), ensure_ascii=False), request_text(bob, run)):
+        assert "\x1b" not in sent.encode().decode()
+        assert "onerror" in sent
+
+
+async def test_the_request_has_the_history_before_the_run_and_no_key() -> None:
+    async with NotebookRuntime(environ={"MINE_KEY": "sk-verysecretkey1234567890"}) as runtime:
+        bob = hire(runtime, ScriptedModel(CALLS), tools=(look,), system_prompt="Be brief.")
+        bob.configure(api_key="os.environ/MINE_KEY", temperature=0.5)
+        first, second, third = bob.submit("hello"), bob.submit("count sk-abcdefabcdefabcdef123"), bob.submit("bye")
+        await asyncio.gather(first, second, third)
+        text = request_text(bob, second)
+        body: dict[str, Any] = json.loads(text)
+        assert [(one["role"], one["content"]) for one in body["messages"][:4]] == [
+            ("system", "Be brief."), ("user", "hello"), ("assistant", "ok"), ("user", "count [redacted]"),
+        ]  # fmt: skip
+        assert [one["role"] for one in body["messages"][4:]] == ["assistant", "tool", "tool"]
+        assert body["tools"][0]["function"]["name"] == "look"
+        assert body["temperature"] == 0.5
+        assert "sk-" not in text
+        assert json.loads(request_text(bob, first))["messages"][1:] == [{"role": "user", "content": "hello"}]
+
+
+# Requests of a view
+
+
+@pytest.fixture
+async def panel(runtime: NotebookRuntime) -> AsyncGenerator[Watched, None]:
+    with looked_at(runtime) as panel:
+        yield panel
+
+
+def told(panel: Watched) -> list[Facts]:
+    """What the panel says of runs from now on."""
+    panel.clock.advance(1)  # type: ignore[attr-defined]
+    return [one["transcripts"] for one in panel.told() if "transcripts" in one]
+
+
+async def test_an_open_run_is_sent_and_a_closed_one_is_not(runtime: NotebookRuntime, panel: Watched) -> None:
+    run = runtime["bob"].submit("hello")
+    await run
+    told(panel)
+    panel.say("transcript", run="bob#1")
+    (sent,) = told(panel)
+    assert kinds(sent["bob#1"]) == ["start", "reply", "end"]
+    assert told(panel) == []
+    panel.say("transcript", run="bob#1", view="view1")
+    assert told(panel)[0]["bob#1"]["first"] is True, "opened again: from the beginning"
+    panel.ask("hello")
+    assert told(panel)[0]["bob#1"]["first"] is True, "after a lost message, too"
+    panel.say("transcript", run="")
+    await runtime["bob"].submit("again")
+    assert told(panel) == []
+    assert panel.fail("transcript", run="bob#9").startswith("no run bob#9")
+
+
+async def test_pieces_and_the_request_come_to_the_view_that_asked(runtime: NotebookRuntime, panel: Watched) -> None:
+    await runtime["bob"].submit("z" * (TEXT + 5))
+    started = next(
+        at for at, record in enumerate(runtime["bob"].runs[0].events) if "Started" in type(record.event).__name__
+    )
+    panel.say("part", run="bob#1", item=started, field="text", start=TEXT)
+    (part,) = panel.told("part")
+    assert (part["view"], part["run"], part["item"], part["field"], part["text"]) == (
+        "view1",
+        "bob#1",
+        started,
+        "text",
+        "zzzzz",
+    )
+    panel.say("request", run="bob#1", start=0)
+    (part,) = panel.told("part")
+    assert (part["field"], part["more"], json.loads(part["text"])["messages"][-1]["role"]) == ("request", 0, "user")
+    assert panel.fail("part", run="bob#1", item=99, field="text", start=0) == "bob#1 has no record 99"
+    before = panel.dropped
+    panel.ask("part", run="bob#1", item=0, field="prompt", start=0)
+    assert panel.dropped == before + 1
+
+
+async def test_run_again_submits_the_same_prompt(runtime: NotebookRuntime, panel: Watched) -> None:
+    run = runtime["bob"].submit("hello", priority="high", config={"temperature": 0.5}, timeout_s=50)
+    await run
+    assert panel.say("again", run="bob#1") == "bob#2 submitted: the prompt of bob#1 again"
+    again = runtime["bob"].runs[-1]
+    assert (again.prompt, again.priority, again.config, again.timeout_s) == ("hello", "high", run.config, 50)
+    await again

@@ -1,0 +1,230 @@
+"""The transcript of a run that is open in a panel, as items in the order of its records. Each is sent once, in part.
+
+An item's long texts are cut: the rest comes on demand, piece by piece. No reply of a model travels whole because
+somebody opens its run.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ...core.errors import ConfigError
+from ...core.events import (
+    CallHeld,
+    CallRetried,
+    HistoryTrimmed,
+    ModelReplied,
+    Noticed,
+    Record,
+    RunFinished,
+    RunStarted,
+    ToolFinished,
+    ToolStarted,
+)
+from ...core.messages import Image, Message, SystemMessage, ToolCall, UserMessage
+from ...core.text import clip, mask_keys, printable
+from ...engine.runs import Run
+from ...engine.session import Session
+from ...models.openai_format import parameters, to_openai, tools_of
+from ..cells.markdown import markdown_tree
+from ..cells.render import call_line, record_text
+from .details import LINE, Facts, StreamedText, run_facts
+
+#: Characters of a text that are sent with its item, and of a further piece.
+TEXT, PIECE = 6_000, 30_000
+#: The newest records of a run that are sent.
+ITEMS = 300
+#: Messages of the history, the newest, and characters of one text in a request.
+HISTORY, IN_REQUEST = 20, 100_000
+#: The texts of an item of which a view may request further pieces.
+FIELDS = ("text", "thoughts", "arguments")
+
+
+class OpenRun:
+    """What was sent of one run, and whether something is new."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.dirty = True
+        """Whether something is new."""
+        self._sent = -1  # records of which the items were sent; -1: nothing was sent
+        self._turn = 0  # of the last item
+        self._since = 0.0  # the time at which the next reply began
+        self._head: Facts = {}
+        self._live = StreamedText()
+
+    def change(self, budget: float) -> tuple[Facts, int]:
+        """Return what is new, up to about so many bytes, and its size. The rest comes next time."""
+        new: Facts = {}
+        events, size = self.run.events, 0
+        if self._sent < 0:
+            self._sent = max(0, len(events) - ITEMS)
+            new = {"first": True, "cut": self._sent}
+        items: list[Facts] = []
+        if "first" in new and self._sent:
+            items += [{"at": at, **(self._item(one) or {})} for at, one in enumerate(events[:ITEMS]) if _begins(one)]
+        while self._sent < len(events) and size < budget:
+            item = self._item(events[self._sent])
+            if item is not None:
+                items.append({"at": self._sent, **item})
+                size += len(json.dumps(items[-1]))
+            self._sent += 1
+        if items:
+            new["items"] = items
+        head = run_facts(self.run)
+        if head != self._head:
+            self._head = new["run"] = head
+        self.dirty = self._sent < len(events)
+        if not self.dirty and not self.run.done and (live := self._live.new(self.run)):
+            new["live"] = live
+            size += len(live["text"])
+        return new, size
+
+    def _item(self, record: Record) -> Facts | None:
+        match record.event:
+            case RunStarted(prompt, _, images):
+                self._since = record.time
+                return {"kind": "start", "text": _part(prompt), "images": [str(image) for image in images]}
+            case ModelReplied(message, usage, cost):
+                self._turn += 1
+                facts: Facts = {"kind": "reply", "turn": self._turn, "text": _part(message.text), "cost": cost}
+                facts["tree"] = markdown_tree(message.text[:TEXT])
+                facts["input"], facts["output"] = usage and usage.input_tokens, usage and usage.output_tokens
+                facts["seconds"] = self._seconds(record)
+                if thoughts := thoughts_of(record):
+                    facts["thoughts"] = _part(thoughts)
+                if message.served:
+                    facts["served"] = [call_line(call) for call in message.served[:ITEMS]]
+                return facts
+            case ToolStarted(call):
+                return {"kind": "call", "call": printable(call.id), **_call_facts(call)}
+            case ToolFinished(message):
+                self._since = record.time
+                facts = {"kind": "result", "call": printable(message.call_id), "failed": message.is_error}
+                return facts | {"text": _part(message.text), "line": clip(message.text, LINE)}
+            case RunFinished(outcome, error):
+                return {"kind": "end", "outcome": outcome, "error": printable((error or "")[:TEXT])}
+            case CallRetried() | CallHeld() | Noticed() | HistoryTrimmed():
+                self._since = record.time
+                return {"kind": "note", "text": clip(record_text(record), TEXT)}
+            case _:
+                return None
+
+    def _seconds(self, record: Record) -> float | None:
+        if not self._since:
+            return None
+        return round(max(0.0, record.time - self._since), 1)
+
+
+def piece(run: Run, item: int, field: str, start: int) -> str:
+    """Return the next piece of a text of an item.
+
+    Raises:
+        ConfigError: the run has no such item.
+    """
+    if item >= len(run.events):
+        raise ConfigError(f"{run.id} has no record {item}")
+    record = run.events[item]
+    text = ""
+    match record.event, field:
+        case ModelReplied(message), "text":
+            text = message.text
+        case ModelReplied(), "thoughts":
+            text = thoughts_of(record)
+        case ToolStarted(call), "arguments":
+            text = call.arguments
+        case ToolFinished(message), "text":
+            text = message.text
+        case RunStarted(prompt), "text":
+            text = prompt
+    return printable(text[start : start + PIECE])
+
+
+def thoughts_of(record: Record) -> str:
+    """Return the model's reasoning before a reply."""
+    if isinstance(record.event, ModelReplied):
+        return record.event.thoughts
+    return ""
+
+
+def request_text(session: Session, run: Run) -> str:
+    """Return the request of the run's last model call, in OpenAI's format, as JSON.
+
+    It is rebuilt from the run's records, with the system prompt, tools, config and history as they are now: requests
+    are not kept. It holds neither key nor headers, and of images the size.
+    """
+    config = session.resolved(run.config)
+    before, left_out = _history_before(session, run)
+    messages: list[Message] = [SystemMessage(session.agent.instructions), *before, *_messages_of(run)]
+    body: Facts = {"model": config.model, "messages": [_shown(message) for message in messages]}
+    if tools := [tool.schema for tool in session.agent.tools]:
+        body["tools"] = tools_of(tools)
+    body |= parameters(config)
+    note = f"// {left_out:,} older messages of the history are not shown\n" if left_out else ""
+    return note + printable(mask_keys(json.dumps(body, ensure_ascii=False, indent=2, default=repr)))
+
+
+def _messages_of(run: Run) -> list[Message]:
+    """Return the messages of a run that its last model call was sent."""
+    messages: list[Message] = []
+    sent = 0
+    for record in run.events:
+        match record.event:
+            case RunStarted(prompt, _, images):
+                messages.append(UserMessage(prompt, images))
+                sent = 1
+            case ModelReplied(message):
+                sent = len(messages)
+                messages.append(message)
+            case ToolFinished(message):
+                messages.append(message)
+    if not run.done:  # the call that is in progress
+        sent = len(messages)
+    return messages[:sent] or [UserMessage(run.prompt, run.images)]
+
+
+def _history_before(session: Session, run: Run) -> tuple[list[Message], int]:
+    """Return the newest messages that stood before a run's prompt in the history, and the number of older ones."""
+    history = session.history
+    end = len(history)
+    if run.done:
+        prompt = next((record.event.prompt for record in run.events if isinstance(record.event, RunStarted)), "")
+        for start in reversed(history.starts[-ITEMS:]):
+            message = history[start]
+            if isinstance(message, UserMessage) and message.text == prompt:
+                end = start
+                break
+    start = max(0, end - HISTORY)
+    return [history[at] for at in range(start, end)], start
+
+
+def _shown(message: Message) -> Any:
+    """Return a message as it is sent, with long texts cut and without the data of images."""
+    if isinstance(message, UserMessage):
+        images = tuple(Image(image.media_type, f"… {image}") for image in message.images)
+        message = UserMessage(message.text, images)
+    return _cut(to_openai(message))
+
+
+def _cut(value: Any) -> Any:
+    if isinstance(value, str) and len(value) > IN_REQUEST:
+        return f"{value[:IN_REQUEST]}… {len(value) - IN_REQUEST:,} more characters"
+    if isinstance(value, dict):
+        return {name: _cut(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_cut(one) for one in value]
+    return value
+
+
+def _begins(record: Record) -> bool:
+    return isinstance(record.event, RunStarted)
+
+
+def _part(text: str) -> Facts:
+    """Return the beginning of a text, and the number of characters that are left."""
+    return {"text": printable(text[:TEXT]), "to": min(len(text), TEXT), "more": max(0, len(text) - TEXT)}
+
+
+def _call_facts(call: ToolCall) -> Facts:
+    return {"line": call_line(call), "name": printable(call.name[:LINE]), "arguments": _part(call.arguments)}
