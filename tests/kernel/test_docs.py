@@ -125,7 +125,7 @@ async def shows(cell: Cell, block: Block) -> None:
     """Check that a cell shows this text, in which `…` stands for anything, once it has shown it."""
     pattern = ".*".join(re.escape(piece) for piece in block.text.strip().split("…"))
     try:
-        await cell.until(lambda: re.search(pattern, shown_by(cell), re.DOTALL) is not None, 10)
+        await cell.until(lambda: re.search(pattern, shown_by(cell), re.DOTALL) is not None, 60)
     except TimeoutError:
         raise AssertionError(f"{block}: the cell above shows\n{shown_by(cell)}") from None
 
