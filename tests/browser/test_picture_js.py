@@ -42,7 +42,7 @@ def js(browser: Browser) -> Iterator[Callable[..., Any]]:
 
 
 def bar(number: int, since: float, seconds: float | None, outcome: str = "succeeded", **facts: Any) -> Bar:
-    more = {"runs": 1, "parts": [], "needs": [], "line": "count", "input": 9, "output": 3, "cost": 0.5} | facts
+    more = {"counts": None, "parts": [], "needs": [], "line": "count", "input": 9, "output": 3, "cost": 0.5} | facts
     return [number, since, seconds, outcome, *more.values()]
 
 
@@ -130,8 +130,8 @@ def test_windows_are_zoomed_in_levels(js: Callable[..., Any], seconds: int, leve
             id="unknown costs",
         ),
         pytest.param(
-            bar(4, 0, 5, runs=12, line="12 succeeded"),
-            ["12 runs of ann from #4", "12 succeeded", "05:30:00 · 5.0 s", "9 + 3 tokens · $0.5000",
+            bar(4, 0, 5, counts={"succeeded": 11, "failed": 1}, line="11 succeeded, 1 failed"),
+            ["12 runs of ann from #4", "11 succeeded, 1 failed", "05:30:00 · 5.0 s", "9 + 3 tokens · $0.5000",
              "click to tell them apart"],
             id="joined runs",
         ),

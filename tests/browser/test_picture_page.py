@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING
 
+import nbformat
 import pytest
+from nbconvert import HTMLExporter
 from playwright.sync_api import expect
 
 from support.labs import TEAM, Lab, Notebook, View, open_notebook, serious, set_theme, view
 
 if TYPE_CHECKING:
-    from playwright.sync_api import BrowserContext, Locator
+    from playwright.sync_api import Browser, BrowserContext, Locator
 
 pytestmark = pytest.mark.browser
 HOSTILE = "<img src=x onerror=alert(1)><b>bold</b>"
@@ -245,6 +247,40 @@ def test_axe_finds_no_serious_problem(desk: Desk, theme: str) -> None:
     desk.lab.tell(ann, ".")
     set_theme(desk.notebook.page, "JupyterLab Light")
     assert found == []
+
+
+def test_a_saved_notebook_shows_the_picture_without_scripts_and_without_trust(
+    lab: Lab, browser: Browser, open_notebook: Callable[[str], Notebook]
+) -> None:
+    lab.write("still.ipynb", TEAM, "hire('ann'); run = rt['ann'].submit('first')", "%agents", "rt.timeline()", "'end'")
+    lab.tell("ann", "words", ".")
+    notebook = open_notebook("still.ipynb")
+    notebook.command("notebook:run-all-cells")
+    notebook.wait_until_idle()
+    assert width_of(notebook.output("rt.timeline()").locator("img")) == 900
+    notebook.save()
+    saved = lab.read("still.ipynb")
+    notebook.shut_down()
+    image = "details.wnb-snapshot img[alt^=timeline]"
+
+    page = browser.new_context(java_script_enabled=False, offline=True).new_page()
+    html, _ = HTMLExporter().from_notebook_node(saved)
+    page.set_content(html, wait_until="domcontentloaded")
+    expect(page.locator(image)).to_be_visible()
+    expect(page.locator(".jp-RenderedSVG img")).to_be_visible()
+    page.context.close()
+
+    stranger = nbformat.v4.new_notebook(cells=saved.cells[2:4], metadata=saved.metadata)
+    nbformat.write(stranger, lab.root / "stranger.ipynb")
+    opened = open_notebook("stranger.ipynb")
+    shown = opened.page.get_by_label("stranger.ipynb").locator(image)
+    assert width_of(shown) == 900
+
+
+def width_of(image: Locator) -> int:
+    """The width of an image, once the browser has drawn it."""
+    expect(image).to_be_visible()
+    return int(image.evaluate("async image => { await image.decode(); return image.naturalWidth }"))
 
 
 @pytest.mark.parametrize("width", [800, 420])

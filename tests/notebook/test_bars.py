@@ -30,7 +30,7 @@ def bob(runtime: Runtime) -> Session:
 
 def run_of(bob: Session, *events: tuple[float, Event], number: int = 1, prompt: str = "count the rows") -> Run:
     """A run with these records, each with its time."""
-    run = Run(bob, number, [prompt], priority="normal", timeout_s=None, config=AIConfig())
+    run = Run(bob, number, [prompt], priority="normal", timeout_s=None, config=AIConfig(), fresh=False)
     for seq, (at, event) in enumerate(events):
         run._apply(Record(seq, at, "bob", run.id, event))
     return run
@@ -86,7 +86,7 @@ async def test_a_bar_has_the_facts_of_its_run(bob: Session) -> None:
     assert (bar.number, bar.since, bar.seconds, bar.end, bar.outcome) == (1, 100, 8, 108, "failed")
     assert (bar.input, bar.output, bar.cost) == (30, 5, 0.75)
     assert bar.line == "count the <b>rows</b>\N{REPLACEMENT CHARACTER}[0m"
-    assert bar.facts == [1, 100, 8, "failed", 1, [2, 0, 3, 1, 3, 0], [], bar.line, 30, 5, 0.75]
+    assert bar.facts == [1, 100, 8, "failed", None, [2, 0, 3, 1, 3, 0], [], bar.line, 30, 5, 0.75]
 
 
 async def test_unknown_tokens_and_costs_stay_unknown(bob: Session) -> None:

@@ -17,7 +17,7 @@ from whisper_nb.notebook.panel import panel as panel_module
 from whisper_nb.notebook.panel.panel import BYTES_PER_S
 from whisper_nb.notebook.runtime import NotebookRuntime
 
-NUMBER, SECONDS, OUTCOME, RUNS, NEEDS, LINE = 0, 2, 3, 4, 6, 7
+NUMBER, SECONDS, OUTCOME, COUNTS, NEEDS, LINE = 0, 2, 3, 4, 6, 7
 
 
 @pytest.fixture
@@ -168,4 +168,4 @@ async def test_short_runs_of_a_wide_window_take_few_bytes(
     look(panel, "bob", "bob", step=60_000)
     clock.advance(1)
     ((_, _, bars),) = lanes_in(panel.told())
-    assert [bar[RUNS] for bar in bars] == [200]
+    assert [bar[COUNTS] for bar in bars] == [{"succeeded": 200}]

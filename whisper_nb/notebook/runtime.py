@@ -15,6 +15,7 @@ from .cells.figures import own_figures
 if TYPE_CHECKING:
     from .form.form import AgentForm
     from .panel.panel import Panel
+    from .panel.picture import TeamPicture
     from .panel.snapshot import Snapshots
 
 
@@ -41,6 +42,19 @@ class ScriptRuntime(runtimes.Runtime):  # noqa: D101 - that of the base, whose a
         if self._panel is None or self._panel.comm is None:
             self._panel = Panel(self, self.snapshots.rest)
         return self._panel
+
+    def timeline(self, minutes: float | None = None) -> TeamPicture:
+        """Return a picture of what the agents did: SVG in a notebook, text elsewhere. It does not change any more.
+
+        Args:
+            minutes: that it shows, until now. None: all of the last 6 hours.
+
+        Raises:
+            ConfigError: it cannot show so many minutes.
+        """
+        from .panel.picture import picture
+
+        return picture(self, minutes)
 
     def new_agent_form(self) -> AgentForm:
         """Return a form that creates an agent in this kernel and saves it to the project. `%agent new` shows one."""

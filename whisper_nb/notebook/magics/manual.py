@@ -15,7 +15,7 @@ from .grammar import CELL, Argument, Command
 
 _WIDTH = 80
 #: Characters before the text of an option and of a command, in pages of text.
-_OPTION, _COMMAND = 24, 18
+_OPTION, _COMMAND = 24, 19
 #: Where code may break: between the arguments of a synopsis, in the names and choices of an option, nowhere.
 _ARGUMENTS, _NAMES, _NOWHERE = r" (?=\[)", r" |(?<=\|)", r"(?!)"
 

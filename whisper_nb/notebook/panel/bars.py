@@ -5,7 +5,7 @@ A bar is folded from the records of its run. Runs that are too short to be told 
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -36,7 +36,8 @@ class Bar:
     """None: it goes on."""
     outcome: str
     """succeeded, failed or cancelled; running; or queued: it waits for the runs in `needs`."""
-    runs: int = 1
+    counts: tuple[tuple[str, int], ...] = ()
+    """Of several runs: each outcome and its runs."""
     parts: tuple[tuple[Kind, float], ...] = ()
     """What it did, and for how many seconds, in order. The last part of a run in progress goes on."""
     needs: tuple[str, ...] = ()
@@ -50,6 +51,11 @@ class Bar:
     """US dollars. None: unknown."""
 
     @property
+    def runs(self) -> int:
+        """How many runs it shows."""
+        return sum(runs for _, runs in self.counts) or 1
+
+    @property
     def end(self) -> float | None:
         """The time at which it ended. None: it goes on."""
         return None if self.seconds is None else self.since + self.seconds
@@ -60,7 +66,7 @@ class Bar:
         parts = [value for kind, seconds in self.parts for value in (round(seconds, 2), KINDS.index(kind))]
         seconds = self.seconds and round(self.seconds, 2)
         cost = self.cost and round(self.cost, 9)
-        run = [self.number, round(self.since, 2), seconds, self.outcome, self.runs]
+        run = [self.number, round(self.since, 2), seconds, self.outcome, dict(self.counts) or None]
         return [*run, parts, [*self.needs], self.line, self.input, self.output, cost]
 
 
@@ -188,16 +194,17 @@ def _joined(found: Iterable[Bar], step: float) -> Iterator[Bar]:
 def _block(block: list[Bar]) -> Bar:
     if len(block) == 1:
         return block[0]
-    outcomes = [bar.outcome for bar in block]
+    outcomes = Counter(bar.outcome for bar in block)
+    counts = tuple((one, outcomes[one]) for one in reversed(_WORST) if one in outcomes)
     first, last = block[0], block[-1]
     return replace(
         first,
         seconds=(last.end or 0.0) - first.since,
         outcome=next(outcome for outcome in _WORST if outcome in outcomes),
-        runs=len(block),
+        counts=counts,
         parts=(),
         needs=(),
-        line=", ".join(f"{outcomes.count(one)} {one}" for one in reversed(_WORST) if one in outcomes),
+        line=", ".join(f"{runs} {outcome}" for outcome, runs in counts),
         input=_sum(bar.input for bar in block),
         output=_sum(bar.output for bar in block),
         cost=_sum(bar.cost for bar in block),

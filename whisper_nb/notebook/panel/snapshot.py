@@ -26,6 +26,7 @@ from ..cells.costs import about, cost_line, tokens_line
 from ..cells.tables import table_html, table_text
 from .board import CHIPS, Board
 from .details import Facts
+from .picture import picture
 from .standing import first_word
 
 #: Agents that a static form shows, and static forms that are kept current.
@@ -46,6 +47,8 @@ def snapshot(runtime: Runtime, board: Board) -> dict[str, str]:
     more = f"and {len(facts) - ROWS} more" if len(facts) > ROWS else ""
     text = "\n".join(line for line in (head, table_text(rows, _EMPTY), more) if line)
     markup = f"{table_html(rows, _EMPTY)}<small>{html.escape(more)}</small>"
+    if any(session.runs for session in runtime.sessions):
+        markup += f"<div>{picture(runtime).image}</div>"
     return {
         "text/plain": text,
         "text/html": '<details class="wnb-snapshot" open><summary>The team as text, '

@@ -77,6 +77,17 @@ def panel(bench: Workbench, args: Arguments) -> None:
 
 
 @command(
+    "Show what the agents did, as a picture: runs as bars over time, a lane for each agent. "
+    "It stays as it is; the panel's timeline is live.",
+    arg("minutes", metavar="MINUTES", nargs="?", type=float, help="that it shows, until now (default: all of 6 hours)"),
+    examples=("%agent timeline", "%agent timeline 15"),
+)
+def timeline(bench: Workbench, args: Arguments) -> None:
+    """Display the picture: SVG in a notebook, text elsewhere."""
+    display(bench.runtime.timeline(args.minutes))
+
+
+@command(
     "Show agents, each in full: its spec, config, queue and last runs.",
     *TEAM,
     examples=("%agent show bob", "%agent show --all"),

@@ -32,7 +32,7 @@ def help_(bench: Workbench, args: Arguments) -> None:
 GROUPS: dict[str, tuple[Command, ...]] = {
     "Create agents": (agents.new, agents.fork, agents.save, agents.remove),
     "Give work": (CELL, runs.ask, runs.wait, runs.cancel, runs.move),
-    "Look": (show.panel, show.list_, show.show, show.log, show.history, show.cost),
+    "Look": (show.panel, show.timeline, show.list_, show.show, show.log, show.history, show.cost),
     "Steer agents": (agents.pause, agents.resume, agents.stop, agents.reset, agents.loop),
     "Configure": (show.config, show.models, show.trust, help_),
 }

@@ -6,7 +6,7 @@ import { ago, count, dollars } from "./words.js";
 export const WINDOWS = [60, 120, 300, 900, 1800, 3600, 10_800, 21_600];
 export const KINDS = ["thinking", "tool", "waiting"];
 const TICKS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 86_400];
-const FACTS = ["number", "since", "seconds", "outcome", "runs", "parts", "needs", "line", "input", "output", "cost"];
+const FACTS = ["number", "since", "seconds", "outcome", "counts", "parts", "needs", "line", "input", "output", "cost"];
 
 /** A lane without bars yet: what one agent did from `since` on, as seen with a pixel of so many seconds. */
 export const emptyLane = (since, step) => ({ since, step, bars: new Map(), sorted: null });
@@ -15,7 +15,12 @@ export const emptyLane = (since, step) => ({ since, step, bars: new Map(), sorte
 export function takeBars(lane, found) {
   for (const facts of found) {
     if (facts.length === 1) lane.bars.delete(facts[0]);
-    else lane.bars.set(facts[0], Object.fromEntries(FACTS.map((name, at) => [name, facts[at]])));
+    else {
+      const bar = Object.fromEntries(FACTS.map((name, at) => [name, facts[at]]));
+      bar.counts ??= { [bar.outcome]: 1 };
+      bar.runs = Object.values(bar.counts).reduce((sum, one) => sum + one);
+      lane.bars.set(bar.number, bar);
+    }
   }
   lane.sorted = null;
 }
@@ -129,7 +134,9 @@ function spentInWords({ input, output, cost, seconds }) {
 /** A lane for a screen reader. */
 export function laneLabel(name, row, found, now) {
   const counts = {};
-  for (const bar of found) counts[bar.outcome] = (counts[bar.outcome] ?? 0) + bar.runs;
+  for (const bar of found) {
+    for (const [outcome, runs] of Object.entries(bar.counts)) counts[outcome] = (counts[outcome] ?? 0) + runs;
+  }
   const said = Object.entries(counts).map(([outcome, number]) => `${number} ${outcome}`).join(", ");
   const since = row.since === null ? "" : ` ${ago(now - row.since)}`;
   return `${name}: ${row.state}${since}; in view: ${said || "no run"}`;

@@ -1,0 +1,131 @@
+"""The picture of the team as a still, for a saved notebook, a script or a terminal: SVG, an image in HTML, and text."""
+
+from __future__ import annotations
+
+import base64
+import math
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from ...core.errors import ConfigError
+from ...engine.runtimes import Runtime
+from ...engine.session import Session
+from .bars import KINDS, Kind, bars
+from .svg import SCALE, WIDTH, Lane, Scene, escaped, lasted, parts_until
+
+#: Lanes of a still, characters of its SVG, and the longest time that it shows if none is given.
+LANES, SIZE, LONGEST_S = 30, 60_000, 6 * 3600
+#: The shortest and the longest time that it can show, in minutes.
+MINUTES = (0.05, 7 * 24 * 60)
+#: Characters of a lane as text.
+CELLS = 60
+_GLYPHS: Mapping[Kind, str] = {"thinking": "█", "tool": "▒", "waiting": "─"}
+_ENDS = {"failed": "✕", "cancelled": "◦"}
+
+
+@dataclass(frozen=True, slots=True)
+class TeamPicture:
+    """What the agents did, over time: one lane per agent. A notebook shows it as SVG, a terminal as text."""
+
+    scene: Scene
+
+    @property
+    def svg(self) -> str:
+        """The picture as SVG without script; the pointer on a bar shows its run, where a page has it inline."""
+        return "".join(self.scene.draw(titles=True))
+
+    @property
+    def image(self) -> str:
+        """The picture as `<img>`, which survives where inline SVG is removed: on GitHub, in untrusted notebooks."""
+        data = base64.b64encode("".join(self.scene.draw(titles=False)).encode()).decode()
+        return f'<img alt="{escaped(self.scene.label)}" width="{WIDTH}" src="data:image/svg+xml;base64,{data}">'
+
+    def __str__(self) -> str:
+        scene = self.scene
+        wide = max((len(lane.agent) for lane in scene.lanes), default=0)
+        lines = [scene.label]
+        lines += [f"{lane.agent:{wide}} |{_cells(lane, scene)}| {_sums(lane, scene.now)}" for lane in scene.lanes]
+        if scene.lanes:
+            kinds = "".join(f" {_GLYPHS[kind]} {kind} " for kind in KINDS)
+            lines.append(f"{'':{wide}} {kinds} ✕ failed  ◦ cancelled")
+        return "\n".join([*lines, *scene.rest])
+
+    __repr__ = __str__
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        return {"image/svg+xml": self.svg, "text/plain": str(self)}
+
+
+def picture(runtime: Runtime, minutes: float | None = None) -> TeamPicture:
+    """Return the picture of a runtime's agents.
+
+    Args:
+        runtime: owns the agents.
+        minutes: that it shows, until now. None: all that the agents did in the last 6 hours.
+
+    Raises:
+        ConfigError: it cannot show so many minutes.
+    """
+    if minutes is not None and not MINUTES[0] <= minutes <= MINUTES[1]:
+        raise ConfigError(f"a timeline of {minutes:g} minutes: allowed are {MINUTES[0]:g} to {MINUTES[1]:,.0f}")
+    return runtime.home.do(_picture, runtime, minutes)
+
+
+def _picture(runtime: Runtime, minutes: float | None) -> TeamPicture:
+    now = time.time()
+    sessions = sorted(runtime.sessions, key=_last_active, reverse=True)
+    shown = {session.name for session in sessions[:LANES]}
+    chosen = [session for session in runtime.sessions if session.name in shown]
+    since, until = _window(chosen, minutes, now)
+    step = (until - since) / SCALE
+    while True:
+        lanes = tuple(Lane(one.name, tuple(bars(one.runs, since, now, step))) for one in chosen)
+        found = TeamPicture(Scene(lanes, since, until, now, len(sessions) - len(chosen)))
+        if len(found.svg) <= SIZE or step > until - since:
+            return found
+        step *= 2
+
+
+def _last_active(session: Session) -> float:
+    return max((run.finished_at or run.submitted_at for run in session.runs[-1:]), default=session.created_at)
+
+
+def _window(sessions: Iterable[Session], minutes: float | None, now: float) -> tuple[float, float]:
+    """Return the time to show: the last minutes; or from the first run until the last end, or now if one goes on."""
+    if minutes is not None:
+        return now - minutes * 60, now
+    runs = [run for session in sessions for run in session.runs]
+    began = [run.started_at or run.submitted_at for run in runs]
+    ended = [run.finished_at or now for run in runs]
+    until = max(ended, default=now)
+    since = max(min(began, default=until), until - LONGEST_S)
+    margin = max((until - since) * 0.02, (3 - (until - since)) / 2)
+    return since - margin, until + margin
+
+
+def _cells(lane: Lane, scene: Scene) -> str:
+    """Return a lane as text."""
+    cells = [" "] * CELLS
+    scale = CELLS / (scene.until - scene.since)
+    for bar in lane.bars:
+        last = 0
+        for kind, begin, end in parts_until(bar, scene.now):
+            first = min(max(0, math.floor((begin - scene.since) * scale)), CELLS - 1)
+            last = min(CELLS, max(first + 1, math.ceil((end - scene.since) * scale - 0.5)))
+            cells[first:last] = _GLYPHS[kind] * (last - first)
+        if bar.outcome in _ENDS:
+            cells[last - 1] = _ENDS[bar.outcome]
+    return "".join(cells)
+
+
+def _sums(lane: Lane, now: float) -> str:
+    """Return the runs of a lane, and for how long each kind of part lasted."""
+    runs = sum(bar.runs for bar in lane.bars)
+    took: Counter[Kind] = Counter()
+    for bar in lane.bars:
+        for kind, begin, end in parts_until(bar, now):
+            took[kind] += end - begin  # type: ignore[assignment]
+    times = [f"{kind} {lasted(took[kind])}" for kind in KINDS if took[kind]]
+    return ", ".join([f"{runs} run{'s' * (runs != 1)}", *times])
