@@ -20,11 +20,11 @@ from whisper_nb.config.paths import packaged
 from whisper_nb.config.project import Project
 from whisper_nb.config.trust import TrustFile
 from whisper_nb.engine.home import Home
-from whisper_nb.notebook.form.choices import READY, ModelChoice, ToolChoice
+from whisper_nb.notebook.form.choices import READY, ModelChoice, ToolChoice, tool_choices
 from whisper_nb.notebook.form.draft import FIELDS
 from whisper_nb.notebook.form.fields import described_sections, id_of
 from whisper_nb.notebook.runtime import NotebookRuntime
-from whisper_nb.tools.functions import function_in
+from whisper_nb.tools.functions import FunctionTool, function_in
 
 CANARY = "sk-canary-0123456789abcdef"
 HOSTILE = "</pre><img src=x onerror=alert(1)> $x^2$ & \ud800 \u202e"
@@ -372,7 +372,6 @@ def test_a_prompt_file_is_loaded_into_the_field(in_project: NotebookRuntime) -> 
     for _ in range(2):
         page.type(system_prompt="gone")
         page.click("load", file="bob.md")
-        page.click("hello")
         assert page.texts["system_prompt"] == "You are Bob."
     assert "You are Bob." in page.parts["yaml"]
     page.click("load", file="bad.md")
@@ -512,6 +511,20 @@ def test_the_functions_of_cells_are_listed_and_followed(notebook: Notebook, monk
     notebook.run("pass")
     assert not any(one["parts"] for one in sent[count:])
     notebook.shell.events.unregister("post_run_cell", settle)
+
+
+def test_no_attribute_of_the_users_objects_is_read() -> None:
+    class Frame:
+        def __getattr__(self, name: str) -> Any:
+            raise AssertionError(name)
+
+        @property
+        def schema(self) -> Any:
+            raise AssertionError
+
+    tool = FunctionTool(rows)
+    found = tool_choices({"frame": Frame(), "rows": tool, "_hidden": tool, "alias": rows, "five": 5})
+    assert found == [ToolChoice("rows", "", "The first rows.")]
 
 
 def test_functions_are_offered_as_given(runtime: NotebookRuntime) -> None:

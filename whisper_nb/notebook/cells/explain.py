@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from ...config.agents import LIMITS, Agent
@@ -90,6 +91,15 @@ def memory_line(agent: Agent, history: Transcript) -> str:
     if len(part) == len(history):
         return str(agent.memory)
     return f"{agent.memory} ({len(part)} of {len(history)} messages, {about(part.estimate)} tokens)"
+
+
+def agent_configs(runtime: Runtime) -> list[AIConfig]:
+    """Return the configs of all agents that can run."""
+    configs: list[AIConfig] = []
+    for session in runtime.sessions:
+        with suppress(ConfigError):  # it is told where the agent runs
+            configs.append(session.config)
+    return configs
 
 
 def model_rows(

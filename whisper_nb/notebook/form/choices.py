@@ -137,9 +137,16 @@ def tool_choices(namespace: Mapping[str, Any]) -> list[ToolChoice]:
 
 def _functions(namespace: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for name, value in list(namespace.items()):
-        # A function under another name than its own would be looked up under that one.
-        if not name.startswith("_") and is_of_cells(value) and getattr(value, "__name__", name) == name:
+        # A function under another name than its own would be looked up under that one. Of other objects, only the type
+        # is looked at: to read an attribute of a data frame may take long.
+        if name.startswith("_") or not (inspect.isroutine(value) or _is_like_tool(type(value))):
+            continue
+        if is_of_cells(value) and getattr(value, "__name__", name) == name:
             yield name, value
+
+
+def _is_like_tool(kind: type) -> bool:
+    return hasattr(kind, "name") and hasattr(kind, "schema")
 
 
 def _tool_choice(name: str, value: Any) -> ToolChoice:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from ...config.yamlfile import MAX_FILE_BYTES
 from ...core.errors import ConfigError, SessionError, WhisperError
 from ...core.text import printable
 from ...engine.runtimes import Runtime
+from ..cells.explain import agent_configs
 from ..create import create
 from ..panel.script import script
 from .choices import ModelChoice, ToolChoice, distinct, listed_models, offline_choices, provider_choices
@@ -85,7 +86,8 @@ class AgentForm(anywidget.AnyWidget):
         self._unconfirmed: Agent | None = None  # the agent that is saved if the user confirms
         self._views: dict[str, None] = {}
         self._parts: dict[str, Any] = {"status": {}, "question": {}}  # what the form shows
-        self._posted: dict[str, Any] = {}  # what its views have
+        self._posted: dict[str, Any] = {}  # what its views have of it
+        self._posted_texts: dict[FieldPath, str] = {}  # and of the texts
         super().__init__()
         self.comm.on_close(lambda _: self.close())
         # As in the panel: receive on the front end's own subshell, and let no message set a trait.
@@ -182,7 +184,7 @@ class AgentForm(anywidget.AnyWidget):
         servers, self._servers = self._servers, None
         if servers is None:
             return
-        configs = self._runtime.home.do(_configs, self._runtime)
+        configs = self._runtime.home.do(agent_configs, self._runtime)
 
         def look() -> None:
             local, about = servers(configs), listed_models()
@@ -199,19 +201,20 @@ class AgentForm(anywidget.AnyWidget):
 
     # To the views
 
-    def _post(self, view: str = "", id_: int = 0, typed: Iterable[FieldPath] = FIELDS) -> None:
+    def _post(self, view: str = "", id_: int = 0, typed: Container[FieldPath] = ()) -> None:
         """Send what differs from what was sent before.
 
         Args:
             view: the view that caused it, which has newer texts if it went on typing.
             id_: its request.
-            typed: the fields whose texts may differ.
+            typed: the fields whose texts it sent: it may have others than the form.
         """
+        texts, posted = self._entries.texts, self._posted_texts
         changed = {name: part for name, part in self._parts.items() if self._posted.get(name) != part}
-        self._posted = dict(self._parts)
+        new = {id_of(path): text for path, text in texts.items() if path in typed or posted.get(path) != text}
+        self._posted, self._posted_texts = dict(self._parts), dict(texts)
         if self._views:
-            texts = {id_of(path): self._entries.texts[path] for path in typed}
-            self.send({"kind": "form", "view": view, "id": id_, "texts": texts, "parts": changed})
+            self.send({"kind": "form", "view": view, "id": id_, "texts": new, "parts": changed})
 
     def _post_all(self, view: str) -> None:
         fixed = {"sections": described_sections(), "icons": ICONS, "palette": PALETTE}
@@ -251,7 +254,7 @@ class AgentForm(anywidget.AnyWidget):
         except Exception:  # an error in this module: the kernel and the page go on
             _log.exception("the form cannot %s", do)
             self._show(f"{do} failed; see the kernel's log", "error")
-        self._post(view, number, map(_PATHS.__getitem__, rest.get("texts", ())))
+        self._post(view, number, [_PATHS[name] for name in rest.get("texts", ())])
         self.send({"kind": "done", "view": view, "id": number, "ok": True, "text": ""})
 
     def _do_hello(self, view: str) -> None:
@@ -355,15 +358,6 @@ def _other(file: Path, agent: Agent) -> bool:
         return file.read_text(encoding="utf-8") != yaml_of(agent)
     except (OSError, ValueError):
         return True
-
-
-def _configs(runtime: Runtime) -> list[AIConfig]:
-    """Return the configs of all agents that can run."""
-    configs: list[AIConfig] = []
-    for session in runtime.sessions:
-        with suppress(ConfigError):  # it is told where the agent runs
-            configs.append(session.config)
-    return configs
 
 
 def _prompt_files(runtime: Runtime) -> list[str]:

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import TypeVar
 
 from IPython.display import display
 
-from ....config.aiconfig import CONFIG_FIELDS, AIConfig
+from ....config.aiconfig import CONFIG_FIELDS
 from ....config.project import Project
 from ....config.providers import PROVIDERS
 from ....core.errors import ConfigError
 from ....core.events import TextStreamed
 from ....core.text import printable, visible
-from ....engine.runtimes import Runtime
 from ....engine.session import Session
-from ...cells.explain import agent_rows, config_rows, cost_rows, history_line, limits_line, memory_line, model_rows
+from ...cells.explain import (
+    agent_configs,
+    agent_rows,
+    config_rows,
+    cost_rows,
+    history_line,
+    limits_line,
+    memory_line,
+    model_rows,
+)
 from ...cells.render import history_lines, log_line, status_line
 from ...cells.review import Folded, last_line, trust_lines
 from ...cells.tables import table_bundle
@@ -194,19 +201,10 @@ def models(bench: Workbench, args: Arguments) -> None:
     from ....models.prices import listed, price, price_list
 
     keys = bench.runtime.keys
-    configs = bench.runtime.home.do(_configs, bench.runtime)
+    configs = bench.runtime.home.do(agent_configs, bench.runtime)
     local, own, prices = bench.off_the_loop(lambda: (local_models(keys), models_at_bases(configs, keys), price_list()))
     priced = {one.model: price(listed(one.model, prices)) for one in PROVIDERS.values() if one.model}
     display(table_bundle(model_rows(keys, local, priced, own), "", stale=False), raw=True)
-
-
-def _configs(runtime: Runtime) -> list[AIConfig]:
-    """Return the configs of all agents that can run."""
-    configs: list[AIConfig] = []
-    for session in runtime.sessions:
-        with suppress(ConfigError):  # it is told where the agent runs
-            configs.append(session.config)
-    return configs
 
 
 @command(
