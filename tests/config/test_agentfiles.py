@@ -124,6 +124,8 @@ def test_the_name_of_the_agent_is_that_of_the_file(path: str) -> None:
     [
         ("prompt: Hi\nicon: a b\n", ":2: icon 'a b' is not an emoji"),
         ("prompt: Hi\ncolor: 5\n", ":2: color 5 is not a color such as '#2F7DE1' or teal"),
+        ("prompt: Hi\nmax_turns: 3\n", ":2: unknown key 'max_turns' of an agent; write it under limits, as limits: {"),
+        ("prompt: Hi\nseed: 3\n", ":2: unknown key 'seed' of an agent; write it under ai_config, as ai_config: {seed"),
         ("prompt: Hi\ntitel: x\n", ":2: unknown key 'titel' of an agent; did you mean 'title'?"),
         ("prompt: Hi\nai_config:\n  temperature: 9\n", ":3: temperature 9 is not a number from 0 to 2"),
         ("prompt: Hi\nai_config:\n  modle: openai/x\n", ":3: unknown config field 'modle'; did you mean 'model'?"),

@@ -204,6 +204,14 @@ def test_equal_specs_are_the_same_agent() -> None:
     )
 
 
+def test_a_repr_has_the_name_and_what_differs_from_the_default() -> None:
+    assert repr(Agent("bob")) == "Agent(name='bob')"
+    agent = Agent("bob", model="openai/x", tools=(rows,), max_turns=3)
+    assert (
+        repr(agent) == "Agent(name='bob', config=AIConfig(model='openai/x'), tools=(FunctionTool(rows),), max_turns=3)"
+    )
+
+
 def test_a_saved_document_has_only_values_that_differ_from_the_default() -> None:
     assert Agent(name="bob").document() == {"name": "bob"}
     config = AIConfig.of({"model": "openai/x", "stop": ["a"], "extra": {"b": {"c": 1}}, "seed": None})

@@ -15,12 +15,16 @@ from whisper_nb.notebook.runtime import NotebookRuntime
 CELLS = {
     "wnb.Agent(nme='bob')": "ConfigError: Agent() has no argument 'nme'; did you mean 'name'?",
     "wnb.Agent(name='x', ai_config='offline/echo')": (
-        "ConfigError: Agent() has no argument 'ai_config'; did you mean 'config'?"
+        "ConfigError: Agent() has no argument 'ai_config'; write config=…"
     ),
     "wnb.Agent(name='x', prompt='hi')": "ConfigError: Agent() has no argument 'prompt'; did you mean 'system_prompt'?",
     "wnb.AIConfig(modle='a/b')": "ConfigError: AIConfig() has no argument 'modle'; did you mean 'model'?",
     "bob.submit()": "ConfigError: submit(): missing a required argument: 'prompt'",
-    "bob.submit('x', ai_config={})": "ConfigError: submit() has no argument 'ai_config'; did you mean 'config'?",
+    "bob.submit('x', ai_config={})": "ConfigError: submit() has no argument 'ai_config'; write config=…",
+    "bob.submit('x', seed=3)": "ConfigError: submit() has no argument 'seed'; write config={'seed': …}",
+    "bob.submit('x', block=True)": "ConfigError: submit() has no argument 'block'; write await run, or run.result()",
+    "wnb.Runtime(model='a/b')": "ConfigError: Runtime() has no argument 'model'; write config={'model': …}",
+    "wnb.Agent()": "ConfigError: Agent(): missing a required argument: 'name'",
     "bob.submit('x', timeout=3)": "ConfigError: submit() has no argument 'timeout'; did you mean 'timeout_s'?",
     "bob.submit('x', priority='x')": "ConfigError: unknown priority 'x'; allowed are urgent, high, normal, low",
     "rt['bbo']": "ConfigError: no agent named 'bbo'; did you mean 'bob'? (make one with `%agent new bbo`)",

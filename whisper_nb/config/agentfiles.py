@@ -269,7 +269,12 @@ class _AgentReader:
                     self._add_problem(problem, key)
                 values[field_] = value
             elif key not in _KNOWN_KEYS and key not in _IGNORED_KEYS:
-                self._add_problem(f"unknown key {key!r} of an agent; {suggestion(key, _KNOWN_KEYS)}", key)
+                hint = suggestion(key, _KNOWN_KEYS)
+                for section, fields_ in (("limits", LIMITS), ("ai_config", CONFIG_FIELDS)):
+                    if key in fields_:
+                        hint = f"write it under {section}, as {section}: {{{key}: …}}"
+                        break
+                self._add_problem(f"unknown key {key!r} of an agent; {hint}", key)
         self._ignored += sorted(_IGNORED_KEYS & set(source))
         return values
 

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from ..core.errors import ConfigError, Problem, sealed
+from ..core.errors import ConfigError, Problem, sealed_with
 from ..core.text import short_repr
 from ..tools.functions import as_tool
 from ..tools.tool import Tool
-from .aiconfig import UNSET, AIConfig, plain
+from .aiconfig import KEYWORDS, UNSET, AIConfig, plain, repr_of
 from .kinds import FULL_MEMORY, Color, Kind, Memory, MemoryPolicy, Number, Text, problem_with
 
 #: The fields that limit a run. In a file they stand under `limits`.
@@ -26,7 +26,7 @@ def _field(kind: Kind, default: Any = "") -> Any:
     return field(default=default, metadata={"kind": kind})
 
 
-@dataclass(frozen=True, slots=True, init=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False)
 class Agent:
     """The spec of an agent. Equal specs are the same agent, so that a cell with `%agent new` may be rerun.
 
@@ -73,7 +73,7 @@ class Agent:
     prompt with everything up to the next, or `{"tokens": 4000}` for the newest exchanges of about so many tokens. As
     text, `last:10` and `tokens:4000`. The history itself keeps everything."""
 
-    @sealed
+    @sealed_with(KEYWORDS)
     def __init__(
         self,
         name: str,
@@ -131,6 +131,9 @@ class Agent:
             text = f"two tools named {', '.join(twice)}: rename one, for a model calls tools by name"
             problems.append(Problem(("tools",), text))
         return problems
+
+    def __repr__(self) -> str:
+        return repr_of(self)
 
     @property
     def instructions(self) -> str:

@@ -19,7 +19,7 @@ def _field(kind: Kind) -> Any:
     return field(default=None, metadata={"kind": kind})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class AIConfig:
     """A model: its name, the way to reach it, and its parameters.
 
@@ -87,6 +87,9 @@ class AIConfig:
         object.__setattr__(self, "cleared", tuple(sorted(set(self.cleared) - parsed.values.keys())))
         _warn(parsed)
 
+    def __repr__(self) -> str:
+        return repr_of(self)
+
     @classmethod
     @sealed
     def of(cls, source: AIConfig | Mapping[str, Any] | str | None = None, **overrides: Any) -> AIConfig:
@@ -135,6 +138,26 @@ AIConfig.__init__ = sealed(AIConfig.__init__)  # type: ignore[method-assign]
 #: Field → its kind.
 CONFIG_FIELDS: Mapping[str, Kind] = {
     one.name: one.metadata["kind"] for one in fields(AIConfig) if "kind" in one.metadata
+}
+
+
+def repr_of(spec: Any) -> str:
+    """Return the repr of a dataclass with the fields that differ from their defaults alone."""
+    shown = [f"{one.name}={value!r}" for one in fields(spec) if (value := getattr(spec, one.name)) != one.default]
+    return f"{type(spec).__name__}({', '.join(shown)})"
+
+
+#: What to write in Python for words of the magics and of files, where an argument `config` exists.
+KEYWORDS: Mapping[str, str] = {name: f"config={{{name!r}: …}}" for name in CONFIG_FIELDS} | {
+    "ai_config": "config=…",
+    "block": "await run, or run.result()",
+    "generation_params": "config={'model': …, 'generation_params': …}",
+    "image": "a list of texts and images as the prompt",
+    "images": "a list of texts and images as the prompt",
+    "limits": "max_turns=… and timeout_s=…",
+    "out": "run = bob.submit(…)",
+    "prompt_file": "system_prompt=Path(…).read_text()",
+    "provider": "config={'provider': …, 'model': …}, or model='provider/model'",
 }
 
 

@@ -24,7 +24,7 @@ import inspect
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import ParamSpec, TypeVar
 
 from msgspec import Struct
@@ -167,13 +167,17 @@ class RunCancelled(WhisperError):
     """The run was cancelled. This is not asyncio's CancelledError: the task that awaits the run goes on."""
 
 
-def sealed(function: Callable[P, T]) -> Callable[P, T]:
+def sealed(function: Callable[P, T], hints: Mapping[str, str] = MappingProxyType({})) -> Callable[P, T]:
     """Raise the function's errors without its frames, in a decorator.
 
     An argument in those frames may be an API key, and `%xmode Verbose` shows the arguments of every frame. That holds
     for errors of every class: also a warning may be one, and an object's `__repr__` may raise anything.
 
     Arguments that the function does not have are a ConfigError, with the nearest one that it has.
+
+    Args:
+        function: the function.
+        hints: argument that it does not have → what to write instead.
     """
 
     @functools.wraps(function)
@@ -183,7 +187,7 @@ def sealed(function: Callable[P, T]) -> Callable[P, T]:
         except BaseException as error:  # raised again below, where its frames are gone
             failure = without_frames(error)
             if isinstance(error, TypeError):
-                failure = _misuse(function, args, kwargs) or failure
+                failure = _misuse(function, args, kwargs, hints) or failure
         failure.__context__ = None
         args, kwargs = (), {}  # type: ignore[assignment]
         raise failure
@@ -191,8 +195,13 @@ def sealed(function: Callable[P, T]) -> Callable[P, T]:
     return call
 
 
+def sealed_with(hints: Mapping[str, str]) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Decorate as `sealed`, with hints."""
+    return lambda function: sealed(function, hints)
+
+
 def _misuse(
-    function: Callable[..., object], args: tuple[object, ...], given: Mapping[str, object]
+    function: Callable[..., object], args: tuple[object, ...], given: Mapping[str, object], hints: Mapping[str, str]
 ) -> ConfigError | None:
     """Return the error of a call with arguments that the function does not take; None if it takes them."""
     signature = inspect.signature(function)
@@ -200,14 +209,11 @@ def _misuse(
         signature.bind(*args, **given)
     except TypeError as error:
         name = function.__qualname__.removesuffix(".__init__").rpartition(".")[2]
-        named = [one.name for one in signature.parameters.values() if one.kind is not one.VAR_KEYWORD]
-        known = [one for one in named if one != "self"]
+        known = [one for one in signature.parameters if one != "self"]
         for word in given:
             if word not in known:
-                text = f"{name}() has no argument {word!r}; {suggestion(word, known)}"
-                if "config" in known and "did you mean" not in text:
-                    text += f"; a field of AIConfig goes into config={{{word!r}: …}}"
-                return ConfigError(text)
+                hint = f"write {hints[word]}" if word in hints else suggestion(word, known)
+                return ConfigError(f"{name}() has no argument {word!r}; {hint}")
         return ConfigError(f"{name}(): {error}")
     return None
 

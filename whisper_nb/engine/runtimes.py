@@ -13,13 +13,13 @@ from typing import Any, Self
 
 from ..config.agentfiles import Entry, FindTool
 from ..config.agents import Agent
-from ..config.aiconfig import AIConfig
+from ..config.aiconfig import KEYWORDS, AIConfig
 from ..config.keys import Keys
 from ..config.layers import Layer
 from ..config.precedence import Precedence
 from ..config.project import Project, Review
 from ..config.providers import PROVIDERS, rules_path
-from ..core.errors import ConfigError, SessionClosed, sealed
+from ..core.errors import ConfigError, SessionClosed, sealed, sealed_with
 from ..core.events import Record
 from ..core.handles import Handle
 from ..core.messages import Spent
@@ -65,7 +65,7 @@ class Runtime(Handle):
         loop: see the method of that name; by default the project's setting, else `notebook`.
     """
 
-    @sealed
+    @sealed_with(KEYWORDS)
     def __init__(
         self,
         *,

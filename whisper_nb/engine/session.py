@@ -16,8 +16,8 @@ from functools import partial
 from typing import Any, Literal
 
 from ..config.agents import Agent
-from ..config.aiconfig import UNSET, AIConfig, reconfigured
-from ..core.errors import ConfigError, RunFailed, clear_frames, sealed
+from ..config.aiconfig import KEYWORDS, UNSET, AIConfig, reconfigured
+from ..core.errors import ConfigError, RunFailed, clear_frames, sealed, sealed_with
 from ..core.events import (
     AgentRevised,
     HistoryReset,
@@ -179,7 +179,7 @@ class Session(Handle):
 
     # Work
 
-    @sealed
+    @sealed_with(KEYWORDS)
     def submit(
         self,
         prompt: str | Run | Image | Sequence[object],
