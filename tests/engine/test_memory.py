@@ -209,12 +209,12 @@ def notices(run: Any) -> list[str]:
 
 async def test_a_long_prompt_is_told_once_before_it_is_sent(runtime: Runtime) -> None:
     bob = hire(runtime, ScriptedModel(WITH_TOOL), tools=(now,))
-    await bob.submit("word " * 17_000)  # 85 kB
+    await bob.submit("word " * 21_300)
     run = bob.submit("use now")
     await run
     (notice,) = notices(run)
     assert notice == (
-        "about 21,300 tokens go to offline/bob, $0; about 21,300 of them are history, which --fresh leaves out"
+        "about 21,400 tokens go to offline/bob, $0; about 21,300 of them are history, which --fresh leaves out"
     )
     kinds = [type(record.event).__name__ for record in run.events]
     assert kinds.index("Noticed") < kinds.index("ModelReplied")
@@ -226,7 +226,7 @@ async def test_a_long_prompt_is_told_once_before_it_is_sent(runtime: Runtime) ->
 async def test_a_long_prompt_of_a_priced_model_tells_its_cost(runtime: Runtime) -> None:
     for model, price in (("openai/gpt-4o-mini", "about $0.00376"), ("openai/nobody-lists-this", "cost unknown")):
         runtime.models[model] = ScriptedModel([Rule(reply="fine")])
-        run = runtime.create(Agent(name="bob", config=model)).submit("word " * 20_000, fresh=True)
+        run = runtime.create(Agent(name="bob", config=model)).submit("word " * 25_000, fresh=True)
         await run
         assert notices(run) == [f"about 25,000 tokens go to {model}, {price}"]
 

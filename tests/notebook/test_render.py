@@ -463,7 +463,7 @@ async def test_the_status_line_of_a_run_has_the_tokens_of_its_finished_turns(run
 
 async def test_the_cell_says_how_long_a_long_prompt_is_before_it_is_answered(runtime: Runtime) -> None:
     held = HeldModel()
-    run = hire(runtime, held).submit("word " * 20_000)
+    run = hire(runtime, held).submit("word " * 25_000)
     await held.arrived()
     assert tool_lines(run) == ["note: about 25,000 tokens go to offline/bob, $0"]
     assert "about 25,000 tokens go to offline/bob" in run_html(run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import string
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,19 +13,26 @@ from .openai_format import to_openai, tools_of
 
 #: The most tokens that providers usually charge for one image. Only they know the exact number.
 IMAGE_TOKENS = 1_600
+#: Digits and punctuation, which make more tokens than letters.
+_SIGNS = (string.digits + string.punctuation).encode()
 
 
 def estimate(piece: bytes, images: Sequence[Image] = ()) -> int:
-    """Return about as many tokens as an encoded message has: one for 4 characters, and more beyond ASCII.
+    """Return about as many tokens as an encoded message has, of OpenAI's tokenizers, by the kinds of its characters.
+
+    Prose, code, JSON and tables of numbers are within a quarter of the count; only digests and the like have more.
 
     Args:
         piece: the message, as JSON.
         images: the images in it, each of which takes IMAGE_TOKENS.
     """
-    length = characters = len(piece) - sum(len(image.data) for image in images)
-    if not piece.isascii():
-        characters -= len(piece) - len(piece.decode(errors="replace"))
-    return characters // 4 + (length - characters) * 2 // 5 + IMAGE_TOKENS * len(images)
+    for image in images:
+        piece = piece.replace(image.data.encode(), b"", 1)
+    length = len(piece)
+    signs = length - len(piece.translate(None, _SIGNS))
+    wide = 0 if piece.isascii() else length - len(piece.decode(errors="replace"))
+    # Fitted to the counts of prose in five languages, code, CSV, JSON and numbers.
+    return ((length - signs - wide) * 4 + signs * 11 + wide * 7) // 20 + IMAGE_TOKENS * len(images)
 
 
 def image_tokens(messages: Sequence[Message]) -> int:
