@@ -175,6 +175,7 @@ def test_the_time_for_many_closing_braces_is_linear() -> None:
         ("--prompt={{ x }}{{ x }}", ["--prompt=11"]),
         ("{x} {{ }}", ["1", "{{", "}}"]),
         ("{ x } -o={x} a_{x}_b {x + 1:03} {d['k']['n']}", ["1", "-o=1", "a_1_b", "002", "5"]),
+        ("{two words} {x", ["{two", "words}", "{x"]),
         ("-o {quoted} --prompt {model}", ["-o", 'it\'s "both"', "--prompt", "open router/x y"]),
         ("--prompt '{x} {y}' \"{x}\" it\\'s{x}", ["--prompt", "{x} {y}", "{x}", "it's1"]),
         (

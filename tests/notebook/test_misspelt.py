@@ -25,6 +25,7 @@ NAMES = {"df", "rows", "x", "n", "a", "user", "item", "text", "name", "items", "
         ("{{ x + }}", "{{ x + }} is not an expression (invalid syntax): sent as it is"),
         ("{{ df. }}", "{{ df. }} is not an expression (invalid syntax): sent as it is"),
         ("{{ n = 3 }}", "is not an expression"),
+        ("{{ df \x00 }}", "is not an expression"),
         ("before {{ x }} {{ typo( }} after", "{{ typo( }} is not"),
         ("{{ größe( }}", "{{ größe( }} is not"),
         ("{{ f('sk-0123456789abcdef }}", "{{ f('[redacted] }}"),
