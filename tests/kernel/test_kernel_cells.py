@@ -175,3 +175,14 @@ async def test_idle_agents_have_no_task_or_timer_on_the_loop(kernel: Kernel) -> 
     await kernel.run("await ans\nawait asyncio.sleep(0.2)")
     names = await kernel.value("[t.get_name() for t in asyncio.all_tasks()]")
     assert [name for name in names if "whisper" in name] == []
+
+
+async def test_notes_are_below_the_cell_that_they_are_about(kernel: Kernel) -> None:
+    key = "sk-0123456789abcdef"
+    cell = await kernel.run(f"import os\nos.environ['OPENAI_API_KEY'] = '{key}'")
+    note, _, change = cell.text.splitlines()
+    assert note.startswith("note: this cell contains an API key")
+    assert change.startswith("bob answers with openai/gpt-4o-mini from now on (env OPENAI_API_KEY)")
+    assert key not in cell.text
+    assert (await kernel.run("del os.environ['OPENAI_API_KEY']")).text.startswith("bob answers with offline/slow")
+    assert (await kernel.run("%agent new bob")).text.count("\n") == 1
