@@ -347,6 +347,22 @@ def test_agents_that_wait_are_counted_together_whatever_they_wait_for(js: Evalua
     assert states == {"waiting": 3, "paused (waiting)": 1, "idle": 1}
 
 
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([], "The kernel has ended."),
+        ([{}], "The kernel has ended, and with it 1 agent."),
+        ([{"queued": 3}, {"queued": 1}], "The kernel has ended, and with it 2 agents and 4 queued runs."),
+        (
+            [{"at_work": 1, "queued": 1}, {"at_work": 1}],
+            "The kernel has ended, and with it 2 agents, 2 runs in progress and 1 queued run.",
+        ),
+    ],
+)
+def test_the_panel_says_what_ended_with_the_kernel(js: Evaluate, rows: list[Facts], said: str) -> None:
+    assert js("panel.endedWith(mapOf(rows))", rows={f"a{at}": row(**one) for at, one in enumerate(rows)}) == said
+
+
 def test_the_spending_of_removed_agents_is_kept_until_it_is_sent_again(js: Evaluate) -> None:
     messages = [whole(1, gone={"cost": 1}), update(2), update(3) | {"gone": {"cost": 2}}, update(4)]
     for count, cost in ((1, 1), (2, 1), (3, 2), (4, 2)):

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.browser
 #: A cell that blocks the kernel until `lab.tell("go", …)`, and one that awaits, so that agents work, until "on".
 BLOCKS = "while not told('go'): time.sleep(0.01)\nprint('over')"
 AWAITS = "while not told('on'): await asyncio.sleep(0.01)\nprint('over')"
-BUSY, GONE = "kernel is busy", "No kernel answers"
+BUSY = "kernel is busy"
 RUNNING = re.compile(r"(?<!\()running")  # and not "paused (running)"
 _numbers = count(1)
 
@@ -602,6 +602,51 @@ def test_axe_finds_no_serious_problem(desk: Desk, theme: str) -> None:
     found = serious(panel.root)
     set_theme(panel.page, "JupyterLab Light")
     assert found == []
+
+
+def test_after_a_restart_the_panel_says_what_ended_with_the_kernel(
+    lab: Lab, open_notebook: Callable[[str], Notebook]
+) -> None:
+    lab.write("restart.ipynb", TEAM, "hire('ann', 'bob'); [rt['ann'].submit(str(n)) for n in range(3)]", "%agents")
+    notebook = open_notebook("restart.ipynb")
+    notebook.command("notebook:run-all-cells")
+    panel = view(notebook)
+    expect(panel.row("ann")).to_contain_text("#3")
+    restart = "async () => { await jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart() }"
+    notebook.page.evaluate(restart)
+    expect(panel.notice).to_contain_text(
+        "The kernel has ended, and with it 2 agents, 1 run in progress and 2 queued runs. "
+        "Run %load_ext whisper_nb and %agents again."
+    )
+    expect(panel.row("bob")).to_be_visible()
+    notebook.run("%load_ext")
+    notebook.run("%agents")
+    expect(panel.root).to_contain_text("There are no agents yet")
+    notebook.shut_down()
+
+
+CLOSE_VIEWS = """() => {
+    for (const one of [...jupyterapp.shell.widgets('main')])
+        if (one.content?.node?.classList.contains('jp-LinkedOutputView')) one.dispose();
+}"""
+
+
+def test_the_panel_lives_in_a_tab_of_its_own(lab: Lab, open_notebook: Callable[[str], Notebook]) -> None:
+    lab.write("tab.ipynb", TEAM, "hire('ann')", "%agents")
+    notebook = open_notebook("tab.ipynb")
+    notebook.command("notebook:run-all-cells")
+    expect(view(notebook).row("ann")).to_be_visible()
+    notebook.run("%agents")  # which makes its cell the current one
+    expect(view(notebook).row("ann")).to_be_visible()
+    notebook.command("notebook:create-output-view")
+    tab = View(notebook.page.locator(".jp-LinkedOutputView").get_by_role("region", name="Team of agents"))
+    expect(tab.row("ann")).to_be_visible()
+    tab.ask("ann", "from the tab")
+    expect(tab.row("ann")).to_contain_text("from the tab")
+    lab.tell("ann", ".")
+    expect(tab.row("ann")).to_contain_text("100 + 20")
+    notebook.page.evaluate(CLOSE_VIEWS)
+    notebook.shut_down()
 
 
 def test_a_saved_notebook_shows_the_team_without_scripts(

@@ -71,7 +71,7 @@ export class Connection {
   onStatus = () => {
     if (!["restarting", "autorestarting", "dead", "terminating"].includes(this.kernel.status)) return;
     this.cells.clear();
-    this.hear({ kind: "silent", gone: true });
+    this.hear({ kind: "silent", gone: true, ended: true });
   };
 
   get busy() {

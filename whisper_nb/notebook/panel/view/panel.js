@@ -6,7 +6,7 @@ import { AgentDetails } from "./details.js";
 import { h, setAttribute, setText } from "./elements.js";
 import { Picture } from "./picture.js";
 import { RowList } from "./rows.js";
-import { keptOrder, matches, nextSort, nothing, ordered, take } from "./state.js";
+import { endedWith, keptOrder, matches, nextSort, nothing, ordered, take } from "./state.js";
 import { Header, PromptForm } from "./top.js";
 import { RunTranscript } from "./transcript.js";
 
@@ -15,6 +15,7 @@ const ACKNOWLEDGED = 20;
 /** Seconds without details of the open agent after which they are requested again; twice as long after each time. */
 const DETAILS_S = 5;
 const HINTS = ["↑ ↓ choose · Enter opens · Esc closes", "↑ ↓ ← → choose · Enter opens · + − zoom · drag moves · N now"];
+const IN_A_TAB = " · right-click, Create New View for Cell Output: a tab of its own";
 const GONE = "No kernel answers. If it was restarted, run %agents again.";
 const BUSY = "The kernel is busy with a cell: agents wait until it ends or awaits, and so do your requests.";
 const BUSY_THREADED = "The kernel is busy with a cell. Agents go on; your requests wait until it ends or awaits. "
@@ -45,6 +46,7 @@ class PanelView {
   clockOffset = -Infinity; // from the browser's clock to the kernel's
   stoppedClock = null; // the time at which the agents stopped, while a cell blocks them
   threaded = false; // agents run in a thread of their own
+  ended = null; // a sentence about what ended with the kernel
   frame = 0;
   stale = false; // more than the scroll position has changed
   reported = "";
@@ -123,7 +125,7 @@ class PanelView {
       return;
     }
     if (message.kind === "silent") {
-      this.onSilence(message.gone);
+      this.onSilence(message);
       return;
     }
     this.stoppedClock = null;
@@ -135,12 +137,14 @@ class PanelView {
     } else if (message.kind !== "alive") this.onUpdate(message);
   }
 
-  onSilence(gone) {
+  onSilence({ gone, ended }) {
     this.root.hidden = false;
     if (gone || !this.threaded) this.stoppedClock ??= this.clock;
     this.paintSoon();
+    if (ended) this.ended ??= endedWith(this.state.rows);
     const busy = this.threaded ? BUSY_THREADED : BUSY;
-    this.notify(gone ? GONE : busy, gone ? "gone" : "busy");
+    const why = this.ended ? `${this.ended} Run %load_ext whisper_nb and %agents again.` : GONE;
+    this.notify(gone ? why : busy, gone ? "gone" : "busy");
   }
 
   onUpdate(message) {
@@ -206,7 +210,8 @@ class PanelView {
     if (this.run) this.transcript.draw(state.transcripts.get(this.run), this.clock);
     this.form.draw(this.order, state.rows.size);
     this.hint.hidden = !state.rows.size;
-    setText(this.hint, HINTS[this.picture.shown ? 1 : 0]);
+    const inLab = this.root.dataset.width === "wide" && this.el.closest(".jp-Notebook-cell");
+    setText(this.hint, HINTS[this.picture.shown ? 1 : 0] + (inLab ? IN_A_TAB : ""));
   }
 
   paintRows() {

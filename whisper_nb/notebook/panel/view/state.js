@@ -186,6 +186,17 @@ export function total(rows, gone) {
   return sum;
 }
 
+/** A sentence about what ended with the kernel, as far as the panel knows: agents, runs in progress, queued runs. */
+export function endedWith(rows) {
+  const sum = total(rows, {});
+  const parts = [[rows.size, "agent", "agents"], [sum.at_work, "run in progress", "runs in progress"],
+    [sum.queued, "queued run", "queued runs"]]
+    .filter(([number]) => number).map(([number, one, more]) => `${number} ${number === 1 ? one : more}`);
+  if (!parts.length) return "The kernel has ended.";
+  const last = parts.pop();
+  return `The kernel has ended, and with it ${parts.length ? `${parts.join(", ")} and ${last}` : last}.`;
+}
+
 /** The rows that a scrolled list shows, and a few more on each side: [first, end). */
 export function inView(top, height, rowHeight, count) {
   const first = Math.max(0, Math.floor(top / rowHeight) - 3);
