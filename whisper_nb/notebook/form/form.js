@@ -10,6 +10,7 @@ const MODELS_SHOWN = 60;
 /** The shares of the form in view at which its bar is moved, and the height above which the bar is not. */
 const STEPS = Array.from({ length: 201 }, (_, step) => step / 200);
 const LEAST_IN_VIEW = 170;
+const WHAT_FOR = "Create makes the agent in this kernel. Save writes its file, for every notebook of the project.";
 const NO_KERNEL = "No kernel answers. If it was restarted, run the cell with the form again.";
 const KERNEL_BUSY = "The kernel is busy with a cell: the form goes on when it ends or awaits.";
 const NO_TOOLS = "No cell of this notebook has defined a function. Run one that does, and it is listed here: "
@@ -377,15 +378,16 @@ class Outcome {
     this.yes = h("button.wnb-button.wnb-danger", { type: "button", onclick: () => form.act({ do: "confirm" }) });
     const keep = h("button.wnb-button", { type: "button", onclick: () => form.act({ do: "keep" }) }, "Keep as it is");
     this.asked = h("div.wnf-asked", { role: "group", "aria-label": "Question", hidden: true }, this.question, this.yes, keep);
-    const line = h("div", {}, this.text, " ", this.path, " ", this.copy);
-    this.element = h("div.wnf-outcome", { role: "status" }, line, this.then, this.asked);
+    this.line = h("div.wnf-line", {}, this.text, " ", this.path, " ", this.copy);
+    this.element = h("div.wnf-outcome", { role: "status" }, this.line, this.then, this.asked);
   }
 
   show({ status, question }) {
     if (status) {
       setText(this.text, status.text ?? "");
       setText(this.path, status.path ?? "");
-      setText(this.then, status.then ?? "");
+      setText(this.then, status.then ?? (status.text ? "" : WHAT_FOR));
+      this.line.hidden = !status.text;
       this.path.hidden = this.copy.hidden = !status.path;
       setAttribute(this.element, "data-kind", status.kind);
     }
