@@ -203,13 +203,25 @@ async def test_an_unfinished_run_in_a_line_is_an_error(runtime: Runtime) -> None
     assert words("--prompt {{ ans }}", {"ans": run}) == ["--prompt", run.text]
 
 
-async def test_in_single_braces_a_run_is_its_id_and_an_agent_its_name(runtime: Runtime) -> None:
+async def test_where_a_name_stands_a_run_is_its_id_and_an_agent_its_name(runtime: Runtime) -> None:
     from whisper_nb import Agent
 
     bob = runtime.create(Agent(name="bob"))
     run = bob.submit("hello")
-    assert words("wait {ans} {bob} {bob.name}", {"ans": run, "bob": bob}) == ["wait", "bob#1", "bob", "bob"]
+    names = {"ans": run, "bob": bob}
+    assert words("wait {ans} {bob} {bob.name} --before={ans}", names) == [
+        "wait",
+        "bob#1",
+        "bob",
+        "bob",
+        "--before=bob#1",
+    ]
+    assert words("wait {{ ans }} {{ bob }} {{ans}}", names) == ["wait", "bob#1", "bob", "bob#1"]
     await run
+    assert words("{{ ans }} --prompt {{ ans }} '{{ ans }}' x{{ ans }}", names) == [
+        "bob#1", "--prompt", run.text, run.text, f"x{run.text}"
+    ]  # fmt: skip
+    assert interpolate("Ask {{ bob }}.", names) == ["Ask ", "bob", "."]
 
 
 @pytest.mark.parametrize("line", ["new {nobody}", "new {{ nobody }}"])

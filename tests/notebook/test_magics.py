@@ -847,9 +847,10 @@ async def test_names_and_variables_may_be_expressions(notebook: Notebook, braces
     assert notebook.runtime.get("amy") is None
 
 
-async def test_a_run_in_braces_is_that_run(notebook: Notebook) -> None:
+@pytest.mark.parametrize("braces", ["{run}", "{{ run }}"])
+async def test_a_run_in_braces_is_that_run(notebook: Notebook, braces: str) -> None:
     notebook.run("%agent pause bob\nruns = []\nfor n in range(3):\n    run = %agent ask bob hi\n    runs.append(run)")
-    assert notebook.run("for run in runs:\n    %agent cancel {run}").count(" cancelled") == 3
+    assert notebook.run(f"for run in runs:\n    %agent cancel {braces}").count(" cancelled") == 3
     await ended(*notebook["runs"])
 
 

@@ -59,8 +59,8 @@ def interpolate(text: str, namespace: Mapping[str, Any]) -> list[str | Image | R
 def words(line: str, namespace: Mapping[str, Any]) -> list[str]:
     """Split a line into words as a shell does. The value of a `{{ … }}` or `{…}` stays within its word.
 
-    A `{{ … }}` is evaluated everywhere, and gives a text. A `{…}` is evaluated as IPython does it in magics, outside of
-    quoted text, and gives a name: of a run, its id; of an agent, its name.
+    A `{{ … }}` is evaluated everywhere; a `{…}`, as IPython does it in magics, outside of quoted text. An agent gives
+    its name. A run gives its id where a name stands, and else its text: in quoted text and after a flag.
 
     Raises:
         ConfigError: an expression fails, its value is an image or a run without a text yet, or a quote is not closed.
@@ -78,11 +78,10 @@ def words(line: str, namespace: Mapping[str, Any]) -> list[str]:
     marked, end = "", 0
     for start, stop, source, code in expressions(line):
         value = _value(f"{{{{ {source} }}}}", code, namespace, _part)
+        if isinstance(value, Run) and _is_name(line, start, stop):
+            value = value.id
         if isinstance(value, Run) and value.status != "succeeded":
-            raise ConfigError(
-                f"{{{{ {source} }}}} is {value.id}, which is {value.status}: wait for it first, "
-                f"or write {{{source}}} for its id"
-            )
+            raise ConfigError(f"{{{{ {source} }}}} is {value.id}, which is {value.status}: wait for it first")
         if isinstance(value, Image):
             raise ConfigError(f"{{{{ {source} }}}} is an image: write --image {source}, without braces")
         marked += line[end:start] + mark(str(value))
@@ -104,6 +103,14 @@ def expressions(text: str) -> Iterator[tuple[int, int, str, ast.Expression]]:
         else:
             yield (start, *found)
             position = found[0]
+
+
+def _is_name(line: str, start: int, stop: int) -> bool:
+    """Whether this part of a line is a word of its own that is not the value of a flag."""
+    before, after = line[:start], line[stop:]
+    is_quoted = before.count('"') % 2 or before.count("'") % 2
+    is_value = any(word.startswith("-") for word in before.split()[-1:])
+    return not (is_quoted or is_value or before[-1:].strip() or after[:1].strip())
 
 
 def _named_expression(source: str) -> ast.Expression | None:
@@ -218,15 +225,15 @@ def _name(value: Any) -> str:
     """Return the name for a value: the id of a run, the name of an agent, else its text."""
     if isinstance(value, Run):
         return value.id
-    if isinstance(value, Session):
-        return value.name
-    return str(value)
+    return str(_part(value))
 
 
 def _part(value: Any) -> str | Image | Run:
-    """Return the piece of a prompt for a value."""
+    """Return the piece of a prompt or of a line for a value."""
     if isinstance(value, Run):
         return value
+    if isinstance(value, Session):
+        return value.name
     if is_picture(value):
         return as_image(value)
     return str(value)

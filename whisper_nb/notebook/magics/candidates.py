@@ -65,7 +65,7 @@ def _all(kind: str, words: Iterable[str]) -> dict[str, str]:
 
 
 def _variables(bench: Workbench, is_one: Callable[[Any], bool]) -> list[str]:
-    return [name for name, value in bench.shell.user_ns.items() if is_one(value) and not name.startswith("_")]
+    return sorted(name for name, value in bench.shell.user_ns.items() if is_one(value) and not name.startswith("_"))
 
 
 def _runs(bench: Workbench, of_agent: Callable[[Session], Iterable[Run]], typed: str) -> dict[str, str]:
