@@ -226,7 +226,7 @@ async def test_a_wait_in_another_thread_times_out_and_the_run_continues(runtime:
     run = hire(runtime, model).submit("hello")
     call = await model.arrived()
     for wait in (run.wait, run.result):
-        with pytest.raises(TimeoutError):
+        with pytest.raises(TimeoutError, match=r"bob#1 is running after 0\.01 s, and goes on"):
             await asyncio.to_thread(wait, 0.01)
     assert run.status == "running"
     call.release()

@@ -31,6 +31,10 @@ CELLS = {
     "bob.fork('b ob')": "ConfigError: agent 'b ob': name 'b ob' is not a letter followed by",
     "rt.remove('zz')": "ConfigError: no agent named 'zz': nothing to remove",
     "rt.configure(modl=2)": "ConfigError: unknown config field 'modl'; did you mean 'model'?",
+    "bob.submit('x').cancle()": "AttributeError: 'Run' object has no attribute 'cancle'; did you mean 'cancel'?",
+    "rt.observe(3)": "ConfigError: observe() takes a function of a record: not 3",
+    "rt.create(3)": "ConfigError: create() takes an Agent, or the name of one: not 3",
+    "wnb.ScriptedModel('x')": "ConfigError: ScriptedModel takes a list of Rule(…), not of 'x'",
     "await bob.submit('fail')": "RunFailed: bob#1 failed: no more",
     "await asyncio.gather(bob.submit('fail'))": "RunFailed: bob#1 failed: no more",
 }

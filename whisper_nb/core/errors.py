@@ -34,6 +34,7 @@ from .text import mask_keys, suggestion
 
 P = ParamSpec("P")
 T = TypeVar("T")
+E = TypeVar("E", bound=Exception)
 #: The keys that lead to a value, from the outermost.
 KeyPath = tuple[str | int, ...]
 
@@ -234,6 +235,14 @@ def without_frames(error: BaseException) -> BaseException:
             seen.add(one)
             one.__traceback__ = None
             rest += [one.__cause__, one.__context__]
+    return error
+
+
+def as_ours(error: E) -> E:
+    """Return an error of Python's own, which a notebook now shows as those of whisper_nb: without its frames."""
+    hook = getattr(WhisperError, "_render_traceback_", None)
+    if hook is not None:
+        error.__dict__["_render_traceback_"] = functools.partial(hook, error)
     return error
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
+from difflib import get_close_matches
 from typing import NoReturn
+
+from .errors import as_ours
 
 #: What a handle says to those who take it for a coroutine or a future.
 _NO_TASK = (
@@ -55,4 +58,7 @@ class AwaitableHandle(Handle):
     def __getattr__(self, name: str) -> NoReturn:
         if name in ("add_done_callback", "_condition"):  # for asyncio.wait, and that of concurrent.futures
             raise AttributeError(f"{self._described()} is no future: {_NO_TASK}")
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+        text = f"{type(self).__name__!r} object has no attribute {name!r}"
+        if not name.startswith("_") and (found := get_close_matches(name, dir(self), 1)):  # front ends look for many _
+            text += f"; did you mean {found[0]!r}?"
+        raise as_ours(AttributeError(text))

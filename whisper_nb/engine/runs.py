@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
 from ..config.aiconfig import UNSET, AIConfig, plain
-from ..core.errors import ConfigError, RunCancelled, RunFailed, SessionError
+from ..core.errors import ConfigError, RunCancelled, RunFailed, SessionError, as_ours
 from ..core.events import Charge, Priority, Record, RunFinished, RunQueued, RunReference, ToolFinished, ToolStarted
 from ..core.handles import AwaitableHandle
 from ..core.messages import Image
@@ -308,7 +308,10 @@ class Run(AwaitableHandle, RunState):
         with self._awaited(home.waiters if home.on_main else None):
             # An agent's tool waits as long as it takes: no cell waits for its thread.
             what = f"waiting for {self.id}" if _waiter() is None else None
-            home.wait(self._future, timeout, what, self._calls_tool)
+            try:
+                home.wait(self._future, timeout, what, self._calls_tool)
+            except TimeoutError:
+                raise as_ours(TimeoutError(f"{self.id} is {self.status} after {timeout} s, and goes on")) from None
 
     def cancel(self) -> None:
         """Cancel it, queued or running. Thread-safe; no effect once it is done. Its partial text stays in `text`."""

@@ -310,6 +310,8 @@ class Runtime(Handle):
         Returns:
             A function that ends the subscription.
         """
+        if not callable(observer):
+            raise ConfigError(f"observe() takes a function of a record: not {short_repr(observer)}")
         return self._observers.add(observer)
 
     def spent_by_agent(self, *, removed_only: bool = False) -> dict[str, Spent]:

@@ -28,6 +28,7 @@ from ..core.messages import (
     ToolSchema,
     Usage,
 )
+from ..core.text import short_repr
 from .model import Request
 from .transcript import Transcript
 
@@ -191,6 +192,8 @@ class ScriptedModel:
 
     def __post_init__(self) -> None:
         self.rules = list(self.rules)
+        if wrong := [rule for rule in self.rules if not isinstance(rule, Rule)]:
+            raise ConfigError(f"ScriptedModel takes a list of Rule(…), not of {short_repr(wrong[0])}")
         self._left = [rule.times for rule in self.rules]
         self._received = 0
 
