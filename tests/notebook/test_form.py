@@ -6,6 +6,7 @@ import asyncio
 import json
 import threading
 from collections.abc import AsyncIterator, Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,19 @@ from support.drafts import from_python
 from support.forms import FormPage, WatchedForm
 from support.inprocess import Notebook
 from whisper_nb import Agent, AIConfig, ConfigError
+from whisper_nb.config.keys import Keys
 from whisper_nb.config.paths import packaged
 from whisper_nb.config.project import Project
 from whisper_nb.config.trust import TrustFile
 from whisper_nb.engine.home import Home
-from whisper_nb.notebook.form.choices import READY, ModelChoice, ToolChoice, tool_choices
+from whisper_nb.notebook.form.choices import (
+    READY,
+    ModelChoice,
+    ToolChoice,
+    provider_choices,
+    server_choices,
+    tool_choices,
+)
 from whisper_nb.notebook.form.draft import FIELDS
 from whisper_nb.notebook.form.fields import described_sections, id_of
 from whisper_nb.notebook.runtime import NotebookRuntime
@@ -300,6 +309,18 @@ def test_save_writes_the_file_and_shows_its_path(in_project: NotebookRuntime, ro
     assert page.parts["question"] == {}
 
 
+def test_python_saves_and_overwrites(in_project: NotebookRuntime, root: Path) -> None:
+    form = WatchedForm(in_project, find_tool)
+    form.fill(name="old", role="x")
+    with pytest.raises(ConfigError, match="exists with other content"):
+        form.save()
+    assert form.save(overwrite=True) == root / "agents/old.yaml"
+    (root / "agents/old.yaml").write_bytes(b"\xff")
+    page = FormPage(form)
+    page.click("save")
+    assert page.parts["question"]["yes"] == "Overwrite"
+
+
 def test_another_file_is_overwritten_only_after_a_confirmation(in_project: NotebookRuntime, root: Path) -> None:
     page, file = FormPage(WatchedForm(in_project, find_tool)), root / "agents/old.yaml"
     page.type(name="old", role="x")
@@ -420,6 +441,31 @@ async def test_prices_contexts_and_servers_are_looked_up_in_a_thread() -> None:
         page.type(model="anthropic/claude-haiku-4-5", api_key="os.environ/OPENAI_API_KEY")
         assert page.note("config", "model").startswith("for a million tokens: $")
     assert threading.main_thread() not in threads
+
+
+class Server(BaseHTTPRequestHandler):
+    """Lists a model in OpenAI's format."""
+
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/v1/models" else 404)
+        self.end_headers()
+        self.wfile.write(json.dumps({"data": [{"id": "tiny"}]}).encode())
+
+    def log_message(self, *_: object) -> None:
+        """Log nothing."""
+
+
+def test_servers_of_the_environment_and_of_agents_are_asked_for_their_models() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        base = f"http://127.0.0.1:{server.server_port}/v1"
+        keys = Keys({"OPENAI_API_KEY": "x", "OPENAI_BASE_URL": base})
+        found = server_choices(keys, [AIConfig(model="vllm/mine", api_base=f"{base}/")])
+        server.shutdown()
+    told = [ModelChoice("openai/tiny", f"at {base}", READY), ModelChoice("vllm/tiny", f"at {base}/", READY)]
+    assert [one for one in found if one.model.endswith("tiny")] == told
+    listed = provider_choices(keys, {"openai/gpt-4o": "$1 in, $2 out"})
+    assert not any(one.model.startswith("openai/") for one in listed), "they are not on that server"
 
 
 async def test_a_problem_of_the_default_model_is_shown_beside_the_model() -> None:
@@ -558,6 +604,16 @@ def test_views_follow_each_other_and_python(page: FormPage) -> None:
     assert len(page.form.sent) == count
     page.click("hello")
     assert page.texts["role"] == "y"
+
+
+def test_only_the_newest_views_are_remembered(page: FormPage, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(20):
+        page.form.ask("ping", view=f"view{number}")
+    assert [*page.form._views] == [f"view{number}" for number in range(12, 20)]
+    sent: list[int] = []
+    monkeypatch.setattr(page.form, "send_state", lambda: sent.append(1))
+    page.form.hear({"method": "request_state"})
+    assert sent == [1]
 
 
 def test_messages_have_valid_text(page: FormPage) -> None:

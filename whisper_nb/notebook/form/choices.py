@@ -107,6 +107,8 @@ def provider_choices(keys: Keys, about: Mapping[str, str]) -> list[ModelChoice]:
     missing: list[ModelChoice] = []
     for name, provider in PROVIDERS.items():
         first = [ModelChoice(model, about.get(model, ""), READY) for model in [provider.model] if model]
+        if own_address(AIConfig(model=f"{name}/-"), keys)[1]:
+            continue  # a variable leads to another server, whose models are others
         if any(map(keys.get, provider.variables)):
             ready += [*first, *_others(name, provider.model, about)]
         else:
