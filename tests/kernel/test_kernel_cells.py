@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from support.client import Kernel
@@ -186,3 +188,17 @@ async def test_notes_are_below_the_cell_that_they_are_about(kernel: Kernel) -> N
     assert key not in cell.text
     assert (await kernel.run("del os.environ['OPENAI_API_KEY']")).text.startswith("bob answers with offline/slow")
     assert (await kernel.run("%agent new bob")).text.count("\n") == 1
+
+
+async def test_an_error_of_python_in_a_cell_shows_the_users_line_and_the_message(kernel: Kernel) -> None:
+    for line, says in {
+        "wnb.Agent(nme='x')": "ConfigError: Agent() has no argument 'nme'; did you mean 'name'?",
+        "await rt['bob'].submit('fail')": "RunFailed: bob#1 failed: no more",
+        "rt['bob'].submit('forever').result(0.01)": "TimeoutError: bob#2 is running after 0.01 s, and goes on",
+    }.items():
+        cell = kernel.send(f"import whisper_nb as wnb\nrt = wnb.runtime()\n{line}")
+        assert await cell.error() == says
+        shown = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join((await cell.reply())["traceback"]))
+        assert f"----> 3 {line}" in shown
+        assert "whisper_nb/" not in shown
+    await kernel.run("%agent cancel --all")
