@@ -138,7 +138,7 @@ def test_the_name_of_the_agent_is_that_of_the_file(path: str) -> None:
         ("limits:\n  max_turns: 0\n", ":2: max_turns 0 is not a whole number of at least 1"),
         ("limits:\n  max_turn: 1\n", ":2: unknown limit 'max_turn'; did you mean 'max_turns'?"),
         ("limits: 5\n", ":1: limits 5 is not a mapping"),
-        ("prompt: Hi\nmemory: {last: 0}\n", ":2: memory {'last': 0} is not all, none, {last: N} for the newest N"),
+        ("prompt: Hi\nmemory: {last: 0}\n", ":2: memory {'last': 0} is not one of all, none, last:N (the newest N"),
         ("continuation_config:\n  timeout: x\n", ":2: timeout 'x' is not a number of seconds above 0"),
         ("tools: 5\n", ":1: tools 5 is not a list of names"),
         ("tools: [os.system]\n",

@@ -110,7 +110,7 @@ def test_a_memory_may_be_given_as_text_or_as_a_mapping(given: Any, text: str, do
     {"last": 1, "tokens": 2}, {"newest": 3}, ["all"]],
 )  # fmt: skip
 def test_another_memory_is_refused_with_what_is_allowed(given: Any) -> None:
-    with pytest.raises(ConfigError, match=r"agent .bob.: memory .* is not all, none, "):
+    with pytest.raises(ConfigError, match=r"agent .bob.: memory .* is not one of all, none, last:N "):
         Agent(name="bob", memory=given)
 
 
@@ -209,12 +209,16 @@ def notices(run: Any) -> list[str]:
 
 async def test_a_long_prompt_is_told_once_before_it_is_sent(runtime: Runtime) -> None:
     bob = hire(runtime, ScriptedModel(WITH_TOOL), tools=(now,))
-    await bob.submit("word " * 21_300)
+    await bob.submit("hello")
+    first = bob.submit("word " * 21_200)
+    await first
+    (notice,) = notices(first)
+    assert notice == "about 21,300 tokens go to offline/bob, $0"
     run = bob.submit("use now")
     await run
     (notice,) = notices(run)
     assert notice == (
-        "about 21,400 tokens go to offline/bob, $0; about 21,300 of them are history, which --fresh leaves out"
+        "about 21,300 tokens go to offline/bob, $0; about 21,200 of them are history, which --fresh leaves out"
     )
     kinds = [type(record.event).__name__ for record in run.events]
     assert kinds.index("Noticed") < kinds.index("ModelReplied")
@@ -244,8 +248,9 @@ async def test_a_prompt_above_the_limit_is_refused_before_it_is_sent(runtime: Ru
         assert remedy in str(run.error)
     assert (run.cost, run.turn) == (0.0, 0)
     assert await bob.submit("hello", fresh=True)
-    with pytest.raises(RunFailed, match="Nothing was sent: shorten the prompt, or raise max_prompt_tokens"):
-        await bob.submit("word " * 100, fresh=True)
+    for fresh in (False, True):
+        with pytest.raises(RunFailed, match="Nothing was sent: shorten the prompt, or raise max_prompt_tokens"):
+            await bob.submit("word " * 300, fresh=fresh)
 
 
 async def test_the_limit_holds_for_each_turn_of_a_run(runtime: Runtime) -> None:

@@ -159,7 +159,7 @@ def test_memory_is_typed_as_in_a_file(page: FormPage, runtime: NotebookRuntime) 
         assert "max_prompt_tokens: 9000" in page.parts["yaml"]
         assert from_python(page.parts["python"]) == Agent(name="bob", memory={"last": 10}, max_prompt_tokens=9000)
     page.type(memory="some")
-    assert page.note("memory").startswith("memory 'some' is not all, none, {last: N}")
+    assert page.note("memory").startswith("memory 'some' is not one of all, none, last:N")
 
 
 async def test_defaults_are_those_of_the_layers_with_their_source() -> None:

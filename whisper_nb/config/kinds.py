@@ -308,7 +308,7 @@ FULL_MEMORY = Memory()
 class MemoryPolicy(Struct, frozen=True):
     """A part of the history, as text or as a mapping."""
 
-    allowed: str = "all, none, {last: N} for the newest N exchanges or {tokens: N}; as text, last:N or tokens:N"
+    allowed: str = "one of all, none, last:N (the newest N exchanges), tokens:N; in a file, {last: N}, {tokens: N}"
 
     def read(self, value: Any) -> Memory:
         """Return the memory. Texts such as `last:10` are accepted, too."""

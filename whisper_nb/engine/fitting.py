@@ -95,8 +95,8 @@ class Weight(Struct, frozen=True):
         elif cost:
             price = f"about {price}"
         line = f"{self._count} tokens go to {model}, {price}"
-        if self.history:
-            line += f"; about {round(self.history, -2):,} of them are history, which --fresh leaves out"
+        if history := round(self.history, -2):
+            line += f"; about {history:,} of them are history, which --fresh leaves out"
         return line
 
     def refusal(self, agent: Agent, *, in_tools: bool) -> str:
@@ -106,8 +106,8 @@ class Weight(Struct, frozen=True):
             agent: the agent.
             in_tools: whether the run has called tools, or has begun to answer.
         """
-        name = agent.name
-        if self.history:
+        name, most = agent.name, agent.max_prompt_tokens or 0
+        if self.history and self.tokens - self.history <= most:
             remedy = (
                 f"send it without the history (--fresh, fresh=True), clear that (%agent reset {name}), or give {name} "
                 "a memory such as last:10"
@@ -117,7 +117,7 @@ class Weight(Struct, frozen=True):
         else:
             remedy = "shorten the prompt"
         return (
-            f"the prompt has {self._count} tokens, and max_prompt_tokens of {name} allows {agent.max_prompt_tokens:,}. "
+            f"the prompt has {self._count} tokens, and max_prompt_tokens of {name} allows {most:,}. "
             f"Nothing was sent: {remedy}, or raise max_prompt_tokens"
         )
 
