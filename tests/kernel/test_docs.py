@@ -73,7 +73,7 @@ async def test_commands_of_readme_run_in_the_checkout(block: Block, tmp_path: Pa
     await run_shell(block, tmp_path, ROOT)
 
 
-@pytest.mark.parametrize("page", filter(to_run, PAGES), ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", [page for page in PAGES if to_run(page)], ids=lambda page: page.stem)
 async def test_the_blocks_of_a_page_run_in_order(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = to_run(page)
     monkeypatch.setenv("WHISPER_NB_HOME", str(tmp_path / "home"))
