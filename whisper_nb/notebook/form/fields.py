@@ -142,7 +142,7 @@ SECTIONS: tuple[Section, ...] = (
     ),
     Section(
         "Memory and limits",
-        "How much the model sees of earlier exchanges, and the most that a run may take.",
+        "How much of the past the model sees, and what a run may take.",
         (
             *(("memory",), ("max_prompt_tokens",), ("max_turns",), ("timeout_s",)),
             *_of_config("max_tokens", "max_reasoning_tokens"),
@@ -150,7 +150,7 @@ SECTIONS: tuple[Section, ...] = (
     ),
     Section(
         "Sampling",
-        "How the model chooses its words. A field that is empty is not sent, so that the provider decides.",
+        "How the model chooses its words. An empty field is not sent.",
         _of_config("temperature", "top_p", "frequency_penalty", "presence_penalty", "stop", "seed"),
     ),
 )

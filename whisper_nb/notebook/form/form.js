@@ -336,6 +336,7 @@ class FieldSection {
       return;
     }
     for (const field of this.fields) field.section = this;
+    this.about = about;
     this.state = h("span.wnf-state");
     this.element = h(
       "details.wnf-section", {}, h("summary", { tabindex: "0" }, h("span.wnf-title", {}, title), this.state),
@@ -352,8 +353,9 @@ class FieldSection {
     const set = shown.filter((field) => field.text.trim()).map(({ spec, text }) => (
       spec.as === "tools" || spec.as === "icon" ? text : `${spec.label.toLowerCase()} ${text}`
     ));
-    setText(this.state, wrong ? `${wrong} to correct` : set.join(", "));
-    setAttribute(this.state, "data-kind", wrong ? "error" : null);
+    const [kind, text] = wrong ? ["error", `${wrong} to correct`] : ["set", set.join(", ")];
+    setText(this.state, text || this.about);
+    setAttribute(this.state, "data-kind", text ? kind : "about");
   }
 }
 
