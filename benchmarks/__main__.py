@@ -39,6 +39,7 @@ MEASUREMENTS: tuple[Measurement, ...] = (
     calls.turns,
     calls.streams,
     panels.traffic,
+    panels.lanes,
     panels.boxes,
     panels.page,
 )

@@ -95,5 +95,64 @@ async ([source, agents]) => {
     return { first, ...frames, rows, change: performance.now() - changed };
   }
 
-  return { plain: await plain(), panel: await panel() };
+  /** The timeline: each agent has done a hundred runs in an hour, a third of them with tools and waits. */
+  async function picture() {
+    const RUNS = 100;
+    const outcomes = ["succeeded", "succeeded", "failed", "cancelled"];
+    const runOf = (agent, number) => [
+      number, now() - 3600 + number * 36 + (agent % 17), number % 7 ? 20 + (agent % 5) : 0.5, outcomes[number % 4], null,
+      number % 3 ? [] : [6, 0, 5, 1, 4, 2, 5, 0], number % 10 || !agent ? [] : [`agent-${agent - 1}#${number}`],
+      "Count the rows of the table once more, and", 1200, 34, 0.0041,
+    ];
+    let number = 1;
+    const model = { on: (_, call) => { model.receive = call; }, off() {} };
+    const answer = (content) => model.receive({
+      kind: "update", number: ++number, now: now(), rows: {}, details: {}, ...content,
+    });
+    model.send = ({ do: what, view, whole, since, step }) => {
+      if (what !== "lanes" || !whole) return;
+      const found = whole.split(" ").map((name) => {
+        const agent = Number(name.slice(6));
+        return [view, name, since, step / 1000, [...Array(RUNS).keys()].map((one) => runOf(agent, one + 1))];
+      });
+      setTimeout(() => answer({ lanes: found }));
+    };
+    const all = (value) => names.map(() => value);
+    const table = {
+      name: names, state: all("running"), since: all(now() - 9), now: all(""), queued: all(0), queue: all([]),
+      runs: all(RUNS), input: all(120), output: all(45), cost: all(0.01), unpriced: all(0), uncounted: all(0),
+      at_work: all(0), model: all("offline/echo"), error: all(""), title: all(""), about: all("Counts"), icon: all(""),
+      color: all("teal"), memory: all(0), spans: all([]),
+    };
+    const gone = { runs: 0, input: 0, output: 0, cost: 0, unpriced: 0, uncounted: 0, at_work: 0 };
+    here.replaceChildren();
+    widget.render({ model, el: here });
+    model.receive({ kind: "all", number, now: now(), rows: { added: names, tables: [table] }, gone, team: [], details: {} });
+    const start = performance.now();
+    const press = (text) => [...here.querySelectorAll("button")].find((one) => one.ariaLabel === text || one.textContent === text);
+    press("Timeline").click();
+    const canvas = here.querySelector("canvas");
+    const isDrawn = () => canvas.width && canvas.getContext("2d").getImageData(0, 0, canvas.width, 40).data.some((one) => one > 200);
+    while (!isDrawn()) await frame();
+    const first = performance.now() - start;
+    here.querySelector("[aria-label='Time shown']").value = "3600";
+    here.querySelector("[aria-label='Time shown']").dispatchEvent(new Event("change"));
+    const scroll = here.querySelector(".wnb-lanes");
+    const change = ({ changed, state }) => answer({
+      rows: { tables: [{ name: changed.map((at) => names[at]), state: changed.map(() => state), since: changed.map(now) }] },
+      bars: Object.fromEntries(changed.map((at) => [names[at], [runOf(at, 100)]])),
+    });
+    const frames = await scrolled(scroll, change);
+    let zoom = 0, longest = frames.longest, last = await frame();
+    for (const [step, text] of [...Array(120).keys()].map((at) => [at, ["Zoom in", "Earlier", "Zoom out", "Later"][at % 4]])) {
+      if (step % 3 === 0) press(text).click();
+      const next = await frame();
+      longest = Math.max(longest, next - last);
+      zoom += next - last > LONG_MS ? 1 : 0;
+      last = next;
+    }
+    return { first, long: frames.long, zoom, longest, runs: RUNS * agents };
+  }
+
+  return { plain: await plain(), panel: await panel(), picture: await picture() };
 }

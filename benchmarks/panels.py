@@ -97,7 +97,20 @@ updated = statistics.median(times)
 
 def traffic() -> list[Figure]:
     """A thousand agents that all change, without a view and with one that acknowledges; and then at rest."""
-    looking = {"do": "look", "names": " ".join(f"agent-{number}" for number in range(20)), "open": "agent-3"}
+    return _traffic(
+        "panel", {"do": "look", "names": " ".join(f"agent-{number}" for number in range(20)), "open": "agent-3"}
+    )
+
+
+def lanes() -> list[Figure]:
+    """The same with a view that shows the timeline: the bars of twelve agents."""
+    names = " ".join(f"agent-{number}" for number in range(12))
+    look = {"do": "look", "names": names, "open": ""}
+    return _traffic("timeline", look, {"do": "lanes", "names": names, "whole": names, "since": 0, "step": 60})
+
+
+def _traffic(what: str, *requests: dict[str, Any]) -> list[Figure]:
+    """What a thousand agents that all change cost while a view has made these requests."""
     alone: list[float] = []
     watched: list[float] = []
     sent: list[dict[str, Any]] = []
@@ -112,7 +125,8 @@ def traffic() -> list[Figure]:
                 alone.append(float(value(client, "panel.close()\n" + BUSY.format(seconds=SECONDS), "busy")))
                 continue
             request(client, comm, {"do": "hello"})
-            request(client, comm, looking)
+            for one in requests:
+                request(client, comm, one)
             all_rows = settled(client, comm)[0]
             client.execute(BUSY.format(seconds=SECONDS), user_expressions={"busy": "busy"})
             sent += messages(client, comm, SECONDS)
@@ -122,14 +136,14 @@ def traffic() -> list[Figure]:
         request(client, comm, {"do": "hello"})
         settled(client, comm)
         at_rest = messages(client, comm, 3.0)
-    name, seconds = f"panel, {AGENTS:,} agents all changing: ", SECONDS * len(watched)
+    name, seconds = f"{what}, {AGENTS:,} agents all changing: ", SECONDS * len(watched)
     size = sum(len(json.dumps(one)) for one in sent)
     more = statistics.mean(watched) - statistics.mean(alone)
     return [
         Figure(name + "bytes, over sending all rows", size / len(sent) / len(json.dumps(all_rows)), "×", at_most=0.1),
         Figure(name + "CPU, over the same unwatched", sum(watched) / sum(alone), "×", at_most=1.15),
         Figure(name + "updates a second", len(sent) / seconds, "", at_most=10),
-        Figure("panel, agents at rest: messages in 3 s", len(at_rest), "", at_most=0),
+        Figure(f"{what}, agents at rest: messages in 3 s", len(at_rest), "", at_most=0),
         Figure(name + "bytes a second", size / seconds / 1000, " kB"),
         Figure(name + "CPU, more than unwatched", more / SECONDS * 100, " % of a core"),
     ]
@@ -169,7 +183,8 @@ def page() -> list[Figure]:
         page.set_content(f"<style>{style(VIEW)}</style><div id=here></div>")
         found = page.evaluate(PAGE.read_text(), [script(VIEW / "panel.js"), AGENTS])
         browser.close()
-    ours, plain = found["panel"], found["plain"]
+    ours, plain, picture = found["panel"], found["plain"], found["picture"]
+    many = f"timeline, {AGENTS:,} agents with {picture['runs']:,} runs in a browser: "
     name = f"panel, {AGENTS:,} rows in a browser: "
     return [
         Figure(name + "first paint, over a plain table", ours["first"] / plain["first"], "×", at_most=1),
@@ -180,6 +195,10 @@ def page() -> list[Figure]:
         Figure(
             name + "a change shows after, over a plain table's longest frame", ours["change"] / plain["longest"], "×"
         ),
+        Figure(many + "frames of scrolling above 50 ms", picture["long"], "", at_most=0),
+        Figure(many + "frames of zooming and moving above 50 ms", picture["zoom"], "", at_most=0),
+        Figure(many + "longest frame", picture["longest"], " ms"),
+        Figure(many + "first paint", picture["first"], " ms"),
         Figure(name + "first paint", ours["first"], " ms"),
         Figure(name + "a change shows after", ours["change"], " ms"),
         Figure(name + "longest frame of scrolling", ours["longest"], " ms"),

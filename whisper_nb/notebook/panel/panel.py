@@ -224,11 +224,11 @@ class Panel(anywidget.AnyWidget):
         size = 0
         if details:
             size = len(json.dumps(details))
-        lanes, lanes_size = self._lanes.changes(self._allowance - size)
+        # Lanes, transcripts and rows get a share of the budget even if an open agent has used all of it.
+        lanes, lanes_size = self._lanes.changes(max(self._allowance - size, BURST / 4))
         size += lanes_size
         transcripts, transcripts_size = self._board.transcripts(max(self._allowance - size, BURST / 4))
         size += transcripts_size
-        # The rows get a share of the budget even if an open agent has used all of it.
         rows, rows_size = self._board.changes(in_view, max(self._allowance - size, BURST / 4))
         self._allowance -= size + rows_size
         content: Facts = {"rows": rows, "details": details, **lanes}

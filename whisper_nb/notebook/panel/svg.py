@@ -192,6 +192,8 @@ class Scene:
                 yield f'<rect {box} fill="url(#{key})"/>'
             yield f'<text x="{x + 19:g}" y="{y}">{name}</text>'
             x += 37 + 6.1 * len(name)
+        dashes = f'class="queued" stroke="{_LIGHT["waiting"]}" stroke-width="2" stroke-dasharray="3 3"'
+        yield f'<path {dashes} d="M{x:g} {y - 4:g}h14"/><text x="{x + 19:g}" y="{y}">queued for a run</text>'
         clock = time.strftime("as of %H:%M:%S", time.localtime(self.now))
         text = " · ".join([*self.rest, clock])
         yield f'<text x="{WIDTH - 12}" y="{y}" text-anchor="end">{text}</text></g>'
@@ -296,7 +298,8 @@ def _style() -> str:
         f"@media(prefers-color-scheme:dark){{.wnb-still{{{dark}}}}}",
         f"[data-jp-theme-light=true] .wnb-still{{{light}}}[data-jp-theme-light=false] .wnb-still{{{dark}}}",
         ".wnb-still .card{fill:var(--wnb-s-back)}.wnb-still .rule{stroke:var(--wnb-s-rule)}",
-        ".wnb-still .queued path{stroke:var(--wnb-s-waiting)}.wnb-still .cancelled rect{stroke:var(--wnb-s-cancelled)}",
+        ".wnb-still .queued path,.wnb-still .queued{stroke:var(--wnb-s-waiting)}",
+        ".wnb-still .cancelled rect{stroke:var(--wnb-s-cancelled)}",
     ]
     filled = [f".wnb-still .{name}{{fill:var(--wnb-s-{name})}}" for name in (*OUTCOMES, "text", "dim", "back")]
     stroked = [f".wnb-still path.{name}{{stroke:var(--wnb-s-{name})}}" for name in ("text", "dim", "back")]

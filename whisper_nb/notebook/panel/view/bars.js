@@ -6,21 +6,20 @@ import { ago, count, dollars } from "./words.js";
 export const WINDOWS = [60, 120, 300, 900, 1800, 3600, 10_800, 21_600];
 export const KINDS = ["thinking", "tool", "waiting"];
 const TICKS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 86_400];
-const FACTS = ["number", "since", "seconds", "outcome", "counts", "parts", "needs", "line", "input", "output", "cost"];
 
 /** A lane without bars yet: what one agent did from `since` on, as seen with a pixel of so many seconds. */
 export const emptyLane = (since, step) => ({ since, step, bars: new Map(), sorted: null });
 
 /** Add bars as the kernel sends them; a number alone removes one. */
 export function takeBars(lane, found) {
-  for (const facts of found) {
-    if (facts.length === 1) lane.bars.delete(facts[0]);
-    else {
-      const bar = Object.fromEntries(FACTS.map((name, at) => [name, facts[at]]));
-      bar.counts ??= { [bar.outcome]: 1 };
-      bar.runs = Object.values(bar.counts).reduce((sum, one) => sum + one);
-      lane.bars.set(bar.number, bar);
+  for (const [number, since, seconds, outcome, several, parts, needs, line, input, output, cost] of found) {
+    if (since === undefined) {
+      lane.bars.delete(number);
+      continue;
     }
+    const counts = several ?? { [outcome]: 1 };
+    const runs = Object.values(counts).reduce((sum, one) => sum + one);
+    lane.bars.set(number, { number, since, seconds, outcome, counts, runs, parts, needs, line, input, output, cost });
   }
   lane.sorted = null;
 }

@@ -95,6 +95,7 @@ export class Picture {
         "span.wnb-legend", {},
         ...OUTCOMES.map((name) => swatch(name, name)),
         swatch("solid", "thinking"), swatch("tool", "tool"), swatch("thin", "waiting"),
+        swatch("queued", "queued for a run"),
       ),
     );
   }
@@ -221,9 +222,13 @@ export class Picture {
     return this.element.dataset.width === "narrow" ? 84 : 150;
   }
 
+  /** The colors of the theme. They are read once a second: that makes the browser compute styles. */
   colors() {
+    const second = Math.floor(performance.now() / 1000);
+    if (this.colored?.second === second) return this.colored.found;
     const found = Object.entries(this.probes).map(([name, probe]) => [name, getComputedStyle(probe).color]);
-    return Object.fromEntries(found);
+    this.colored = { second, found: Object.fromEntries(found) };
+    return this.colored.found;
   }
 
   resize(height) {
@@ -247,13 +252,15 @@ export class Picture {
     const active = this.scroll.getRootNode().activeElement;
     const focusAt = this.names.indexOf(this.focus);
     if (focusAt >= 0) places.set(this.focus, focusAt); // it stays in the page, so that it keeps the focus
+    const spare = []; // elements of lanes that are out of view now: others take them
     for (const [name, element] of this.elements) {
       if (places.has(name)) continue;
       this.elements.delete(name);
-      element.remove();
+      if (element === active) element.remove();
+      else spare.push(element);
     }
     for (const [name, at] of places) {
-      const element = this.elements.get(name) ?? this.makeLabel(name);
+      const element = this.elements.get(name) ?? this.makeLabel(name, spare.pop());
       const row = this.rows.get(name), lane = this.lanes.get(name);
       element.style.transform = `translateY(${at * LANE}px)`;
       setAttribute(element, "data-state", row.state.split(" ")[0]);
@@ -265,23 +272,25 @@ export class Picture {
       setAttribute(element.parts.name, "title", row.title || null);
       setText(element.parts.queued, row.queued ? `+${row.queued}` : "");
       setAttribute(element.parts.queued, "title", row.queued ? `${row.queued} queued` : null);
+      setText(element.parts.name, name);
       // A label that changes while it has the focus would be read again and again.
       if (element === active && element.ariaLabel) continue;
       const found = lane ? barsIn(lane, since, until, this.clock) : [];
       setAttribute(element, "aria-label", laneLabel(name, row, found, this.clock));
     }
+    for (const element of spare) element.remove();
   }
 
-  makeLabel(name) {
-    const parts = {
-      icon: hidden("span.wnb-icon"), name: h("span.wnb-name", {}, name), queued: h("span.wnb-quiet"),
-      dot: hidden("span.wnb-dot"),
-    };
-    const label = h("div.wnb-lane-name", {}, ...Object.values(parts));
-    const element = h("div.wnb-lane", { role: "option", tabindex: "-1" }, label);
+  /** The element of a lane that comes into view. */
+  makeLabel(name, spare) {
+    const element = spare ?? h("div.wnb-lane", { role: "option", tabindex: "-1" });
     element.dataset.name = name;
-    element.parts = parts;
     this.elements.set(name, element);
+    if (spare) return element;
+    element.parts = {
+      icon: hidden("span.wnb-icon"), name: h("span.wnb-name"), queued: h("span.wnb-quiet"), dot: hidden("span.wnb-dot"),
+    };
+    element.append(h("div.wnb-lane-name", {}, ...Object.values(element.parts)));
     this.space.append(element);
     return element;
   }
