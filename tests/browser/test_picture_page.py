@@ -39,6 +39,10 @@ class Desk:
     def tip(self) -> Locator:
         return self.panel.root.get_by_role("tooltip")
 
+    @property
+    def transcript(self) -> Locator:
+        return self.panel.root.get_by_role("complementary", name="Transcript")
+
     def lane(self, agent: str) -> Locator:
         return self.lanes.get_by_role("option", name=f"{agent}:")
 
@@ -116,7 +120,7 @@ def test_a_click_opens_the_run_and_a_click_on_a_name_the_agent(desk: Desk) -> No
     desk.give(ann, "count the rows", "words")
     expect(desk.lane(ann)).to_have_accessible_name(re.compile("1 running"))
     desk.notebook.page.mouse.click(*desk.present(ann))
-    expect(desk.panel.details).to_contain_text(f"{ann}#1")
+    expect(desk.transcript).to_contain_text(f"{ann}#1")
     desk.lanes.get_by_text(bob, exact=True).click()
     expect(desk.panel.details).to_contain_text(bob)
     expect(desk.lane(bob)).to_have_attribute("aria-selected", "true")
@@ -207,15 +211,18 @@ def test_lanes_and_runs_are_chosen_by_the_keyboard(desk: Desk) -> None:
     page.keyboard.press("-")
     expect(window).to_have_value("300")
     page.keyboard.press("Enter")
-    expect(desk.panel.details).to_contain_text(bob)
+    expect(desk.transcript).to_contain_text(f"{bob}#1")
     desk.lane(bob).focus()
+    page.keyboard.press("Escape")
+    page.keyboard.press("Enter")
+    expect(desk.panel.details).to_be_visible()
     page.keyboard.press("PageUp")
     expect(desk.panel.button("Now")).to_have_attribute("aria-pressed", "false")
     page.keyboard.press("n")
     expect(desk.panel.button("Now")).to_have_attribute("aria-pressed", "true")
     page.keyboard.press("Escape")
-    page.keyboard.press("Escape")
     expect(desk.panel.details).to_be_hidden()
+    expect(desk.lane(bob)).to_be_focused()
 
 
 def test_the_filter_applies_to_lanes_and_the_choice_is_kept(desk: Desk) -> None:

@@ -265,7 +265,7 @@ class PanelView {
     this.openRun("");
     [this.openedAt, this.patience] = [performance.now(), DETAILS_S];
     if (name) this.form.choose(name);
-    else if (before) this.list.elements.get(before)?.focus();
+    else if (before) (this.picture.shown ? this.picture : this.list).elements.get(before)?.focus();
     this.reported = "";
     this.paintSoon();
   }
