@@ -17,6 +17,7 @@ from support.labs import (
     PROJECT,
     Lab,
     Notebook,
+    View,
     chromium_path,
     new_context,
     open_notebook,
@@ -37,7 +38,7 @@ from msgspec.structs import replace
 from pathlib import Path
 
 import whisper_nb as wnb
-from whisper_nb.core.messages import Finish
+from whisper_nb.core.messages import Finish, ReasoningDelta, UserMessage
 
 rt, real, ahead = wnb.runtime(), time.time, [-280.0]
 time.time = lambda: real() + ahead[0]
@@ -46,6 +47,9 @@ class Priced(wnb.ScriptedModel):
     """Reports tokens and cost like a real model."""
 
     async def stream(self, request):
+        last = request.messages[-1]
+        if isinstance(last, UserMessage) and last.text.startswith("Check"):
+            yield ReasoningDelta(THOUGHT)
         async for delta in super().stream(request):
             if isinstance(delta, Finish):
                 usage = replace(delta.usage, input_tokens=delta.usage.input_tokens * 31)
@@ -61,7 +65,36 @@ TREND = """The seasonal model explains 81 % of the variance. Residuals are autoc
 errors of the plain fit are too small by a third. """
 FOUND = """Three reviews fit: two on calibration against a reference every six months, one on drift by humidity. The
 newest reports a median drift of 0.4 °C in the first"""
+THOUGHT = "The drift of station 14 began in March. Its neighbours tell a drift from the season."
+CHECKED = """**The flag of station 14 is right.** Its neighbours have no trend, the difference grows by 0.31 °C a month:
+
+| station | slope, °C a month | rows |
+|---|---|---|
+| 14 | 0.31 | 8,760 |
+| 12 | 0.01 | 8,741 |
+| 15 | −0.02 | 8,755 |
+
+```python
+drift = hourly[14] - hourly[[12, 15]].mean(axis=1)  # the season cancels out
+slope = np.polyfit(drift.index.month, drift, deg=1)[0]
+```
+
+Keep `quality`, and say in the text *since when* it holds."""
+
+def rows(station: int, since: str) -> str:
+    "Return the hourly rows of a station, summed up."
+    return f"station {station} since {since}: {8760 - station} rows, slope {0.31 if station == 14 else 0.01} °C a month"
+
+def neighbours(station: int) -> str:
+    "Return the nearest stations."
+    return f"{station - 2}, {station + 1}"
+
 RULES = [
+    wnb.Rule("^Check", calls=[
+        {"name": "neighbours", "arguments": {"station": 14}},
+        {"name": "rows", "arguments": {"station": 14, "since": "2024-01-01"}},
+    ]),
+    wnb.Rule("slope|, ", CHECKED, role="tool"),
     wnb.Rule(
         "^Clean", " ".join(CLEAN.split()) + " Next: align the clocks, three stations send local time. " * 9, **SLOW
     ),
@@ -80,7 +113,7 @@ WHO = [
 ]
 for name, title, icon, color, model in WHO:
     rt.models[model] = Priced(RULES)
-    rt.create(wnb.Agent(name=name, title=title, icon=icon, color=color, config=model))
+    rt.create(wnb.Agent(name=name, title=title, icon=icon, color=color, config=model, tools=(rows, neighbours)))
 quick = Priced([wnb.Rule(delay_s=0.15, reply="Done, and checked against the raw files. " * 6)])
 usual = {model: rt.models._named[model] for *_, model in WHO}
 '''
@@ -117,6 +150,13 @@ rt["theo"].submit("Draft the methods section from the log")
 FAILURES = """
 for what in ("heat islands in small towns", "drift of low-cost sensors"):
     rt["kai"].submit(f"Search for reviews of {what}")
+"""
+#: Agents that a restart of the kernel ends.
+LEFT = """
+for name in ("mira", "noor", "leo"):
+    rt.create(wnb.Agent(name=name, config="openai/gpt-4o-mini"))
+for prompt in ("Clean the temperatures of all stations", "Join them with the land-use table", "Describe every column"):
+    rt["mira"].submit(prompt)
 """
 BLOCKS = "while not Path('go.txt').exists(): time.sleep(0.05)"
 FORM = {
@@ -167,10 +207,53 @@ def panels(lab: Lab, browser: Browser) -> None:
     expect(panel.details).to_contain_text("drift of low-cost sensors")
     picture(panel.root, "panel-error")
     panel.button("Close details").click()
+    transcripts(notebook, panel)
+    contrasts(notebook, panel)
     notebook.kernel("[rt.remove(one.name) for one in rt.sessions]")
     expect(panel.root).to_contain_text("There are no agents yet")
     picture(panel.root, "panel-empty")
+    notebook.kernel(LEFT)
+    expect(panel.root).to_contain_text("2 queued")
+    notebook.page.evaluate(
+        "async () => { await jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart() }"
+    )
+    expect(panel.notice).to_contain_text("The kernel has ended, and with it 3 agents")
+    picture(panel.root, "panel-ended")
     notebook.shut_down()
+
+
+def transcripts(notebook: Notebook, panel: View) -> None:
+    """A run with tool calls, and then an answer with code."""
+    run = notebook.kernel(
+        "run = rt['iris'].submit('Check the flag of station 14 against its neighbours'); await run; print(run.id)"
+    ).strip()
+    panel.open("iris")
+    panel.button(run).first.click()
+    shown = panel.root.get_by_role("complementary", name="Transcript")
+    expect(shown).to_contain_text("The flag of station 14 is right.")
+    for text in ("Thoughts", "rows(station=14"):
+        shown.locator("summary", has_text=text).click()
+    shown.evaluate("shown => { shown.style.height = '780px' }")
+    both(notebook, panel.root, "panel-transcript")
+    shown.get_by_role("button", name="Close transcript").click()
+
+
+def contrasts(notebook: Notebook, panel: View) -> None:
+    """The list in themes of high contrast, with the system's own colors, and at 800 pixels."""
+    notebook.kernel(WORK)
+    panel.open("mira")
+    expect(panel.row("leo")).to_contain_text("waiting for noor#")
+    set_theme(notebook.page, "JupyterLab Dark High Contrast")
+    picture(panel.root, "panel-contrast")
+    set_theme(notebook.page, "JupyterLab Light")
+    notebook.page.emulate_media(forced_colors="active")
+    picture(panel.root, "panel-forced-colors")
+    notebook.page.emulate_media(forced_colors="none")
+    panel.button("Close details").click()
+    panel.root.evaluate("root => { root.parentElement.style.width = '800px' }")
+    expect(panel.root).to_have_attribute("data-width", "medium")
+    picture(panel.root, "panel-800")
+    panel.root.evaluate("root => { root.parentElement.style.width = '' }")
 
 
 def forms(lab: Lab, browser: Browser) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import importlib
 import time
-from collections.abc import Iterator
 from typing import Any
 
 #: The most characters of a highlighted block, and of all such blocks of a text; and the CPU seconds after which a
@@ -72,9 +71,11 @@ class Highlighter:
         if name is None or len(code) > min(BLOCK, self._left):
             return plain
         self._left -= len(code)
+        lexer = _lexer(name)  # imported before the time counts
         found: list[Piece] = []
         end = time.thread_time() + SLOW_S
-        for style, text in _tokens(name, code):
+        for _, kind, text in lexer.get_tokens_unprocessed(code):
+            style = _style(kind)
             if found and found[-1][0] == style:
                 found[-1] = (style, found[-1][1] + text)
             else:
@@ -83,11 +84,6 @@ class Highlighter:
                 self._left = 0
                 return plain
         return found
-
-
-def _tokens(name: str, code: str) -> Iterator[Piece]:
-    for _, kind, text in _lexer(name).get_tokens_unprocessed(code):
-        yield _style(kind), text
 
 
 @functools.cache

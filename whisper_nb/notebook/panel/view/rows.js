@@ -56,8 +56,11 @@ function makeRow() {
 
 /** Draw an agent's icon in its color; without them, its initials in a color that follows from its name. */
 export function drawIcon(element, row) {
-  if (element.wnbName !== row.name) element.style.setProperty("--wnb-hue", hue((element.wnbName = row.name)));
-  setText(element, row.icon || initials(row.name));
+  if (element.wnbName !== row.name) {
+    [element.wnbName, element.wnbInitials] = [row.name, initials(row.name)];
+    element.style.setProperty("--wnb-hue", hue(row.name));
+  }
+  setText(element, row.icon || element.wnbInitials);
   const shade = color(row.color);
   if (element.wnbShade === shade) return;
   element.wnbShade = shade;
