@@ -177,6 +177,19 @@ async def test_the_request_has_the_history_before_the_run_and_no_key() -> None:
         assert json.loads(request_text(bob, first))["messages"][1:] == [{"role": "user", "content": "hello"}]
 
 
+async def test_the_request_has_as_much_of_the_history_as_was_sent(runtime: Runtime) -> None:
+    bob = hire(runtime, ScriptedModel(CALLS), system_prompt="Be brief.", memory={"last": 2})
+    for number in range(3):
+        await bob.submit(f"hello {number}")
+    fresh = bob.submit("alone", fresh=True)
+    await fresh
+    run = bob.submit("now")
+    await run
+    prompts = [one["content"] for one in json.loads(request_text(bob, run))["messages"] if one["role"] == "user"]
+    assert prompts == ["hello 1", "hello 2", "now"]
+    assert [one["role"] for one in json.loads(request_text(bob, fresh))["messages"]] == ["system", "user"]
+
+
 # Requests of a view
 
 
@@ -234,9 +247,10 @@ async def test_pieces_and_the_request_come_to_the_view_that_asked(runtime: Noteb
 
 
 async def test_run_again_submits_the_same_prompt(runtime: NotebookRuntime, panel: Watched) -> None:
-    run = runtime["bob"].submit("hello", priority="high", config={"temperature": 0.5}, timeout_s=50)
+    run = runtime["bob"].submit("hello", priority="high", config={"temperature": 0.5}, timeout_s=50, fresh=True)
     await run
     assert panel.say("again", run="bob#1") == "bob#2 submitted: the prompt of bob#1 again"
     again = runtime["bob"].runs[-1]
     assert (again.prompt, again.priority, again.config, again.timeout_s) == ("hello", "high", run.config, 50)
+    assert again.fresh
     await again

@@ -397,7 +397,7 @@ class Panel(anywidget.AnyWidget):
     def _do_again(self, view: str, run: str) -> str:
         found = self._run(run)
         again = self._session(run.partition("#")[0]).submit(
-            found.parts, priority=found.priority, timeout_s=found.timeout_s, config=found.config
+            found.parts, priority=found.priority, timeout_s=found.timeout_s, config=found.config, fresh=found.fresh
         )
         return f"{again.id} submitted: the prompt of {run} again"
 

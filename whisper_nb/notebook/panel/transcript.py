@@ -24,6 +24,7 @@ from ...core.events import (
 )
 from ...core.messages import Image, Message, SystemMessage, ToolCall, UserMessage
 from ...core.text import clip, mask_keys, printable
+from ...engine.fitting import recalled
 from ...engine.runs import Run
 from ...engine.session import Session
 from ...models.openai_format import parameters, to_openai, tools_of
@@ -161,7 +162,7 @@ def request_text(session: Session, run: Run) -> str:
     if tools := [tool.schema for tool in session.agent.tools]:
         body["tools"] = tools_of(tools)
     body |= parameters(config)
-    note = f"// {left_out:,} older messages of the history are not shown\n" if left_out else ""
+    note = f"// {left_out:,} older messages of the history were sent and are not shown\n" if left_out else ""
     return note + printable(mask_keys(json.dumps(body, ensure_ascii=False, indent=2, default=repr)))
 
 
@@ -185,7 +186,7 @@ def _messages_of(run: Run) -> list[Message]:
 
 
 def _history_before(session: Session, run: Run) -> tuple[list[Message], int]:
-    """Return the newest messages that stood before a run's prompt in the history, and the number of older ones."""
+    """Return the newest messages of the history that were sent before a run's prompt, and the number of older ones."""
     history = session.history
     end = len(history)
     if run.done:
@@ -195,8 +196,9 @@ def _history_before(session: Session, run: Run) -> tuple[list[Message], int]:
             if isinstance(message, UserMessage) and message.text == prompt:
                 end = start
                 break
-    start = max(0, end - HISTORY)
-    return [history[at] for at in range(start, end)], start
+    sent = recalled(history[:end], session.agent, fresh=run.fresh)
+    start = max(0, len(sent) - HISTORY)
+    return [sent[at] for at in range(start, len(sent))], start
 
 
 def _shown(message: Message) -> Any:

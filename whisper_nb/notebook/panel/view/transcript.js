@@ -75,7 +75,7 @@ export class RunTranscript {
     const end = run.finished ?? clock;
     const facts = { input: run.input, output: run.output, cost: run.cost, seconds: run.started ? Math.max(0, end - run.started) : null };
     const age = run.finished ? `${ago(clock - run.finished)} ago` : "so far";
-    setText(parts.sum, run.started ? [spentLine(facts), run.model, age].join(" · ") : run.prompt);
+    setText(parts.sum, run.started ? [...(run.fresh ? ["fresh"] : []), spentLine(facts), run.model, age].join(" · ") : run.prompt);
     setText(parts.cut, transcript.cut ? `… ${transcript.cut} earlier records of the run are not shown …` : "");
     this.drawItems(transcript.items);
     this.drawLive(run, transcript.live);
