@@ -16,6 +16,7 @@ from whisper_nb.core.messages import CallDelta, Delta, Finish, ReasoningDelta, T
 from whisper_nb.core.turns import THOUGHTS
 from whisper_nb.models.model import Request
 from whisper_nb.notebook.panel.details import Facts
+from whisper_nb.notebook.panel.panel import BURST, BYTES_PER_S
 from whisper_nb.notebook.panel.transcript import ITEMS, PIECE, TEXT, OpenRun, piece, request_text
 from whisper_nb.notebook.runtime import NotebookRuntime
 
@@ -221,6 +222,31 @@ async def test_an_open_run_is_sent_and_a_closed_one_is_not(runtime: NotebookRunt
     await runtime["bob"].submit("again")
     assert told(panel) == []
     assert panel.fail("transcript", run="bob#9").startswith("no run bob#9")
+
+
+async def test_a_long_transcript_stays_within_the_byte_budget(runtime: NotebookRuntime, panel: Watched) -> None:
+    async def stream(request: Request) -> AsyncGenerator[Delta, None]:
+        turns.append(request)
+        yield TextDelta("a long thought. " * 1_000)
+        if len(turns) < 40:
+            yield CallDelta(0, f"c{len(turns)}", "look", '{"table": "t"}')
+        yield Finish("tool_calls" if len(turns) < 40 else "stop", Usage(1, 1), 0.0)
+
+    turns: list[Request] = []
+    await hire(runtime, FunctionModel(stream), "eve", tools=(look,), max_turns=50).submit("go")
+    told(panel)
+    panel.say("transcript", run="eve#1")
+    sent = seconds = 0.0
+    items: list[Facts] = []
+    while not (items and items[-1]["kind"] == "end"):
+        panel.clock.advance(0.1)  # type: ignore[attr-defined]
+        seconds += 0.1
+        for one in panel.told():
+            sent += len(json.dumps(one))
+            items += one.get("transcripts", {}).get("eve#1", {}).get("items", [])
+        assert sent <= BURST + BYTES_PER_S * seconds + 4 * TEXT, "one item may go beyond it"
+        assert seconds < 60
+    assert len(items) >= 1 + 40 + 39 + 39 + 1
 
 
 async def test_pieces_and_the_request_come_to_the_view_that_asked(runtime: NotebookRuntime, panel: Watched) -> None:
