@@ -15,6 +15,7 @@ from whisper_nb import Run, Runtime, ScriptedModel, Session
 from whisper_nb.core.errors import SessionError
 from whisper_nb.notebook.panel.board import Board
 from whisper_nb.notebook.panel.details import Facts
+from whisper_nb.notebook.panel.standing import first_word
 from whisper_nb.notebook.panel.timeline import FRESH, Span
 from whisper_nb.notebook.runtime import NotebookRuntime
 
@@ -134,7 +135,9 @@ def test_changes_and_a_late_board_give_the_same_rows_as_the_whole(chance: random
 def test_a_timeline_ends_with_the_current_state_and_its_start(chance: random.Random) -> None:
     end = asyncio.run(play(chance, [one for one in ACTIONS if one != "remove"]))
     for row in end.whole.values():
-        state = row["state"].partition("(")[2].rstrip(")") or row["state"]
+        state = first_word(row["state"].partition("(")[2].rstrip(")") or row["state"])
+        if state == "waiting" and (not row["spans"] or row["spans"][-1][1] == "idle"):
+            continue  # its first run waits for another agent's
         assert row["spans"][-1:] == ([(row["since"], state)] if row["spans"] else [])
         assert row["spans"] or state == "idle"
 
