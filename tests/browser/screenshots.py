@@ -240,7 +240,6 @@ def transcripts(notebook: Notebook, panel: View) -> None:
 
 def contrasts(notebook: Notebook, panel: View) -> None:
     """The list in themes of high contrast, with the system's own colors, and at 800 pixels."""
-    notebook.kernel(WORK)
     panel.open("mira")
     expect(panel.row("leo")).to_contain_text("waiting for noor#")
     set_theme(notebook.page, "JupyterLab Dark High Contrast")
