@@ -81,7 +81,15 @@ def bars(runs: Iterable[Run], since: float, now: float, step: float) -> list[Bar
     """
     recent = (run for run in runs if (run.finished_at or now) >= since)
     found = (bar for run in recent if (bar := bar_of(run, now, step)))
-    return list(_joined(sorted(found, key=lambda bar: bar.since), step))
+    return joined(sorted(found, key=lambda bar: bar.since), step)
+
+
+def joined(found: Iterable[Bar], step: float) -> list[Bar]:
+    """Join bars of less than two steps that follow each other within a step, also those that were joined before.
+
+    A bar of one outcome may become long; one of several ends soon, so that each is seen near its place.
+    """
+    return list(_blocks(found, step))
 
 
 def bar_of(run: Run, now: float, step: float = 0.0) -> Bar | None:
@@ -100,7 +108,7 @@ def bar_of(run: Run, now: float, step: float = 0.0) -> Bar | None:
         run.started_at,
         seconds,
         run.outcome or "running",
-        parts=parts_of(run, now, step),
+        parts=() if seconds is not None and seconds < 2 * step else parts_of(run, now, step),
         needs=needs,
         line=clip(run.prompt, WORDS),
         input=usage.input_tokens if usage else None,
@@ -167,15 +175,11 @@ def _most(took: Mapping[Kind, float]) -> tuple[Kind, float]:
     return max(took, key=lambda kind: took[kind]), sum(took.values())
 
 
-def _joined(found: Iterable[Bar], step: float) -> Iterator[Bar]:
-    """Join finished runs of less than two steps that follow each other within a step.
-
-    A block of one outcome may be long; one of several ends soon, so that each is seen near its place.
-    """
+def _blocks(found: Iterable[Bar], step: float) -> Iterator[Bar]:
     block: list[Bar] = []
     outcomes: set[str] = set()
     for bar in found:
-        is_short = bar.seconds is not None and bar.seconds < 2 * step
+        is_short = bar.seconds is not None and (bar.seconds < 2 * step or bar.runs > 1)
         if block:
             follows = is_short and bar.since - (block[-1].end or 0.0) < step
             alike = outcomes == {bar.outcome} or bar.since - block[0].since < _APART * step
@@ -184,7 +188,7 @@ def _joined(found: Iterable[Bar], step: float) -> Iterator[Bar]:
                 block, outcomes = [], set()
         if is_short:
             block.append(bar)
-            outcomes.add(bar.outcome)
+            outcomes.update(outcome for outcome, _ in bar.counts or ((bar.outcome, 1),))
         else:
             yield bar
     if block:
@@ -194,7 +198,9 @@ def _joined(found: Iterable[Bar], step: float) -> Iterator[Bar]:
 def _block(block: list[Bar]) -> Bar:
     if len(block) == 1:
         return block[0]
-    outcomes = Counter(bar.outcome for bar in block)
+    outcomes: Counter[str] = Counter()
+    for bar in block:
+        outcomes.update(dict(bar.counts) or {bar.outcome: 1})
     counts = tuple((one, outcomes[one]) for one in reversed(_WORST) if one in outcomes)
     first, last = block[0], block[-1]
     return replace(

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from ...core.errors import ConfigError
 from ...engine.runtimes import Runtime
 from ...engine.session import Session
-from .bars import KINDS, Kind, bars
+from .bars import KINDS, Kind, bars, joined
 from .svg import SCALE, WIDTH, Lane, Scene, escaped, lasted, parts_until
 
-#: Lanes of a still, characters of its SVG, and the longest time that it shows if none is given.
-LANES, SIZE, LONGEST_S = 30, 60_000, 6 * 3600
+#: Lanes of a still, its bars, characters of its SVG, and the longest time that it shows if none is given.
+LANES, MOST, SIZE, LONGEST_S = 30, 400, 60_000, 6 * 3600
 #: The shortest and the longest time that it can show, in minutes.
 MINUTES = (0.05, 7 * 24 * 60)
 #: Characters of a lane as text.
@@ -80,12 +80,15 @@ def _picture(runtime: Runtime, minutes: float | None) -> TeamPicture:
     chosen = [session for session in runtime.sessions if session.name in shown]
     since, until = _window(chosen, minutes, now)
     step = (until - since) / SCALE
+    found = {one.name: bars(one.runs, since, now, step) for one in chosen}
     while True:
-        lanes = tuple(Lane(one.name, tuple(bars(one.runs, since, now, step))) for one in chosen)
-        found = TeamPicture(Scene(lanes, since, until, now, len(sessions) - len(chosen)))
-        if len(found.svg) <= SIZE or step > until - since:
-            return found
+        few = sum(map(len, found.values())) <= MOST
+        lanes = tuple(Lane(name, tuple(lane)) for name, lane in found.items())
+        still = TeamPicture(Scene(lanes, since, until, now, len(sessions) - len(chosen)))
+        if (few and len(still.svg) <= SIZE) or step > until - since:
+            return still
         step *= 2
+        found = {name: joined(lane, step) for name, lane in found.items()}
 
 
 def _last_active(session: Session) -> float:
