@@ -159,6 +159,58 @@ for prompt in ("Clean the temperatures of all stations", "Join them with the lan
     rt["mira"].submit(prompt)
 """
 BLOCKS = "while not Path('go.txt').exists(): time.sleep(0.05)"
+#: Five minutes of a team, in twelve seconds: its clock is 25 times as fast, until `pace(1)`.
+DAY = '''
+start, speed, work_s = [real() - 3, real() - 300], [25.0], [0.3]
+time.time = lambda: start[1] + (real() - start[0]) * speed[0]
+
+def pace(times):
+    start[:], speed[:] = [real(), time.time()], [times]
+
+async def rows(station: int) -> int:
+    """Count the rows of a station."""
+    await asyncio.sleep(work_s[0])
+    return 1304
+
+CALL = [{"name": "rows", "arguments": {"station": 14}}]
+DONE = "Done: the summary is in the notebook, with the three points that need a decision."
+for name, title, icon, color, _ in WHO:
+    rules = [wnb.Rule("^Search", error="the provider refuses: rate limit", delay_s=0.3)]
+    rules += [wnb.Rule("^Count", calls=CALL, reply="Let me see.", delay_s=0.3, role="user")]
+    rules += [wnb.Rule("^Read", error="overloaded", retryable=True, delay_s=0.1, times=2)]
+    rules += [wnb.Rule("^Write", DONE * 60, tokens_per_second=40), wnb.Rule("^(Fit|Review|Draft)", DONE, delay_s=1.4)]
+    model = f"offline/{name}"
+    rt.models[model] = Priced([*rules, wnb.Rule("", DONE, delay_s=0.6)])
+    rt.create(wnb.Agent(name=name, title=title, icon=icon, color=color, config=model, tools=(rows,)))
+
+async def over(*runs):
+    await asyncio.gather(*runs, return_exceptions=True)
+
+for part in ("north", "south", "coast"):
+    clean = rt["mira"].submit(f"Count and clean the temperatures of the stations in the {part}")
+    fit = rt["noor"].submit(f"Fit a trend for the {part}, with a seasonal part")
+    read = rt["kai"].submit("Read the abstracts of the last year")
+    await asyncio.sleep(0.4)
+    plot = rt["leo"].submit(["Plot the trend of each station with its error: ", fit])
+    review = rt["iris"].submit(f"Review the plan for the {part}")
+    await over(clean, plot, read, review)
+    draft = rt["theo"].submit("Draft the methods section")
+    check = rt["iris"].submit(["Check the numbers in ", draft])
+    rt["kai"].submit("Search for studies of urban heat")
+    runs = [rt["mira"].submit(f"Join table {number}") for number in range(3)]
+    outliers, map_ = rt["noor"].submit("Count the outliers"), rt["leo"].submit("Draft the map of the stations")
+    await over(runs[0])
+    if part == "south":
+        map_.cancel()
+    await over(*runs, outliers, map_, check)
+work_s[0] = 60
+rt["mira"].submit("Write the cleaned data to Parquet, a file per year")
+drift = rt["noor"].submit("Count the stations that drift")
+rt["leo"].submit("Write the captions of all figures")
+rt["theo"].submit(["Write the results section from ", drift])
+await asyncio.sleep(0.8)
+pace(1.0)
+'''
 FORM = {
     "Name": "mira",
     "System prompt": "You clean measurements.\nSay what you change, and never guess a value.",
@@ -183,6 +235,7 @@ def main() -> None:
     IMAGES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as home, running_lab(Path(home)) as lab, running_browser(path) as browser:
         panels(lab, browser)
+        timelines(lab, browser)
         forms(lab, browser)
 
 
@@ -219,6 +272,29 @@ def panels(lab: Lab, browser: Browser) -> None:
     )
     expect(panel.notice).to_contain_text("The kernel has ended, and with it 3 agents")
     picture(panel.root, "panel-ended")
+    notebook.shut_down()
+
+
+def timelines(lab: Lab, browser: Browser) -> None:
+    """The timeline with the pointer on a run, live and as a still."""
+    lab.write("timeline.ipynb", TEAM, "%agents", DAY, "%agent timeline")
+    notebook = opened(lab, browser, "timeline.ipynb")
+    for source in ("class Priced", "%agents", "pace(1.0)"):
+        notebook.run(source)
+    panel = view(notebook)
+    panel.button("Timeline").click()
+    lanes = panel.root.get_by_role("listbox", name="Timeline")
+    expect(lanes.get_by_role("option", name="theo: waiting")).to_be_visible()
+    lanes.get_by_role("option", name="noor:").focus()
+    for _ in range(3):
+        notebook.page.keyboard.press("ArrowLeft")
+    expect(panel.root.get_by_role("tooltip")).to_contain_text("noor#")
+    both(notebook, panel.root, "timeline")
+    notebook.run("%agent timeline")
+    still = notebook.output("%agent timeline").locator("img")
+    expect(still).to_be_visible()
+    picture(still, "timeline-still")
+    panel.button("Agents").click()
     notebook.shut_down()
 
 

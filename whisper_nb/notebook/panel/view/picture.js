@@ -71,6 +71,12 @@ export class Picture {
       "div.wnb-picture", { role: "group", "aria-label": "Timeline" },
       this.tools, this.axis, this.scroll, this.tip, this.said, ...Object.values(this.probes),
     );
+    // A probe's color has a transition, which ends after the theme has changed.
+    this.element.addEventListener("transitionend", (event) => {
+      if (!event.target.matches(".wnb-probe")) return;
+      this.colored = null;
+      this.repaint();
+    });
     this.listen();
     this.show(kept().shown === true);
   }
@@ -222,7 +228,7 @@ export class Picture {
     return this.element.dataset.width === "narrow" ? 84 : 150;
   }
 
-  /** The colors of the theme. They are read once a second: that makes the browser compute styles. */
+  /** The colors of the theme, read when it changes and once a second: the browser computes all styles then. */
   colors() {
     const second = Math.floor(performance.now() / 1000);
     if (this.colored?.second === second) return this.colored.found;
