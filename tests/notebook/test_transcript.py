@@ -17,7 +17,7 @@ from whisper_nb.core.turns import THOUGHTS
 from whisper_nb.models.model import Request
 from whisper_nb.notebook.panel.details import Facts
 from whisper_nb.notebook.panel.panel import BURST, BYTES_PER_S
-from whisper_nb.notebook.panel.transcript import ITEMS, PIECE, TEXT, OpenRun, piece, request_text
+from whisper_nb.notebook.panel.transcript import IN_ALL, ITEMS, PIECE, TEXT, OpenRun, piece, request_text
 from whisper_nb.notebook.runtime import NotebookRuntime
 
 CALLS = [
@@ -144,6 +144,7 @@ async def test_of_a_run_of_very_many_records_the_newest_are_sent_and_its_prompt(
     assert known["cut"] == len(run.events) - ITEMS > ITEMS
     assert known["items"][0]["text"]["text"] == "the prompt"
     assert kinds(known)[-1] == "end"
+    assert [item["turn"] for item in known["items"] if item["kind"] == "reply"][-1] == len(turns)
     assert len(known["items"]) <= ITEMS + 1
 
 
@@ -189,6 +190,24 @@ async def test_the_request_has_as_much_of_the_history_as_was_sent(runtime: Runti
     prompts = [one["content"] for one in json.loads(request_text(bob, run))["messages"] if one["role"] == "user"]
     assert prompts == ["hello 1", "hello 2", "now"]
     assert [one["role"] for one in json.loads(request_text(bob, fresh))["messages"]] == ["system", "user"]
+
+
+async def test_the_request_of_a_long_run_is_bounded(runtime: Runtime) -> None:
+    async def stream(request: Request) -> AsyncGenerator[Delta, None]:
+        turns.append(request)
+        yield TextDelta("t" * 20_000)
+        if len(turns) < ITEMS:
+            yield CallDelta(0, f"c{len(turns)}", "look", '{"table": "t"}')
+        yield Finish("tool_calls" if len(turns) < ITEMS else "stop", Usage(1, 1), 0.0)
+
+    turns: list[Request] = []
+    bob = hire(runtime, FunctionModel(stream), tools=(look,), max_turns=ITEMS)
+    await (run := bob.submit("the prompt"))
+    text = request_text(bob, run)
+    note, _, body = text.partition("\n")
+    assert note == f"// {2 * (ITEMS - 1) - ITEMS} older messages were sent and are not shown"
+    assert [one["role"] for one in json.loads(body)["messages"]][:2] == ["system", "user"]
+    assert len(text) < 2 * IN_ALL
 
 
 # Requests of a view

@@ -36,8 +36,8 @@ from .details import LINE, Facts, StreamedText, run_facts
 TEXT, PIECE = 6_000, 30_000
 #: The newest records of a run that are sent.
 ITEMS = 300
-#: Messages of the history, the newest, and characters of one text in a request.
-HISTORY, IN_REQUEST = 20, 100_000
+#: Messages of the history, the newest; characters of one text in a request, and of all texts: it is built in one step.
+HISTORY, IN_REQUEST, IN_ALL = 20, 100_000, 1_000_000
 #: The texts of an item of which a view may request further pieces.
 FIELDS = ("text", "thoughts", "arguments")
 
@@ -61,6 +61,7 @@ class OpenRun:
         events, size = self.run.events, 0
         if self._sent < 0:
             self._sent = max(0, len(events) - ITEMS)
+            self._turn = sum(isinstance(record.event, ModelReplied) for record in events[: self._sent])
             new = {"first": True, "cut": self._sent}
         items: list[Facts] = []
         if "first" in new and self._sent:
@@ -157,12 +158,15 @@ def request_text(session: Session, run: Run) -> str:
     """
     config = session.resolved(run.config)
     before, left_out = _history_before(session, run)
-    messages: list[Message] = [SystemMessage(session.agent.instructions), *before, *_messages_of(run)]
-    body: Facts = {"model": config.model, "messages": [_shown(message) for message in messages]}
+    prompt, *own = _messages_of(run)
+    left_out += max(0, len(own) - ITEMS)
+    messages: list[Message] = [SystemMessage(session.agent.instructions), *before, prompt, *own[-ITEMS:]]
+    most = min(IN_REQUEST, IN_ALL // len(messages))
+    body: Facts = {"model": config.model, "messages": [_shown(message, most) for message in messages]}
     if tools := [tool.schema for tool in session.agent.tools]:
         body["tools"] = tools_of(tools)
     body |= parameters(config)
-    note = f"// {left_out:,} older messages of the history were sent and are not shown\n" if left_out else ""
+    note = f"// {left_out:,} older messages were sent and are not shown\n" if left_out else ""
     return note + printable(mask_keys(json.dumps(body, ensure_ascii=False, indent=2, default=repr)))
 
 
@@ -201,21 +205,21 @@ def _history_before(session: Session, run: Run) -> tuple[list[Message], int]:
     return [sent[at] for at in range(start, len(sent))], start
 
 
-def _shown(message: Message) -> Any:
-    """Return a message as it is sent, with long texts cut and without the data of images."""
+def _shown(message: Message, most: int) -> Any:
+    """Return a message as it is sent, each text cut to so many characters, and without the data of images."""
     if isinstance(message, UserMessage):
         images = tuple(Image(image.media_type, f"… {image}") for image in message.images)
         message = UserMessage(message.text, images)
-    return _cut(to_openai(message))
+    return _cut(to_openai(message), most)
 
 
-def _cut(value: Any) -> Any:
-    if isinstance(value, str) and len(value) > IN_REQUEST:
-        return f"{value[:IN_REQUEST]}… {len(value) - IN_REQUEST:,} more characters"
+def _cut(value: Any, most: int) -> Any:
+    if isinstance(value, str) and len(value) > most:
+        return f"{value[:most]}… {len(value) - most:,} more characters"
     if isinstance(value, dict):
-        return {name: _cut(one) for name, one in value.items()}
+        return {name: _cut(one, most) for name, one in value.items()}
     if isinstance(value, list):
-        return [_cut(one) for one in value]
+        return [_cut(one, most) for one in value]
     return value
 
 
