@@ -134,6 +134,8 @@ async def shows(cell: Cell, block: Block) -> None:
 
 def shown_by(cell: Cell) -> str:
     """Return the text that a cell has printed and displayed."""
-    contents = cell.contents("stream", "execute_result", "display_data", "update_display_data")
-    texts = [content["text"] if "text" in content else content["data"].get("text/plain", "") for content in contents]
-    return "\n".join(line.rstrip() for line in "\n".join(text.strip("\n") for text in texts).splitlines())
+    text = ""
+    for content in cell.contents("stream", "execute_result", "display_data", "update_display_data"):
+        # A line that was printed may come in pieces.
+        text += content["text"] if "text" in content else f"\n{content['data'].get('text/plain', '')}\n"
+    return "\n".join(line.rstrip() for line in text.splitlines())
