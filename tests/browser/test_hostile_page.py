@@ -445,7 +445,7 @@ def wrong_in_row(number: int, row: Mapping[str, Any], *, works: bool) -> list[st
     now = clip(text, 120)
     said = {
         "icon": printable(text),
-        "color": "var(--wnb-dim)",
+        "color": "",  # not the hostile one: a hue of the name
         "title": clip(" ".join(text.splitlines()), 120),
         "model": clip(model_name(number), 120),
         "chips": [clip(text, 40)] * 2 * works,
