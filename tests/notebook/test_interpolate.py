@@ -193,6 +193,18 @@ def test_an_unclosed_quote_gives_a_one_line_error_with_a_remedy() -> None:
         words("new bob --prompt it's", {})
 
 
+@pytest.mark.parametrize("line", ["remove {x}", "remove {{ x }}", "remove '{{ x }}'"])
+@pytest.mark.parametrize("value", ["--all", "-b", "--model=o p"])
+def test_a_value_is_never_a_flag(line: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=f"'{value}' is the value of an expression, not a flag: write flags out"):
+        words(line, {"x": value})
+    assert words(f"{line} --prompt {{{{ y }}}}", {"x": "bob", "y": "- one\n- two"})[1:] == [
+        "bob",
+        "--prompt",
+        "- one\n- two",
+    ]
+
+
 async def test_an_unfinished_run_in_a_line_is_an_error(runtime: Runtime) -> None:
     from whisper_nb import Agent
 

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from ...core.errors import ConfigError
 from ...core.messages import Image
+from ...core.text import short_repr
 from ...engine.images import as_image, is_picture, reason
 from ...engine.runs import Run
 from ...engine.session import Session
@@ -31,6 +32,8 @@ _TOKEN = re.compile(
     """,
     re.DOTALL | re.VERBOSE,
 )
+#: A word that a parser would take for a flag.
+_FLAG = re.compile(r"--?[a-zA-Z][\w-]*(=.*)?", re.DOTALL)
 T = TypeVar("T")
 _UNCHANGED = ", or pass the braces unchanged with --no-interpolate"
 
@@ -63,7 +66,8 @@ def words(line: str, namespace: Mapping[str, Any]) -> list[str]:
     its name. A run gives its id where a name stands, and else its text: in quoted text and after a flag.
 
     Raises:
-        ConfigError: an expression fails, its value is an image or a run without a text yet, or a quote is not closed.
+        ConfigError: an expression fails; its value is an image, a flag or a run without a text yet; or a quote is not
+            closed.
     """
     values: list[str] = []
 
@@ -90,7 +94,11 @@ def words(line: str, namespace: Mapping[str, Any]) -> list[str]:
         split = shlex.split(_NAMED.sub(named, marked + line[end:]))
     except ValueError as error:
         raise ConfigError(f"{str(error).lower()} in {line!r}: put text with an apostrophe in double quotes") from None
-    return [re.sub(f"{_MARK}(\\d+){_MARK}", lambda match: values[int(match[1])], word) for word in split]
+    found = [re.sub(f"{_MARK}(\\d+){_MARK}", lambda match: values[int(match[1])], word) for word in split]
+    for word, value in zip(split, found, strict=True):
+        if word.startswith(_MARK) and _FLAG.fullmatch(value):
+            raise ConfigError(f"{short_repr(value)} is the value of an expression, not a flag: write flags out")
+    return found
 
 
 def expressions(text: str) -> Iterator[tuple[int, int, str, ast.Expression]]:
