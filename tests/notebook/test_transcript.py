@@ -16,7 +16,7 @@ from whisper_nb.core.messages import CallDelta, Delta, Finish, ReasoningDelta, T
 from whisper_nb.core.turns import THOUGHTS
 from whisper_nb.models.model import Request
 from whisper_nb.notebook.panel.details import Facts
-from whisper_nb.notebook.panel.panel import BURST, BYTES_PER_S
+from whisper_nb.notebook.panel.panel import BURST, BYTES_PER_S, SLOWEST_S
 from whisper_nb.notebook.panel.transcript import IN_ALL, ITEMS, PIECE, TEXT, OpenRun, piece, request_text
 from whisper_nb.notebook.runtime import NotebookRuntime
 
@@ -289,6 +289,17 @@ async def test_pieces_and_the_request_come_to_the_view_that_asked(runtime: Noteb
     before = panel.dropped
     panel.ask("part", run="bob#1", item=0, field="prompt", start=0)
     assert panel.dropped == before + 1
+
+
+async def test_many_pieces_delay_updates_by_seconds_alone(runtime: NotebookRuntime, panel: Watched) -> None:
+    await (run := runtime["bob"].submit("z" * 2 * PIECE))
+    for _ in range(100):
+        panel.say("part", run=run.id, item=1, field="text", start=0)
+    panel.clock.advance(0.1)  # type: ignore[attr-defined]
+    panel.told()
+    runtime["amy"].pause()
+    panel.clock.advance(SLOWEST_S)  # type: ignore[attr-defined]
+    assert panel.told(), "an update for the other agents"
 
 
 async def test_run_again_submits_the_same_prompt(runtime: NotebookRuntime, panel: Watched) -> None:

@@ -391,7 +391,8 @@ class Panel(anywidget.AnyWidget):
         return ""
 
     def _post_part(self, view: str, text: str, **facts: Any) -> None:
-        self._allowance -= len(text)
+        # Updates wait for these bytes, but never for long: it is one view that has asked for them.
+        self._allowance = min(self._allowance, max(self._allowance - len(text), -SLOWEST_S * BYTES_PER_S))
         self._post("part", view=view, text=text, **facts)
 
     def _do_again(self, view: str, run: str) -> str:
