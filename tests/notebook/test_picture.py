@@ -85,7 +85,7 @@ async def test_many_agents_and_runs_stay_small(runtime: Runtime) -> None:
     sessions = [hire(runtime, model, f"agent-{number}") for number in range(LANES + 20)]
     await settled(*[one.submit(f"{'fail ' * (number % 2)}{'words ' * 20}") for number in range(30) for one in sessions])
     await settled(sessions[0].submit("the newest run"))
-    found = picture(runtime, 0.05)
+    found = picture(runtime)
     assert len(found.svg) <= SIZE
     assert sum(bar.runs for lane in found.scene.lanes for bar in lane.bars) > 500
     names = [lane.agent for lane in found.scene.lanes]
@@ -96,6 +96,20 @@ async def test_many_agents_and_runs_stay_small(runtime: Runtime) -> None:
     assert "and 20 more agents" in found.svg
     bundle = snapshot(runtime, Board(runtime))
     assert len(bundle["text/html"]) < 120_000
+
+
+async def test_a_still_without_a_time_shows_the_newest_runs_alone(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("whisper_nb.notebook.panel.picture.RUNS", 20)
+    busy, calm = hire(runtime, ScriptedModel(RULES), "busy"), hire(runtime, ScriptedModel(RULES), "calm")
+    for number in range(30):
+        await settled(busy.submit("count", fresh=True))
+        if number in (0, 29):
+            await settled(calm.submit("count"))
+    shown = {lane.agent: sum(bar.runs for bar in lane.bars) for lane in picture(runtime).scene.lanes}
+    assert shown == {"busy": 10, "calm": 1}
+    assert sum(bar.runs for lane in picture(runtime, 5).scene.lanes for bar in lane.bars) == 32
 
 
 async def test_a_team_that_did_nothing(runtime: Runtime) -> None:

@@ -6,7 +6,7 @@ import base64
 import math
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ...core.errors import ConfigError
@@ -17,6 +17,8 @@ from .svg import SCALE, WIDTH, Lane, Scene, escaped, lasted, parts_until
 
 #: Lanes of a still, its bars, characters of its SVG, and the longest time that it shows if none is given.
 LANES, MOST, SIZE, LONGEST_S = 30, 400, 60_000, 6 * 3600
+#: Runs that a still shows if no time is given: a saved notebook's is drawn anew after each cell.
+RUNS = 3_000
 #: The shortest and the longest time that it can show, in minutes.
 MINUTES = (0.05, 7 * 24 * 60)
 #: Characters of a lane as text.
@@ -95,7 +97,7 @@ def _last_active(session: Session) -> float:
     return max((run.finished_at or run.submitted_at for run in session.runs[-1:]), default=session.created_at)
 
 
-def _window(sessions: Iterable[Session], minutes: float | None, now: float) -> tuple[float, float]:
+def _window(sessions: Sequence[Session], minutes: float | None, now: float) -> tuple[float, float]:
     """Return the time to show: the last minutes; or from the first run until the last end, or now if one goes on."""
     if minutes is not None:
         return now - minutes * 60, now
@@ -103,9 +105,21 @@ def _window(sessions: Iterable[Session], minutes: float | None, now: float) -> t
     began = [run.started_at or run.submitted_at for run in runs]
     ended = [run.finished_at or now for run in runs]
     until = max(ended, default=now)
-    since = max(min(began, default=until), until - LONGEST_S)
+    bound = max(_oldest(sessions), default=0.0)
+    since = max(min(began, default=until), until - LONGEST_S, bound)
     margin = max((until - since) * 0.02, (3 - (until - since)) / 2)
-    return since - margin, until + margin
+    if since > bound:
+        since -= margin
+    return since, until + margin
+
+
+def _oldest(sessions: Sequence[Session]) -> Iterator[float]:
+    """Yield the start of the oldest run of each agent that has more runs than its share of `RUNS`."""
+    share = RUNS // max(1, len(sessions))
+    for session in sessions:
+        runs = session.runs
+        if len(runs) > share:
+            yield runs[-share].started_at or runs[-share].submitted_at
 
 
 def _cells(lane: Lane, scene: Scene) -> str:
