@@ -214,6 +214,9 @@ window.isTheirs = (link) => {
     const isApart = link.target === "_blank" && link.rel === "noopener";
     return (isWeb && (isText || link.closest("mjx-container"))) || (isText && isApart);
 };
+/** The timeline in the static form: an SVG within the page, in which nothing runs and from which nothing is loaded. */
+window.isPicture = (element) =>
+    element.matches("details.wnb-snapshot img") && element.src.startsWith("data:image/svg+xml;base64,");
 window.dangers = (root) => {
     const tags = new Set([
         "script", "iframe", "object", "embed", "base", "meta", "link", "style", "img", "image", "video", "audio",
@@ -223,6 +226,7 @@ window.dangers = (root) => {
     const executing = /^(src|srcset|srcdoc|action|formaction|poster|background|ping|xlink:href)$/;
     const found = [];
     for (const element of [root, ...root.querySelectorAll("*")]) {
+        if (isPicture(element)) continue;
         if (tags.has(element.localName)) found.push(element.outerHTML.slice(0, 300));
         if (element.localName === "form" && element.className !== "wnb-ask") {
             found.push(element.outerHTML.slice(0, 300));
