@@ -26,7 +26,7 @@ async def noted(
     """A notebook whose runtime reads the environment, in which no key is set, and which prints notes below cells."""
     for name in [name for name in os.environ if name.endswith(("_KEY", "_TOKEN")) or name == "WHISPER_MODEL"]:
         monkeypatch.delenv(name)
-    for name in ("OPENAI_API_KEY", "MY_TEAM_KEY", "ANTHROPIC_API_KEY", "WHISPER_MODEL"):
+    for name in ("OPENAI_API_KEY", "MY_TEAM_KEY", "ANTHROPIC_API_KEY", "WHISPER_MODEL", "MY_TEAM"):
         monkeypatch.setenv(name, "")
     async with NotebookRuntime() as runtime:
         notebook = Notebook(shell, runtime, capsys)
@@ -53,6 +53,7 @@ async def noted(
         ("if True:\n    os.environ['OPENAI_API_KEY'] = '{key}'  # mine", "OPENAI_API_KEY"),
         ("%set_env OPENAI_API_KEY={key}", "OPENAI_API_KEY"),
         ("%env OPENAI_API_KEY={key}", "OPENAI_API_KEY"),
+        ("os.environ['MY_TEAM'] = '{key}'", "MY_TEAM"),
         ("os.environ['OPENAI_API_KEY'] = '{key}'\nos.environ['MY_TEAM_KEY'] = '{key}'", "OPENAI_API_KEY MY_TEAM_KEY"),
     ],
 )

@@ -215,7 +215,11 @@ class Keys:
 
     def named_in(self, text: str) -> list[str]:
         """Return the variables of the environment that may have a secret and whose name is in a text."""
-        return [name for name in self._names() if name in text and _SECRET_NAME.search(name.upper())]
+        return [name for name in self._names() if name in text and self._is_secret(name)]
+
+    def _is_secret(self, name: str) -> bool:
+        """Whether a variable may have a secret, by its name or its value."""
+        return bool(_SECRET_NAME.search(name.upper())) or mask_keys(self._lookup(name)) != self._lookup(name)
 
     def written_out(self, names: Iterable[str], literals: Iterable[str]) -> list[str]:
         """Return those of these variables whose key is among literal strings, alone or as in `NAME=key`."""
