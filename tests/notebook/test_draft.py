@@ -109,6 +109,11 @@ def test_any_input_gives_an_agent_or_problems_of_its_fields(texts: dict[FieldPat
         assert from_yaml(yaml_of(made)) == from_python(python_of(made)) == made
 
 
+def test_a_text_that_is_a_comment_in_yaml_is_told() -> None:
+    with pytest.raises(ConfigError, match="stop: '###' is a comment in YAML: put it in quotes"):
+        Draft({("name",): "bob", ("config", "stop"): "###"}).build(find_tool)
+
+
 def test_the_python_of_an_agent_is_readable() -> None:
     agent = Agent(
         name="bob", system_prompt="You are 'Bob'.\nBe brief.", tools=(rows,), max_turns=3,

@@ -131,6 +131,8 @@ def _value(path: FieldPath, text: str) -> Any:
         return text
     if isinstance(kind, Text | Color | ModelName | Address):
         return text
+    if text.startswith("#"):
+        raise ConfigError(f"{name}: {short_repr(text)} is a comment in YAML: put it in quotes")
     try:
         return parse_yaml(text.encode(), name).data
     except ConfigError as error:
