@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import threading
 from collections.abc import AsyncIterator, Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -321,6 +322,16 @@ def test_python_saves_and_overwrites(in_project: NotebookRuntime, root: Path) ->
     assert page.parts["question"]["yes"] == "Overwrite"
 
 
+@pytest.mark.parametrize("target", ["/dev/zero", "pipe"])
+def test_a_file_that_never_ends_is_not_read(in_project: NotebookRuntime, root: Path, target: str) -> None:
+    os.mkfifo(root / "agents/pipe")
+    page, file = FormPage(WatchedForm(in_project, find_tool)), root / "agents/new.yaml"
+    file.symlink_to(target)
+    page.type(name="new", role="x")
+    page.click("save")
+    assert page.parts["question"]["yes"] == "Overwrite"
+
+
 def test_another_file_is_overwritten_only_after_a_confirmation(in_project: NotebookRuntime, root: Path) -> None:
     page, file = FormPage(WatchedForm(in_project, find_tool)), root / "agents/old.yaml"
     page.type(name="old", role="x")
@@ -571,6 +582,30 @@ def test_no_attribute_of_the_users_objects_is_read() -> None:
     tool = FunctionTool(rows)
     found = tool_choices({"frame": Frame(), "rows": tool, "_hidden": tool, "alias": rows, "five": 5})
     assert found == [ToolChoice("rows", "", "The first rows.")]
+
+
+def test_objects_that_raise_spoil_no_choice() -> None:
+    class Odd:
+        def __repr__(self) -> str:
+            raise RuntimeError("no repr")
+
+    class Proxy:
+        @property
+        def __class__(self) -> Any:
+            raise RuntimeError("unbound")
+
+    def by_default(frame: Any = Odd(), most: int = 5) -> None: ...  # noqa: B008
+    def annotated(frame: Odd()) -> None: ...  # type: ignore[valid-type]
+    def looped() -> None: ...
+
+    by_default.__annotations__.clear()
+    annotated.__annotations__["frame"] = Odd()
+    looped.__wrapped__ = looped  # type: ignore[attr-defined]
+    functions = {"by_default": by_default, "annotated": annotated, "looped": looped}
+    for function in functions.values():
+        function.__module__ = "__main__"
+    found = tool_choices({**functions, "proxy": Proxy()})
+    assert found == [ToolChoice("annotated", "", ""), ToolChoice("by_default", "(frame=…, most=5)", "")]
 
 
 def test_functions_are_offered_as_given(runtime: NotebookRuntime) -> None:

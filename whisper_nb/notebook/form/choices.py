@@ -21,6 +21,8 @@ from ...models.prices import context_size, price, price_list
 from ...tools.functions import FunctionTool, is_of_cells
 
 READY = "Can be used now"
+#: The types of defaults that are shown, and what stands for another default.
+_PLAIN, _OTHER = (str, int, float, bool, type(None)), ...
 #: Versions of a model by date, and tuned ones, which their users know by name.
 _SPECIAL = re.compile(r"[-@]\d{4}-?\d{2}-?\d{2}|[/.]ft:|:batch")
 #: The most models of one provider that are offered, and the most functions.
@@ -141,14 +143,30 @@ def _functions(namespace: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for name, value in list(namespace.items()):
         # A function under another name than its own would be looked up under that one. Of other objects, only the type
         # is looked at: to read an attribute of a data frame may take long.
-        if name.startswith("_") or not (inspect.isroutine(value) or _is_like_tool(type(value))):
-            continue
-        if is_of_cells(value) and getattr(value, "__name__", name) == name:
+        if not name.startswith("_") and _is_choice(name, value):
             yield name, value
+
+
+def _is_choice(name: str, value: Any) -> bool:
+    try:
+        is_one = inspect.isroutine(value) or _is_like_tool(type(value))
+        return is_one and is_of_cells(value) and getattr(value, "__name__", name) == name
+    except Exception:  # of a proxy of a user's class, even `__class__` may raise anything
+        return False
 
 
 def _is_like_tool(kind: type) -> bool:
     return hasattr(kind, "name") and hasattr(kind, "schema")
+
+
+def _signature(function: Any) -> str:
+    """Return a function's parameters, with those defaults that are plain: the repr of others is a user's code."""
+    found = inspect.signature(function)
+    parameters = [
+        one if one.default is one.empty or type(one.default) in _PLAIN else one.replace(default=_OTHER)
+        for one in found.parameters.values()
+    ]
+    return str(found.replace(parameters=parameters)).replace(repr(_OTHER), "…")
 
 
 def _tool_choice(name: str, value: Any) -> ToolChoice:
@@ -158,7 +176,7 @@ def _tool_choice(name: str, value: Any) -> ToolChoice:
             about = value.schema.description
     elif inspect.isfunction(value):
         about = inspect.getdoc(value) or ""
-        with suppress(TypeError, ValueError):  # a decorator has put something else in its place
-            signature = str(inspect.signature(value))
+        with suppress(Exception):  # a decorator has put something else in its place, or an annotation has no repr
+            signature = _signature(value)
     first = about.strip().partition("\n")[0]
     return ToolChoice(name, clip(signature, 90), clip(first, 160))

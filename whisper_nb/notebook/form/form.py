@@ -23,6 +23,7 @@ from ...config.agents import Agent
 from ...config.aiconfig import AIConfig
 from ...config.files import AGENTS
 from ...config.paths import packaged
+from ...config.plainfiles import read_plain
 from ...config.promptfiles import FOLDER, Prompts
 from ...config.yamlfile import MAX_FILE_BYTES
 from ...core.errors import ConfigError, SessionError, WhisperError
@@ -355,7 +356,7 @@ def _is_request(do: str, view: str, rest: Mapping[str, Any]) -> bool:
 def _other(file: Path, agent: Agent) -> bool:
     """Whether a file has other contents than that of this agent."""
     try:
-        return file.read_text(encoding="utf-8") != yaml_of(agent)
+        return read_plain(file, MAX_FILE_BYTES) != yaml_of(agent).encode()
     except (OSError, ValueError):
         return True
 
