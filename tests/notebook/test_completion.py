@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from IPython.core.completer import provisionalcompleter
@@ -102,6 +103,17 @@ async def test_the_last_runs_of_an_agent_are_offered_for_its_log(notebook: Noteb
     words = completed(notebook, "%agent log amy#")
     assert words == [f"%agent log amy#{number}" for number in range(30, 10, -1)]
     assert "%agent move amy#1" not in completed(notebook, "%agent move amy#"), "none of them is queued"
+
+
+async def test_variables_that_raise_are_passed_over(notebook: Notebook) -> None:
+    class Proxy:
+        @property
+        def __class__(self) -> Any:
+            raise RuntimeError("unbound")
+
+    notebook.shell.user_ns["proxy"] = Proxy()
+    assert completed(notebook, "%agent move an") == ["%agent move ans"]
+    assert completed(notebook, "%agent new x --tools lo") == ["%agent new x --tools look"]
 
 
 async def test_nothing_is_offered_in_a_comment(notebook: Notebook) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, get_args
 
 from ...config.aiconfig import CONFIG_FIELDS
@@ -65,7 +66,12 @@ def _all(kind: str, words: Iterable[str]) -> dict[str, str]:
 
 
 def _variables(bench: Workbench, is_one: Callable[[Any], bool]) -> list[str]:
-    return sorted(name for name, value in bench.shell.user_ns.items() if is_one(value) and not name.startswith("_"))
+    found: list[str] = []
+    for name, value in bench.shell.user_ns.items():
+        with suppress(Exception):  # of a proxy of a user's class, even `__class__` may raise anything
+            if not name.startswith("_") and is_one(value):
+                found.append(name)
+    return sorted(found)
 
 
 def _runs(bench: Workbench, of_agent: Callable[[Session], Iterable[Run]], typed: str) -> dict[str, str]:
