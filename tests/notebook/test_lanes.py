@@ -13,6 +13,7 @@ from support.doubles import HeldModel, hire, published, quiet, settled
 from support.panels import QUICK, Clock, Said, Watched, own_clock
 from whisper_nb import ScriptedModel
 from whisper_nb.core.events import RunQueued
+from whisper_nb.notebook.panel import lanes as lanes_module
 from whisper_nb.notebook.panel import panel as panel_module
 from whisper_nb.notebook.panel.panel import BYTES_PER_S
 from whisper_nb.notebook.runtime import NotebookRuntime
@@ -159,6 +160,19 @@ async def test_lanes_stay_within_the_budget_and_all_arrive(
     size = sum(len(json.dumps(one, ensure_ascii=False).encode()) for _, one in sent)
     assert size > 100_000
     assert size / max(1.0, sent[-1][0] - start) < BYTES_PER_S * 1.2
+
+
+async def test_an_update_reads_a_bounded_number_of_runs(
+    runtime: NotebookRuntime, panel: Watched, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lanes_module, "RUNS", 2)
+    for name in ("bob", "amy"):
+        await settled(*(runtime[name].submit("x") for _ in range(3)))
+    clock.advance(1)
+    panel.told()
+    look(panel, "bob amy", "bob amy", step=10**6)
+    clock.advance(1)
+    assert [len(one.get("lanes", ())) for one in panel.told()] == [1, 1]
 
 
 async def test_short_runs_of_a_wide_window_take_few_bytes(

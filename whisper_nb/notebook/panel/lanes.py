@@ -12,6 +12,8 @@ from .details import Facts
 
 #: The share of the byte budget that lanes leave to the rows.
 _REST = 0.25
+#: The most runs, about, that one update reads for whole lanes: 1,000 take milliseconds.
+RUNS = 4_000
 #: Events that change no bar.
 _SAME = frozenset({TextStreamed, ToolStarted, CallHeld, CallRetried})
 
@@ -75,11 +77,13 @@ class Lanes:
                 new = [bar.facts if bar else [number] for number, bar in changed.items()]  # alone: it has none now
                 found.setdefault("bars", {})[name] = new
                 size += sum(_size(bar) for bar in changed.values() if bar)
-        while self._wanted and size < most:
+        walked = 0
+        while self._wanted and size < most and walked < RUNS:
             view, name = next(iter(self._wanted))
             since = self._wanted.pop((view, name))
             if (session := self._runtime.get(name)) is not None:
                 whole = bars(session.runs, since, now, self._steps[view])
+                walked += len(session.runs)
                 lane = [view, name, since, self._steps[view], [bar.facts for bar in whole]]
                 found.setdefault("lanes", []).append(lane)
                 size += 80 + sum(map(_size, whole))
