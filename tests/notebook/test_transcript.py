@@ -15,6 +15,7 @@ from whisper_nb import ModelError, Rule, Run, Runtime, ScriptedModel
 from whisper_nb.core.messages import CallDelta, Delta, Finish, ReasoningDelta, TextDelta, Usage
 from whisper_nb.core.turns import THOUGHTS
 from whisper_nb.models.model import Request
+from whisper_nb.notebook.cells.render import causes, run_html, run_text
 from whisper_nb.notebook.panel.details import Facts
 from whisper_nb.notebook.panel.panel import BURST, BYTES_PER_S, SLOWEST_S
 from whisper_nb.notebook.panel.transcript import IN_ALL, ITEMS, PIECE, TEXT, OpenRun, piece, request_text
@@ -159,6 +160,21 @@ async def test_hostile_text_is_printable_and_can_be_sent(runtime: Runtime) -> No
     for sent in (json.dumps(everything(run), ensure_ascii=False), request_text(bob, run)):
         assert "\x1b" not in sent.encode().decode()
         assert "onerror" in sent
+
+
+async def test_an_error_without_a_message_is_named(runtime: Runtime) -> None:
+    class Odd(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no message")
+
+    async def stream(_: Request) -> AsyncGenerator[Delta, None]:
+        raise Odd
+        yield TextDelta("")
+
+    run = hire(runtime, FunctionModel(stream)).submit("hello")
+    await settled(run)
+    assert everything(run)["run"]["error"] == "Odd"
+    assert all("Odd" in shown for shown in (run_html(run), run_text(run), *causes([run])))
 
 
 async def test_the_request_has_the_history_before_the_run_and_no_key() -> None:

@@ -32,7 +32,7 @@ from ...core.events import (
     ToolStarted,
 )
 from ...core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, Usage, UserMessage
-from ...core.text import LINE_LIMIT, clip, one_line, printable
+from ...core.text import LINE_LIMIT, clip, error_text, one_line, printable
 from ...engine.runs import Run
 from .costs import in_and_out, usage_facts
 from .markdown import NO_MATH, safe_markdown
@@ -84,7 +84,7 @@ def run_text(run: Run) -> str:
     """Return a run as plain text."""
     lines = [status_line(run), *(f"  {line}" for line in tool_lines(run))]
     if run.status == "failed":
-        lines.append(f"  {run.error}")
+        lines.append(f"  {error_text(run.error)}")
     if body := _visible_text(run):
         lines += ["", body]
     return "\n".join(lines)
@@ -97,7 +97,7 @@ def run_html(run: Run) -> str:
     tools = "".join(f"<div><small><code>{html.escape(line)}</code></small></div>" for line in tool_lines(run))
     error = ""
     if run.status == "failed":
-        error = f'<div style="color:{color}" {_DIRECTION}>{html.escape(str(run.error))}</div>'
+        error = f'<div style="color:{color}" {_DIRECTION}>{html.escape(error_text(run.error))}</div>'
     body = _visible_text(run)
     if body and run.status == "succeeded":
         body = f"<div {_DIRECTION}>{safe_markdown(body)}</div>"
@@ -257,7 +257,7 @@ def causes(runs: Sequence[Run]) -> list[str]:
     groups: dict[str, list[Run]] = {}
     for run in runs:
         if run.status == "failed":
-            groups.setdefault(str(run.error), []).append(run)
+            groups.setdefault(error_text(run.error), []).append(run)
     return [one_line(f"{run_ids(failed)} failed: {cause}") for cause, failed in groups.items()]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from ...core.errors import ConfigError
 from ...core.messages import ToolCall, ToolMessage
-from ...core.text import clip, printable
+from ...core.text import clip, error_text, printable
 from ...engine.runs import Run
 from ...engine.runtimes import Runtime
 from ...engine.session import Session
@@ -121,7 +121,7 @@ def run_facts(run: Run) -> Facts:
         "fresh": run.fresh,
         "prompt": clip(run.prompt, RESULT),
         "result": clip(run.text, RESULT) if run.done else "",
-        "error": clip(str(run.error or ""), RESULT),
+        "error": "" if run.error is None else clip(error_text(run.error), RESULT),
         "input": run.usage and run.usage.input_tokens,
         "output": run.usage and run.usage.output_tokens,
         "cost": run.cost,
