@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import math
 from collections import Counter
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -80,6 +82,12 @@ def reply_of(*deltas: Delta, allow_empty: bool = False) -> tuple[AssistantMessag
     for delta in deltas:
         reply.add(delta)
     return reply.complete(allow_empty=allow_empty)
+
+
+@pytest.mark.parametrize("cost", [math.nan, math.inf, "5"])
+def test_a_cost_that_is_no_amount_is_unknown(cost: Any) -> None:
+    _, finish = reply_of(TextDelta("hi"), Finish("stop", Usage(1, 1), cost))
+    assert finish == Finish("stop", Usage(1, 1), None)
 
 
 def test_text_deltas_are_joined() -> None:

@@ -7,6 +7,7 @@ and the tests compare lists.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import assert_never
 
@@ -158,7 +159,7 @@ class Reply:
                     self._thoughts.append(text[: self._thoughts_left])
                     self._thoughts_left -= len(text)
             case Finish():
-                self._finish = delta
+                self._finish = _checked(delta)
             case _:
                 assert_never(delta)
         return ""
@@ -288,3 +289,11 @@ def in_call_order(messages: Sequence[Message]) -> list[Message]:
             calls = message.tool_calls if isinstance(message, AssistantMessage) else ()
             ranks = {call.id: rank for rank, call in enumerate(calls, 1)}
     return [messages[i] for i in sorted(range(len(messages)), key=keys.__getitem__)]
+
+
+def _checked(finish: Finish) -> Finish:
+    """Return how a reply ended, without a cost that is none: it would be added to all others."""
+    cost = finish.cost_usd
+    if cost is None or (isinstance(cost, int | float) and math.isfinite(cost)):
+        return finish
+    return replace(finish, cost_usd=None)
