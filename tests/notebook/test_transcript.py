@@ -149,6 +149,31 @@ async def test_of_a_run_of_very_many_records_the_newest_are_sent_and_its_prompt(
     assert len(known["items"]) <= ITEMS + 1
 
 
+async def test_a_page_that_falls_behind_a_run_gets_its_newest_records(runtime: Runtime) -> None:
+    async def stream(request: Request) -> AsyncGenerator[Delta, None]:
+        turns.append(request)
+        if len(turns) == 2:
+            half.set()
+            await go_on.wait()
+        if len(turns) < 2 * ITEMS:
+            yield CallDelta(0, f"c{len(turns)}", "look", '{"table": "t"}')
+        yield TextDelta("x")
+        yield Finish("tool_calls" if len(turns) < 2 * ITEMS else "stop", Usage(1, 1), 0.0)
+
+    turns: list[Request] = []
+    half, go_on = asyncio.Event(), asyncio.Event()
+    run = hire(runtime, FunctionModel(stream), tools=(look,), max_turns=2 * ITEMS).submit("the prompt")
+    await half.wait()
+    opened = OpenRun(run)
+    assert opened.change(1e9)[0]["cut"] == 0
+    go_on.set()
+    await run
+    new, _ = opened.change(1e9)
+    assert (new["first"], new["cut"]) == (True, len(run.events) - ITEMS)
+    assert (new["items"][0]["kind"], new["items"][-1]["kind"]) == ("start", "end")
+    assert [item["turn"] for item in new["items"] if item["kind"] == "reply"][-1] == len(turns)
+
+
 HOSTILE = "<img src=x onerror=alert(1)>\x1b[31m\ud800\x00"
 
 

@@ -36,6 +36,8 @@ from .details import LINE, Facts, StreamedText, run_facts
 TEXT, PIECE = 6_000, 30_000
 #: The newest records of a run that are sent.
 ITEMS = 300
+#: Records that were not sent yet, beyond which the oldest of them are passed over: a page would never catch up.
+BEHIND = 2 * ITEMS
 #: Messages of the history, the newest; characters of one text in a request, and of all texts: it is built in one step.
 HISTORY, IN_REQUEST, IN_ALL = 20, 100_000, 1_000_000
 #: The texts of an item of which a view may request further pieces.
@@ -59,8 +61,8 @@ class OpenRun:
         """Return what is new, up to about so many bytes, and its size. The rest comes next time."""
         new: Facts = {}
         events, size = self.run.events, 0
-        if self._sent < 0:
-            self._sent = max(0, len(events) - ITEMS)
+        if self._sent < 0 or len(events) - self._sent > BEHIND:
+            self._sent, self._since = max(0, len(events) - ITEMS), 0.0
             self._turn = sum(isinstance(record.event, ModelReplied) for record in events[: self._sent])
             new = {"first": True, "cut": self._sent}
         items: list[Facts] = []
