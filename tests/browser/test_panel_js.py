@@ -164,6 +164,16 @@ def test_sections_of_details_are_merged_and_pieces_of_text_are_joined(js: Evalua
     assert known["details"]["bob"] == {"queue": [], "runs": ["b"], "text": text("bob#1", 0, "Once more")}
 
 
+def test_of_a_transcript_the_prompt_and_the_newest_items_are_kept(js: Evaluate) -> None:
+    read = """(() => {
+        const itemsTo = (start, stop) => Array.from({length: stop - start}, (_, n) => ({at: start + n, kind: "note"}));
+        const one = panel.readOn(undefined, {first: true, cut: 0, run: {}, items: itemsTo(1, 900)});
+        const two = panel.readOn(one, {items: itemsTo(900, 1501)});
+        return [one, two].map(({cut, items}) => [cut, items.length, items[0].at, items[1].at, items.at(-1).at]);
+    })()"""
+    assert js(read) == [[0, 899, 1, 2, 899], [502, 1000, 1, 502, 1500]]
+
+
 def test_agents_may_have_the_names_of_object_properties(js: Evaluate) -> None:
     names = ["constructor", "toString", "hasOwnProperty", "valueOf"]
     rows = {name: row(now=name) for name in names}

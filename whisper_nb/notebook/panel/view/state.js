@@ -47,14 +47,20 @@ export function take(state, message) {
   return { state, missed };
 }
 
+/** Items of a transcript that a page keeps, the newest: each takes elements. */
+const ITEMS = 1_000;
+
 /** A transcript with what is new. Items come once, in order; the text that streams belongs to the turn in progress. */
 export function readOn(before, { first, cut, run, items = [], live }) {
   const known = first || !before ? { cut, items: [] } : before;
+  const all = items.length ? [...known.items, ...items] : known.items;
+  const over = all.length - ITEMS;
   const replied = items.some(({ kind }) => kind === "reply" || kind === "end");
   return {
     ...known,
     run: run ?? known.run,
-    items: items.length ? [...known.items, ...items] : known.items,
+    cut: over > 0 ? all[over + 1].at : known.cut,
+    items: over > 0 ? [all[0], ...all.slice(over + 1)] : all, // the prompt stays
     live: joined(replied ? undefined : known.live, live),
   };
 }
