@@ -254,6 +254,13 @@ async def test_a_function_can_launch_a_run_with_its_local_variables(notebook: No
     await ended(*notebook["runs"])
 
 
+async def test_a_dry_run_shows_no_control_characters(notebook: Notebook) -> None:
+    await notebook.runtime["bob"].submit("hello \x1b[31m")
+    said = notebook.run("%agent ask bob --dry-run again")
+    assert "[user] hello \N{REPLACEMENT CHARACTER}[31m" in said
+    assert "\x1b" not in said
+
+
 async def test_a_dry_run_shows_the_request_and_sends_nothing(notebook: Notebook) -> None:
     notebook.run("%%agent bob -o first\nhello")
     await notebook["first"]

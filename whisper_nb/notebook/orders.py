@@ -13,6 +13,7 @@ from ..config.aiconfig import AIConfig
 from ..core.errors import ConfigError
 from ..core.events import Priority
 from ..core.messages import Image, without_images
+from ..core.text import printable
 from ..engine.fitting import recalled
 from ..engine.prompts import is_empty, prompt_text
 from ..engine.runs import Run
@@ -102,4 +103,4 @@ def preview(session: Session, parts: Parts, config: AIConfig, *, fresh: bool) ->
     lines.append(f"[user] {prompt_text(parts)}")
     images = [part for part in parts if isinstance(part, Image)]
     lines += [f"⟨image {number}⟩ {one}" for number, one in enumerate(images, 1)]
-    return "\n".join([*lines, "Nothing was sent."])
+    return printable("\n".join([*lines, "Nothing was sent."]))
