@@ -638,6 +638,12 @@ def test_a_history_reads_like_a_conversation() -> None:
     ]
 
 
+def test_the_name_that_a_model_gave_a_tool_is_printable_in_the_history() -> None:
+    assert [*history_lines([ToolMessage("c", "x\x1b[2J", "\x07")])] == [
+        "x\N{REPLACEMENT CHARACTER}[2J returned \N{REPLACEMENT CHARACTER}"
+    ]
+
+
 def test_any_tool_call_is_printable_in_one_line() -> None:
     call = ToolCall("1", "x\x1b[2J", '{"\\ud800": 1, "a": "\\u001b"}')
     assert step_line(call, None) == '… x\N{REPLACEMENT CHARACTER}[2J(\N{REPLACEMENT CHARACTER}=1, a="\\u001b")'

@@ -158,7 +158,7 @@ def history_lines(messages: Iterable[Message]) -> Iterator[str]:
                     yield printable(f"assistant: {text}")
                 yield from (f"assistant calls {call_line(call)}" for call in calls)
             case ToolMessage(_, name, text):
-                yield f"{name} returned {clip(text, _LOG_WIDTH)}"
+                yield printable(f"{name} returned {clip(text, _LOG_WIDTH)}")
             case UserMessage(text) | SystemMessage(text):
                 yield printable(f"user: {text}")
 
