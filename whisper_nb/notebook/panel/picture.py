@@ -9,7 +9,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from ...config.kinds import Number
 from ...core.errors import ConfigError
+from ...core.text import short_repr
 from ...engine.runtimes import Runtime
 from ...engine.session import Session
 from .bars import KINDS, Kind, bars, joined
@@ -70,8 +72,11 @@ def picture(runtime: Runtime, minutes: float | None = None) -> TeamPicture:
     Raises:
         ConfigError: it cannot show so many minutes.
     """
-    if minutes is not None and not MINUTES[0] <= minutes <= MINUTES[1]:
-        raise ConfigError(f"a timeline of {minutes:g} minutes: allowed are {MINUTES[0]:g} to {MINUTES[1]:,.0f}")
+    try:
+        minutes = None if minutes is None else Number(*MINUTES).read(minutes)
+    except ValueError:
+        shown = short_repr(minutes)
+        raise ConfigError(f"a timeline of {shown} minutes: allowed are {MINUTES[0]:g} to {MINUTES[1]:,.0f}") from None
     return runtime.home.do(_picture, runtime, minutes)
 
 
