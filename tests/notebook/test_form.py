@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -27,6 +29,7 @@ from whisper_nb.notebook.form.choices import (
     READY,
     ModelChoice,
     ToolChoice,
+    listed_models,
     provider_choices,
     server_choices,
     tool_choices,
@@ -582,6 +585,13 @@ def test_no_attribute_of_the_users_objects_is_read() -> None:
     tool = FunctionTool(rows)
     found = tool_choices({"frame": Frame(), "rows": tool, "_hidden": tool, "alias": rows, "five": 5})
     assert found == [ToolChoice("rows", "", "The first rows.")]
+
+
+def test_wrong_entries_of_the_price_list_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    chat = {"mode": "chat", "litellm_provider": "openai"}
+    listed = {"a": 5, 5: chat, "b": {**chat, "max_input_tokens": 10**400}, "c": chat}
+    monkeypatch.setitem(sys.modules, "litellm", SimpleNamespace(model_cost=listed))
+    assert [*listed_models.__wrapped__()] == ["openai/c"]
 
 
 def test_objects_that_raise_spoil_no_choice() -> None:

@@ -52,10 +52,11 @@ class ToolChoice(Struct, frozen=True):
 def listed_models() -> Mapping[str, str]:
     """Return model → its price and context, for each listed model of a known provider. Blocks for 0.1 s at first."""
     found: dict[str, str] = {}
-    for name, entry in price_list().items():
-        provider = str(entry.get("litellm_provider"))
-        if entry.get("mode") == "chat" and provider in PROVIDERS:
-            found[f"{provider}/{name.removeprefix(f'{provider}/')}"] = _about(entry)
+    for name, entry in list(price_list().items()):  # LiteLLM may be imported meanwhile, in another thread
+        with suppress(AttributeError, TypeError, ValueError, OverflowError):  # an entry of a user
+            provider = str(entry.get("litellm_provider"))
+            if entry.get("mode") == "chat" and provider in PROVIDERS:
+                found[f"{provider}/{name.removeprefix(f'{provider}/')}"] = _about(entry)
     return found
 
 
