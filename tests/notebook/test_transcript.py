@@ -332,6 +332,15 @@ async def test_pieces_and_the_request_come_to_the_view_that_asked(runtime: Noteb
     assert panel.dropped == before + 1
 
 
+async def test_the_request_has_no_key_of_the_environment_whatever_it_looks_like() -> None:
+    async with NotebookRuntime(environ={"OPENAI_API_KEY": "of-no-known-form-0123"}) as runtime:
+        with looked_at(runtime) as panel:
+            await (run := runtime["bob"].submit("my key is of-no-known-form-0123"))
+            panel.say("request", run=run.id, start=0)
+            (part,) = panel.told("part")
+            assert "my key is [redacted]" in part["text"]
+
+
 async def test_many_pieces_delay_updates_by_seconds_alone(runtime: NotebookRuntime, panel: Watched) -> None:
     await (run := runtime["bob"].submit("z" * 2 * PIECE))
     for _ in range(100):

@@ -385,7 +385,7 @@ class Panel(anywidget.AnyWidget):
         return ""
 
     def _do_request(self, view: str, run: str, start: int) -> str:
-        text = request_text(self._session(run.partition("#")[0]), self._run(run))
+        text = self._runtime.keys.redact(request_text(self._session(run.partition("#")[0]), self._run(run)))
         more = max(0, len(text) - start - PIECE)
         self._post_part(view, text[start : start + PIECE], run=run, field="request", start=start, more=more)
         return ""
