@@ -234,6 +234,12 @@ def test_no_test_imports_a_test() -> None:
     assert found == set()
 
 
+def test_each_test_file_has_a_name_of_its_own() -> None:
+    """pytest imports them by it, and fails to collect the second one of a name."""
+    names = [path.name for path in TESTS.rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))
+
+
 def names_of(node: ast.AST) -> list[str]:
     """The modules that an import statement names."""
     if isinstance(node, ast.Import):
