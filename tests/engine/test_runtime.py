@@ -83,6 +83,14 @@ async def test_a_session_is_found_by_name(runtime: Runtime) -> None:
         runtime["zzz"]
 
 
+@pytest.mark.parametrize("name", ["bob amy", "bob#9", "bob\n--all", ""])
+async def test_a_name_that_no_agent_can_have_is_not_offered_to_be_made(runtime: Runtime, name: str) -> None:
+    with pytest.raises(ConfigError) as told:
+        runtime[name]
+    assert "make one" not in str(told.value)
+    assert "\n" not in str(told.value)
+
+
 async def test_removing_an_agent_stops_and_forgets_it(runtime: Runtime) -> None:
     model = HeldModel()
     bob = hire(runtime, model)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..config.agentfiles import Entry, FindTool, agent_file
-from ..config.agents import Agent
+from ..config.agents import AGENT_NAME, Agent
 from ..config.keys import Keys
 from ..config.project import Project, Review, team_of
 from ..config.projectconfig import WITHOUT_MODEL, ProjectConfig, unbound
@@ -128,7 +129,9 @@ class Following:
         if name in names:
             raise ConfigError(f"no file describes {name} (`%agent save {name}` writes one)")
         hint = suggestion(name, dict.fromkeys([*names, *self.team]))
-        raise ConfigError(f"no agent named {name!r}; {hint} (make one with `%agent new {name}`)")
+        if re.fullmatch(AGENT_NAME, name):
+            hint += f" (make one with `%agent new {name}`)"
+        raise ConfigError(f"no agent named {name!r}; {hint}")
 
     def start(self, agent: Agent) -> None:
         """Let the session of this agent follow its file, which describes it like this."""
