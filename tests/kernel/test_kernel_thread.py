@@ -132,7 +132,7 @@ async def test_a_tool_may_wait_for_an_agent_whose_tool_needs_the_main_thread(ker
         "def inner() -> str:\n    'Inner.'\n    return 'from inside'\n"
         "def outer() -> str:\n    'Outer.'\n    return rt['eve'].submit('tool inner').result()\n"
         "async def around() -> str:\n    'Around.'\n    return await rt['eve'].submit('tool inner')\n"
-        "async def peek() -> str:\n    'Peek.'\n    return rt['eve'].submit('hello').result()\n"
+        "async def peek() -> str:\n    'Peek.'\n    return rt['eve'].submit('tool inner').result()\n"  # not done yet
         "%agent new eve --tools inner\n%agent new bob --tools outer,around,peek"
     )
     for name in ("outer", "around"):
