@@ -2,15 +2,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
+from functools import partial
 from itertools import permutations
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
 from support.inprocess import Notebook
-from whisper_nb import Agent
+from whisper_nb import Agent, Rule, ScriptedModel
 from whisper_nb.notebook.notes import Notes
 from whisper_nb.notebook.runtime import NotebookRuntime
+from whisper_nb.tools.functions import function_of_cells
 
 KEY = "sk-0123456789abcdefghij"
 NOTE = (
@@ -28,7 +30,7 @@ async def noted(
         monkeypatch.delenv(name)
     for name in ("OPENAI_API_KEY", "MY_TEAM_KEY", "ANTHROPIC_API_KEY", "WHISPER_MODEL", "MY_TEAM"):
         monkeypatch.setenv(name, "")
-    async with NotebookRuntime() as runtime:
+    async with NotebookRuntime(find_tool=partial(function_of_cells, shell.user_ns)) as runtime:
         notebook = Notebook(shell, runtime, capsys)
         notebook.load()
         notebook.shell.user_ns.update(os=os, typed=lambda: KEY, rt=runtime)
@@ -141,3 +143,58 @@ async def test_a_config_that_is_wrong_is_left_to_the_run(noted: Notebook) -> Non
     noted.run("%agent new bob")
     assert noted.run("os.environ['WHISPER_MODEL'] = 'nonsense'") == ""
     assert noted.run("os.environ['WHISPER_MODEL'] = ''") == ""
+
+
+# Tools
+
+
+TOOL = 'def ver(x: str = "") -> str:\n    "v"\n    return {!r}'
+NEW_TOOL = "ver: {} the new function from the next run on\n"
+
+
+async def test_a_tool_that_a_cell_defines_anew_is_used_and_noted_once(noted: Notebook) -> None:
+    noted.run(TOOL.format("one") + "\nother = 1")
+    noted.run("%agent new bob --tools ver\n%agent new amy --tools ver\n%agent new eve")
+    assert noted.run(TOOL.format("one")) == ""
+    assert noted.run(TOOL.format("two")) == NEW_TOOL.format("bob, amy use")
+    assert noted.run("other = 2") == ""
+    assert await _answer(noted, "bob") == "two"
+    assert noted.run("%agent new amy --tools ver") == (
+        "amy: revision 2 (tools), history kept; answers with offline/echo\n"
+    )
+    assert noted.run(TOOL.format("three")) == NEW_TOOL.format("bob, amy use")
+    assert noted.run("del ver") == ""
+    assert await _answer(noted, "bob") == "two"
+
+
+async def test_functions_of_one_definition_stay_with_their_agents(noted: Notebook) -> None:
+    noted.run(
+        "from whisper_nb import Agent\nfor word in ('one', 'two'):\n"
+        "    def ver(word: str = word) -> str:\n        return word\n"
+        "    rt.create(Agent(name=word, tools=(ver,)))"
+    )
+    assert noted.run("1") == "Out[0]: 1\n"
+    assert [await _answer(noted, name) for name in ("one", "two")] == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "def make():\n    def ver() -> str:\n        return 'one'\n    return ver\nold = make()",
+        "class Shop:\n    def ver(self) -> str:\n        return 'one'\nold = Shop().ver",
+        "def named() -> str:\n    return 'one'\nold = named\nold.__name__ = 'ver'",
+    ],
+)
+async def test_functions_without_a_name_of_their_own_in_cells_stay(noted: Notebook, cell: str) -> None:
+    noted.run(cell)
+    noted.run("from whisper_nb import Agent\n_ = rt.create(Agent(name='bob', tools=(old,)))")
+    assert noted.run(TOOL.format("two")) == ""
+    assert await _answer(noted, "bob") == "one"
+
+
+async def _answer(noted: Notebook, name: str) -> str:
+    """Return what the tool `ver` of this agent returns in its next run."""
+    noted.runtime.models["offline/calls"] = ScriptedModel(
+        [Rule(match="(.+)", role="tool", reply=r"\1"), Rule(match="go", calls=[{"name": "ver", "arguments": {}}])]
+    )
+    return await noted.runtime[name].submit("go", config="offline/calls")

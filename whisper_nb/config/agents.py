@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from ..core.errors import ConfigError, Problem, sealed_with
 from ..core.text import short_repr
-from ..tools.functions import as_tool
+from ..tools.functions import as_defined_now, as_tool
 from ..tools.tool import Tool
 from .aiconfig import KEYWORDS, UNSET, AIConfig, plain, repr_of
 from .kinds import FULL_MEMORY, Color, Kind, Memory, MemoryPolicy, Number, Text, problem_with
@@ -139,6 +139,16 @@ class Agent:
     def instructions(self) -> str:
         """The system prompt that is sent to the model."""
         return self.system_prompt or _SYSTEM_PROMPT.format(name=self.name)
+
+    def with_tools_of_now(self, find: Callable[[str], Tool | Callable[..., Any]]) -> Agent:
+        """Return the agent with the functions that cells define now under the names of its tools.
+
+        Args:
+            find: returns the function of a name that cells define, or raises ConfigError.
+        """
+        tools = tuple(as_defined_now(tool, find) for tool in self.tools)
+        is_same = all(now is before for now, before in zip(tools, self.tools, strict=True))
+        return self if is_same else replace(self, tools=tools)
 
     def document(self) -> dict[str, Any]:
         """Return the agent as data for a file: fields that differ from the default, tools by name, no literal key."""

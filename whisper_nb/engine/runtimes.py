@@ -436,13 +436,17 @@ class Runtime(Handle):
         self._ports.admission.limit = settings.get("max_queued_runs", DEFAULT_QUEUE)
 
     def _prepare(self, name: str, call: AIConfig | None) -> Start:
-        """Return the start of a run. A session that follows a file is revised first.
+        """Return the start of a run. A session is revised first, as its file and the functions of cells are now.
 
         Raises:
             ConfigError: the file that the session follows is not trusted any more, or the config is wrong.
         """
         session = self[name]
         notices = self._following.before_run(session)
+        if session.agent.tools and not self._following.includes(session):  # of a file, it has taken them already
+            agent = session.agent.with_tools_of_now(self.find_tool)
+            if agent is not session.agent:
+                session.revise(agent)
         return Start(session.agent, self.resolve(session.agent, call, session.configured), notices)
 
     @at_home

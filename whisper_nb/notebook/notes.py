@@ -1,4 +1,4 @@
-"""Notes below a cell that has run: it contains an API key, or agents answer with another model from now on."""
+"""Notes below a cell that has run: it contains an API key, or agents have another model or tool from now on."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from ..config.aiconfig import AIConfig
 from ..core.errors import ConfigError
 from ..core.text import one_line, paragraph
 from ..engine.session import Session
+from ..tools.tool import Tool
 from .runtime import NotebookRuntime
 
 #: The most agents that a line names.
@@ -47,6 +48,7 @@ class Notes:
         self._shell, self._runtime = shell, runtime
         self._shared = self._shared_model()
         self._told: WeakKeyDictionary[Session, _Told] = WeakKeyDictionary()
+        self._tools: WeakKeyDictionary[Session, tuple[Tool, ...]] = WeakKeyDictionary()
 
     def settle(self, result: Any = None) -> None:
         """After a cell, print its notes.
@@ -55,7 +57,7 @@ class Notes:
             result: IPython's ExecutionResult.
         """
         source = getattr(getattr(result, "info", None), "raw_cell", None)
-        for line in [*self._of_keys(source or ""), *self._of_models()]:
+        for line in [*self._of_keys(source or ""), *self._of_models(), *self._of_tools()]:
             print(paragraph(line))  # noqa: T201
 
     def _of_keys(self, source: str) -> Iterator[str]:
@@ -90,6 +92,21 @@ class Notes:
             source = self._runtime.explain(sessions[0].name).place("model")
             verb = "answer" if len(sessions) > 1 else "answers"
             yield one_line(f"{_names(sessions)} {verb} with {after} from now on ({source}), no longer with {before}")
+
+    def _of_tools(self) -> Iterator[str]:
+        """Yield a note about each function that was defined anew and is a tool of agents."""
+        changed: dict[str, list[Session]] = {}
+        for session in self._runtime.sessions:
+            agent = session.agent
+            now = agent.with_tools_of_now(self._runtime.find_tool).tools
+            told = self._tools.get(session, ())
+            for tool, before in zip(now, agent.tools, strict=True):
+                if tool is not before and tool not in told:
+                    changed.setdefault(tool.name, []).append(session)
+            self._tools[session] = now
+        for name, sessions in changed.items():
+            verb = "use" if len(sessions) > 1 else "uses"
+            yield one_line(f"{name}: {_names(sessions)} {verb} the new function from the next run on")
 
     def _shared_model(self) -> str | None:
         with suppress(ConfigError):

@@ -72,6 +72,16 @@ class FunctionTool:
         """Whether the function runs in a thread, and not on an event loop."""
         return not inspect.iscoroutinefunction(self._function)
 
+    @property
+    def is_named_in_cells(self) -> bool:
+        """Whether cells define the function, under its own name; not inside of another function or of a class."""
+        return is_of_cells(self._function) and getattr(self._function, "__qualname__", "") == self.name
+
+    @property
+    def definition(self) -> object:
+        """The code of the function; None if Python does not show it."""
+        return _definition(self._function)
+
     async def __call__(self, arguments: dict[str, Any], main: MainThread | None = None) -> str:
         """Check the arguments against the annotations, call the function and return its result as text.
 
@@ -218,6 +228,32 @@ def function_of_main(name: str) -> Callable[..., Any]:
         ConfigError: it defines none.
     """
     return function_of_cells(vars(sys.modules["__main__"]), name)
+
+
+def as_defined_now(tool: Tool, find: Callable[[str], Tool | Callable[..., Any]]) -> Tool:
+    """Return the tool of the function that cells define now under this tool's name; the tool itself if it is the same.
+
+    It is also the same where both come from one `def`: a loop may give each agent a function of its own.
+
+    Args:
+        tool: a tool of an agent. Other tools than functions of cells are returned as they are.
+        find: returns the function of a name that cells define, or raises ConfigError.
+    """
+    if not isinstance(tool, FunctionTool) or not tool.is_named_in_cells:
+        return tool
+    try:
+        function = find(tool.name)
+    except ConfigError:  # it was deleted, or the name is another object's now
+        return tool
+    if not inspect.isroutine(function) or _definition(function) is tool.definition:
+        return tool
+    now = FunctionTool(function)
+    return now if now.is_named_in_cells and now.name == tool.name and now != tool else tool
+
+
+def _definition(function: Callable[..., Any]) -> object:
+    """Return the code of a function, without decorators. It is one object for all functions of one executed `def`."""
+    return getattr(inspect.unwrap(function), "__code__", None)
 
 
 def as_tool(source: Tool | Callable[..., Any] | str) -> Tool:
