@@ -47,6 +47,7 @@ check: $(STAMP)  # the same, changing nothing, with the faults of providers and 
 	$(BIN)/coverage report --fail-under=100 --include='*/turns.py,*/session.py,*/store/*.py' > /dev/null
 
 docs: $(STAMP)  ## build the documentation in docs/_build/html; a warning is an error
+	$(BIN)/python docs/magics.py
 	$(BIN)/python -m sphinx -q -E -W --keep-going -b html docs docs/_build/html
 
 faults: $(STAMP)  # what providers do wrong, over every way to a model

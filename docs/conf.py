@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -62,40 +61,9 @@ html_theme_options = {
 }
 
 
-def commands() -> str:
-    """Return a section for each command of the magics, from their parsers."""
-    from whisper_nb.notebook.magics.commands.table import reference
-
-    lines: list[str] = []
-    group = ""
-    for entry in reference():
-        if entry.group != group:
-            group = entry.group
-            lines += [f"## {group}", ""]
-        lines += [f"### {entry.magic}", "", entry.description, "", "```text", *wrap(entry.synopsis), "```", ""]
-        if entry.options:
-            lines += ["| argument | meaning |", "|---|---|"]
-            lines += [f"| `{_cell(option.names)}` | {_cell(option.text)} |" for option in entry.options]
-            lines += [""]
-        for example in entry.examples:
-            lines += ["```python", example, "```", ""]
-    return "\n".join(lines)
-
-
-def wrap(synopsis: str) -> list[str]:
-    """Break a synopsis between its arguments."""
-    return textwrap.wrap(synopsis, 90, subsequent_indent="    ", break_on_hyphens=False, break_long_words=False)
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
-
-
-def fill(app: Any, page: str, source: list[str]) -> None:
-    """Write the commands into their page, and lead links to the tutorials to their pages here."""
+def lead(app: Any, page: str, source: list[str]) -> None:
+    """Lead links to the tutorials to their pages here."""
     source[0] = source[0].replace("](../notebooks/0", "](tutorials/0")
-    if page == "magics":
-        source[0] = source[0].replace("<!-- the commands -->", commands())
 
 
 def literal(app: Any, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
@@ -113,7 +81,7 @@ def setup(app: Any) -> None:
     for name, home in _HOMES.items():
         getattr(whisper_nb, name).__module__ = f"whisper_nb.{home}"  # where autodoc finds the text below each field
     app.add_lexer("python", IPython3Lexer)  # cells begin with magics
-    app.connect("source-read", fill)
+    app.connect("source-read", lead)
     app.connect("autodoc-process-docstring", literal)
     app.connect("autodoc-process-signature", parsable)
     # Else the words before a colon are taken for a type.

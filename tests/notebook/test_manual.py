@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shlex
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
@@ -99,3 +101,9 @@ def test_a_command_as_data() -> None:
     assert next(one for one in ENTRIES if one.name == "NAME").synopsis.startswith("%%agent NAME [-o VAR] [-b] ")
     assert next(one for one in ENTRIES if one.name == "panel").synopsis == "%agents"
     assert {one.name for one in reference("whisper")} == {*COMMANDS, CELL.name}
+
+
+def test_the_page_of_the_docs_is_that_of_the_parsers() -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    written = runpy.run_path(str(docs / "magics.py"))["text"]()
+    assert (docs / "magics.md").read_text() == written, "the parsers changed: run `make docs` and commit docs/magics.md"
