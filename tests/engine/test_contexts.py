@@ -194,13 +194,13 @@ async def test_a_key_is_sent_to_the_server_alone(provider: Provider) -> None:
             {"max_tokens": 20},
             Usage(10, 20),
             {},
-            "raise max_tokens, which is 20 ",
+            r"raise max_tokens, which is 20 \(%agent config bob max_tokens=…\), or ask for less",
         ),
         (
             {"max_tokens": 20},
             None,
             {},
-            "raise max_tokens, which is 20 ",
+            r"raise max_tokens, which is 20 \(%agent config bob max_tokens=…\), or ask for less",
         ),
         ({}, Usage(10, 985), {"/props": PROPERTIES}, "the model's context of 1,000 tokens is full: ask for less"),
         ({}, None, {"/props": PROPERTIES}, "the model's context of 1,000 tokens is full"),
@@ -242,4 +242,4 @@ async def test_a_reset_is_advised_only_if_the_call_had_history(rt: Runtime, size
     await bob.submit("one " * 20)
     with pytest.raises(RunFailed) as caught:
         await bob.submit("two " * 20)
-    assert ("%agent reset" in str(caught.value)) is helps
+    assert ("%agent reset bob" in str(caught.value)) is helps

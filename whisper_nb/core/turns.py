@@ -83,8 +83,9 @@ THOUGHTS = 8_000
 
 
 class Limits(Struct, frozen=True):
-    """The limits of one reply, in tokens; None where they are not set, or not known."""
+    """The limits of one agent's reply, in tokens; None where they are not set, or not known."""
 
+    agent: str
     max_tokens: int | None
     context_tokens: int | None
     with_history: bool
@@ -94,8 +95,9 @@ class Limits(Struct, frozen=True):
         """Return what reached its limit, with the next step, for a reply that ended for its length."""
         usage = finish.usage
         if self.max_tokens and (usage is None or usage.output_tokens >= self.max_tokens):
-            return f"raise max_tokens, which is {self.max_tokens:,} (%agent config NAME max_tokens=…), or ask for less."
-        reset = "drop the history with %agent reset"
+            command = f"%agent config {self.agent} max_tokens=…"
+            return f"raise max_tokens, which is {self.max_tokens:,} ({command}), or ask for less."
+        reset = f"drop the history with %agent reset {self.agent}"
         if self.context_tokens and (usage is None or _nearly(usage) >= self.context_tokens):
             less = f"ask for less, {reset}," if self.with_history else "ask for less,"
             return (

@@ -304,7 +304,7 @@ class Execution:
             await contexts.ask(config)
         context = config.context_tokens or contexts.of(config).tokens or model.context_tokens
         own = len(self._system) + len(self._journal.projection.draft)
-        return Limits(config.max_tokens, context, with_history=len(request.messages) > own)
+        return Limits(self._agent.name, config.max_tokens, context, with_history=len(request.messages) > own)
 
     async def _fitting(self, model: Model, messages: Transcript, left_out: int) -> Transcript:
         """Return the messages that fit into the model's context.
