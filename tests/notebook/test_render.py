@@ -516,7 +516,7 @@ async def test_text_plain_has_the_same_content(runtime: Runtime) -> None:
     first, *lines, blank, body = text.split("\n")
     assert first == status_line(run)
     assert lines[0] == "  ✓ add(a=1, b=2) → 3"
-    assert lines[1].startswith('  ✗ add(a="x") → error: ValidationError')
+    assert lines[1].startswith('  ✗ add(a="x") → error: TypeError: wrong arguments for add: a ')
     assert (blank, body) == ("", "**three**")
     page = Page(run_html(run))
     assert "✓ add(a=1, b=2) → 3" in page.text

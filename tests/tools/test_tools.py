@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
 import pytest
+from pydantic import TypeAdapter
 
 from whisper_nb.core.errors import ConfigError
 from whisper_nb.core.messages import ToolCall, ToolMessage, ToolSchema
@@ -220,6 +221,43 @@ async def test_a_plain_function_sees_the_context_of_its_caller() -> None:
 
 
 # Errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"tabel": "t"}, "table is missing; tabel is not an argument"),
+        ({"table": 3}, "table is 3: Input should be a valid string"),
+        (
+            {"table": "t", "limit": "many", "kind": "x"},
+            (
+                "limit is 'many': Input should be a valid integer, unable to parse string as an integer; "
+                "kind is 'x': Input should be 'head' or 'tail'"
+            ),
+        ),
+    ],
+)
+async def test_wrong_arguments_are_told_to_the_model_in_words(arguments: dict[str, Any], said: str) -> None:
+    result = await call(rows, json.dumps(arguments))
+    assert result.text == f"error: TypeError: wrong arguments for rows: {said}. Its arguments: table, limit, kind"
+
+
+async def test_many_wrong_arguments_are_told_in_part() -> None:
+    def total(numbers: list[int]) -> int:
+        return sum(numbers)
+
+    said = (await call(total, json.dumps({"numbers": ["x"] * 500}))).text
+    assert "numbers.9 is 'x'" in said
+    assert "; and 490 more. Its arguments: numbers" in said
+    assert len(said) < 1500
+
+
+async def test_a_validation_error_of_the_function_itself_is_told_as_its_own() -> None:
+    def check(age: str) -> int:
+        return TypeAdapter(int).validate_python(age)
+
+    said = (await call(check, '{"age": "old"}')).text
+    assert said.startswith("error: ValidationError: 1 validation error for int")
 
 
 @pytest.mark.parametrize("arguments", ["{", "[1]", "null", '"text"', "{}{}", " "])

@@ -6,16 +6,19 @@ import functools
 import inspect
 import json
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import CellType
 from typing import Any, TypeVar, cast
 
 from ..core.errors import ConfigError
 from ..core.messages import ToolSchema
+from ..core.text import short_repr
 from ..core.threads import in_thread
 from .tool import MainThread, Tool
 
 T = TypeVar("T")
+#: The most problems with arguments that one message has.
+_PROBLEMS = 10
 
 
 class FunctionTool:
@@ -88,24 +91,36 @@ class FunctionTool:
         Args:
             arguments: the arguments by name.
             main: the main thread, if the function must run there; None runs it in a thread or on this loop.
-        """
-        from pydantic_core import ArgsKwargs
 
-        check = self._checked_arguments().validate_python
-        value = ArgsKwargs((), arguments)
-        # The adapter checks and calls in one step. The call of a coroutine function returns its coroutine.
+        Raises:
+            TypeError: the arguments do not fit the annotations. The function was not called.
+        """
+        # The call of a coroutine function returns its coroutine.
         if not self.runs_in_thread:
-            result = check(value)
+            result = self._check_and_call(arguments)
         elif main:
-            result = await main.ask_main(check, value)
+            result = await main.ask_main(self._check_and_call, arguments)
         else:
-            result = await in_thread(check, value, work="tool")
+            result = await in_thread(self._check_and_call, arguments, work="tool")
         if inspect.isawaitable(result):
             work = result if inspect.iscoroutine(result) else _awaited(result)
             if main:
                 work = main.await_main(work)
             result = await work
         return _as_text(result)
+
+    def _check_and_call(self, arguments: dict[str, Any]) -> Any:
+        from pydantic_core import ArgsKwargs, ValidationError
+
+        try:
+            return self._checked_arguments().validate_python(ArgsKwargs((), arguments))  # it does both in one step
+        except ValidationError as error:
+            inner = error.__traceback__ and error.__traceback__.tb_next
+            if inner and inner.tb_next:  # raised by the function: below this frame, the adapter has one
+                raise
+            problems = error.errors(include_url=False, include_context=False)
+        names = ", ".join(self.schema.parameters.get("properties", ())) or "none"
+        raise TypeError(f"wrong arguments for {self.name}: {_in_words(problems)}. Its arguments: {names}")
 
     def _checked_arguments(self) -> Any:
         if self._adapter is None:
@@ -134,6 +149,22 @@ class FunctionTool:
 
     def __repr__(self) -> str:
         return f"FunctionTool({self.name})"
+
+
+def _in_words(problems: Sequence[Any]) -> str:
+    """Return pydantic's problems with arguments as one line for a model: the argument, the problem, the value."""
+    lines: list[str] = []
+    for problem in problems[:_PROBLEMS]:
+        place = ".".join(map(str, problem["loc"]))
+        if problem["type"].startswith("missing"):
+            lines.append(f"{place} is missing")
+        elif problem["type"].startswith("unexpected"):
+            lines.append(f"{place} is not an argument")
+        else:
+            lines.append(f"{place} is {short_repr(problem['input'])}: {problem['msg']}")
+    if len(problems) > _PROBLEMS:
+        lines.append(f"and {len(problems) - _PROBLEMS} more")
+    return "; ".join(lines)
 
 
 async def _awaited(work: Awaitable[T]) -> T:
