@@ -34,17 +34,34 @@ TOOLS = ScriptedModel(
 # A run's values
 
 
-async def test_str_of_a_run_is_its_output_or_its_status(runtime: Runtime) -> None:
+async def test_str_of_a_run_is_its_output_or_its_id_and_status(runtime: Runtime) -> None:
     bob = hire(runtime, SAY)
     run = bob.submit("hello")
-    assert str(run) == "submitted"
+    assert str(run) == "⟨bob#1 submitted⟩"
     await run
     assert f"{run}" == "hello!"
     bob.pause()
     cancelled = bob.submit("never")
     cancelled.cancel()
     await settled(cancelled)
-    assert str(cancelled) == "cancelled"
+    assert str(cancelled) == "⟨bob#2 cancelled⟩"
+
+
+async def test_the_str_of_a_run_that_has_not_succeeded_is_not_sent(runtime: Runtime) -> None:
+    bob = hire(runtime, SAY)
+    bob.pause()
+    run = bob.submit("hello")
+    for prompt in (f"Compare {run} please", ["Compare ", str(run)], f"id,answer\n1,{run}\n"):
+        with pytest.raises(
+            ConfigError, match=r"contains ⟨bob#1 \w+⟩, the text of a run that has not succeeded. Nothing"
+        ):
+            bob.submit(prompt)
+    later = bob.submit(["Compare ", run, f" ⟨image 1⟩ {run.id} {run!r}"])
+    bob.resume()
+    await later
+    assert later.prompt.startswith("Compare hello!")
+    again = bob.submit(f"Compare {run} please")
+    assert await again == "Compare hello! please!"
 
 
 async def test_the_repr_of_a_run_is_one_short_line(runtime: Runtime) -> None:

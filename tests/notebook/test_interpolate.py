@@ -7,6 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from support.inprocess import Notebook
 from support.timing import grows_evenly
 from whisper_nb import ConfigError, Runtime
 from whisper_nb.notebook.cells.interpolate import interpolate, words
@@ -137,6 +138,21 @@ async def test_a_run_is_kept_as_a_run(runtime: Runtime) -> None:
     assert interpolate("{{ ans }}", {"ans": run}) == [run]
 
 
+async def test_a_list_of_runs_is_its_runs_with_blank_lines_between_them(runtime: Runtime) -> None:
+    from whisper_nb import Agent
+
+    bob = runtime.create(Agent(name="bob"))
+    runs = [bob.submit("one"), bob.submit("two")]
+    for value in (runs, tuple(runs), dict(enumerate(runs)).values()):
+        assert interpolate("Compare {{ x }}!", {"x": value}) == ["Compare ", runs[0], "\n\n", runs[1], "!"]
+    for value in ({"a": runs[0]}, [*runs, "text"], set(runs)):
+        with pytest.raises(
+            ConfigError, match=r"with runs: write each run by itself, or a list of runs\. Nothing was sent"
+        ):
+            interpolate("Compare {{ x }}!", {"x": value})
+    assert interpolate("{{ x }}{{ y }}", {"x": [], "y": {}}) == ["[]", "{}"]
+
+
 @pytest.mark.parametrize(
     "unit",
     ["{", "{{ ", "{{ x ", "{{ a b }} ", "{{ '", '{{ """', "{{ (", "{{ [] ", "{{{{}} ", "{{ 1 + }} "],
@@ -244,3 +260,18 @@ def test_an_undefined_name_in_a_line_gives_an_error_that_shows_it(line: str) -> 
     assert str(caught.value) == (
         f"{shown} failed: NameError: name 'nobody' is not defined. Nothing was sent: correct it."
     )
+
+
+async def test_the_text_so_far_of_a_run_is_told_below_the_cell(notebook: Notebook) -> None:
+    notebook.run("%agent pause bob")
+    notebook.run("%%agent bob -o one\nhi")
+    notebook.run("runs = [one]")
+    said = "is the text so far (bob#1 is "
+    for source in ("one.text", "one.text[:5]", "'-'.join(run.text for run in runs)"):
+        assert said in notebook.run(f"%%agent alice --dry-run\nSum up: {{{{ {source} }}}}")
+    assert said not in notebook.run("%%agent alice --dry-run\nSum up: {{ one }} {{ one.id }} {{ runs }}")
+    error = notebook.error("%%agent alice --dry-run\nSum up: {{ f'{one}' }}")
+    assert error.startswith("the prompt contains ⟨bob#1 ")
+    notebook.run("%agent resume bob")
+    await notebook["one"]
+    assert said not in notebook.run("%%agent alice --dry-run\nSum up: {{ one.text }}")

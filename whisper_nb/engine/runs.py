@@ -22,7 +22,7 @@ from ..core.text import error_text, shortened
 from ..store.observers import Observers
 from .home import Home
 from .projection import RunState
-from .prompts import prompt_text
+from .prompts import mark, prompt_text
 from .streams import records_of, texts_of
 
 T = TypeVar("T")
@@ -75,7 +75,7 @@ class Run(AwaitableHandle, RunState):
     """One prompt on its way through an agent. Created by `Session.submit`.
 
     `await run` and `run.result()` return its output and never own it: interrupting or cancelling them leaves the
-    agent at work. `str(run)` is its text, or its status while it has none.
+    agent at work. `str(run)` is its text, or `⟨bob#1 running⟩` until it has succeeded: prompts with that are refused.
     """
 
     __slots__ = (
@@ -207,7 +207,7 @@ class Run(AwaitableHandle, RunState):
     def __str__(self) -> str:
         if self._outcome == "succeeded":
             return self.text
-        return self.status
+        return mark(self.id, self.status)
 
     def _described(self) -> str:
         prompt = shortened(" ".join(self.prompt.split()), 48)

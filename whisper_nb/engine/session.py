@@ -203,11 +203,12 @@ class Session(Handle):
             fresh: whether the run gets no history, and leaves nothing in it.
 
         Raises:
-            ConfigError: an unknown priority, an empty prompt, a timeout that is not positive, or a bad config.
+            ConfigError: an unknown priority, an empty prompt or one with `⟨bob#1 running⟩`, a timeout that is not
+                positive, or a bad config.
             SessionClosed: the agent was stopped or removed.
             SessionError: the queue is full.
         """
-        parts = checked_parts(prompt, priority, timeout_s)
+        parts = checked_parts(self.name, prompt, priority, timeout_s)
         config = AIConfig.of(config, model=model)
         self.state.check_takes_work(self.name)
         number = self._ports.admission.enter(self.name)

@@ -15,11 +15,11 @@ from ..core.events import Priority
 from ..core.messages import Image, without_images
 from ..core.text import printable
 from ..engine.fitting import recalled
-from ..engine.prompts import is_empty, prompt_text
+from ..engine.prompts import check_marks, is_empty, prompt_text
 from ..engine.runs import Run
 from ..engine.session import Session
 from ..models.openai_format import to_openai
-from .cells.interpolate import image, interpolate
+from .cells.interpolate import image, interpolate, unfinished
 from .cells.misspelt import misspelt
 
 Parts = list[str | Image | Run]
@@ -62,10 +62,10 @@ class Order(Struct, frozen=True, kw_only=True):
             raise ConfigError(f"-o {self.out!r} is not a variable name")
 
     def notes(self, namespace: Mapping[str, Any]) -> list[str]:
-        """Return a line about each `{{ … }}` in the prompt that is probably a misspelt expression."""
+        """Return a line about each `{{ … }}` in the prompt that probably sends another text than is meant."""
         if not self.interpolate:
             return []
-        return misspelt(self.prompt, namespace)
+        return [*misspelt(self.prompt, namespace), *unfinished(self.prompt, namespace)]
 
     def parts(self, namespace: Mapping[str, Any], root: str) -> Parts:
         """Return the prompt with its expressions evaluated, and its images.
@@ -75,7 +75,7 @@ class Order(Struct, frozen=True, kw_only=True):
             root: the magic's name.
 
         Raises:
-            ConfigError: an expression or an image cannot be evaluated, or the prompt is empty.
+            ConfigError: an expression or an image cannot be evaluated, or the prompt is empty or has the mark of a run.
         """
         parts: Parts = interpolate(self.prompt, namespace) if self.interpolate else [self.prompt]
         parts += [image(word, namespace) for word in self.images]
@@ -84,6 +84,7 @@ class Order(Struct, frozen=True, kw_only=True):
                 f"empty prompt: write it in the lines below %%{root} {self.name}, or in one line: "
                 f"%{root} ask {self.name} PROMPT"
             )
+        check_marks(parts)
         return parts
 
 

@@ -9,13 +9,13 @@ import ast
 import os
 import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence, ValuesView
 from contextlib import suppress
 from typing import Any, TypeVar
 
 from ...core.errors import ConfigError
 from ...core.messages import Image
-from ...core.text import short_repr
+from ...core.text import clip, mask_keys, short_repr
 from ...engine.images import as_image, is_picture, reason
 from ...engine.runs import Run
 from ...engine.session import Session
@@ -45,8 +45,9 @@ _NAMED = re.compile(r"""("(?:\\.|[^"\\])*"|'[^']*'|(?<!\S)\w+=[^\s"']*)|(?<![${]
 def interpolate(text: str, namespace: Mapping[str, Any]) -> list[str | Image | Run]:
     """Return the text in pieces, with each `{{ … }}` that parses as a Python expression replaced by its value.
 
-    A Run stays a Run: the prompt will wait for it. A figure or a PIL image becomes an Image. Anything else becomes
-    `str(value)`. Other uses of braces, such as JSON and LaTeX, stay unchanged. Braces in a value are not evaluated.
+    A Run stays a Run: the prompt will wait for it. So do those of a list, with a blank line between them. A figure or a
+    PIL image becomes an Image. Anything else becomes `str(value)`. Other uses of braces, such as JSON and LaTeX, stay
+    unchanged. Braces in a value are not evaluated.
 
     Raises:
         ConfigError: an expression fails, for example because a name is undefined.
@@ -54,9 +55,25 @@ def interpolate(text: str, namespace: Mapping[str, Any]) -> list[str | Image | R
     parts: list[str | Image | Run] = []
     end = 0
     for start, stop, source, code in expressions(text):
-        parts += [text[end:start], _value(f"{{{{ {source} }}}}", code, namespace, _part, _UNCHANGED)]
+        parts += [text[end:start], *_value(f"{{{{ {source} }}}}", code, namespace, _parts, _UNCHANGED)]
         end = stop
     return [part for part in (*parts, text[end:]) if part != ""]
+
+
+def unfinished(text: str, namespace: Mapping[str, Any]) -> list[str]:
+    """Return a line about each `{{ … }}` that takes the `.text` of a variable's run, or runs, before they are done."""
+    lines: dict[str, None] = {}
+    for _, _, source, code in expressions(text):
+        nodes = list(ast.walk(code))
+        if not any(isinstance(node, ast.Attribute) and node.attr == "text" for node in nodes):
+            continue
+        for name in dict.fromkeys(node.id for node in nodes if isinstance(node, ast.Name)):
+            value = namespace.get(name)
+            runs = value if isinstance(value, list | tuple) else [value]
+            if open_ := [run for run in runs if isinstance(run, Run) and not run.done]:
+                written, which = clip(mask_keys(source), 60), f"{open_[0].id} is {open_[0].status}"
+                lines[f"{{{{ {written} }}}} is the text so far ({which}): {{{{ {name} }}}} waits for the answer"] = None
+    return list(lines)
 
 
 def words(line: str, namespace: Mapping[str, Any]) -> list[str]:
@@ -234,6 +251,20 @@ def _name(value: Any) -> str:
     if isinstance(value, Run):
         return value.id
     return str(_part(value))
+
+
+def _parts(value: Any) -> Sequence[str | Image | Run]:
+    """Return the pieces of a prompt for a value: several for a list of runs.
+
+    Raises:
+        ConfigError: runs are in a dict or among other values. Its text would not be theirs.
+    """
+    values = list(value.values()) if isinstance(value, dict) else value
+    if not (isinstance(values, list | tuple | set | ValuesView) and any(isinstance(one, Run) for one in values)):
+        return [_part(value)]
+    if isinstance(value, dict | set) or not all(isinstance(one, Run) for one in values):
+        raise ConfigError(f"it is a {type(value).__name__} with runs: write each run by itself, or a list of runs")
+    return [part for one in values for part in ("\n\n", one)][1:]
 
 
 def _part(value: Any) -> str | Image | Run:
