@@ -76,7 +76,7 @@ def _in_short(tokens: int) -> str:
 
 def offline_choices(names: Iterable[str] = ()) -> list[ModelChoice]:
     """Return the models that need no provider: those of the package, and those of these names."""
-    echo = ModelChoice("offline/echo", "free, no network · repeats the prompt, to try things", READY)
+    echo = ModelChoice("offline/echo", "free, no network · repeats the prompt, for trying things out", READY)
     return [echo, *(ModelChoice(name, "registered in this kernel", READY) for name in names if name != echo.model)]
 
 

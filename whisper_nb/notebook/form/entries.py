@@ -134,7 +134,7 @@ class Entries:
             return str(error)
         model = layer.config.model or ""
         if model == "offline/echo":
-            return "offline/echo repeats the prompt, to try things: it is no language model"
+            return "offline/echo repeats the prompt, for trying things out: it is not a language model"
         if model.startswith("offline/"):
             return "an offline model takes no parameters"
         about = self.about.get(model, "")

@@ -118,7 +118,7 @@ _INPUTS: Mapping[FieldPath, str] = {
 #: Field of the agent → what holds if it is empty, where that is not the field's own default.
 _SHOWN_DEFAULTS: Mapping[FieldPath, str] = {
     NAME: "",
-    PROMPT: "the text in the field",
+    PROMPT: "the text that the field shows",
     ("icon",): "two letters of the name",
     ("color",): "one that follows from the name",
 }
