@@ -101,7 +101,7 @@ async def test_new_with_a_tool_of_a_rerun_cell_is_the_same_spec(notebook: Notebo
     ("line", "why"),
     [
         ("new", "new needs a NAME"),
-        ("new 2bob", "agent '2bob': name '2bob' is not"),
+        ("new 2bob", "agent name '2bob' is not"),
         ("new amy --model gpt-4o", "model 'gpt-4o' is not provider/model"),
         ("new amy --temperature 9", "temperature 9.0 is not a number from 0 to 2"),
         ("new amy --temperature hot", "invalid float value: 'hot'"),
@@ -114,6 +114,12 @@ async def test_new_with_a_tool_of_a_rerun_cell_is_the_same_spec(notebook: Notebo
         ("frobnicate", "no command 'frobnicate'; known are new, fork"),
         ("ask nobody hi", "no agent named 'nobody'"),
         ("ask bbo hi", "did you mean 'bob'?"),
+        ("resume bob, amy", "no agent named 'bob,': separate names with spaces, not with commas"),
+        ("show bob#1", "bob#1 is the id of a run, not an agent: `%agent log bob#1` shows it"),
+        ("config bob memory=none", "memory is a field of the agent, not of its config: give --memory to the agent's"),
+        ("config bob prompt=short", "give --prompt to the agent's `%agent new`, beside its other flags"),
+        ("config bob role=clerk", "role is a field of the agent, not of its config: give it to whisper_nb.Agent(…)"),
+        ("new amy --set max_turns=3", "give --max-turns to the agent's `%agent new`"),
         ("ask", "the following arguments are required: NAME"),
         ("ask bob", "empty prompt"),
         ("ask bob --priority highest hi", "invalid choice: 'highest'"),
@@ -512,6 +518,7 @@ async def test_pause_and_resume_move_the_gate(notebook: Notebook) -> None:
     notebook.run("%%agent bob -o ans\nhello")
     assert notebook.runtime["bob"].state.gate == "paused"
     assert notebook.run("%agent resume bob") == "bob: resumed\n"
+    assert notebook.run("%agent resume bob") == "bob: was not paused\n"
     await notebook["ans"]
 
 

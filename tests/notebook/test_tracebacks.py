@@ -28,7 +28,7 @@ CELLS = {
     "bob.submit('x', timeout=3)": "ConfigError: submit() has no argument 'timeout'; did you mean 'timeout_s'?",
     "bob.submit('x', priority='x')": "ConfigError: unknown priority 'x'; allowed are urgent, high, normal, low",
     "rt['bbo']": "ConfigError: no agent named 'bbo'; did you mean 'bob'? (make one with `%agent new bbo`)",
-    "bob.fork('b ob')": "ConfigError: agent 'b ob': name 'b ob' is not a letter followed by",
+    "bob.fork('b ob')": "ConfigError: agent name 'b ob' is not a letter followed by",
     "rt.remove('zz')": "ConfigError: no agent named 'zz': nothing to remove",
     "rt.configure(modl=2)": "ConfigError: unknown config field 'modl'; did you mean 'model'?",
     "bob.submit('x').cancle()": "AttributeError: 'Run' object has no attribute 'cancle'; did you mean 'cancel'?",

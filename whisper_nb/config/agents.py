@@ -31,11 +31,20 @@ class Agent:
     """The spec of an agent. Equal specs are the same agent, so that a cell with `%agent new` may be rerun.
 
     Args:
+        name: a letter, then letters, digits, `_` or `-`; 64 characters at most.
+        title: a name for display.
+        role: one or two words for display.
+        description: one line for display.
+        icon: an emoji, or a few characters, that is displayed beside the name.
+        color: the color of the name, in CSS.
+        system_prompt: the system prompt; if it is empty, a short default is sent.
         model: a short form of `config`: its model, as `provider/model`.
         config: an AIConfig, a dict of its fields, or a model string; `model` takes precedence over its model.
         tools: tools, functions, or names of functions that the notebook defines.
-
-    The other arguments are the fields.
+        max_turns: the limit of model calls in one run.
+        timeout_s: the timeout of a run, in seconds.
+        max_prompt_tokens: the limit of tokens that one model call may send.
+        memory: the part of its history that a run gets: `all`, `none`, `last:10` or `tokens:4000`.
 
     Raises:
         ConfigError: one or more fields are invalid: the name, a limit, a tool, two tools of one name, the config. One
@@ -108,7 +117,7 @@ class Agent:
             problems += [Problem(("config", *problem.path), problem.text) for problem in error.problems]
         problems += self._take_tools(tools)
         if problems:
-            raise ConfigError.of([Problem(one.path, f"agent {name!r}: {one.text}") for one in problems])
+            raise ConfigError.of([Problem(one.path, f"{_subject(one, name)}{one.text}") for one in problems])
 
     def _take_tools(self, given: object) -> list[Problem]:
         if not isinstance(given, Iterable) or isinstance(given, str):
@@ -162,6 +171,12 @@ class Agent:
         values["limits"] = limits
         values["system_prompt"] = prompt  # last, because it is the longest
         return {name: value for name, value in values.items() if value}
+
+
+def _subject(problem: Problem, name: str) -> str:
+    if problem.path == ("name",):
+        return "agent "  # its text has the name
+    return f"agent {name!r}: "
 
 
 #: Field → its kind.

@@ -128,6 +128,11 @@ class Following:
         names = [session.name for session in self._roster]
         if name in names:
             raise ConfigError(f"no file describes {name} (`%agent save {name}` writes one)")
+        agent, _, number = name.partition("#")
+        if number.isdigit() and agent in names:
+            raise ConfigError(f"{name} is the id of a run, not an agent: `%agent log {name}` shows it")
+        if "," in name:
+            raise ConfigError(f"no agent named {name!r}: separate names with spaces, not with commas")
         hint = suggestion(name, dict.fromkeys([*names, *self.team]))
         if re.fullmatch(AGENT_NAME, name):
             hint += f" (make one with `%agent new {name}`)"

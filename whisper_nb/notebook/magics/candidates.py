@@ -98,7 +98,9 @@ def _values(bench: Workbench, command: Command, flag: str, typed: str) -> dict[s
         case "--model":
             return _all("model", known_models())
         case "--tools":
-            return _all("function", _variables(bench, is_of_cells))
+            names = typed.split(",")[:-1]  # a list without spaces
+            found = [name for name in _variables(bench, is_of_cells) if name not in names]
+            return _all("function", (",".join([*names, name]) for name in found))
         case "--set":
             return _SETTINGS
         case "--memory":

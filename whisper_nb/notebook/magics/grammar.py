@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from msgspec import Struct
 
-from ...config.agents import Agent
+from ...config.agents import AGENT_FIELDS, Agent
 from ...config.aiconfig import CONFIG_FIELDS, AIConfig
 from ...config.kinds import problem_with
 from ...config.plainfiles import read_plain
@@ -28,6 +28,17 @@ Argument = tuple[tuple[str, ...], dict[str, Any]]
 Function = Callable[[Workbench, Arguments], object]
 
 _LONGEST_FIELD = 24
+#: Field of an agent → the flag of `new` that sets it.
+_AGENT_FLAGS = {
+    "description": "--description",
+    "max_prompt_tokens": "--max-prompt-tokens",
+    "max_turns": "--max-turns",
+    "memory": "--memory",
+    "prompt": "--prompt",
+    "system_prompt": "--prompt",
+    "tools": "--tools",
+}
+_IN_PYTHON = "give it to whisper_nb.Agent(…), or write it into the agent's file"
 _FLAG = re.compile(r"--?[a-zA-Z][\w-]*")
 
 
@@ -218,7 +229,16 @@ CELL = Command(
 
 
 def settings(pairs: Sequence[tuple[str, Any]], **flags: Any) -> dict[str, Any]:
-    """Return the config that `FIELD=VALUE` words and flags set. A flag of None was not given."""
+    """Return the config that `FIELD=VALUE` words and flags set. A flag of None was not given.
+
+    Raises:
+        ConfigError: a field is one of the agent, which no config has.
+    """
+    for field, _ in pairs:
+        if field in _AGENT_FLAGS or field in AGENT_FIELDS.keys() - CONFIG_FIELDS:
+            flag = _AGENT_FLAGS.get(field)
+            remedy = f"give {flag} to the agent's `%agent new`, beside its other flags" if flag else _IN_PYTHON
+            raise ConfigError(f"{field} is a field of the agent, not of its config: {remedy}")
     return dict(pairs) | {name: value for name, value in flags.items() if value is not None}
 
 

@@ -61,7 +61,7 @@ def pause(bench: Workbench, args: Arguments) -> None:
 @command("Resume agents after pause or stop.", *TEAM, examples=("%agent resume bob", "%agent resume --all"))
 def resume(bench: Workbench, args: Arguments) -> None:
     """Open the gate."""
-    _each(bench, args, Session.resume, "resumed")
+    _each(bench, args, _resume, "resumed")
 
 
 @command(
@@ -140,6 +140,12 @@ def _pause(session: Session) -> str | None:
     if session.current:
         return f"pauses after the current turn of {session.current.id}"
     return None
+
+
+def _resume(session: Session) -> str | None:
+    is_open = session.state.gate == "open"
+    session.resume()
+    return "was not paused" if is_open else None
 
 
 def _each(bench: Workbench, args: Arguments, act: Callable[[Session], str | None], done: str) -> None:
