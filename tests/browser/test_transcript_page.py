@@ -142,10 +142,8 @@ def test_a_long_answer_comes_in_pieces(notebook: Notebook, panel: View) -> None:
     notebook.kernel("await rt['ann'].submit('Say much')")
     _, shown = opened(notebook, panel)
     more = shown.get_by_role("button", name="more characters")
-    expect(more).to_contain_text("94,000 more characters")
-    more.click()
-    expect(more).to_contain_text("64,000 more characters")
-    for _ in range(3):
+    for rest in ("94,000", "64,000", "34,000", "4,000"):  # a click counts once the piece before is there
+        expect(more).to_contain_text(re.compile(rf"\b{rest} more characters"))
         more.click()
     expect(more).to_have_count(0)
     assert shown.evaluate("shown => shown.textContent.split('word').length") >= 20_000
