@@ -7,7 +7,7 @@ from support.timing import grows_evenly
 from whisper_nb.notebook.cells.misspelt import misspelt
 
 #: Variables that many notebooks have, some of which are also words of templates.
-NAMES = {"df", "rows", "x", "n", "a", "user", "item", "text", "name", "items", "value", "color"}
+NAMES = dict.fromkeys(["df", "rows", "x", "n", "a", "user", "item", "text", "name", "items", "value", "color"], 1)
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,16 @@ NAMES = {"df", "rows", "x", "n", "a", "user", "item", "text", "name", "items", "
         ("{{ df \x00 }}", "is not an expression"),
         ("before {{ x }} {{ typo( }} after", "{{ typo( }} is not"),
         ("{{ größe( }}", "{{ größe( }} is not"),
+        ("value of {rows} please", "{rows} is sent as it is: {{ rows }} inserts the value"),
+        ("{{ x }} of ({rows}), {rows}.", "{rows} is sent as it is: {{ rows }} inserts the value"),
+        ("{df}\nHow many?", "{df} is sent as it is"),
+        ("has {{ len(df) } rows", "{{ len(df) } lacks a brace: sent as it is"),
+        ("has { len(df) }} rows", "{ len(df) }} lacks a brace: sent as it is"),
+        ("has {{ df } rows", "{{ df } lacks a brace"),
+        ("see {{df.head()", "{{df.head() lacks a brace: sent as it is"),
+        ("see {{ df.head()\nand tell", "{{ df.head() lacks a brace: sent as it is"),
+        ("{{len df}}", "{{ len df }} is not an expression (invalid syntax): sent as it is"),
+        ("{{ len df }}", "{{ len df }} is not an expression (invalid syntax): sent as it is"),
         ("{{ f('sk-0123456789abcdef }}", "{{ f('[redacted] }}"),
     ],
 )
@@ -64,6 +74,10 @@ def test_a_misspelt_expression_is_named_with_the_reason(text: str, note: str) ->
         "{{ two words }} {{ your name here }} {{ don't }} {{...}} {{ }} {{}} {{ # only a comment }} {{ (see above }}",
         "{{ not closed( \n}} {{ typo( } }",
         "{{TODO(bob}}",
+        "a {nobody} {print} {json} {x|y} {x, y} {x}_{1} x{x} {x}s {} { x }",
+        'const {name} = props; `{name}` <b>{name}</b> f"Hello {name}" "Hello {name}".format(name=1) ${name}',
+        '{"rows": {"a": {x}}} {"user": "{name}"} {"a": { "b": 1 }}',
+        "{{ nobody } {{nobody.f() { nobody }} {{df}",
     ],
 )
 def test_braces_that_are_not_meant_for_python_get_no_note(text: str) -> None:
@@ -71,13 +85,13 @@ def test_braces_that_are_not_meant_for_python_get_no_note(text: str) -> None:
 
 
 def test_each_is_told_once_and_of_many_three() -> None:
-    assert len(misspelt("{{ typo( }} {{ typo( }}", ())) == 1
-    lines = misspelt(" ".join(f"{{{{ typo{n}( }}}}" for n in range(5)), ())
+    assert len(misspelt("{{ typo( }} {{ typo( }}", {})) == 1
+    lines = misspelt(" ".join(f"{{{{ typo{n}( }}}}" for n in range(5)), {})
     assert [line.split(" is ")[0] for line in lines] == [
         "{{ typo0( }}",
         "{{ typo1( }}",
         "{{ typo2( }}",
-        "and 2 more in double braces",
+        "and 2 more in braces",
     ]
 
 

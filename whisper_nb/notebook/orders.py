@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from keyword import iskeyword
 from typing import Any
 
@@ -62,22 +62,23 @@ class Order(Struct, frozen=True, kw_only=True):
             raise ConfigError(f"-o {self.out!r} is not a variable name")
 
     def notes(self, namespace: Mapping[str, Any]) -> list[str]:
-        """Return a line about each `{{ … }}` in the prompt that probably sends another text than is meant."""
+        """Return a line about each part of the prompt that probably sends another text than is meant."""
         if not self.interpolate:
             return []
         return [*misspelt(self.prompt, namespace), *unfinished(self.prompt, namespace)]
 
-    def parts(self, namespace: Mapping[str, Any], root: str) -> Parts:
+    def parts(self, namespace: Mapping[str, Any], root: str, tell: Callable[[str], object]) -> Parts:
         """Return the prompt with its expressions evaluated, and its images.
 
         Args:
             namespace: the user's variables.
             root: the magic's name.
+            tell: called with a line about each table of which a part is left out.
 
         Raises:
             ConfigError: an expression or an image cannot be evaluated, or the prompt is empty or has the mark of a run.
         """
-        parts: Parts = interpolate(self.prompt, namespace) if self.interpolate else [self.prompt]
+        parts: Parts = interpolate(self.prompt, namespace, tell) if self.interpolate else [self.prompt]
         parts += [image(word, namespace) for word in self.images]
         if is_empty(parts):
             raise ConfigError(

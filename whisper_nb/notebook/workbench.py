@@ -75,8 +75,9 @@ class Workbench(Struct):
         order.check(self.root)
         config = AIConfig.of(order.config)
         namespace = self.namespace(local_ns)
-        parts = order.parts(namespace, self.root)
-        for note in order.notes(namespace):
+        notes: list[str] = []
+        parts = order.parts(namespace, self.root, notes.append)
+        for note in [*order.notes(namespace), *dict.fromkeys(notes)]:
             print(paragraph(f"note: {note}"))  # noqa: T201
         if order.dry_run:
             print(preview(session, parts, config, fresh=order.fresh))  # noqa: T201

@@ -42,12 +42,19 @@ _MARK = "\ue000"  # of the private use area: stands for a value while the line i
 _NAMED = re.compile(r"""("(?:\\.|[^"\\])*"|'[^']*'|(?<!\S)\w+=[^\s"']*)|(?<![${])\{(?P<source>[^{}]{1,2000})\}(?!\})""")
 
 
-def interpolate(text: str, namespace: Mapping[str, Any]) -> list[str | Image | Run]:
+def interpolate(
+    text: str, namespace: Mapping[str, Any], tell: Callable[[str], object] = lambda note: None
+) -> list[str | Image | Run]:
     """Return the text in pieces, with each `{{ … }}` that parses as a Python expression replaced by its value.
 
     A Run stays a Run: the prompt will wait for it. So do those of a list, with a blank line between them. A figure or a
     PIL image becomes an Image. Anything else becomes `str(value)`. Other uses of braces, such as JSON and LaTeX, stay
     unchanged. Braces in a value are not evaluated.
+
+    Args:
+        text: the prompt.
+        namespace: the user's variables.
+        tell: called with a line about each table whose text leaves out a part of it.
 
     Raises:
         ConfigError: an expression fails, for example because a name is undefined.
@@ -55,9 +62,33 @@ def interpolate(text: str, namespace: Mapping[str, Any]) -> list[str | Image | R
     parts: list[str | Image | Run] = []
     end = 0
     for start, stop, source, code in expressions(text):
-        parts += [text[end:start], *_value(f"{{{{ {source} }}}}", code, namespace, _parts, _UNCHANGED)]
+
+        def convert(value: Any, source: str = source) -> Sequence[str | Image | Run]:
+            pieces = _parts(value)
+            if whole := _whole(value, pieces[0]):
+                tell(f"{{{{ {clip(mask_keys(source), 60)} }}}} is shortened, as print shows it: .{whole} sends all")
+            return pieces
+
+        parts += [text[end:start], *_value(f"{{{{ {source} }}}}", code, namespace, convert, _UNCHANGED)]
         end = stop
     return [part for part in (*parts, text[end:]) if part != ""]
+
+
+def _whole(value: Any, text: object) -> str:
+    """Return the method that gives all of a table or an array of which `text`, its `str()`, leaves out a part.
+
+    Empty if nothing is left out. No library is imported: the class's module tells which one it is of.
+    """
+    libraries = {cls.__module__.partition(".")[0] for cls in type(value).__mro__}
+    if not isinstance(text, str):
+        return ""
+    if "numpy" in libraries and "..." in text and hasattr(value, "tolist"):
+        return "tolist()"
+    if "pandas" in libraries and hasattr(value, "to_csv"):
+        has_all_rows = len(value) <= text.count("\n") + 1
+        if not has_all_rows or ("..." in text and text.count("...") > value.to_csv().count("...")):
+            return "to_csv()"
+    return ""
 
 
 def unfinished(text: str, namespace: Mapping[str, Any]) -> list[str]:
