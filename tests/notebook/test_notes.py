@@ -163,8 +163,9 @@ async def test_a_tool_that_a_cell_defines_anew_is_used_and_noted_once(noted: Not
         "amy: revision 2 (tools), history kept; answers with offline/echo\n"
     )
     assert noted.run(TOOL.format("three")) == NEW_TOOL.format("bob, amy use")
-    assert noted.run("del ver") == ""
-    assert await _answer(noted, "bob") == "two"
+    for gone in ("del ver", "ver = 3", "class Odd:\n    __class__ = property(lambda self: 1 / 0)\nver = Odd()"):
+        assert noted.run(gone) == ""
+        assert await _answer(noted, "bob") == "two"
 
 
 async def test_functions_of_one_definition_stay_with_their_agents(noted: Notebook) -> None:

@@ -274,7 +274,9 @@ def as_defined_now(tool: Tool, find: Callable[[str], Tool | Callable[..., Any]])
         return tool
     try:
         function = find(tool.name)
-    except ConfigError:  # it was deleted, or the name is another object's now
+    except (
+        Exception
+    ):  # it was deleted, or is another object's name: even a proxy's, whose `__class__` may raise anything
         return tool
     if not inspect.isroutine(function) or _definition(function) is tool.definition:
         return tool
