@@ -119,6 +119,12 @@ async def test_new_with_a_tool_of_a_rerun_cell_is_the_same_spec(notebook: Notebo
         ("config bob memory=none", "memory is a field of the agent, not of its config: give --memory to the agent's"),
         ("config bob prompt=short", "give --prompt to the agent's `%agent new`, beside its other flags"),
         ("config bob role=clerk", "role is a field of the agent, not of its config: give it to whisper_nb.Agent(…)"),
+        (
+            "config bob seed={len(nm)}",
+            "single braces are a mapping in YAML: seed={{ len(nm) }} gives",
+        ),
+        ("new amy --set stop={a:[1]}", "stop"),
+        ("new amy --set temperature={x}", "temperature={{ x }} gives the value of an expression"),
         ("new amy --set max_turns=3", "give --max-turns to the agent's `%agent new`"),
         ("ask", "the following arguments are required: NAME"),
         ("ask bob", "empty prompt"),

@@ -118,3 +118,12 @@ async def test_a_misspelt_expression_in_a_line_of_names_is_an_error(notebook: No
     assert notebook.error("%%agent bob -o {{ ans\nhi") == "{{ ans has no }} behind it"
     assert notebook.error("%agent new {{ }}").startswith("{{  }} is not an expression: ")
     assert notebook.error("%%agent {{ two words }}\nhi") == "{{ two words }} is not an expression: invalid syntax"
+
+
+def test_braces_in_the_texts_of_an_agent_get_a_note(notebook: Notebook) -> None:
+    notebook.run("k, text = 2, 'a {k} b'")
+    note = "note: {k} is sent as it is: {{ k }} inserts the value\n"
+    assert notebook.run("%agent new w{k} --prompt 'worker {k}'").startswith(note)
+    assert notebook.run("%agent new w{k} --description 'number {k}'").startswith(note)
+    for written in ("'worker {{ k }}'", "'worker {other}'", "'{{ text }}'", "{{ text }}"):
+        assert "note: {" not in notebook.run(f"%agent new w{{k}} --prompt {written}")

@@ -7,6 +7,7 @@ from typing import Any
 
 from ...config.keys import is_written_in
 from ...core.text import paragraph
+from ..cells.misspelt import misspelt
 from ..notes import key_note
 from ..workbench import Workbench
 from .commands.runs import ask
@@ -55,9 +56,14 @@ def run_line(bench: Workbench, line: str, local_ns: Mapping[str, Any] | None) ->
 
 
 def _parsed(bench: Workbench, command: Command, line: str, local_ns: Mapping[str, Any] | None) -> Arguments:
-    """Parse a line, and print a note each time it contains a literal API key."""
+    """Parse a line, and print a note about a literal API key and about braces in a text that are not evaluated."""
     arguments = command.parse(bench.root, bench.words(line, local_ns))
     settings = [*getattr(arguments, "set", ()), *getattr(arguments, "values", ())]
     if any(is_written_in(line, value) for _, value in settings):
         print(paragraph(_KEY_NOTE))  # noqa: T201
+    variables = bench.namespace(local_ns)
+    for text in (getattr(arguments, "prompt", None), getattr(arguments, "description", None)):
+        if text and text in line:  # else it is the value of an expression, at least in part
+            for note in misspelt(text, variables):
+                print(paragraph(f"note: {note}"))  # noqa: T201
     return arguments

@@ -19,6 +19,7 @@ from ...config.plainfiles import read_plain
 from ...config.yamlfile import MAX_FILE_BYTES, parse_yaml
 from ...core.errors import ConfigError
 from ...core.queues import PRIORITIES
+from ...core.text import clip, mask_keys
 from ...tools.functions import function_in
 from ..orders import Order
 from ..workbench import Workbench
@@ -176,10 +177,21 @@ def setting(word: str) -> tuple[str, Any]:
     field = name.strip()
     read = parse_yaml(value.encode("utf-8", "replace"), name).data
     if field != "api_key" or read is None:
+        if isinstance(read, dict) and read and all(one is None for one in read.values()):  # `{len(x)}`
+            _check_braces(field, value, read)
         return field, read
     if problem := problem_with(CONFIG_FIELDS[field], field, read):
         raise ConfigError(problem)
     return field, CONFIG_FIELDS[field].read(read)
+
+
+def _check_braces(field: str, value: str, read: object) -> None:
+    if field in CONFIG_FIELDS and problem_with(CONFIG_FIELDS[field], field, read):
+        source = clip(mask_keys(value.strip(" {}")), 60)
+        raise ConfigError(
+            f"{field} is {CONFIG_FIELDS[field].allowed}, and single braces are a mapping in YAML: "
+            f"{field}={{{{ {source} }}}} gives the value of an expression"
+        )
 
 
 NAME = arg("name", metavar="NAME", help="an agent")
