@@ -31,6 +31,8 @@ NAMES = dict.fromkeys(["df", "rows", "x", "n", "a", "user", "item", "text", "nam
         ("value of {rows} please", "{rows} is sent as it is: {{ rows }} inserts the value"),
         ("{{ x }} of ({rows}), {rows}.", "{rows} is sent as it is: {{ rows }} inserts the value"),
         ("{df}\nHow many?", "{df} is sent as it is"),
+        ("has {len(df)} rows", "{len(df)} is sent as it is: {{ len(df) }} inserts the value"),
+        ("has {df.shape[0]}: {nobody.x} {nobody(1)} {two words} {df: 1} {x, n}", "{df.shape[0]} is sent as it is"),
         ("has {{ len(df) } rows", "{{ len(df) } lacks a brace: sent as it is"),
         ("has { len(df) }} rows", "{ len(df) }} lacks a brace: sent as it is"),
         ("has {{ df } rows", "{{ df } lacks a brace"),

@@ -24,8 +24,8 @@ _BRACES = re.compile(r"(?<!\$)\{\{(?P<source>[^{}\\\n;|?$`]{1,200})\}\}")
 _START = re.compile(r"(?P<name>[^\W\d]\w*)(?!\w*\s*:)(?:\.\w+)*(?P<opens>[(\[])?")
 #: What Python says of a bracket or a quote without its counterpart.
 _UNBALANCED = re.compile("never closed|unmatched|does not match|unterminated")
-#: A word in single braces, between words.
-_SINGLE = re.compile(r"(?<![^\s(])\{(?P<name>[^\W\d]\w*)\}(?![^\s.,:!?)])")
+#: Text in single braces, between words.
+_SINGLE = re.compile(r"(?<![^\s(])\{(?P<source>[^{}\n]{1,200})\}(?![^\s.,:!?)])")
 #: Braces of which one is missing, between words: `{{ f(x) }`, `{ f(x) }}`, and `{{ f(x)` at the end of a line.
 _UNEVEN = re.compile(
     r"(?<![^\s(])(?:\{\{(?P<one>[^{}\n]{1,200})(?:\}(?!\s?\})|(?P<open>$))|\{(?P<two>[^{}\n]{1,200})\}\})", re.MULTILINE
@@ -99,20 +99,28 @@ def _uneven(text: str, variables: Mapping[str, Any]) -> Iterator[str]:
         if "{" not in line or _CODE.search(line):
             continue
         for found in _SINGLE.finditer(line):
-            name = found["name"]
-            if name in variables and not (callable(variables[name]) or isinstance(variables[name], ModuleType)):
-                yield f"{{{name}}} is sent as it is: {{{{ {name} }}}} inserts the value"
+            if _is_value(source := found["source"], variables):
+                source = clip(mask_keys(source), _SHOWN)
+                yield f"{{{source}}} is sent as it is: {{{{ {source} }}}} inserts the value"
         for found in _UNEVEN.finditer(line):
             source = found["one"] or found["two"] or ""
             if _is_expression(source, variables):
                 yield f"{clip(mask_keys(found[0]), _SHOWN)} lacks a brace: sent as it is"
 
 
+def _is_value(source: str, variables: Mapping[str, Any]) -> bool:
+    """Whether a text is a variable, other than a function or a module, or an expression that begins with one."""
+    if source.isidentifier():
+        value = variables.get(source, len)
+        return not (callable(value) or isinstance(value, ModuleType))
+    return _is_expression(source.strip(), variables) and not problem(source)
+
+
 def _is_expression(source: str, variables: Mapping[str, Any]) -> bool:
     """Whether a text begins with a variable that is used or spaced, or with a function of Python and a variable."""
     start, call = _START.match(source.strip()), _CALL.match(source.strip())
     if start and start["name"] in variables:
-        return source[0] == " " or start["opens"] is not None or "." in start[0]
+        return source[:1] == " " or start["opens"] is not None or "." in start[0]
     return bool(call and hasattr(builtins, call["function"]) and call["argument"] in variables)
 
 
