@@ -734,7 +734,7 @@ async def test_a_fork_begins_with_a_copy_of_the_history_and_then_diverges(runtim
     assert len(eve.history) == 4
     with pytest.raises(ConfigError, match="an agent named 'eve' exists already; fork under another name"):
         bob.fork("eve")
-    with pytest.raises(ConfigError, match="agent 'not a name'"):
+    with pytest.raises(ConfigError, match="agent name 'not a name' is not a letter"):
         bob.fork("not a name")
 
 
