@@ -23,6 +23,13 @@ CONTRAST = """element => {
     return Math.max(text, back) / Math.min(text, back);
 }"""
 
+#: The height of a text, its type, and how it breaks.
+TYPE = """element => {
+    const style = getComputedStyle(element);
+    const look = ['fontFamily', 'fontSize', 'lineHeight', 'wordBreak', 'marginTop', 'marginBottom'];
+    return [element.offsetHeight, ...look.map((name) => style[name])];
+}"""
+
 
 def test_dollar_amounts_are_unchanged_and_math_is_typeset(lab: Lab, open_notebook: Callable[[str], Notebook]) -> None:
     reply = f"%%agent ann\n{PROMPT}"
@@ -56,4 +63,23 @@ def test_an_error_is_readable_in_every_theme(lab: Lab, open_notebook: Callable[[
     for theme in ("JupyterLab Dark", "JupyterLab Light"):
         set_theme(notebook.page, theme)
         assert error.evaluate(CONTRAST) >= 4.5
+    notebook.shut_down()
+
+
+@pytest.mark.parametrize("end", [".", "!the provider is down"])
+def test_a_text_that_streams_looks_as_it_does_at_the_end(
+    lab: Lab, open_notebook: Callable[[str], Notebook], end: str
+) -> None:
+    lab.write("type.ipynb", TEAM, "hire('ann')", "%%agent ann\nhello")
+    notebook = open_notebook("type.ipynb")
+    notebook.command("notebook:run-all-cells")
+    notebook.wait_until_idle()
+    lab.tell("ann", "characteristic representative sentences " * 20)
+    text = notebook.output("%%agent ann").get_by_text("characteristic")
+    expect(text).to_be_visible()
+    streamed = text.evaluate(TYPE)
+    lab.tell("ann", end)
+    expect(notebook.output("%%agent ann")).to_contain_text("failed" if end[0] == "!" else "succeeded")
+    assert text.evaluate(TYPE) == streamed
+    assert "break-all" not in streamed
     notebook.shut_down()

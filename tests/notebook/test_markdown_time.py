@@ -11,7 +11,7 @@ import pytest
 
 from support.formulas import ORDINARY
 from whisper_nb.notebook.cells.highlight import BLOCK, LANGUAGES
-from whisper_nb.notebook.cells.markdown import safe_markdown
+from whisper_nb.notebook.cells.markdown import PLAIN, safe_markdown
 from whisper_nb.notebook.cells.render import SHOWN
 
 TOKENS = (
@@ -85,7 +85,7 @@ def test_what_makes_more_of_itself_is_rendered_in_time(text: str) -> None:
 
 def test_text_that_would_take_too_long_is_shown_as_it_is() -> None:
     text = "[<*" * 16_000
-    assert html.unescape(safe_markdown(text)) == f'<pre style="white-space:pre-wrap">{text}</pre>'
+    assert html.unescape(safe_markdown(text)) == f"<pre {PLAIN}>{text}</pre>"
 
 
 def test_ordinary_text_of_this_length_is_rendered() -> None:

@@ -41,7 +41,7 @@ from whisper_nb.core.messages import (
 )
 from whisper_nb.core.states import State
 from whisper_nb.notebook.cells.highlight import BLOCK, COLORS
-from whisper_nb.notebook.cells.markdown import CODE, markdown_tree, safe_markdown
+from whisper_nb.notebook.cells.markdown import CODE, PLAIN, markdown_tree, safe_markdown
 from whisper_nb.notebook.cells.render import (
     SHOWN,
     STREAMED,
@@ -66,7 +66,8 @@ OUR_TAGS = {"div", "small"}
 LEFT_ALONE, TYPESET = "mathjax_ignore tex2jax_ignore", "mathjax_process tex2jax_process"
 OUR_STYLES = re.compile(
     r"color:(#[0-9a-f]{6}|var\(--jp-error-color1, #c62828\)|var\(--jp-mirror-editor-[a-z]+-color, #[0-9a-f]{6}\))"
-    rf"|opacity:\.75|white-space:pre-wrap|text-align:left|{re.escape(CODE.removeprefix('style=').strip(chr(34)))}"
+    r"|opacity:\.75|text-align:left"
+    rf"|{'|'.join(re.escape(style.removeprefix('style=').strip(chr(34))) for style in (CODE, PLAIN))}"
 )
 ATTRIBUTES = {"a": {"href", "rel"}, "ol": {"start"}}
 SCHEMES = {"http", "https", "mailto"}

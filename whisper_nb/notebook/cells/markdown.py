@@ -20,8 +20,8 @@ __all__ = ["CODE", "LEFT", "NO_MATH", "PLAIN", "Node", "markdown_tree", "safe_ma
 
 #: JupyterLab aligns table cells to the right, which suits numbers only.
 LEFT = 'style="text-align:left"'
-#: An element with text as it is.
-PLAIN = 'style="white-space:pre-wrap"'
+#: An element with text as it is. JupyterLab breaks the text of `pre` inside words.
+PLAIN = 'style="white-space:pre-wrap;word-break:normal;overflow-wrap:anywhere"'
 #: A block of code: a surface of its own, in any theme.
 CODE = (
     'style="background:var(--jp-cell-editor-background,rgba(127,127,127,.12));'

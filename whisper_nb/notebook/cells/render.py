@@ -35,7 +35,7 @@ from ...core.messages import AssistantMessage, Message, SystemMessage, ToolCall,
 from ...core.text import LINE_LIMIT, clip, error_text, one_line, printable
 from ...engine.runs import Run
 from .costs import in_and_out, usage_facts
-from .markdown import NO_MATH, safe_markdown
+from .markdown import NO_MATH, PLAIN, safe_markdown
 
 #: The most runs that a line names.
 _NAMED = 20
@@ -102,7 +102,7 @@ def run_html(run: Run) -> str:
     if body and run.status == "succeeded":
         body = f"<div {_DIRECTION}>{safe_markdown(body)}</div>"
     elif body:
-        body = f'<pre style="white-space:pre-wrap" {_DIRECTION}>{html.escape(body)}</pre>'
+        body = f"<div {_DIRECTION}><p {PLAIN}>{html.escape(body)}</p></div>"
     return f"<div {NO_MATH}>{head}{tools}{error}{body}</div>"
 
 

@@ -10,7 +10,7 @@ from itertools import chain, zip_longest
 
 from msgspec import Struct
 
-from ..cells.markdown import LEFT, NO_MATH
+from ..cells.markdown import LEFT, NO_MATH, PLAIN
 from .grammar import CELL, Argument, Command
 
 _WIDTH = 80
@@ -168,7 +168,7 @@ def _code(text: str, between: str) -> str:
 
 def _example(text: str) -> str:
     """Return an example as HTML. JupyterLab breaks lines within words unless told otherwise."""
-    return f'<pre style="white-space:pre-wrap;word-break:normal;overflow-wrap:break-word">{html.escape(text)}</pre>'
+    return f"<pre {PLAIN}>{html.escape(text)}</pre>"
 
 
 def _table(rows: Iterator[tuple[str, str]], between: str) -> str:
