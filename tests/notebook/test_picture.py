@@ -162,6 +162,7 @@ async def test_the_runtime_and_the_magic_show_it(notebook: Notebook) -> None:
     bundle = rt.timeline(15)._repr_mimebundle_()
     assert bundle["image/svg+xml"].startswith("<svg ")
     assert "zoe |" in bundle["text/plain"]
+    assert bundle["text/html"].startswith('<img alt="timeline from ')
     notebook.shell.run_line_magic("agent", "timeline 15")
     assert "image/svg+xml" in notebook.shown[-1]["data"]
     image = snapshot(rt, Board(rt))["text/html"].partition("<img ")[2].partition(">")[0]

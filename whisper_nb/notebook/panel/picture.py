@@ -44,7 +44,8 @@ class TeamPicture:
     def image(self) -> str:
         """The picture as `<img>`, which survives where inline SVG is removed: on GitHub, in untrusted notebooks."""
         data = base64.b64encode("".join(self.scene.draw(titles=False)).encode()).decode()
-        return f'<img alt="{escaped(self.scene.label)}" width="{WIDTH}" src="data:image/svg+xml;base64,{data}">'
+        look = f'width="{WIDTH}" style="max-width:100%"'
+        return f'<img alt="{escaped(self.scene.label)}" {look} src="data:image/svg+xml;base64,{data}">'
 
     def __str__(self) -> str:
         scene = self.scene
@@ -59,7 +60,8 @@ class TeamPicture:
     __repr__ = __str__
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
-        return {"image/svg+xml": self.svg, "text/plain": str(self)}
+        # Front ends prefer HTML. Of SVG, JupyterLab and nbconvert make an image without a text, wider than the cell.
+        return {"text/html": self.image, "image/svg+xml": self.svg, "text/plain": str(self)}
 
 
 def picture(runtime: Runtime, minutes: float | None = None) -> TeamPicture:
