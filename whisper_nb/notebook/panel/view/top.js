@@ -74,7 +74,7 @@ export class PromptForm {
     this.priority = h("select.wnb-select", { "aria-label": "Priority" }, ...options(PRIORITIES));
     this.priority.value = "normal";
     this.prompt = h("textarea.wnb-input.wnb-ask-text", {
-      rows: "1", placeholder: "Send a prompt…", "aria-label": "Prompt",
+      rows: "1", placeholder: "Send a prompt…", "aria-label": "Prompt", title: "Sent as it is: {{ … }} is not evaluated here",
     });
     this.button = h("button.wnb-button.wnb-main-button", { type: "submit" }, "Send");
     this.element = h("form.wnb-ask", {}, this.to, this.prompt, this.priority, this.button);

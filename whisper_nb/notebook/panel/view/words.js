@@ -8,7 +8,7 @@ export function ago(seconds) {
 }
 
 export function count(number) {
-  if (number < 10_000) return String(number);
+  if (number < 10_000) return number.toLocaleString("en");
   if (number < 1e5) return `${(number / 1000).toFixed(1)}k`;
   return number < 1e6 ? `${(number / 1000).toFixed(0)}k` : `${(number / 1e6).toFixed(1)}M`;
 }
