@@ -101,10 +101,10 @@ def test_a_run_opens_to_its_messages_calls_thoughts_and_costs(notebook: Notebook
     for text in (
         run,
         "succeeded",
-        "2500 + 76 tokens",
+        "2,500 + 76 tokens",
         "$0.0043",
         "Count the rows",
-        "Reply 1 · 1200 + 56 tokens · $0.0021",
+        "Reply 1 · 1,200 + 56 tokens · $0.0021",
     ):
         expect(shown).to_contain_text(text)
     expect(shown.get_by_text("I should look first.")).to_be_hidden()
@@ -211,4 +211,10 @@ def test_a_run_that_streams_is_shown_as_it_comes(lab: Lab, open_notebook: Callab
     lab.tell("bob", ".")
     expect(shown).to_contain_text("Reply 1 · 100 + 20 tokens")
     expect(shown.get_by_label("Reply in progress")).to_be_hidden()
+    notebook.kernel("rt['bob'].submit('Once more')")
+    lab.tell("bob", "half an answer", "!the provider is down")
+    panel.button("Back to the agent").click()
+    panel.button("bob#2").first.click()
+    for said in ("Incomplete reply", "half an answer", "failed: the provider is down"):
+        expect(shown.get_by_role("listitem").last).to_contain_text(said)
     notebook.shut_down()

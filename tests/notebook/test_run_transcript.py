@@ -130,6 +130,33 @@ async def test_failures_and_retries_are_told(runtime: Runtime) -> None:
     assert (known["items"][2]["outcome"], known["items"][2]["error"]) == ("failed", "no luck")
 
 
+async def test_a_run_that_failed_or_was_cancelled_keeps_the_text_of_its_incomplete_reply(runtime: Runtime) -> None:
+    long = "so far " * TEXT
+    failed = hire(
+        runtime, ScriptedModel([*CALLS[:1], Rule(reply=long, role="tool", truncate=len(long))]), tools=(look,)
+    )
+    run = failed.submit("count the rows")
+    await settled(run)
+    known = everything(run)
+    reply, end = known["items"][1], known["items"][-1]
+    assert (run.status, reply["text"]["text"], end["outcome"]) == ("failed", "", "failed")
+    assert end["text"]["text"] + piece(run, end["at"], "text", TEXT) == run.text[: TEXT + PIECE]
+    held = HeldModel()
+    run = hire(runtime, held, "eve").submit("go")
+    await held.arrived()
+    run.cancel()
+    await settled(run)
+    assert everything(run)["items"][-1]["text"]["text"] == "partial"
+
+
+async def test_a_complete_reply_is_not_repeated_at_the_end_of_a_failed_run(runtime: Runtime) -> None:
+    model = ScriptedModel([Rule(reply="Let me see.", calls=[{"name": "look", "arguments": {"table": "orders"}}])])
+    run = hire(runtime, model, tools=(look,), max_turns=1).submit("go")
+    await settled(run)
+    known = everything(run)
+    assert (run.status, "text" in known["items"][-1]) == ("failed", False)
+
+
 async def test_of_a_run_of_very_many_records_the_newest_are_sent_and_its_prompt(runtime: Runtime) -> None:
     async def stream(request: Request) -> AsyncGenerator[Delta, None]:
         turns.append(request)

@@ -108,7 +108,10 @@ class OpenRun:
                 facts = {"kind": "result", "call": printable(message.call_id), "failed": message.is_error}
                 return facts | {"text": _part(message.text), "line": clip(message.text, LINE)}
             case RunFinished(outcome, error):
-                return {"kind": "end", "outcome": outcome, "error": printable((error or "")[:TEXT])}
+                facts = {"kind": "end", "outcome": outcome, "error": printable((error or "")[:TEXT])}
+                if partial := _partial_text(self.run):
+                    facts["text"] = _part(partial)
+                return facts
             case CallRetried() | CallHeld() | Noticed() | HistoryTrimmed():
                 self._since = record.time
                 return {"kind": "note", "text": clip(record_text(record), TEXT)}
@@ -142,7 +145,17 @@ def piece(run: Run, item: int, field: str, start: int) -> str:
             text = message.text
         case RunStarted(prompt), "text":
             text = prompt
+        case RunFinished(), "text":
+            text = _partial_text(run)
     return printable(text[start : start + PIECE])
+
+
+def _partial_text(run: Run) -> str:
+    """Return the text of the reply during which a run failed or was cancelled. No record has it."""
+    reply = next((one.event.message.text for one in reversed(run.events) if isinstance(one.event, ModelReplied)), "")
+    if run.status == "succeeded" or run.text == reply:
+        return ""
+    return run.text
 
 
 def thoughts_of(record: Record) -> str:

@@ -82,8 +82,8 @@ export class RunTranscript {
   }
 
   drawItems(items) {
-    const shown = items.filter(({ kind, error }) => kind !== "result" && (kind !== "end" || error));
-    const last = items.findLast(({ kind }) => kind === "reply");
+    const shown = items.filter(({ kind, error, text }) => kind !== "result" && (kind !== "end" || error || text));
+    const last = items.findLast(({ kind, text }) => kind === "reply" || (kind === "end" && text));
     // The call of a result is the last one of that id before it; ids are unique within a turn.
     keyed(this.parts.items, shown, (item) => item.at, (item) => this.make(item), (element, item) => {
       if (item.kind === "call" && !element.wnbDone) {
@@ -223,6 +223,15 @@ function makeCall(item, transcript) {
 }
 
 const makeNote = (item) => h("li.wnb-item.wnb-quiet", {}, item.text);
-const makeEnd = (item) => h(
-  item.outcome === "failed" ? "li.wnb-item.wnb-error" : "li.wnb-item.wnb-quiet", {}, `${item.outcome}: ${item.error}`,
-);
+
+function makeEnd(item, transcript) {
+  const line = h(
+    item.outcome === "failed" ? "p.wnb-error" : "p.wnb-quiet", {}, [item.outcome, item.error].filter(Boolean).join(": "),
+  );
+  if (!item.text) return h("li.wnb-item", {}, line);
+  const text = transcript.makeText(item, "text", "div.wnb-prose.wnb-plain");
+  const element = h("li.wnb-item", {}, h("h4", {}, h("strong", {}, "Incomplete reply")), text, line);
+  element.textOf = () => text.textOf();
+  element.left = () => text.left;
+  return element;
+}
