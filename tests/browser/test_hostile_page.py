@@ -562,13 +562,13 @@ def test_text_of_agents_is_never_markup_in_the_page(lab: Lab, open_alone: Callab
     assert wrong(visit(notebook, "#3"), works=True) == {}
     run(notebook, *OUTPUTS)
     said = [printable(text).strip() for text in PAYLOADS]
-    assert [text.strip() for text in texts(notebook, OUTPUTS[1], "pre")] == said
+    assert [text.strip() for text in texts(notebook, OUTPUTS[1], "p[style]")] == said
     run(notebook, RELEASE)
     page.evaluate(
         "source => until(() => outputsOf(source).every((one) => one.textContent.includes('failed')), 'all to fail')",
         OUTPUTS[1],
     )
-    assert [text.strip() for text in texts(notebook, OUTPUTS[1], "pre")] == said
+    assert [text.strip() for text in texts(notebook, OUTPUTS[1], "p[style]")] == said
     assert wrong(visit(notebook, "#5", one_in=8), works=False) == {}
 
     run(notebook, *FINISHED)
