@@ -25,7 +25,7 @@ def test_run_all_shows_the_team_at_work(lab: Lab, open_notebook: Callable[[str],
     # It streams into its launching cell while later cells run.
     review = notebook.output("%%agent assistant -o review")
     expect(review).to_contain_text("running")
-    first = review.locator("pre").last
+    first = review.locator("p").last
     expect(first).to_contain_text("The module is about")
     expect(first).not_to_have_text(first.inner_text())
 
