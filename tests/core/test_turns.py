@@ -24,7 +24,7 @@ from whisper_nb.core.messages import (
     Usage,
     UserMessage,
 )
-from whisper_nb.core.turns import CallModel, CallTools, Done, Reply, close_turn, next_step
+from whisper_nb.core.turns import THOUGHTS, CallModel, CallTools, Done, Reply, close_turn, next_step
 
 SYSTEM = SystemMessage("you are bob")
 PROMPT = UserMessage("how many rows?")
@@ -184,6 +184,12 @@ def test_calls_that_the_provider_runs_are_kept_apart() -> None:
     message, _ = reply_of(search, rows, CallDelta(0, arguments="", served=True), Finish("tool_calls"))
     assert message == AssistantMessage("", (ToolCall("a", "rows", "{}"),), None, (ToolCall("s", "web_search", "{}"),))
     assert next_step([PROMPT, reply_of(search, TextDelta("News."), Finish("stop"))[0]]) == Done("News.")
+
+
+def test_of_long_reasoning_the_beginning_is_kept() -> None:
+    pieces = [ReasoningDelta("a" * (THOUGHTS - 1)), ReasoningDelta("bc"), ReasoningDelta("d"), TextDelta("ok")]
+    _, finish = reply_of(*pieces, Finish("stop"))
+    assert finish.thoughts == "a" * (THOUGHTS - 1) + "b"
 
 
 def test_reasoning_is_not_part_of_the_reply_text() -> None:
