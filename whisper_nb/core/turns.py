@@ -294,7 +294,7 @@ def in_call_order(messages: Sequence[Message]) -> list[Message]:
 
 
 def _checked(finish: Finish) -> Finish:
-    """Return how a reply ended, without a cost that is none: it would be added to all others."""
+    """Return how a reply ended. A cost that is not a finite number is removed: sums would contain it."""
     cost = finish.cost_usd
     if cost is None or (isinstance(cost, int | float) and math.isfinite(cost)):
         return finish

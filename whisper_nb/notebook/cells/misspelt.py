@@ -1,4 +1,4 @@
-"""Braces that were probably meant as an expression, and are none: `{{ df.head( }}`, `{df}`, `{{ len(df) }`.
+"""Braces that were probably meant as an expression but do not contain one: `{{ df.head( }}`, `{df}`, `{{ len(df) }`.
 
 Most braces in a prompt are no expressions and are not meant as such: JSON, LaTeX, templates, code. Those are balanced.
 So an open bracket or quote after a name is a misspelt expression. So is text that begins with a variable's name, and a

@@ -1,4 +1,4 @@
-"""What the form offers to choose from: models with their prices, and the functions of the notebook."""
+"""The choices that the form offers: models with their prices, and the functions of the notebook."""
 
 from __future__ import annotations
 

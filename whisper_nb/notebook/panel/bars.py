@@ -39,7 +39,7 @@ class Bar:
     counts: tuple[tuple[str, int], ...] = ()
     """Of several runs: each outcome and its runs."""
     parts: tuple[tuple[Kind, float], ...] = ()
-    """What it did, and for how many seconds, in order. The last part of a run in progress goes on."""
+    """Its parts, each with its seconds, in order. The last part of a run in progress goes on."""
     needs: tuple[str, ...] = ()
     """The runs that it depends on, by id."""
     line: str = ""

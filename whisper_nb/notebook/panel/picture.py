@@ -31,7 +31,7 @@ _ENDS = {"failed": "✕", "cancelled": "◦"}
 
 @dataclass(frozen=True, slots=True)
 class TeamPicture:
-    """What the agents did, over time: one lane per agent. A notebook shows it as SVG, a terminal as text."""
+    """The work of the agents over time: one lane per agent. A notebook shows it as SVG, a terminal as text."""
 
     scene: Scene
 

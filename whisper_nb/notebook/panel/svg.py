@@ -43,7 +43,7 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What a picture shows."""
+    """The contents of a picture."""
 
     lanes: tuple[Lane, ...]
     since: float

@@ -45,7 +45,7 @@ FIELDS = ("text", "thoughts", "arguments")
 
 
 class OpenRun:
-    """What was sent of one run, and whether something is new."""
+    """The part of one run that was sent, and whether something is new."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
