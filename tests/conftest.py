@@ -12,7 +12,7 @@ import pytest
 from hypothesis import settings
 
 from whisper_nb import Runtime
-from whisper_nb.engine import runtimes
+from whisper_nb.team import runtimes
 
 pytest_plugins = ["support.watchdog"]
 LOOPBACK = ("127.0.0.1", "::1", "localhost")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from .config.paths import sockets_folder
 from .core.errors import ConfigError
-from .engine.kernels import listed, stop
+from .team.kernels import listed, stop
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -57,11 +57,11 @@ from whisper_nb.core.messages import (
 )
 from whisper_nb.core.queues import PRIORITIES
 from whisper_nb.core.states import State
-from whisper_nb.engine import runtimes
 from whisper_nb.engine.projection import RUNS_KEPT, Projection, RunState
 from whisper_nb.models.model import Request
 from whisper_nb.models.offline import EchoModel
 from whisper_nb.store.memory import MemoryStore
+from whisper_nb.team import runtimes
 
 SAY = ScriptedModel([Rule(match="(?s)(.*)", reply=r"\1!")])
 TALK = [Rule(role="tool", reply="done"), Rule(match="use (.*)", calls=[{"name": r"\1"}]), Rule(reply="ok")]

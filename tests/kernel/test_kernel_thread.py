@@ -42,7 +42,7 @@ def last(kernel: Kernel, cell: Cell) -> str:
 COMMAND = """
 import sys
 from whisper_nb import __main__
-from whisper_nb.engine import kernels
+from whisper_nb.team import kernels
 kernels.ANSWER_TIMEOUT_S = kernels.END_TIMEOUT_S = float(sys.argv.pop(1))
 sys.exit(__main__.main())
 """

@@ -17,13 +17,13 @@ from support.leaks import UNLIKE, hits, texts_of
 from whisper_nb import Agent, Rule, RunCancelled, RunFailed, Runtime, ScriptedModel
 from whisper_nb.engine.home import Home
 from whisper_nb.engine.runs import Run
-from whisper_nb.engine.runtimes import DEFAULT_QUEUE
 from whisper_nb.notebook.cells.output import Outputs
 from whisper_nb.notebook.cells.render import status_line
 from whisper_nb.notebook.magics import magics
 from whisper_nb.notebook.magics.commands.table import COMMANDS, overview
 from whisper_nb.notebook.runtime import NotebookRuntime
 from whisper_nb.notebook.workbench import Workbench
+from whisper_nb.team.runtimes import DEFAULT_QUEUE
 
 
 async def ended(*runs: Run) -> None:

@@ -97,7 +97,7 @@ def test_errors_form_one_tree() -> None:
 def test_no_module_hides_a_public_name() -> None:
     """`whisper_nb.runtime` is the function, whatever was imported before: no module has a public name."""
     assert not set(whisper_nb.__all__) & {path.stem for path in Path(whisper_nb.__file__).parent.iterdir()}
-    script = "import whisper_nb.engine.runtimes, whisper_nb as wnb; assert wnb.Runtime; assert callable(wnb.runtime)"
+    script = "import whisper_nb.team.runtimes, whisper_nb as wnb; assert wnb.Runtime; assert callable(wnb.runtime)"
     subprocess.run([sys.executable, "-c", script], check=True)
 
 

@@ -21,7 +21,8 @@ FLOORS: dict[str, set[str]] = {
     "config": {"core", "tools", "store"},
     "models": {"core", "tools", "store", "config"},
     "engine": {"core", "tools", "store", "config", "models"},
-    "notebook": {"core", "tools", "store", "config", "models", "engine"},
+    "team": {"core", "tools", "store", "config", "models", "engine"},
+    "notebook": {"core", "tools", "store", "config", "models", "engine", "team"},
 }
 #: Third-party package, or one that costs time → the one module or folder that may import it.
 HOMES = {
@@ -136,7 +137,7 @@ def test_each_dependency_has_one_home(path: Path) -> None:
             assert home in (home_of(path), place_of(path)) or (package, home_of(path)) == ("IPython", "__init__"), name
 
 
-@pytest.mark.parametrize("module", ["whisper_nb", "whisper_nb.engine.runtimes", "whisper_nb.models.offline"])
+@pytest.mark.parametrize("module", ["whisper_nb", "whisper_nb.team.runtimes", "whisper_nb.models.offline"])
 def test_importing_the_package_loads_no_dependency(module: str) -> None:
     script = f"import sys, {module}; print(*{{name.split('.')[0] for name in sys.modules}})"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -1,1 +1,1 @@
-"""The engine: sessions, runs and the runtime that owns them."""
+"""The engine: sessions, their runs, and the event loop that they live on."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 
 from ..config.agents import Agent
-from ..engine.runtimes import Runtime
+from ..team.runtimes import Runtime
 
 
 def create(runtime: Runtime, agent: Agent | str) -> str:

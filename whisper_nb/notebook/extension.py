@@ -22,11 +22,11 @@ from ..config.paths import packaged, project_root, sockets_folder, user_folder
 from ..config.project import Project
 from ..config.trust import TrustFile
 from ..core.errors import ConfigError, WhisperError, sealed
-from ..engine.control import Control
 from ..engine.home import Home
 from ..engine.runs import Run
-from ..engine.runtimes import GRACE_S
 from ..models.offline import EchoModel
+from ..team.control import Control
+from ..team.runtimes import GRACE_S
 from ..tools.functions import function_of_cells
 from .cells import tracebacks
 from .cells.blocking import block, interruptible, note_interrupts, waking, warn_of_old_nest_asyncio

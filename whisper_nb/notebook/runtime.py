@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from ..config.aiconfig import AIConfig, missing_key
-from ..engine import runtimes
-from ..engine.control import Control
+from ..team import runtimes
+from ..team.control import Control
 from .cells.figures import own_figures
 
 if TYPE_CHECKING:

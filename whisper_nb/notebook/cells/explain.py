@@ -15,9 +15,9 @@ from ...core.errors import ConfigError
 from ...core.messages import Spent
 from ...core.text import suggestion
 from ...engine.fitting import recalled
-from ...engine.runtimes import Runtime
-from ...engine.spending import spent_on
 from ...models.transcript import Transcript
+from ...team.runtimes import Runtime
+from ...team.spending import spent_on
 from .costs import about, cost_line
 
 

@@ -24,8 +24,8 @@ from ...config.providers import PROVIDERS, rules_path
 from ...config.yamlfile import dump_yaml
 from ...core.errors import ConfigError
 from ...core.text import shortened, visible, visible_lines
-from ...engine.runtimes import Runtime
 from ...models.offline import ScriptedModel
+from ...team.runtimes import Runtime
 from .explain import value_text
 from .markdown import NO_MATH
 

@@ -13,7 +13,7 @@ from ...config.kinds import problem_with
 from ...config.providers import canonical
 from ...core.errors import ConfigError, Problem
 from ...core.text import printable, valid_unicode
-from ...engine.runtimes import Runtime
+from ...team.runtimes import Runtime
 from .draft import FIELDS, Draft, FieldPath, field_of, python_of, yaml_of
 from .fields import BASE, KEY, MODEL, NAME, PARAMS, SENT, default_texts, id_of, labels
 

@@ -28,7 +28,7 @@ from ...config.promptfiles import FOLDER, Prompts
 from ...config.yamlfile import MAX_FILE_BYTES
 from ...core.errors import ConfigError, SessionError, WhisperError
 from ...core.text import printable
-from ...engine.runtimes import Runtime
+from ...team.runtimes import Runtime
 from ..cells.explain import agent_configs
 from ..create import create
 from ..panel.script import script

@@ -34,9 +34,9 @@ from ...core.events import (
 from ...core.messages import Spent
 from ...core.text import clip, printable
 from ...engine.runs import Run
-from ...engine.runtimes import Runtime
 from ...engine.session import Session
-from ...engine.spending import spent_by
+from ...team.runtimes import Runtime
+from ...team.spending import spent_by
 from .details import LINE, Details, Facts
 from .standing import standing
 from .timeline import TIMELINE_S, Timeline

@@ -8,8 +8,8 @@ from ...core.errors import ConfigError
 from ...core.messages import ToolCall, ToolMessage
 from ...core.text import clip, error_text, printable
 from ...engine.runs import Run
-from ...engine.runtimes import Runtime
 from ...engine.session import Session
+from ...team.runtimes import Runtime
 from ..cells.explain import config_rows, history_line, limits_line, memory_line
 from ..cells.render import step_line, steps
 

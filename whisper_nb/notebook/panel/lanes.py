@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable
 
 from ...core.events import CallHeld, CallRetried, Record, TextStreamed, ToolStarted
-from ...engine.runtimes import Runtime
+from ...team.runtimes import Runtime
 from .bars import Bar, bar_of, bars
 from .details import Facts
 

@@ -23,8 +23,8 @@ from ...core.errors import ConfigError, SessionError, WhisperError
 from ...core.queues import PRIORITIES
 from ...core.text import printable
 from ...engine.runs import Run
-from ...engine.runtimes import Runtime
 from ...engine.session import Session
+from ...team.runtimes import Runtime
 from ..create import create
 from .board import Board
 from .details import Facts

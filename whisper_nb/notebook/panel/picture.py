@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from ...config.kinds import Number
 from ...core.errors import ConfigError
 from ...core.text import short_repr
-from ...engine.runtimes import Runtime
 from ...engine.session import Session
+from ...team.runtimes import Runtime
 from .bars import KINDS, Kind, bars, joined
 from .svg import SCALE, WIDTH, Lane, Scene, escaped, lasted, parts_until
 

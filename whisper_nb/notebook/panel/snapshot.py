@@ -19,9 +19,9 @@ from uuid import uuid4
 
 from ...core.text import clip
 from ...engine.runs import Run
-from ...engine.runtimes import Runtime
 from ...engine.session import Session
-from ...engine.spending import spent_by
+from ...team.runtimes import Runtime
+from ...team.spending import spent_by
 from ..cells.costs import about, cost_line, tokens_line
 from ..cells.tables import table_html, table_text
 from .board import CHIPS, Board

@@ -11,8 +11,8 @@ from whisper_nb import Agent, Rule, Run, Runtime, ScriptedModel, Session
 from whisper_nb.core.costs import CostSum
 from whisper_nb.core.errors import SessionClosed, SessionError
 from whisper_nb.core.messages import Delta, Finish, Spent, TextDelta, Usage
-from whisper_nb.engine.spending import spent_on
 from whisper_nb.models.model import Request
+from whisper_nb.team.spending import spent_on
 
 USAGE = Usage(10, 5)
 COSTS = st.none() | st.integers(0, 5).map(float)

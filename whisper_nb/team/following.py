@@ -14,8 +14,8 @@ from ..config.project import Project, Review, team_of
 from ..config.projectconfig import WITHOUT_MODEL, ProjectConfig, unbound
 from ..core.errors import ConfigError
 from ..core.text import suggestion
+from ..engine.session import Session
 from .roster import Roster
-from .session import Session
 
 
 class Following:

@@ -19,10 +19,10 @@ from whisper_nb import Agent, AIConfig, ConfigError, Rule, RunCancelled, RunFail
 from whisper_nb.core.errors import EmptyReply, SessionClosed
 from whisper_nb.core.events import AgentRevised, Record, RunFinished, RunQueued, ToolStarted
 from whisper_nb.core.messages import Delta, Finish, TextDelta, Usage
-from whisper_nb.engine import runtimes
 from whisper_nb.models.model import Request
 from whisper_nb.models.offline import EchoModel
 from whisper_nb.store.memory import MemoryStore
+from whisper_nb.team import runtimes
 
 SAY = ScriptedModel([Rule(match="(?s)(.*)", reply=r"\1!")])
 TALK = [Rule(role="tool", reply="done"), Rule(match="use (.*)", calls=[{"name": r"\1"}]), Rule(reply="ok")]

@@ -24,6 +24,11 @@ from ..core.events import Record
 from ..core.handles import Handle
 from ..core.messages import Spent
 from ..core.text import short_repr
+from ..engine.admission import Admission
+from ..engine.home import Home, Where, at_home, checked_where, running_loop
+from ..engine.permits import Permits
+from ..engine.ports import Ports, Start
+from ..engine.session import Session
 from ..models.contexts import Contexts
 from ..models.pool import Models
 from ..store.memory import MemoryStore
@@ -31,13 +36,8 @@ from ..store.observers import Observer, Observers
 from ..store.store import Store
 from ..tools.functions import function_of_main
 from ..tools.tool import Tool
-from .admission import Admission
 from .following import Following
-from .home import Home, Where, at_home, checked_where, running_loop
-from .permits import Permits
-from .ports import Ports, Start
 from .roster import Roster
-from .session import Session
 from .spending import Ledger
 
 #: Seconds that all sessions together have to end their work when the runtime closes.

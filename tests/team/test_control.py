@@ -21,10 +21,10 @@ from support.doubles import hire
 from whisper_nb import Rule, Run, RunCancelled, Runtime, ScriptedModel, Session
 from whisper_nb.__main__ import main
 from whisper_nb.config.paths import sockets_folder
-from whisper_nb.engine import kernels
-from whisper_nb.engine.control import MAX_CLIENTS, Control
-from whisper_nb.engine.kernels import listed, stop
 from whisper_nb.notebook.cells.render import log_line, status_line
+from whisper_nb.team import kernels
+from whisper_nb.team.control import MAX_CLIENTS, Control
+from whisper_nb.team.kernels import listed, stop
 
 PID = os.getpid()
 RULES = [Rule("^forever", "never", delay_s=3600), Rule(reply="fine")]

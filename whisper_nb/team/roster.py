@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from weakref import WeakSet
 
 from ..core.errors import SessionError
+from ..engine.session import Session
 from ..store.observers import Observers
-from .session import Session
 
 
 class Roster:

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from ..core.events import Record, RunQueued
+from ..engine.runs import Run
 from .kernels import MAX_REQUEST, check_private
-from .runs import Run
 from .runtimes import Runtime
 
 #: Seconds within which a client must send its request, and the most clients that may be connected.

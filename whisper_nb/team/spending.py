@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from functools import partial
 
 from ..core.messages import Spent, Usage, replace
-from .runs import Run
-from .session import Session
+from ..engine.runs import Run
+from ..engine.session import Session
 
 
 def spent_on(run: Run) -> Spent:
