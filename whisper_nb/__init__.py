@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from .core.errors import ContentFiltered as ContentFiltered
     from .core.errors import EmptyReply as EmptyReply
     from .core.errors import LengthExceeded as LengthExceeded
+    from .core.errors import LimitExceeded as LimitExceeded
     from .core.errors import ModelError as ModelError
+    from .core.errors import OutputInvalid as OutputInvalid
     from .core.errors import PromptLimitExceeded as PromptLimitExceeded
     from .core.errors import RunCancelled as RunCancelled
     from .core.errors import RunFailed as RunFailed
@@ -48,7 +50,9 @@ _HOMES = {
     "EmptyReply": "core.errors",
     "FunctionModel": "models.offline",
     "LengthExceeded": "core.errors",
+    "LimitExceeded": "core.errors",
     "ModelError": "core.errors",
+    "OutputInvalid": "core.errors",
     "PromptLimitExceeded": "core.errors",
     "Record": "core.events",
     "Rule": "models.offline",

@@ -242,7 +242,7 @@ async def test_a_prompt_that_is_too_long_is_not_retried(
 async def test_what_a_server_cannot_do_is_not_retried(
     monkeypatch: pytest.MonkeyPatch, line: tuple[str, str], status: int, message: str, retryable: bool
 ) -> None:
-    monkeypatch.setattr("whisper_nb.engine.execution.RETRY_S", 0.001)
+    monkeypatch.setattr("whisper_nb.engine.calls.RETRY_S", 0.001)
     body = json.dumps({"error": {"code": status, "message": message, "type": "server_error"}}).encode()
     answer = Reply([body], status, {"Content-Type": "application/json"})
     error = await failed(answer, line, monkeypatch, retries=1)

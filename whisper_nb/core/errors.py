@@ -152,16 +152,34 @@ class EmptyReply(ModelError):
     """The reply ended well and is empty: it has no text, no tool call and no reasoning. `allow_empty` accepts it."""
 
 
-class PromptLimitExceeded(WhisperError):
+class RunFailed(WhisperError):
+    """The run failed. The cause is in `__cause__`, and in `run.error`."""
+
+
+class LimitExceeded(RunFailed):
+    """A limit ended the run. Its partial text is in `run.text`."""
+
+
+class PromptLimitExceeded(LimitExceeded):
     """A model call would have sent more tokens than its agent's `max_prompt_tokens` allows. Nothing was sent."""
 
 
-class TurnLimitExceeded(WhisperError):
+class TurnLimitExceeded(LimitExceeded):
     """The run needed more turns than its agent's `max_turns` allows."""
 
 
-class RunFailed(WhisperError):
-    """The run failed. The cause is in `__cause__`, and in `run.error`."""
+class OutputInvalid(RunFailed):
+    """The answer does not fit the output type, also after further turns.
+
+    Attributes:
+        text: the last answer.
+        problems: a line for each problem with it.
+    """
+
+    def __init__(self, message: str, *, text: str = "", problems: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.text = text
+        self.problems = problems
 
 
 class RunCancelled(WhisperError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 from msgspec.structs import replace as replace
@@ -209,6 +209,21 @@ class ToolSchema(Data, frozen=True):
     description: str
     parameters: Mapping[str, Any] = {}
     """The JSON Schema of the arguments, an object."""
+
+
+OutputMode = Literal["native", "tool", "prompt"]
+
+
+class OutputSchema(Data, frozen=True):
+    """The form that the answer of a run must have."""
+
+    name: str
+    """The name of the type, as the model sees it: letters, digits and `_`."""
+    json_schema: Mapping[str, Any]
+    """The JSON Schema of the answer, always an object."""
+    mode: OutputMode
+    """`native`: the provider constrains the reply; `tool`: the reply is the call of a tool of this name; `prompt`: the
+    system prompt asks for it."""
 
 
 def without_images(messages: Sequence[Message]) -> list[Message]:

@@ -8,7 +8,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from ..config.aiconfig import AIConfig
-from ..core.messages import Delta, Message, ToolSchema
+from ..core.messages import Delta, Message, OutputSchema, ToolSchema
 
 
 class Request(Struct, frozen=True):
@@ -18,6 +18,8 @@ class Request(Struct, frozen=True):
     """A Transcript where there is one: its messages are encoded and counted once."""
     tools: Sequence[ToolSchema]
     config: AIConfig
+    output: OutputSchema | None = None
+    """The form of the reply; None: text."""
 
 
 class Model(Protocol):
