@@ -114,6 +114,12 @@ def test_windows_are_zoomed_in_levels(js: Callable[..., Any], seconds: int, leve
             id="a run with a tool",
         ),
         pytest.param(
+            bar(4, 0, 65, parts=[60, 4, 5, 0]),
+            ["ann#4 · succeeded", "count", "05:30:00 · 1 min 5 s", "thinking 5.0 s · waiting for the budget 1 min 0 s",
+             "9 + 3 tokens · $0.5000"],
+            id="a run that waited for the budget",
+        ),
+        pytest.param(
             bar(4, 0, None, "running", input=None, output=None, cost=None, needs=["bob#1"]),
             ["ann#4 · running", "count", "05:30:00 · 1 min 40 s so far", "has the text of bob#1",
              "tokens and cost: at its end"],

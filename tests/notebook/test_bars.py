@@ -9,7 +9,16 @@ import pytest
 from support.doubles import HeldModel, hire, settled
 from whisper_nb import Rule, Runtime, ScriptedModel, Session
 from whisper_nb.config.aiconfig import AIConfig
-from whisper_nb.core.events import Event, ModelReplied, Record, RunFinished, RunStarted, StateChanged, ToolFinished
+from whisper_nb.core.events import (
+    CallHeld,
+    Event,
+    ModelReplied,
+    Record,
+    RunFinished,
+    RunStarted,
+    StateChanged,
+    ToolFinished,
+)
 from whisper_nb.core.messages import AssistantMessage, ToolCall, ToolMessage, Usage
 from whisper_nb.core.states import Outcome, State
 from whisper_nb.engine.runs import Run
@@ -63,6 +72,16 @@ TOOLS = [START, (102, CALLS), (103, RESULTS[0]), (105, RESULTS[1])]
             [START, (101, WAITS), (104, PROCEEDS), (109, RunFinished("failed", "no more"))],
             [("thinking", 1), ("waiting", 3), ("thinking", 5)],
             id="a retry",
+        ),
+        pytest.param(
+            [START, (101, WAITS), (101.5, CallHeld("no room", 0.0, "budget")), (104, PROCEEDS), (105, WAITS)],
+            [("thinking", 1), ("waiting for the budget", 3), ("thinking", 1), ("waiting", 5)],
+            id="a wait for the budget",
+        ),
+        pytest.param(
+            [START, (101, WAITS), (101, CallHeld("429", 3.0))],
+            [("thinking", 1), ("waiting for the rate limit", 9)],
+            id="a rate limit",
         ),
         pytest.param([START, (101, WAITS), (99, PROCEEDS)], [("thinking", 9)], id="the clock goes back"),
     ],

@@ -15,10 +15,11 @@ from support.panels import QUICK, Page, calling, row_when, rows_of, states
 from whisper_nb import Agent, ModelError, Rule, Runtime, ScriptedModel, Session
 from whisper_nb.core.events import CallHeld, CallRetried, Record, RunFinished, RunStarted, StateChanged
 from whisper_nb.core.messages import Delta, Finish, TextDelta, Usage
+from whisper_nb.core.states import State
 from whisper_nb.models.model import Request
 from whisper_nb.notebook.cells.render import log_line, run_text
 from whisper_nb.notebook.panel.board import CHIPS, Board
-from whisper_nb.notebook.panel.timeline import FRESH, TIMELINE_S
+from whisper_nb.notebook.panel.timeline import FRESH, TIMELINE_S, Timeline
 from whisper_nb.notebook.runtime import NotebookRuntime
 from whisper_nb.store.memory import MemoryStore
 
@@ -232,6 +233,17 @@ async def test_an_agent_that_waits_for_the_429_of_another_says_so(runtime: Runti
     assert re.fullmatch(rf"held back until {CLOCK} or later: offline answered 429 .*", row["now"])
     assert re.search(rf"  held back until {CLOCK} or later: offline answered 429", "\n".join(map(log_line, run.events)))
     assert "held back until" in run_text(run)
+
+
+def test_a_call_that_is_held_for_the_budget_says_so() -> None:
+    timeline = Timeline(0.0)
+    for number, event in enumerate(
+        (RunStarted("go", "m"), StateChanged(State("waiting")), CallHeld("$0.01 does not fit", 0.0, "budget"))
+    ):
+        timeline.take(Record(number, number, "bob", "bob#1", event))
+    assert (timeline.reason, timeline.waits) == ("for the budget", "held back: $0.01 does not fit")
+    timeline.take(Record(3, 3.0, "bob", "bob#1", StateChanged(State("running"))))
+    assert (timeline.reason, timeline.waits) == ("", "")
 
 
 async def test_hostile_text_is_a_short_printable_line(runtime: Runtime) -> None:

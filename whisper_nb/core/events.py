@@ -87,11 +87,13 @@ class CallRetried(Data, frozen=True, tag=True):
 
 
 class CallHeld(Data, frozen=True, tag=True):
-    """A model call waits, because its provider limits the calls with this key. Published once per call."""
+    """A model call waits: for its rate limit, or for the budget. Published once for each such wait."""
 
     reason: str
     after_s: float
     """Seconds until it may be sent, at the earliest. 0: it waits for the calls before it."""
+    cause: Literal["rate", "budget"] = "rate"
+    """Whether the rate of calls is limited, by the provider or by the config; or the budget has no room now."""
 
 
 class ToolStarted(Data, frozen=True, tag=True):

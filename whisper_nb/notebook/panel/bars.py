@@ -8,14 +8,18 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from ...core.events import ModelReplied, RunFinished, StateChanged, ToolFinished
+from ...core.events import CallHeld, ModelReplied, RunFinished, StateChanged, ToolFinished
 from ...core.text import clip
 from ...engine.runs import Run
 
-Kind = Literal["thinking", "tool", "waiting"]
-KINDS: tuple[Kind, ...] = ("thinking", "tool", "waiting")
+Kind = Literal["thinking", "tool", "waiting", "waiting for the rate limit", "waiting for the budget"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+#: Those that are drawn differently; the others are as `waiting`.
+DRAWN: tuple[Kind, ...] = KINDS[:3]
+#: The cause for which a call is held → what its run does.
+HELD: Mapping[str, Kind] = {"rate": "waiting for the rate limit", "budget": "waiting for the budget"}
 #: Characters of a prompt's first line, and parts of one bar.
 WORDS, PARTS = 60, 60
 #: Steps that a bar of joined runs with several outcomes takes at most.
@@ -141,6 +145,8 @@ def _spans(run: Run, began: float, now: float) -> Iterator[tuple[Kind, float]]:
         match record.event:
             case StateChanged(state):
                 kind = "waiting" if state.activity == "waiting" else "thinking"
+            case CallHeld(cause=cause) if kind == "waiting":
+                kind = before = HELD[cause]  # since the wait began
             case ModelReplied(message) if message.tool_calls:
                 kind, calls = "tool", len(message.tool_calls)
             case ToolFinished():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from ...core.events import CallHeld, CallRetried, Record, TextStreamed, ToolStarted
+from ...core.events import CallRetried, Record, TextStreamed, ToolStarted
 from ...team.runtimes import Runtime
 from .bars import Bar, bar_of, bars
 from .details import Facts
@@ -15,7 +15,7 @@ _REST = 0.25
 #: The most runs, about, that one update reads for whole lanes: 1,000 take milliseconds.
 RUNS = 4_000
 #: Events that change no bar.
-_SAME = frozenset({TextStreamed, ToolStarted, CallHeld, CallRetried})
+_SAME = frozenset({TextStreamed, ToolStarted, CallRetried})
 
 
 class Lanes:

@@ -14,7 +14,7 @@ from ...core.errors import ConfigError
 from ...core.text import short_repr
 from ...engine.session import Session
 from ...team.runtimes import Runtime
-from .bars import KINDS, Kind, bars, joined
+from .bars import DRAWN, KINDS, Kind, bars, joined
 from .svg import SCALE, WIDTH, Lane, Scene, escaped, lasted, parts_until
 
 #: Lanes of a still, its bars, characters of its SVG, and the longest time that it shows if none is given.
@@ -25,7 +25,7 @@ RUNS = 3_000
 MINUTES = (0.05, 7 * 24 * 60)
 #: Characters of a lane as text.
 CELLS = 60
-_GLYPHS: Mapping[Kind, str] = {"thinking": "█", "tool": "▒", "waiting": "─"}
+_GLYPHS: Mapping[Kind, str] = dict.fromkeys(KINDS, "─") | {"thinking": "█", "tool": "▒"}
 _ENDS = {"failed": "✕", "cancelled": "◦"}
 
 
@@ -53,7 +53,7 @@ class TeamPicture:
         lines = [scene.label]
         lines += [f"{lane.agent:{wide}} |{_cells(lane, scene)}| {_sums(lane, scene.now)}" for lane in scene.lanes]
         if scene.lanes:
-            kinds = "".join(f" {_GLYPHS[kind]} {kind} " for kind in KINDS)
+            kinds = "".join(f" {_GLYPHS[kind]} {kind} " for kind in DRAWN)
             lines.append(f"{'':{wide}} {kinds} ✕ failed  ◦ cancelled")
         return "\n".join([*lines, *scene.rest])
 

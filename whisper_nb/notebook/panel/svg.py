@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ...core.costs import dollars
-from .bars import KINDS, Bar, Kind
+from .bars import DRAWN, Bar, Kind
 
 #: Pixels: the picture, the names, a lane, a bar and the axis.
 WIDTH, LABEL, LANE, BAR, AXIS = 900, 110, 28, 18, 24
@@ -142,7 +142,7 @@ class Scene:
                 dashes = f'stroke="{_LIGHT["waiting"]}" stroke-width="2" stroke-dasharray="3 3"'
                 yield f'<path {dashes} d="M{_n(x)} {middle:g}h{_n(wide)}"/>'
                 return
-            if kind == "waiting":
+            if kind.startswith("waiting"):
                 yield f'<rect x="{_n(x)}" y="{middle - 2:g}" width="{_n(wide)}" height="4"/>'
                 continue
             box = f'x="{_n(x)}" y="{y:g}" width="{_n(wide)}" height="{BAR}"'
@@ -182,7 +182,7 @@ class Scene:
         y = height - 12
         yield f'<g class="dim" fill="{_LIGHT["dim"]}">'
         x = 10.0
-        for name in (*OUTCOMES, *KINDS):
+        for name in (*OUTCOMES, *DRAWN):
             box = f'x="{x:g}" y="{y - 9:g}" width="14" height="10" rx="2"'
             color = f' class="{name}" fill="{_LIGHT[name]}"' if name in OUTCOMES else ""
             if name == "waiting":

@@ -11,6 +11,7 @@ from ...core.events import CallHeld, CallRetried, Record, RunFinished, RunStarte
 from ...core.states import Activity, Gate, State
 from ...core.text import clip, printable
 from ..cells.render import record_text
+from .bars import HELD
 from .details import LINE, RESULT
 
 #: Seconds that a timeline covers, spans that it keeps, and of these the newest that one update sends.
@@ -43,7 +44,7 @@ class Timeline:
     waits: str = ""
     """The record of the reason for which a model call waits, in words."""
     reason: str = ""
-    """The same in two words or three, as they follow "waiting": a retry, or a rate limit."""
+    """The same in two words or three, as they follow "waiting": a retry, a rate limit, or the budget."""
 
     def take(self, record: Record) -> None:
         """Apply a record of this agent."""
@@ -53,7 +54,9 @@ class Timeline:
                 self._enter("running", self.state.gate, record.time)
             case CallRetried() | CallHeld() if self.state.activity == "waiting":  # the record may arrive late
                 self.waits = clip(record_text(record), LINE)
-                self.reason = "to retry" if isinstance(record.event, CallRetried) else "for the rate limit"
+                self.reason = "to retry"
+                if isinstance(record.event, CallHeld):
+                    self.reason = HELD[record.event.cause].removeprefix("waiting ")
             case RunFinished(outcome, error):
                 if record.run == self.run:
                     self.run, self.waits, self.reason = None, "", ""

@@ -4,7 +4,7 @@ import { ago, count, dollars } from "./words.js";
 
 /** The seconds that a picture can show at once. */
 export const WINDOWS = [60, 120, 300, 900, 1800, 3600, 10_800, 21_600];
-export const KINDS = ["thinking", "tool", "waiting"];
+export const KINDS = ["thinking", "tool", "waiting", "waiting for the rate limit", "waiting for the budget"];
 const TICKS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 86_400];
 
 /** A lane without bars yet: what one agent did from `since` on, as seen with a pixel of so many seconds. */

@@ -84,7 +84,7 @@ function drawBar(brush, bar, y, left, right) {
     const start = Math.max(left, x(from)), end = Math.min(right, x(to));
     const wide = Math.max(end - start, 1.5);
     if (end < left || start > right) continue;
-    if (kind === "waiting") {
+    if (kind.startsWith("waiting")) {
       context.fillStyle = shade;
       context.fillRect(start, middle - THIN / 2, wide, THIN);
       continue;
