@@ -191,6 +191,7 @@ OTHERS: list[tuple[str, list[Any], list[Any]]] = [
     ("allow_empty", [True, False], [0, "no", []]),
     ("stream", [True, False], [1, "yes", []]),
     ("transport", ["wire", "litellm"], [True, "http", ""]),
+    ("output_mode", ["native", "tool", "prompt"], [True, "json", ""]),
     ("extra", [{}, {"a": {"b": [None]}}], [5, ["a"], {"a": math.nan}, {1: 2}]),
 ]
 

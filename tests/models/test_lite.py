@@ -238,7 +238,7 @@ async def test_text_that_litellm_takes_for_the_end_is_kept_or_an_error(rt: Runti
 
 
 async def test_binary_event_streams_pass_unchecked_and_text_under_their_type_is_an_error(provider: Provider) -> None:
-    from whisper_nb.models.guard import GuardedClient
+    from whisper_nb.models.http.guard import GuardedClient
 
     kind = {"Content-Type": "application/vnd.amazon.eventstream"}
     provider.answers.extend([Reply([b"\0\0\0\x10", bytes(range(12))], headers=kind), Reply(says("Hi"), headers=kind)])

@@ -38,6 +38,7 @@ GOOD: dict[str, st.SearchStrategy[Any]] = {
     "allow_empty": st.booleans(),
     "stream": st.booleans(),
     "transport": st.sampled_from(["wire", "litellm"]),
+    "output_mode": st.sampled_from(["native", "tool", "prompt"]),
     "extra": st.dictionaries(st.text("abcé: #-\n", max_size=5), JSON, max_size=3),
 }  # fmt: skip
 

@@ -68,6 +68,9 @@ class AIConfig:
     transport: str | None = _field(Choice(("wire", "litellm")))
     """The way to the provider: `wire`, in OpenAI's format and without LiteLLM, or `litellm`. If it is unset, `wire` for
     providers with that format, else `litellm`."""
+    output_mode: str | None = _field(Choice(("native", "tool", "prompt")))
+    """How an answer with a schema is asked for: `native`, the provider constrains the reply; `tool`, the reply is the
+    call of a tool; `prompt`, by the system prompt alone. If it is unset, the best that the model is known for."""
     extra: Params | None = _field(Extra())  # noqa: RUF009
     """Parameters that only this provider has, sent as they are. A mapping becomes an immutable one."""
     cleared: tuple[str, ...] = ()

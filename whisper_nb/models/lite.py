@@ -295,7 +295,7 @@ def _openai_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
 
 def _watch_replies() -> list[int]:
     """Return a list that gets the HTTP status of each reply to the current call."""
-    from .guard import statuses
+    from .http.guard import statuses
 
     answered: list[int] = []
     statuses.set(answered)
@@ -334,7 +334,7 @@ def _open_client(litellm: Any) -> None:
 
 def _make_client(litellm: Any) -> Any:
     """Return the client for our calls, and have LiteLLM use it. It takes long: call it in a thread."""
-    from .guard import GuardedClient
+    from .http.guard import GuardedClient
 
     handler = GuardedClient(_TIMEOUT_S)
     clients = litellm.in_memory_llm_clients_cache

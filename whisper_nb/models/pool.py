@@ -43,6 +43,10 @@ class Models:
         """The names under which models of one's own are registered."""
         return tuple(self._named)
 
+    def registered(self, config: AIConfig) -> Model | None:
+        """Return the model of one's own for a config; None if none has its name."""
+        return self._named.get(config.model or "")
+
     def open(self, config: AIConfig) -> Model:
         """Return the model for a config.
 

@@ -15,6 +15,8 @@ from ...core.errors import ConfigError
 from ...core.messages import Spent
 from ...core.text import suggestion
 from ...engine.fitting import recalled
+from ...models.output_modes import choose
+from ...models.prices import entry
 from ...models.transcript import Transcript
 from ...team.runtimes import Runtime
 from ...team.spending import spent_on
@@ -40,6 +42,22 @@ def config_rows(layer: Layer, keys: Keys) -> list[dict[str, str]]:
     if variable:
         rows.insert(1, {"field": "api_base", "value": public(address), "from": f"env {variable}"})
     return rows
+
+
+def mode_rows(config: AIConfig, model: object, keys: Keys) -> list[dict[str, str]]:
+    """Return the output mode of a model, with what decides it, as a row; no row where the config sets it.
+
+    Reads the price list, which takes some milliseconds.
+
+    Args:
+        config: with its model.
+        model: of one's own, if one is registered under that name.
+        keys: where addresses are looked up.
+    """
+    if config.output_mode:
+        return []
+    chosen = choose(config, entry(config.model or ""), model, own_address(config, keys)[0])
+    return [{"field": "output_mode", "value": chosen.mode, "from": f"default: {chosen.source}"}]
 
 
 def _key_source(keys: Keys, variable: str) -> str:

@@ -79,6 +79,7 @@ _OF_CONFIG: Mapping[str, tuple[str, str]] = {
     ),
     "stream": ("Streaming", "Whether text is shown as it is written. Choose false for a server that cannot."),
     "transport": ("Transport", "The way to the provider: OpenAI's own format over the wire, or LiteLLM."),
+    "output_mode": ("Output mode", "How an answer with a schema is asked for: native, tool or prompt."),
     "extra": ("Extra parameters", "Parameters that only this provider has, as YAML: {top_k: 40}."),
 }
 #: Field → its label, and what it means.
@@ -130,6 +131,7 @@ _UNSET = {
     "allow_empty": "false",
     "stream": "true",
     "transport": "by the provider",
+    "output_mode": "by the model",
     "extra": "none",
 }
 SECTIONS: tuple[Section, ...] = (

@@ -23,6 +23,7 @@ from ...cells.explain import (
     history_line,
     limits_line,
     memory_line,
+    mode_rows,
     model_rows,
 )
 from ...cells.render import history_lines, log_line, status_line
@@ -180,6 +181,7 @@ def config(bench: Workbench, args: Arguments) -> None:
         session.configure(session.configured.values() | settings(args.values))
     layer = bench.runtime.explain(args.name)
     rows = config_rows(layer, bench.runtime.keys)
+    rows += mode_rows(layer.config, bench.runtime.models.registered(layer.config), bench.runtime.keys)
     if args.name:
         rows += agent_rows(bench.runtime[args.name].agent)
     bundle = table_bundle(rows, "nothing is set", stale=False)

@@ -13,8 +13,8 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from .prices import reported_cost, token_count
-from .wire_format import normal_form
+from ..prices import reported_cost, token_count
+from ..wire_format import normal_form
 
 _Reason = Literal["stop", "length", "tool_calls", "content_filter"]
 #: What LiteLLM reads of a message besides the parts that every reply has.

@@ -21,10 +21,7 @@ from litellm.litellm_core_utils.core_helpers import map_finish_reason
 from litellm.llms.custom_httpx.aiohttp_transport import LiteLLMAiohttpTransport
 from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
 
-from .http.sessions import StaleConnection, attentive, session
-from .http.sse import BOM, Events
-from .plain_form import plain_chunk, plain_reply
-from .reading import (
+from ..reading import (
     ANOTHER,
     EVENT_LIMIT,
     NOT_A_STREAM,
@@ -34,8 +31,11 @@ from .reading import (
     InvalidReply,
     reason_of,
 )
-from .wire_format import ProviderError, WireReader
-from .words import error_in
+from ..wire_format import ProviderError, WireReader
+from ..words import error_in
+from .plain_form import plain_chunk, plain_reply
+from .sessions import StaleConnection, attentive, session
+from .sse import BOM, Events
 
 #: The bytes after which the event loop gets a turn. A stream that arrives without pause never makes its reader wait.
 _BITE = 2**14
