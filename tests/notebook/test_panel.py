@@ -366,3 +366,17 @@ async def test_closing_a_runtime_closes_its_panel(runtime: NotebookRuntime) -> N
     panel = runtime.panel()
     await runtime.aclose()
     assert panel.comm is None
+
+
+async def test_an_error_in_an_update_is_logged_and_the_next_change_is_sent(
+    runtime: NotebookRuntime, seen: Watched, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    changes = seen.board.changes
+    seen.board.changes = lambda *_: 1 / 0  # type: ignore[method-assign, assignment]
+    await change(runtime, "bob")
+    clock.advance(1)
+    assert "the panel cannot send an update" in caplog.text
+    seen.board.changes = changes  # type: ignore[method-assign]
+    await change(runtime, "amy")
+    clock.advance(1)
+    assert rows_of(seen.told()[-1]["rows"])["amy"]["state"] == "paused"

@@ -15,7 +15,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import anywidget
 import msgspec
 
 from ...config.agentfiles import FindTool
@@ -31,6 +30,7 @@ from ...core.text import printable
 from ...team.runtimes import Runtime
 from ..cells.explain import agent_configs
 from ..create import create
+from ..panel.requests import RequestWidget
 from ..panel.script import script
 from .choices import ModelChoice, ToolChoice, distinct, listed_models, offline_choices, provider_choices
 from .draft import CONFIG, FIELDS, FieldPath, yaml_of
@@ -56,7 +56,7 @@ _PATHS: Mapping[str, FieldPath] = {id_of(path): path for path in FIELDS}
 _log = logging.getLogger("whisper_nb")
 
 
-class AgentForm(anywidget.AnyWidget):
+class AgentForm(RequestWidget):
     """A form that creates an agent in this kernel, and saves it as a file of the project.
 
     Args:
@@ -90,10 +90,6 @@ class AgentForm(anywidget.AnyWidget):
         self._posted: dict[str, Any] = {}  # what its views have of it
         self._posted_texts: dict[FieldPath, str] = {}  # and of the texts
         super().__init__()
-        self.comm.on_close(lambda _: self.close())
-        # As in the panel: receive on the front end's own subshell, and let no message set a trait.
-        self.comm._reply_subshell_for = lambda _, subshell: subshell
-        self.comm.handle_msg = self._handle_msg
         self._offer()
         self._check()
 
@@ -229,13 +225,10 @@ class AgentForm(anywidget.AnyWidget):
 
     # From the views
 
-    def _handle_msg(self, msg: Any) -> None:
-        match msg:
-            case {"content": {"data": {"method": "request_state"}}}:
-                self.send_state()
-            case {"content": {"data": {"method": "custom", "content": dict(wanted)}}} if not msg.get("buffers"):
-                with suppress(SessionError):  # the loop is closed: the page notices that nothing answers
-                    self._runtime.home.call_main(self._execute, wanted)
+    def _take_request(self, content: object) -> None:
+        if isinstance(content, dict):
+            with suppress(SessionError):  # the loop is closed: the page notices that nothing answers
+                self._runtime.home.call_main(self._execute, content)
 
     def _execute(self, wanted: Mapping[str, Any]) -> None:
         """Execute a request. Anything else is dropped."""

@@ -15,8 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import anywidget
-
 from ...config.agents import AGENT_NAME
 from ...config.kinds import Kind, Number, Text
 from ...core.errors import ConfigError, SessionError, WhisperError
@@ -29,6 +27,7 @@ from ..create import create
 from .board import Board
 from .details import Facts
 from .lanes import Lanes
+from .requests import RequestWidget
 from .script import script, style
 from .transcript import FIELDS, PIECE, piece, request_text
 
@@ -121,7 +120,7 @@ def _logged(what: str) -> Iterator[None]:
         _log.exception("the panel cannot %s", what)
 
 
-class Panel(anywidget.AnyWidget):
+class Panel(RequestWidget):
     """The live panel of a runtime's agents. `whisper_nb.runtime().panel()` returns the kernel's own.
 
     Args:
@@ -147,11 +146,6 @@ class Panel(anywidget.AnyWidget):
         self._all_wanted = False  # whether a view needs all rows
         self._all_next = 0.0  # the earliest time for that
         super().__init__()
-        self.comm.on_close(lambda _: self.close())  # a front end closed it: the next `%agents` makes another one
-        # Receive on the subshell that the front end names, which no cell blocks, not on that of the last reply.
-        self.comm._reply_subshell_for = lambda _, subshell: subshell
-        # Bypass ipywidgets' handler: it runs `post_execute` callbacks, as if a cell had ended.
-        self.comm.handle_msg = self._handle_msg
         self._lanes = Lanes(runtime)
         self._board = runtime.home.do(Board, runtime, self._changed)
 
@@ -185,7 +179,11 @@ class Panel(anywidget.AnyWidget):
     def _changed(self) -> None:
         if self._timer is None and self._views:
             home = self._runtime.home
-            self._timer = home.later(max(0.0, self._next - home.loop.time()), self._tick)
+            self._timer = home.later(max(0.0, self._next - home.loop.time()), self._on_time)
+
+    def _on_time(self) -> None:
+        with _logged("send an update"):  # the next change tries again
+            self._tick()
 
     def _tick(self) -> None:
         """Send an update, and schedule the next one by what this one cost in bytes and in CPU time."""
@@ -258,14 +256,8 @@ class Panel(anywidget.AnyWidget):
 
     # From the views: requests
 
-    def _handle_msg(self, msg: Any) -> None:
-        request = None
-        match msg:
-            case {"content": {"data": {"method": "request_state"}}}:
-                self.send_state()
-                return
-            case {"content": {"data": {"method": "custom", "content": wanted}}} if not msg.get("buffers"):
-                request = parse_request(wanted)
+    def _take_request(self, content: object) -> None:
+        request = parse_request(content)
         if request is None:
             self.dropped += 1
         else:
