@@ -33,7 +33,7 @@ from whisper_nb.core.errors import SessionClosed, SessionError
 from whisper_nb.core.events import Record, RunFinished, TextStreamed
 from whisper_nb.core.messages import Delta, Finish, TextDelta, Usage
 from whisper_nb.engine.home import Home
-from whisper_nb.engine.runs import current_run
+from whisper_nb.engine.waits import current_run
 from whisper_nb.models.model import Request
 
 RULES = [

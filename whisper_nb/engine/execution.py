@@ -22,7 +22,8 @@ from ..tools.calls import call_tool
 from .calls import ModelCalls
 from .journal import Journal
 from .ports import Ports, Start
-from .runs import Run, current_run
+from .runs import Run
+from .waits import current_run
 
 
 class Execution:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...engine.runs import Run
 from ...engine.session import Session
+from ...engine.waits import WaitedRun
 from .timeline import Timeline
 
 
@@ -29,7 +29,7 @@ def standing(session: Session, timeline: Timeline) -> tuple[str, float]:
     return state.label, timeline.since
 
 
-def unfinished(runs: Sequence[Run]) -> str:
+def unfinished(runs: Sequence[WaitedRun]) -> str:
     """Return the first of the runs that are not done, and the number of further ones."""
     left = [run.id for run in runs if not run.done]
     if len(left) < 2:
