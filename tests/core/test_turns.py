@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from whisper_nb.core.messages import (
     Delta,
     Finish,
     Message,
+    OutputSchema,
     ReasoningDelta,
     SystemMessage,
     TextDelta,
@@ -202,6 +204,108 @@ def test_a_complete_reply_may_have_unknown_usage_and_cost() -> None:
     assert message == AssistantMessage("ok")
     assert finish.usage is None
     assert finish.cost_usd is None
+
+
+# The answer's tool
+
+VERDICT = OutputSchema("Verdict", {"type": "object"}, "tool")
+ANSWER = '{"good": true, "why": "a\\"}{ – 🦉"}'
+
+
+def answered(*deltas: Delta, output: OutputSchema = VERDICT) -> tuple[AssistantMessage, Finish, str]:
+    """Return the complete reply, and the text that was streamed meanwhile."""
+    reply = Reply("openai/x", output)
+    streamed = "".join(map(reply.add, deltas))
+    message, finish = reply.complete()
+    return message, finish, streamed
+
+
+@given(st.lists(st.integers(0, len(ANSWER)), max_size=5))
+def test_the_call_of_the_answer_becomes_the_text_however_it_is_cut(cuts: list[int]) -> None:
+    places = [0, *sorted(cuts), len(ANSWER)]
+    pieces = [CallDelta(0, arguments=ANSWER[i:j]) for i, j in pairwise(places)]
+    usage = Usage(3, 4)
+    message, finish, streamed = answered(CallDelta(0, "a", "Verdict"), *pieces, Finish("tool_calls", usage, 0.1))
+    assert message == AssistantMessage(ANSWER)
+    assert streamed == ANSWER
+    assert finish == Finish("stop", usage, 0.1)
+
+
+@given(st.text(st.characters(codec=None, min_codepoint=0xD7F0, max_codepoint=0xE00F), max_size=9))
+def test_a_streamed_answer_is_valid_unicode(text: str) -> None:
+    message, _, streamed = answered(
+        CallDelta(0, "a", "Verdict"), *(CallDelta(0, arguments=one) for one in text), Finish("tool_calls")
+    )
+    message.text.encode()
+    streamed.encode()
+
+
+@pytest.mark.parametrize("reason", ["stop", "tool_calls"])
+def test_an_answer_in_text_is_an_answer_too(reason: str) -> None:
+    calls = [CallDelta(0, "a", "Verdict", "{}")] if reason == "tool_calls" else []
+    message, finish, _ = answered(TextDelta('{"good"'), TextDelta(": true}"), *calls, Finish(reason))
+    assert message.text == ("{}" if calls else '{"good": true}')
+    assert message.tool_calls == ()
+    assert finish.reason == "stop"
+
+
+def test_text_before_the_call_of_the_answer_counts_as_thoughts() -> None:
+    message, finish, streamed = answered(
+        ReasoningDelta("Hm. "), TextDelta("I see."), CallDelta(0, "a", "Verdict", ANSWER), Finish("tool_calls")
+    )
+    assert message == AssistantMessage(ANSWER)
+    assert finish.thoughts == "Hm. I see."
+    assert streamed == "I see." + ANSWER
+
+
+def test_of_two_answers_the_first_counts() -> None:
+    second = CallDelta(1, "b", "Verdict", '{"good": false}')
+    message, _, streamed = answered(CallDelta(0, "a", "Verdict", ANSWER), second, Finish("tool_calls"))
+    assert message == AssistantMessage(ANSWER)
+    assert streamed == ANSWER
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_an_answer_beside_calls_of_other_tools_is_dropped(first: bool) -> None:
+    rows, verdict = CallDelta(int(first), "r", "rows", "{}"), CallDelta(1 - int(first), "v", "Verdict", ANSWER)
+    calls = [verdict, rows] if first else [rows, verdict]
+    reasoning = {"reasoning": "Hm."}
+    message, finish, streamed = answered(TextDelta("So"), *calls, Finish("tool_calls", reasoning=reasoning))
+    assert message == AssistantMessage("So", (ToolCall("r", "rows", "{}"),), reasoning)
+    assert finish.reason == "tool_calls"
+    assert streamed == ("So" + ANSWER if first else "So")
+
+
+def test_an_answer_without_arguments_is_an_empty_object() -> None:
+    assert answered(CallDelta(0, "a", "Verdict"), Finish("tool_calls"))[0] == AssistantMessage("{}")
+
+
+@pytest.mark.parametrize("arguments", ['{"good": tr', "not JSON", "[1]"])
+def test_an_answer_that_is_no_object_is_kept_as_it_is(arguments: str) -> None:
+    assert answered(CallDelta(0, "a", "Verdict", arguments), Finish("stop"))[0] == AssistantMessage(arguments)
+
+
+@pytest.mark.parametrize(("reason", "error"), [("length", "hit the token limit"), (None, "cut off")])
+def test_half_an_answer_is_an_error_and_was_streamed(reason: str | None, error: str) -> None:
+    reply = Reply("openai/x", VERDICT)
+    assert reply.add(CallDelta(0, "a", "Verdict", '{"go')) == '{"go'
+    if reason:
+        reply.add(Finish(reason))
+    with pytest.raises(ModelError, match=error):
+        reply.complete()
+
+
+@pytest.mark.parametrize("mode", ["native", "prompt"])
+def test_in_other_modes_a_call_of_that_name_is_a_call(mode: Any) -> None:
+    output = OutputSchema("Verdict", {"type": "object"}, mode)
+    message, _, streamed = answered(CallDelta(0, "a", "Verdict", ANSWER), Finish("tool_calls"), output=output)
+    assert message.tool_calls == (ToolCall("a", "Verdict", ANSWER),)
+    assert streamed == ""
+
+
+def test_a_call_of_another_tool_is_a_call() -> None:
+    message, _, _ = answered(CallDelta(0, "a", "rows", "{}"), Finish("tool_calls"))
+    assert message.tool_calls == (ToolCall("a", "rows", "{}"),)
 
 
 # Closing an unfinished turn

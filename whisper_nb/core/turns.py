@@ -20,6 +20,7 @@ from .messages import (
     Delta,
     Finish,
     Message,
+    OutputSchema,
     ReasoningDelta,
     SystemMessage,
     TextDelta,
@@ -116,12 +117,31 @@ def _nearly(usage: Usage) -> float:
 
 
 class Reply:
-    """A model's reply, assembled from deltas."""
+    """A model's reply, assembled from deltas.
 
-    __slots__ = ("_calls", "_finish", "_half", "_has_reasoning", "_model", "_text", "_thoughts", "_thoughts_left")
+    Args:
+        model: its name, for errors.
+        output: the form that was asked for. In the mode `tool`, the call of the answer's tool becomes the text.
+    """
 
-    def __init__(self, model: str) -> None:
+    __slots__ = (
+        "_answer",
+        "_answer_index",
+        "_calls",
+        "_finish",
+        "_half",
+        "_has_reasoning",
+        "_model",
+        "_text",
+        "_thoughts",
+        "_thoughts_left",
+    )
+
+    def __init__(self, model: str, output: OutputSchema | None = None) -> None:
         self._model = model
+        self._answer = output.name if output and output.mode == "tool" else ""
+        """The name of the answer's tool; empty if there is none."""
+        self._answer_index: int | None = None  # of the call whose arguments are streamed as text
         self._text: list[str] = []
         self._half = ""  # half of a character; the next delta may complete it
         self._calls: dict[int, list[CallDelta]] = {}  # joined once: there may be thousands of pieces
@@ -144,30 +164,40 @@ class Reply:
         """Add the next delta, in the order of the stream.
 
         Returns:
-            The text that it adds to the reply.
+            The text that it adds to the reply, to be shown at once. The arguments of the answer's call are text; if
+            calls of other tools follow, that was in vain.
         """
         match delta:
             case TextDelta(text):
-                text, self._half = self._half + text, ""
-                if text and "\ud800" <= text[-1] <= "\udbff":
-                    text, self._half = text[:-1], text[-1]
-                self._text.append(valid_unicode(text))
+                self._text.append(self._valid(text))
                 return self._text[-1]
-            case CallDelta(index):
+            case CallDelta(index, _, name, arguments):
+                if self._answer and name == self._answer and not self._calls:
+                    self._answer_index = index
                 self._calls.setdefault(index, []).append(delta)
+                if index == self._answer_index:
+                    return self._valid(arguments)
             case ReasoningDelta(text):
                 self._has_reasoning = True
-                if self._thoughts_left > 0:
-                    self._thoughts.append(text[: self._thoughts_left])
-                    self._thoughts_left -= len(text)
+                self._think(text)
             case Finish():
                 self._finish = _checked(delta)
             case _:
                 assert_never(delta)
         return ""
 
+    def _valid(self, text: str) -> str:
+        """Return the next text, without half a character at its end."""
+        text, self._half = self._half + text, ""
+        if text and "\ud800" <= text[-1] <= "\udbff":
+            text, self._half = text[:-1], text[-1]
+        return valid_unicode(text)
+
     def complete(self, *, allow_empty: bool = False, limits: Limits | None = None) -> tuple[AssistantMessage, Finish]:
         """Return the complete message and how it ended.
+
+        In the mode `tool`, the arguments of the answer's call are the message's text, and text before it counts as
+        thoughts. If it stands beside calls of other tools, it is dropped: the answer was early.
 
         Args:
             allow_empty: whether a reply with nothing in it is an answer.
@@ -211,13 +241,27 @@ class Reply:
                 finish=finish,
             )
         calls, served = self._unique_calls(served=False), self._unique_calls(served=True)
-        text = "".join(self._text) + valid_unicode(self._half)
+        text = "".join(self._text)
+        if self._answer_index is None:
+            text += valid_unicode(self._half)
+        answers = [call for call in calls if call.name == self._answer] if self._answer else []
+        if answers and len(answers) == len(calls):
+            self._think(text)
+            text, calls, finish = answers[0].arguments or "{}", (), replace(finish, reason="stop")
+        elif answers:
+            calls = tuple(call for call in calls if call.name != self._answer)
         if not calls and not served:
             self._check_content(text, finish, allow_empty)
         reasoning = finish.reasoning if calls else None
         if self._thoughts:
             finish = replace(finish, thoughts=valid_unicode("".join(self._thoughts)))
         return AssistantMessage(text, calls, reasoning, served), finish
+
+    def _think(self, text: str) -> None:
+        """Add a text to the thoughts, as long as there is room."""
+        if text and self._thoughts_left > 0:
+            self._thoughts.append(text[: self._thoughts_left])
+            self._thoughts_left -= len(text)
 
     def _check_content(self, text: str, finish: Finish, allow_empty: bool) -> None:
         """Check a reply without tool calls.

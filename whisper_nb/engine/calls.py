@@ -167,7 +167,7 @@ class ModelCalls:
         run, journal = self._run, self._journal
         attempt = 0
         while True:
-            reply = Reply(request.config.model or "")
+            reply = Reply(request.config.model or "", request.output)
             try:
                 return await self._attempt(model, request, reply)
             except ModelError as error:
