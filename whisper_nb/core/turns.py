@@ -210,6 +210,30 @@ class Reply:
                 reply is incomplete, or with tool calls announced and none there. An incomplete tool call is never
                 returned.
         """
+        finish = self._ended(limits)
+        calls, served = self._unique_calls(served=False), self._unique_calls(served=True)
+        text = "".join(self._text)
+        if self._answer_index is None:
+            text += valid_unicode(self._half)
+        answers = [call for call in calls if call.name == self._answer] if self._answer else []
+        if answers and len(answers) == len(calls):
+            self._think(text)
+            text, calls, finish = answers[0].arguments or "{}", (), replace(finish, reason="stop")
+        elif answers:
+            calls = tuple(call for call in calls if call.name != self._answer)
+        if not calls and not served:
+            self._check_content(text, finish, allow_empty)
+        reasoning = finish.reasoning if calls else None
+        if self._thoughts:
+            finish = replace(finish, thoughts=valid_unicode("".join(self._thoughts)))
+        return AssistantMessage(text, calls, reasoning, served), finish
+
+    def _ended(self, limits: Limits | None) -> Finish:
+        """Return how the reply ended; see `complete`.
+
+        Raises:
+            ModelError: it is incomplete.
+        """
         finish = self._finish
         if finish is None:
             what = f"{self._model}: the reply was cut off (the stream ended without a finish reason)."
@@ -240,22 +264,7 @@ class Reply:
                 retryable=True,
                 finish=finish,
             )
-        calls, served = self._unique_calls(served=False), self._unique_calls(served=True)
-        text = "".join(self._text)
-        if self._answer_index is None:
-            text += valid_unicode(self._half)
-        answers = [call for call in calls if call.name == self._answer] if self._answer else []
-        if answers and len(answers) == len(calls):
-            self._think(text)
-            text, calls, finish = answers[0].arguments or "{}", (), replace(finish, reason="stop")
-        elif answers:
-            calls = tuple(call for call in calls if call.name != self._answer)
-        if not calls and not served:
-            self._check_content(text, finish, allow_empty)
-        reasoning = finish.reasoning if calls else None
-        if self._thoughts:
-            finish = replace(finish, thoughts=valid_unicode("".join(self._thoughts)))
-        return AssistantMessage(text, calls, reasoning, served), finish
+        return finish
 
     def _think(self, text: str) -> None:
         """Add a text to the thoughts, as long as there is room."""
