@@ -490,3 +490,30 @@ def test_the_hue_of_an_agent_follows_from_its_name_and_twelve_are_used_about_equ
 def test_only_named_colors_are_used(js: Evaluate) -> None:
     assert [js("panel.color(text)", text=one) for one in COLORS] == list(COLORS)
     assert [js("panel.color(text)", text=one) for one in NO_COLORS] == [""] * len(NO_COLORS)
+
+
+@pytest.mark.parametrize(
+    ("limit", "spent", "reserved", "shares", "state"),
+    [
+        (2.0, 0.5, 0.25, [25, 12.5], ""),
+        (2.0, 1.6, 0.25, [80, 12.5], "near"),
+        (2.0, 1.9, 0.25, [95, 5], "near"),
+        (2.0, 2.25, 0.0, [100, 0], "used"),
+        (0.0, 0.0, 0.0, [100, 0], "used"),
+    ],
+)
+def test_the_parts_of_a_budget_fit_into_its_bar(
+    js: Evaluate, limit: float, spent: float, reserved: float, shares: list[float], state: str
+) -> None:
+    budget = {"limit": limit, "spent": spent, "reserved": reserved, "left": limit - spent - reserved}
+    found, said = js("[panel.budgetShares(budget), panel.budgetState(budget)]", budget=budget)
+    assert [round(found[name], 9) for name in ("spent", "reserved")] == shares
+    assert said == state
+
+
+def test_a_budget_comes_and_goes_with_the_updates(js: Evaluate) -> None:
+    budget = {"limit": 2.0, "spent": 0.5, "reserved": 0.0, "left": 1.5}
+    assert js(TAKE, messages=[whole()])["budget"] is None
+    assert js(TAKE, messages=[whole(budget=budget), update(2)])["budget"] == budget
+    assert js(TAKE, messages=[whole(), {**update(2), "budget": budget}])["budget"] == budget
+    assert js(TAKE, messages=[whole(budget=budget), {**update(2), "budget": None}])["budget"] is None

@@ -203,7 +203,7 @@ class PanelView {
     }
     this.paintRows();
     if (!stale) return;
-    header.draw(state.rows, state.gone);
+    header.draw(state.rows, state.gone, state.budget);
     this.paintEmpty();
     if (this.open && !state.rows.has(this.open)) this.openRow("");
     if (this.open) this.details.draw(state.rows.get(this.open), state.details.get(this.open), this.clock);

@@ -13,7 +13,7 @@ const LEVEL = { running: 1, waiting: 0.6, paused: 0.35, sleeping: 0.35, stopped:
 
 /** The state of a panel that has received no message yet. */
 export const nothing = () => ({
-  rows: new Map(), details: new Map(), transcripts: new Map(), team: [], gone: {}, number: 0, known: false,
+  rows: new Map(), details: new Map(), transcripts: new Map(), team: [], gone: {}, budget: null, number: 0, known: false,
 });
 
 /**
@@ -24,10 +24,10 @@ export const nothing = () => ({
 export function take(state, message) {
   if (message.kind === "team") return { state: { ...state, team: message.team }, missed: false };
   if (message.kind === "all") {
-    const { team, gone, number } = message;
+    const { team, gone, number, budget = null } = message;
     const details = new Map(Object.entries(message.details));
     // A transcript comes anew, soon: until then, the one that is there is shown.
-    const next = { ...nothing(), details, transcripts: state.transcripts, team, gone, number, known: true };
+    const next = { ...nothing(), details, transcripts: state.transcripts, team, gone, budget, number, known: true };
     takeRows(next, message.rows, message.now);
     return { state: next, missed: false };
   }
@@ -35,6 +35,7 @@ export function take(state, message) {
   const missed = message.number !== state.number + 1;
   state.number = message.number;
   state.gone = message.gone ?? state.gone;
+  if ("budget" in message) state.budget = message.budget;
   for (const name of [...(message.rows.removed ?? []), ...(message.rows.added ?? [])]) state.details.delete(name);
   takeRows(state, message.rows, message.now);
   for (const [name, change] of Object.entries(message.details)) {

@@ -1,5 +1,6 @@
 // The header, and the form for prompts.
 
+import { BudgetLine } from "./budget.js";
 import { h, hidden, keyed, makeButton, options, setAttribute, setText } from "./elements.js";
 import { drawSpent } from "./rows.js";
 import { PRIORITIES, STATES, rank, total } from "./state.js";
@@ -26,7 +27,10 @@ export class Header {
       "div.wnb-total", {}, this.agents, this.states, this.queued,
       h("span", {}, "tokens ", this.spent.tokens), h("span", {}, "cost ", this.spent.cost),
     );
-    this.element = h("div.wnb-top", {}, sums, this.filter, this.state, this.stopAll, this.resumeAll);
+    this.budget = new BudgetLine(act);
+    this.element = h(
+      "div.wnb-top", {}, sums, this.filter, this.state, this.budget.button, this.stopAll, this.resumeAll, this.budget.element,
+    );
     this.confirming = 0;
   }
 
@@ -47,7 +51,8 @@ export class Header {
     setText(this.stopAll, "Really stop all?");
   }
 
-  draw(rows, gone) {
+  draw(rows, gone, budget) {
+    this.budget.draw(budget);
     const sum = total(rows, gone);
     setText(this.agents, `${rows.size} agent${rows.size === 1 ? "" : "s"}`);
     const states = Object.entries(sum.states).sort(([a], [b]) => rank(a) - rank(b));

@@ -53,6 +53,18 @@ export function dollars(cost) {
   return `$${cost.toFixed(Math.min(decimals, 100)).replace(/(\.\d{4}\d*?)0+$/, "$1")}`;
 }
 
+/** The parts of a budget that are spent and reserved, in percent of it: together at most 100. */
+export function budgetShares({ limit, spent, reserved }) {
+  const used = limit ? Math.min(100, (100 * spent) / limit) : 100;
+  return { spent: used, reserved: limit ? Math.min(100 - used, (100 * reserved) / limit) : 0 };
+}
+
+/** `used` if nothing is left to spend, `near` from 80 % on, or nothing. */
+export function budgetState({ limit, spent }) {
+  if (spent >= limit) return "used";
+  return spent >= 0.8 * limit ? "near" : "";
+}
+
 /** Two letters that stand for an agent without an icon: of its words, or its first letter and the end of its number. */
 export function initials(name) {
   const words = name.split(/[^\p{L}\p{N}]+|(?<=\p{L})(?=\p{N})/u).filter(Boolean);
