@@ -7,7 +7,7 @@ from types import FunctionType
 import pytest
 
 from support.doubles import FunctionModel, hire
-from whisper_nb import ModelError, RunFailed, Runtime
+from whisper_nb import LimitExceeded, ModelError, OutputInvalid, RunFailed, Runtime
 from whisper_nb.core.errors import clear_frames
 from whisper_nb.core.messages import Delta, TextDelta
 from whisper_nb.models.model import Request
@@ -17,6 +17,29 @@ def test_a_model_error_names_its_model_and_whether_it_is_retryable() -> None:
     error = ModelError("rate limit", model="openai/x", retryable=True)
     assert (str(error), error.model, error.retryable) == ("rate limit", "openai/x", True)
     assert not ModelError("no", model="openai/x").retryable
+
+
+def test_the_error_of_a_run_is_of_the_class_of_its_cause_and_leaves_the_cause_alone() -> None:
+    cause = OutputInvalid("no number", text="one", problems=("one is no int",))
+    failure = RunFailed.of(cause, "bob#1")
+    assert isinstance(failure, OutputInvalid)
+    assert (str(failure), failure.text, failure.problems) == ("bob#1 failed: no number", "one", ("one is no int",))
+    assert failure.__cause__ is cause
+    assert str(cause) == "no number"
+
+
+def test_the_error_of_a_run_is_a_run_failed_for_any_other_cause() -> None:
+    for cause, text in [(ModelError("no luck", model="openai/x"), "no luck"), (ValueError(), "ValueError")]:
+        failure = RunFailed.of(cause, "bob#1")
+        assert type(failure) is RunFailed
+        assert str(failure) == f"bob#1 failed: {text}"
+        assert failure.__cause__ is cause
+
+
+def test_a_limit_says_which_and_how_much() -> None:
+    failure = RunFailed.of(LimitExceeded("too dear", reason="cost", limit=0.5, used=None), "bob#1")
+    assert isinstance(failure, LimitExceeded)
+    assert (failure.reason, failure.limit, failure.used) == ("cost", 0.5, None)
 
 
 async def test_a_kept_error_does_not_cancel_background_tasks_of_a_model(runtime: Runtime) -> None:

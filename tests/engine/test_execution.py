@@ -10,7 +10,7 @@ import pytest
 from support.clock import forward
 from support.doubles import FunctionModel, HeldModel, hire, kinds_of, observed_by, published, quiet, settled
 from whisper_nb import Agent, AIConfig, ModelError, Rule, RunCancelled, RunFailed, Runtime, ScriptedModel
-from whisper_nb.core.errors import TurnLimitExceeded
+from whisper_nb.core.errors import LimitExceeded, TurnLimitExceeded
 from whisper_nb.core.events import HistoryTrimmed, RunFinished, RunStarted, StateChanged, ToolFinished, ToolStarted
 from whisper_nb.core.messages import (
     AssistantMessage,
@@ -139,10 +139,11 @@ async def test_a_run_fails_after_max_turns(runtime: Runtime) -> None:
     bob = hire(runtime, model, tools=(now,), max_turns=3)
     run = bob.submit("hello")
     with pytest.raises(
-        RunFailed, match="bob#1 failed: it wants more than 3 turns; raise max_turns of bob to allow it"
+        TurnLimitExceeded, match="bob#1 failed: it wants more than 3 turns; raise max_turns of bob to allow it"
     ) as caught:
         await run
-    assert isinstance(caught.value.__cause__, TurnLimitExceeded)
+    assert (caught.value.reason, caught.value.limit, caught.value.used) == ("turns", 3, 3)
+    assert caught.value.__cause__ is run.error is not caught.value
     assert len(model.requests) == 3
     # The completed turns stay in the history.
     assert [type(message).__name__ for message in bob.history[-2:]] == ["AssistantMessage", "ToolMessage"]
@@ -282,9 +283,11 @@ async def hang(request: Request) -> AsyncGenerator[Delta, None]:
 async def test_a_run_that_takes_too_long_fails_and_keeps_its_text(runtime: Runtime) -> None:
     run = hire(runtime, FunctionModel(hang)).submit("hello", timeout_s=0.05)
     with pytest.raises(
-        RunFailed, match=r"bob#1 failed: it took too long: not complete after 0\.05 s; its text so far is in run\."
-    ):
+        LimitExceeded, match=r"bob#1 failed: it took too long: not complete after 0\.05 s; its text so far is in run\."
+    ) as caught:
         await run
+    assert (caught.value.reason, caught.value.limit) == ("time", 0.05)
+    assert caught.value.used is not None
     assert run.text == "partial"
 
 

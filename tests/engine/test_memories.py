@@ -240,10 +240,12 @@ async def test_a_prompt_above_the_limit_is_refused_before_it_is_sent(runtime: Ru
     bob = hire(runtime, model, max_prompt_tokens=100)
     await bob.submit("word " * 40)
     run = bob.submit("hello")
-    with pytest.raises(RunFailed, match="max_prompt_tokens of bob allows 100") as failure:
+    with pytest.raises(PromptLimitExceeded, match="max_prompt_tokens of bob allows 100") as failure:
         await run
-    assert isinstance(run.error, PromptLimitExceeded)
-    assert isinstance(failure.value.__cause__, PromptLimitExceeded)
+    assert failure.value.__cause__ is run.error
+    assert (failure.value.reason, failure.value.limit) == ("prompt", 100)
+    assert failure.value.used is not None
+    assert failure.value.used > 100
     for remedy in ("Nothing was sent", "--fresh", "%agent reset bob", "a memory such as last:10", "raise max_prompt"):
         assert remedy in str(run.error)
     assert (run.cost, run.turn) == (0.0, 0)

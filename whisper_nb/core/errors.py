@@ -8,9 +8,11 @@
     │   ├── LengthExceeded   the reply, or the prompt, is longer than the model allows
     │   ├── ContentFiltered  the provider's content filter stopped the reply
     │   └── EmptyReply       the reply is complete, and there is nothing in it
-    ├── TurnLimitExceeded    a run took more turns than its agent allows
-    ├── PromptLimitExceeded  a call would send more tokens than its agent allows
     ├── RunFailed            the run that was awaited failed
+    │   ├── LimitExceeded        a limit ended it: of turns, tokens, cost or time; or the budget
+    │   │   ├── TurnLimitExceeded    it wanted more turns than it may take
+    │   │   └── PromptLimitExceeded  a call would have sent more tokens than its agent allows
+    │   └── OutputInvalid        its answer does not fit the output type
     └── RunCancelled         the run that was awaited was cancelled
 
 A message names what failed, the value, what is allowed and the next step. Constructors have no side effects.
@@ -25,12 +27,12 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from types import MappingProxyType, TracebackType
-from typing import ParamSpec, TypeVar
+from typing import Literal, ParamSpec, TypeVar
 
 from msgspec import Struct
 
 from .messages import Finish, replace
-from .text import mask_keys, suggestion
+from .text import error_text, mask_keys, suggestion
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -155,9 +157,41 @@ class EmptyReply(ModelError):
 class RunFailed(WhisperError):
     """The run failed. The cause is in `__cause__`, and in `run.error`."""
 
+    @classmethod
+    def of(cls, error: BaseException | None, run: str) -> RunFailed:
+        """Return the error for those who wait for a run: of the class of its cause, if that is a RunFailed.
+
+        Args:
+            error: the cause, as `run.error` keeps it. It is not changed, and becomes the `__cause__`.
+            run: the run's id, which comes first in the message.
+        """
+        kind = type(error) if isinstance(error, RunFailed) else cls
+        failure = kind.__new__(kind, f"{run} failed: {error_text(error)}")
+        if isinstance(error, RunFailed):
+            failure.__dict__.update(error.__dict__)
+        failure.__cause__ = error
+        return failure
+
+
+LimitReason = Literal["turns", "tokens", "cost", "time", "prompt", "budget"]
+
 
 class LimitExceeded(RunFailed):
-    """A limit ended the run. Its partial text is in `run.text`."""
+    """A limit ended the run. Its partial text is in `run.text`.
+
+    Attributes:
+        reason: the limit: `turns`, `tokens`, `cost` and `time` of the run, the `prompt` of one call, or the `budget` of
+            the notebook.
+        limit: the value of the limit, in its unit: turns, tokens, US dollars (`cost`, `budget`) or seconds.
+        used: what the run has used, in the same unit, with what the refused call would have added to it; for `budget`,
+            what all runs have. None: unknown.
+    """
+
+    def __init__(self, message: str, *, reason: LimitReason, limit: float, used: float | None) -> None:
+        super().__init__(message)
+        self.reason: LimitReason = reason
+        self.limit = limit
+        self.used = used
 
 
 class PromptLimitExceeded(LimitExceeded):
@@ -165,7 +199,7 @@ class PromptLimitExceeded(LimitExceeded):
 
 
 class TurnLimitExceeded(LimitExceeded):
-    """The run needed more turns than its agent's `max_turns` allows."""
+    """The run needed more turns than its `max_turns` allows."""
 
 
 class OutputInvalid(RunFailed):

@@ -140,7 +140,8 @@ class ModelCalls:
         history = messages.estimate - self._system.estimate - draft.estimate
         weight = Weight(tokens, exact=self._counted > 0, history=history)
         if most and tokens > most:
-            raise PromptLimitExceeded(weight.refusal(agent, in_tools=len(draft) > 1))
+            refusal = weight.refusal(agent, in_tools=len(draft) > 1)
+            raise PromptLimitExceeded(refusal, reason="prompt", limit=most, used=tokens)
         self._told = True
         cost: float | None = 0.0
         if config.provider != "offline":

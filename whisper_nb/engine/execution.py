@@ -7,14 +7,8 @@ from collections.abc import Sequence
 from typing import assert_never
 
 from ..core.deadlines import Deadline
-from ..core.errors import (
-    RunFailed,
-    TurnLimitExceeded,
-)
-from ..core.events import (
-    ToolFinished,
-    ToolStarted,
-)
+from ..core.errors import LimitExceeded, RunFailed, TurnLimitExceeded
+from ..core.events import ToolFinished, ToolStarted
 from ..core.messages import ToolCall
 from ..core.threads import loaded
 from ..core.turns import CallModel, CallTools, Done, next_step
@@ -56,22 +50,23 @@ class Execution:
         """
         run = self._run
         current_run.set(run)
-        deadline = Deadline(run.timeout_s or self._agent.timeout_s)
+        timeout_s = run.timeout_s or self._agent.timeout_s
+        deadline = Deadline(timeout_s)
         try:
             async with deadline:
                 return await self._take_turns()
         except TimeoutError:
             if deadline.expired is None:
                 raise
-            reason = f"it took too long: {deadline.expired}; its text so far is in run.text"
+            failure: RunFailed = self._too_late(deadline, timeout_s)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
             # Nobody cancelled this run, so it must not say that it was.
-            reason = "something that it awaited was cancelled from within; submit it again"
+            failure = RunFailed("something that it awaited was cancelled from within; submit it again")
         except (SystemExit, GeneratorExit) as error:  # raised by the model: it would end the event loop
-            reason = f"the model raised {type(error).__name__}"
+            failure = RunFailed(f"the model raised {type(error).__name__}")
         except BaseException as error:  # KeyboardInterrupt, or an outcome of a test runner: no failure of the model
             if isinstance(error, Exception):
                 raise
@@ -79,7 +74,11 @@ class Execution:
             run.error = error.with_traceback(None)
             raise asyncio.CancelledError from None
         # Raised here, so that it does not hold the error that it replaces, and all that its frames refer to.
-        raise RunFailed(reason)
+        raise failure
+
+    def _too_late(self, deadline: Deadline, timeout_s: float | None) -> LimitExceeded:
+        what = f"it took too long: {deadline.expired}; its text so far is in run.text"
+        return LimitExceeded(what, reason="time", limit=timeout_s or 0.0, used=self._run.seconds)
 
     async def _take_turns(self) -> None:
         if self._tools:
@@ -93,7 +92,10 @@ class Execution:
                 case CallModel():
                     if turns == self._agent.max_turns:
                         raise TurnLimitExceeded(
-                            f"it wants more than {turns} turns; raise max_turns of {self._agent.name} to allow it"
+                            f"it wants more than {turns} turns; raise max_turns of {self._agent.name} to allow it",
+                            reason="turns",
+                            limit=turns,
+                            used=turns,
                         )
                     turns += 1
                     await self._journal.wait_open(self._run)

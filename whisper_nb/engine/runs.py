@@ -213,7 +213,7 @@ class Run(WaitedRun):
     def _output(self) -> str:
         self._receive()
         if self._outcome == "failed":
-            raise RunFailed(f"{self.id} failed: {error_text(self.error)}") from self.error
+            raise RunFailed.of(self.error, self.id)
         if self._outcome == "cancelled":
             if self.error is not None and not isinstance(self.error, Exception | asyncio.CancelledError):
                 raise self.error
