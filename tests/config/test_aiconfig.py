@@ -181,6 +181,7 @@ LIMITS: list[tuple[str, list[Any], list[Any]]] = [
     ("timeout_s", [0.001, 1, 86400], [0, -1, "1"]),
     ("token_timeout_s", [0.001, 1, 86400], [0, 0.0, -1, [1]]),
     ("retries", [0, 10], [-1, 11, 1.5]),
+    ("output_retries", [0, 10], [-1, 11, 1.5]),
 ]
 NO_NUMBERS = [True, False, np.bool_(True), math.nan, math.inf, -math.inf, np.nan, "", {}, 1j]
 OTHERS: list[tuple[str, list[Any], list[Any]]] = [
@@ -495,6 +496,7 @@ async def test_each_value_has_its_source(tmp_path: Path) -> None:
             "timeout_s": (600, "default"),
             "token_timeout_s": (120, "default"),
             "retries": (2, "default"),
+            "output_retries": (2, "default"),
         }
         call = AIConfig(max_tokens=5)
         resolved = rt["bob"].resolved(call)

@@ -203,7 +203,7 @@ def test_the_packaged_main_file_sets_only_time_limits() -> None:
     main = package().main
     assert main is not None
     assert main.layer is not None
-    assert set(main.layer.config.values()) == {"timeout_s", "token_timeout_s", "retries"}
+    assert set(main.layer.config.values()) == {"timeout_s", "token_timeout_s", "retries", "output_retries"}
     assert (main.problems, main.warnings) == ((), ())
 
 

@@ -7,6 +7,7 @@ from whisper_nb.core.events import (
     ModelReplied,
     Priority,
     Record,
+    RunContinued,
     RunFinished,
     RunMoved,
     RunQueued,
@@ -99,3 +100,24 @@ def test_a_run_that_is_longer_than_a_history_does_not_leave_its_rest() -> None:
     start, reply, end = one_run(1)[:2], one_run(1)[2:-1], one_run(1)[-1:]
     state = fold(records(*start, *(("bob#1", event) for turn in turns for event in turn), *reply, *end))
     assert (list(state.history), state.dropped) == ([], 2 + 2 * len(calls))
+
+
+def test_a_run_that_goes_on_by_itself_keeps_all_its_turns_in_the_history() -> None:
+    queued_, start, reply, end = one_run(1)
+    more: list[tuple[str | None, Event]] = [("bob#1", RunContinued("score is missing", "invalid"))]
+    going_on = fold(records(queued_, start, reply, *more))
+    assert going_on.turn == [UserMessage("score is missing")]
+    assert going_on.draft_messages == [
+        UserMessage("prompt 1"),
+        AssistantMessage("reply 1"),
+        UserMessage("score is missing"),
+    ]
+    done = fold(records(queued_, start, reply, *more, reply, end))
+    assert done.history == [*going_on.draft_messages, AssistantMessage("reply 1")]
+
+
+def test_a_run_that_ends_before_its_next_reply_leaves_whole_turns() -> None:
+    queued_, start, reply, _ = one_run(1)
+    more = ("bob#1", RunContinued("score is missing", "invalid"))
+    ended = fold(records(queued_, start, reply, more, ("bob#1", RunFinished("cancelled")), *one_run(2)))
+    assert [message.text for message in ended.history] == ["prompt 1", "reply 1", "prompt 2", "reply 2"]

@@ -35,6 +35,7 @@ GOOD: dict[str, st.SearchStrategy[Any]] = {
     "timeout_s": st.floats(0, exclude_min=True, allow_infinity=False),
     "token_timeout_s": st.integers(1),
     "retries": st.integers(0, 10),
+    "output_retries": st.integers(0, 10),
     "allow_empty": st.booleans(),
     "stream": st.booleans(),
     "transport": st.sampled_from(["wire", "litellm"]),

@@ -61,6 +61,8 @@ class AIConfig:
     """The timeout of the first token, and from each token to the next, in seconds."""
     retries: int | None = _field(Number(0, 10, whole=True))
     """The most retries of a call that fails for a transient reason before its first token; 0 to 10."""
+    output_retries: int | None = _field(Number(0, 10, whole=True))
+    """The most further turns in which the model corrects an answer that does not fit the output type; 0 to 10."""
     allow_empty: bool | None = _field(Flag())
     """Whether a reply without text, tool calls and reasoning is an answer; otherwise it is an EmptyReply."""
     stream: bool | None = _field(Flag())

@@ -96,6 +96,15 @@ class CallHeld(Data, frozen=True, tag=True):
     """Whether the rate of calls is limited, by the provider or by the config; or the budget has no room now."""
 
 
+class RunContinued(Data, frozen=True, tag=True):
+    """The run goes on by itself, with one more user message and without a new prompt of a person."""
+
+    prompt: str
+    """The message: for example, the problems with the answer."""
+    reason: Literal["invalid", "continuation"]
+    """`invalid`: the answer does not fit the output type; `continuation`: the agent's own `continuation`."""
+
+
 class ToolStarted(Data, frozen=True, tag=True):
     """A tool is about to be called."""
 
@@ -163,6 +172,7 @@ Event = (
     | ModelReplied
     | CallRetried
     | CallHeld
+    | RunContinued
     | ToolStarted
     | ToolFinished
     | RunFinished

@@ -19,6 +19,7 @@ from ..core.events import (
     ModelReplied,
     Priority,
     Record,
+    RunContinued,
     RunFinished,
     RunMoved,
     RunQueued,
@@ -197,6 +198,9 @@ class Projection(Generic[R]):
                 self._turn.append(message)
                 if self._turn_is_whole:
                     self.draft.extend(in_call_order(self._turn)[1:])
+            case RunContinued(prompt) if run is self.current and run is not None:
+                self._turn = [UserMessage(prompt)]
+                self.draft.append(self._turn[0])
             case StateChanged(state):
                 self.state = state
             case HistoryReset():
@@ -259,6 +263,8 @@ class Projection(Generic[R]):
             return
         if not whole:
             draft.extend(close_turn(turn)[1:])
+        elif isinstance(turn[0], UserMessage):  # of RunContinued, and no reply came
+            draft = Transcript(draft[:-1])  # a copy: a slice refers to the whole
         if self._reasoned:
             draft = Transcript(map(without_reasoning, draft))
         if self.history is _EMPTY:

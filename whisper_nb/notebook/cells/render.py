@@ -22,6 +22,7 @@ from ...core.events import (
     ModelReplied,
     Noticed,
     Record,
+    RunContinued,
     RunFinished,
     RunMoved,
     RunQueued,
@@ -198,7 +199,14 @@ def _clock(when: float) -> str:
 
 
 def _other_text(
-    event: RunMoved | Noticed | StateChanged | HistoryTrimmed | HistoryCopied | HistoryReset | AgentRevised,
+    event: RunMoved
+    | RunContinued
+    | Noticed
+    | StateChanged
+    | HistoryTrimmed
+    | HistoryCopied
+    | HistoryReset
+    | AgentRevised,
 ) -> str:
     """Return an event that is not part of a run's work in words."""
     match event:
@@ -206,6 +214,10 @@ def _other_text(
             return f"moved before {before}"
         case RunMoved(priority):
             return f"priority {priority}"
+        case RunContinued(prompt, "invalid"):
+            return f"the answer does not fit, and is asked for again: {prompt}"
+        case RunContinued(prompt):
+            return f"goes on: {prompt}"
         case Noticed(text):
             return f"note: {text}"
         case StateChanged(state):

@@ -73,6 +73,7 @@ _OF_CONFIG: Mapping[str, tuple[str, str]] = {
         "The longest wait for the first token, and from each to the next.",
     ),
     "retries": ("Retries", "0 to 10: how often a call is repeated that fails before its first token."),
+    "output_retries": ("Corrections", "0 to 10: how often an answer is corrected that does not fit the output type."),
     "allow_empty": (
         "Empty replies",
         "Whether a reply without any text is an answer. Otherwise it is an error.",
@@ -125,6 +126,7 @@ _SHOWN_DEFAULTS: Mapping[FieldPath, str] = {
 }
 #: Field of the config → what holds if no layer sets it; nothing is sent otherwise.
 _UNSET = {
+    "output_retries": "2",
     "api_base": "the provider's own",
     "api_key": "the provider's variable",
     "context_tokens": "the model's",

@@ -17,6 +17,7 @@ from ...core.events import (
     ModelReplied,
     Noticed,
     Record,
+    RunContinued,
     RunFinished,
     RunStarted,
     ToolFinished,
@@ -112,7 +113,7 @@ class OpenRun:
                 if partial := _partial_text(self.run):
                     facts["text"] = _part(partial)
                 return facts
-            case CallRetried() | CallHeld() | Noticed() | HistoryTrimmed():
+            case CallRetried() | CallHeld() | RunContinued() | Noticed() | HistoryTrimmed():
                 self._since = record.time
                 return {"kind": "note", "text": clip(record_text(record), TEXT)}
             case _:
