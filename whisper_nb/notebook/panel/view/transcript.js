@@ -95,7 +95,7 @@ export class RunTranscript {
   }
 
   make(item) {
-    return { start: makePrompt, reply: makeReply, call: makeCall, note: makeNote, end: makeEnd }[item.kind](item, this);
+    return { start: makePrompt, reply: makeReply, call: makeCall, note: makeNote, continued: makeContinued, end: makeEnd }[item.kind](item, this);
   }
 
   drawLive(run, live) {
@@ -193,7 +193,8 @@ function makeReply(item, transcript) {
   )] : [];
   const served = (item.served ?? []).map((line) => h("p.wnb-step", {}, `✓ ${line} · run by the provider`));
   const element = h(
-    "li.wnb-item", {}, h("h4", {}, h("strong", {}, `Reply ${item.turn}`), ` · ${spentLine(item)}`), ...thoughts, ...served, prose, text,
+    "li.wnb-item", {}, h("h4", {}, h("strong", {}, `Reply ${item.turn}`), ` · ${spentLine(item)}`, ...makePrint(item.fingerprint)),
+    ...thoughts, ...served, prose, text,
   );
   element.textOf = () => text.textOf();
   element.left = () => text.left;
@@ -203,6 +204,15 @@ function makeReply(item, transcript) {
   };
   element.showMarkdown(transcript.markdown);
   return element;
+}
+
+/** The fingerprint of the request that was sent: its beginning, and all of it in the tooltip. */
+const makePrint = (print) => (print ? [" · request ", h("code.wnb-print", { title: print }, print.slice(0, 8))] : []);
+
+/** A prompt with which the run goes on by itself. */
+function makeContinued(item, transcript) {
+  const text = transcript.makeText(item, "text", "div.wnb-prose.wnb-plain");
+  return h("li.wnb-item", {}, h("h4", {}, h("strong", {}, item.line)), text);
 }
 
 function makeCall(item, transcript) {
