@@ -60,7 +60,7 @@ def test_every_message_can_be_sent_again(message: Message) -> None:
 
 
 def test_text_is_encoded_without_escapes() -> None:
-    assert encode(UserMessage("größer\n")) == '{"role":"user","content":"größer\\n"}'.encode()
+    assert encode(UserMessage("größer\n")) == '{"content":"größer\\n","role":"user"}'.encode()
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,8 @@ class ModelReplied(Data, frozen=True, tag=True):
     cost_usd: float | None
     thoughts: str = ""
     """The beginning of the model's reasoning, for people. It is never sent."""
+    fingerprint: str = ""
+    """That of the request: SHA-256 of what was sent, as 64 hexadecimal digits. Empty in records of older versions."""
 
 
 class Charge(Data, frozen=True):

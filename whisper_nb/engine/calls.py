@@ -30,7 +30,7 @@ from ..core.events import (
 from ..core.messages import AssistantMessage, Finish, SystemMessage, ToolSchema
 from ..core.threads import in_thread
 from ..core.turns import Limits, Reply
-from ..models.model import Model, Request
+from ..models.model import Model, Request, server_of
 from ..models.prices import input_cost
 from ..models.transcript import Transcript
 from .fitting import LONG_PROMPT, SURELY_FITS, Counted, Room, Weight, recalled, trim, without
@@ -111,7 +111,10 @@ class ModelCalls:
                 await self._journal.publish(HistoryTrimmed(len(everything) - sent), run)
             await self._weigh(model, messages)
             try:
-                message, finish = await self._reply_to(model, Request(messages, self._schemas, config))
+                server = server_of(config.provider, own_address(config, self._ports.keys)[0])
+                request = Request(messages, self._schemas, config, server=server)
+                fingerprint = request.fingerprint
+                message, finish = await self._reply_to(model, request)
                 break
             except LengthExceeded as error:
                 if not await self._learns(model, messages, error):
@@ -121,7 +124,8 @@ class ModelCalls:
             self._ports.contexts.measured(config, self._counted, finish.usage.input_tokens)
         if run._charge is not None:  # known from here on, also if it is cancelled before the record is stored
             run._charge = Charge(finish.usage, finish.cost_usd)
-        await self._journal.publish(ModelReplied(message, finish.usage, finish.cost_usd, finish.thoughts), run)
+        replied = ModelReplied(message, finish.usage, finish.cost_usd, finish.thoughts, fingerprint)
+        await self._journal.publish(replied, run)
         run._charge = None
 
     async def _weigh(self, model: Model, messages: Transcript) -> None:

@@ -7,6 +7,7 @@ leaves this module.
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import threading
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ from ..config.keys import Key, Keys
 from ..config.providers import PROVIDERS, Provider
 from ..core.errors import ConfigError, ModelError
 from ..core.messages import Delta, Finish, Message, ToolSchema, replace
+from ..core.text import valid_unicode
 from ..core.threads import in_thread
 from .chunks import LiteLLMReader, provider_chunks
 from .failures import Failures, no_key, retry_after
@@ -83,6 +85,14 @@ class LiteLLMModel:
         """Return the count of LiteLLM's tokenizer. It may take long: call it in a thread."""
         return count_tokens(self._model, messages, tools)
 
+    def body(self, request: Request) -> bytes:
+        """Return the arguments of LiteLLM's call as JSON, without the key: LiteLLM makes the body of them.
+
+        Raises:
+            ConfigError: a parameter that the provider does not have.
+        """
+        return valid_unicode(json.dumps(self._arguments(request), ensure_ascii=False)).encode()
+
     async def prepare(self) -> None:
         """Look up the key and, the first time, import LiteLLM in a thread.
 
@@ -108,7 +118,10 @@ class LiteLLMModel:
         """
         await self.prepare()
         key = self._key()
+        self._check_extra(request.config.extra or {})
         arguments = self._arguments(request)
+        if self._endpoint.provider in _GIVEN_CLIENT:
+            arguments["client"] = _client[0]
         reader = LiteLLMReader(PROVIDERS.get(self._endpoint.provider, Provider()).reasoning)
         answered: list[int] = []
         failure: ModelError | None = None
@@ -194,12 +207,9 @@ class LiteLLMModel:
     def _arguments(self, request: Request) -> dict[str, Any]:
         """Return the arguments of `acompletion` without the key. A parameter that is not set is not sent."""
         config = request.config
-        self._check_extra(config.extra or {})
         optional: dict[str, Any] = {}
         if config.stream is not False:
             optional |= {"stream": True, "stream_options": {"include_usage": True}}
-        if self._endpoint.provider in _GIVEN_CLIENT:
-            optional["client"] = _client[0]
         if address := own_address(self._endpoint, self._keys)[0]:
             optional["api_base"] = address
         if tools := tools_of(request.tools):

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
+import msgspec
 from msgspec import Struct
 
 from ..config.aiconfig import AIConfig
+from ..config.providers import PROVIDERS, Provider, public
+from ..core.fingerprint import canonical
 from ..core.messages import Delta, Message, OutputSchema, ToolSchema
+from .openai_format import every_parameter, tools_of
+from .transcript import Transcript
+
+#: The number of configs of which the description is kept.
+_KEPT = 256
 
 
 class Request(Struct, frozen=True):
@@ -20,10 +28,38 @@ class Request(Struct, frozen=True):
     config: AIConfig
     output: OutputSchema | None = None
     """The form of the reply; None: text."""
+    server: str = ""
+    """The address that takes the place of the provider's, where `config` does not have it; see `server_of`."""
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of what is sent, as 64 hexadecimal digits. Equal requests have the same, in every process.
+
+        It is that of canonical JSON (see `core.fingerprint`): `{"messages": […], "model": "provider/model", "output":
+        {…}, "parameters": {…}, "server": "…", "tools": […]}`, without the keys that have nothing. In place of each
+        message stands the SHA-256 of its canonical JSON in OpenAI's format, and in it of each image's data. Keys,
+        timeouts, retries, prices, and the way of sending are no part of it.
+
+        The cost is that of the messages which are new in a Transcript, not of all.
+
+        Raises:
+            ConfigError: a schema has NaN, or something else that JSON does not have.
+        """
+        hashed = transcript_of(self.messages).hashed()
+        hashed.update(b"]%b" % _rest_of(self))
+        return hashed.hexdigest()
+
+    @property
+    def description(self) -> bytes:
+        """The JSON of which the fingerprint is made, with the messages themselves. The body of a model without one."""
+        return b'{"messages":[%b]%b' % (b",".join(transcript_of(self.messages).pieces), _rest_of(self))
 
 
 class Model(Protocol):
-    """A model that agents call: one call at a time per session, many at once over all sessions."""
+    """A model that agents call: one call at a time per session, many at once over all sessions.
+
+    It may also have a `body`; see HasBody.
+    """
 
     @property
     def context_tokens(self) -> int | None:
@@ -54,3 +90,88 @@ class Model(Protocol):
 
     async def aclose(self) -> None:
         """Release all connections."""
+
+
+@runtime_checkable
+class HasBody(Protocol):
+    """A model that sends JSON."""
+
+    def body(self, request: Request) -> bytes:
+        """Return the JSON that `stream` would send, to the byte. Nothing is sent, and no key is needed or returned.
+
+        Raises:
+            ConfigError: the call cannot be made, for example because the provider lacks a parameter.
+        """
+
+
+def body_of(model: Model, request: Request) -> bytes:
+    """Return the body of a request to a model; of one that sends no JSON, the request's description.
+
+    Raises:
+        ConfigError: as `HasBody.body`.
+    """
+    return model.body(request) if isinstance(model, HasBody) else request.description
+
+
+def transcript_of(messages: Sequence[Message]) -> Transcript:
+    """Return messages as a Transcript."""
+    if isinstance(messages, Transcript):
+        return messages
+    return Transcript(messages)
+
+
+def server_of(provider: str, address: str) -> str:
+    """Return an address as a part of a request's identity; empty for the provider's own.
+
+    Args:
+        provider: the name of the provider.
+        address: that takes the place of the provider's; empty without one.
+    """
+    own = PROVIDERS.get(provider, Provider())
+    base = public(address).rstrip("/").removesuffix("/chat/completions")
+    return "" if base in (own.wire, own.address) else base
+
+
+class _Rest(Struct, frozen=True):
+    """All of a request but its messages, and its canonical JSON."""
+
+    request: Request
+    tools: tuple[ToolSchema, ...]
+    json: bytes
+
+    def fits(self, request: Request) -> bool:
+        """Whether another request has the same rest. What is compared is nearly always the same object."""
+        kept = self.request
+        return (
+            kept.config is request.config
+            and kept.output == request.output
+            and kept.server == request.server
+            and self.tools == tuple(request.tools)
+        )
+
+
+#: The id of a config → the rest of the last request with it. Its id is unique as long as it is kept.
+_rests: dict[int, _Rest] = {}
+
+
+def _rest_of(request: Request) -> bytes:
+    """Return the canonical JSON of a request after its messages: `,"model":…}`."""
+    rest = _rests.get(id(request.config))
+    if rest is None or not rest.fits(request):
+        if len(_rests) >= _KEPT:
+            _rests.clear()
+        without = Request((), request.tools, request.config, request.output, request.server)
+        rest = _rests[id(request.config)] = _Rest(without, tuple(request.tools), _describe(request))
+    return rest.json
+
+
+def _describe(request: Request) -> bytes:
+    config = request.config
+    described: dict[str, Any] = {
+        "model": config.model or "",
+        "output": msgspec.to_builtins(request.output) if request.output else None,
+        "parameters": every_parameter(config),
+        "server": server_of(config.provider, request.server or config.api_base or ""),
+        "tools": tools_of(request.tools),
+    }
+    return b"," + canonical({name: value for name, value in described.items() if value})[1:]

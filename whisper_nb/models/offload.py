@@ -16,7 +16,7 @@ from weakref import WeakSet
 
 from ..core.messages import Delta, Finish, Message, ToolSchema
 from ..core.threads import OwnLoop, in_thread
-from .model import Model, Request
+from .model import Model, Request, body_of
 
 T = TypeVar("T")
 
@@ -50,6 +50,10 @@ class Offloaded:
     def count_tokens(self, messages: Sequence[Message], tools: Sequence[ToolSchema] = ()) -> int:
         """Return the model's count of tokens. It may take long: call it in a thread."""
         return self._model.count_tokens(messages, tools)
+
+    def body(self, request: Request) -> bytes:
+        """Return the model's body."""
+        return body_of(self._model, request)
 
     async def prepare(self) -> None:
         """Prepare the model, the first time. Later each of its calls does so."""

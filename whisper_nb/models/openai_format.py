@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, assert_never
 
@@ -11,6 +11,7 @@ import msgspec
 
 from ..config.aiconfig import AIConfig
 from ..core.errors import ConfigError
+from ..core.fingerprint import digest
 from ..core.messages import (
     AssistantMessage,
     Image,
@@ -21,7 +22,7 @@ from ..core.messages import (
     ToolSchema,
     UserMessage,
 )
-from ..core.text import valid_unicode
+from ..core.text import mask_keys, valid_unicode
 
 #: Fields of AIConfig that are sent under their own names.
 PARAMETERS = ("temperature", "top_p", "max_tokens", "frequency_penalty", "presence_penalty", "seed")
@@ -29,35 +30,38 @@ PARAMETERS = ("temperature", "top_p", "max_tokens", "frequency_penalty", "presen
 THINKING = frozenset({"anthropic", "bedrock", "gemini", "vertex_ai", "deepseek"})
 
 
-_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
 
 
 def to_openai(message: Message) -> dict[str, Any]:
-    """Return the message in the OpenAI chat format, which LiteLLM translates for every other provider."""
+    """Return the message in the OpenAI chat format, which LiteLLM translates for every other provider.
+
+    Keys are sorted: the encoded message is canonical JSON, by which requests are told apart.
+    """
     match message:
         case SystemMessage(text):
-            return {"role": "system", "content": text}
+            return {"content": text, "role": "system"}
         case UserMessage(text, ()):
-            return {"role": "user", "content": text}
+            return {"content": text, "role": "user"}
         case UserMessage(text, images):
             parts: list[dict[str, Any]] = []
             if text:
-                parts.append({"type": "text", "text": text})
+                parts.append({"text": text, "type": "text"})
             for image in images:
                 url = f"data:{image.media_type};base64,{image.data}"
-                parts.append({"type": "image_url", "image_url": {"url": url}})
-            return {"role": "user", "content": parts}
+                parts.append({"image_url": {"url": url}, "type": "image_url"})
+            return {"content": parts, "role": "user"}
         case AssistantMessage(text, ()):
-            return {"role": "assistant", "content": text}
+            return {"content": text, "role": "assistant"}
         case AssistantMessage(text, calls, reasoning):
             return {
                 **(reasoning or {}),
-                "role": "assistant",
                 "content": text or None,
+                "role": "assistant",
                 "tool_calls": [_call_to_openai(call) for call in calls],
             }
         case ToolMessage(call_id, name, text):
-            return {"role": "tool", "tool_call_id": call_id, "name": name, "content": text}
+            return {"content": text, "name": name, "role": "tool", "tool_call_id": call_id}
         case _:
             assert_never(message)
 
@@ -69,6 +73,18 @@ def encode(message: Message) -> bytes:
         with suppress(UnicodeEncodeError):
             return bytes(memoryview(msgspec.json.encode(fields)))  # a copy: the original has room to spare
     return valid_unicode(_to_json(fields)).encode()
+
+
+def canonical_piece(piece: bytes) -> bytes:
+    """Return an encoded message in canonical JSON: as it is, but with a digest in place of the data of each image."""
+    if not piece.startswith(b'{"content":['):
+        return piece
+    read: dict[str, Any] = json.loads(piece)
+    for part in read["content"]:
+        if part["type"] == "image_url":
+            kind, _, data = part["image_url"]["url"].partition(";base64,")
+            part["image_url"]["url"] = f"{kind};sha256,{digest(data.encode()).hex()}"
+    return _to_json(read).encode()
 
 
 def decode(piece: bytes) -> Message:
@@ -109,9 +125,9 @@ def _user_with_images(parts: list[dict[str, Any]]) -> UserMessage:
 
 def _call_to_openai(call: ToolCall) -> dict[str, Any]:
     return {
+        "function": {"arguments": _json_object(call.arguments), "name": call.name},
         "id": call.id,
         "type": "function",
-        "function": {"name": call.name, "arguments": _json_object(call.arguments)},
     }
 
 
@@ -142,6 +158,23 @@ def parameters(config: AIConfig) -> dict[str, Any]:
         given["stop"] = list(config.stop)
     if config.max_reasoning_tokens is not None:
         given |= _thinking(config, config.max_reasoning_tokens)
+    return given
+
+
+def every_parameter(config: AIConfig) -> dict[str, Any]:
+    """Return the parameters that are set, under our names, with those of `extra` as they are sent beside them."""
+    given = {
+        name: value for name in (*PARAMETERS, "max_reasoning_tokens") if (value := getattr(config, name)) is not None
+    }
+    if config.stop is not None:
+        given["stop"] = list(config.stop)
+    extra = dict(config.extra or {})
+    body, headers = extra.pop("extra_body", None), extra.pop("extra_headers", None)
+    if isinstance(body, Mapping):
+        given |= body
+    given |= extra
+    if isinstance(headers, Mapping) and headers:
+        given["headers"] = {str(name).lower(): mask_keys(str(value)) for name, value in headers.items()}
     return given
 
 

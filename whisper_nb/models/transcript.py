@@ -7,14 +7,19 @@ import threading
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from hashlib import sha256
 from itertools import compress
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import msgspec
 
+from ..core.fingerprint import DIGEST, digest, hex_list
 from ..core.messages import AssistantMessage, Image, Message, SystemMessage, ToolMessage, UserMessage, replace
-from .openai_format import decode, encode
+from .openai_format import canonical_piece, decode, encode
 from .tokens import IMAGE_TOKENS, estimate
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
 #: Returns the size of one message in some unit, for example in words.
 Measure = Callable[[Message], int]
@@ -27,7 +32,10 @@ class Transcript(Sequence[Message]):
         messages: the first messages.
     """
 
-    __slots__ = ("_is_user", "_marked", "_parts", "_pieces", "_size", "_sizes", "_sums", "_tokens", "estimate")
+    __slots__ = (
+        "_chain", "_digests", "_is_user", "_marked", "_parts", "_pieces", "_size", "_sizes", "_sums", "_tokens",
+        "estimate",
+    )  # fmt: skip
 
     def __init__(self, messages: Iterable[Message] = ()) -> None:
         self._pieces: list[bytes] = []
@@ -43,6 +51,9 @@ class Transcript(Sequence[Message]):
         """The ranges of other transcripts that this one consists of; empty if it was built by appending."""
         self._sums: dict[Measure, array[int]] = {}
         """Measure → its sums over the first n messages, from n = 0."""
+        self._digests = bytearray()
+        """The digests of the first messages, as far as they were asked for."""
+        self._chain: _Chain | None = None
         if isinstance(messages, Transcript):
             self.extend(messages)
         else:
@@ -99,7 +110,11 @@ class Transcript(Sequence[Message]):
     def extend(self, messages: Iterable[Message]) -> None:
         """Add messages at the end. Those of a Transcript are not encoded again."""
         if isinstance(messages, Transcript):
-            self._concatenate(messages if messages is not self else messages[:])
+            known = messages._known_digests()
+            with _measuring:
+                if len(self._digests) == DIGEST * len(self):
+                    self._digests += known
+                self._concatenate(messages if messages is not self else messages[:])
             self._parts = ()
         else:
             for message in messages:
@@ -140,6 +155,14 @@ class Transcript(Sequence[Message]):
     def measured(self, measure: Measure) -> int:
         """Return the sum of a measure over all messages. Each message is measured once, also in joined transcripts."""
         return sum(part._measured(measure, start, stop) for part, start, stop in self._spans(0, len(self)))
+
+    def hashed(self) -> _Hash:
+        """Return the hash of `{"messages":["…","…"`, the digests of all messages: a request's fingerprint begins so.
+
+        The work is that of the messages which are new since the last call, also if they are joined anew each time. If
+        other messages precede them, their digests are joined once more; no message is hashed twice.
+        """
+        return _chained(tuple(self._spans(0, len(self)))).copy()
 
     def to_openai(self) -> list[dict[str, Any]]:
         """Return all messages as objects in OpenAI's chat format. They are new: the caller may change them."""
@@ -227,8 +250,71 @@ class Transcript(Sequence[Message]):
                     sums.append(sums[-1] + measure(_message_of(piece)))
         return sums[stop] - sums[start]
 
+    def _known_digests(self) -> bytes | bytearray:
+        """Return the digests of the first messages, as far as they are known."""
+        if not self._parts:
+            return self._digests
+        known: list[bytearray] = []
+        for part, start, stop in self._parts:
+            known.append(part._digests[DIGEST * start : DIGEST * stop])
+            if len(known[-1]) < DIGEST * (stop - start):
+                break
+        return b"".join(known)
+
+    def _digested(self, start: int, stop: int) -> bytearray:
+        """Return the digests of a range of this transcript's own messages."""
+        if len(self._digests) < DIGEST * stop:
+            with _measuring:
+                for piece in self._pieces[len(self._digests) // DIGEST : stop]:
+                    self._digests += digest(canonical_piece(piece))
+        return self._digests[DIGEST * start : DIGEST * stop]
+
 
 _measuring = threading.Lock()
+
+_BEGIN = sha256(b'{"messages":[')
+#: A range of a transcript's own messages.
+Span = tuple[Transcript, int, int]
+
+
+class _Chain(NamedTuple):
+    """The hash of some spans, the last of which is of the transcript that keeps it."""
+
+    before: tuple[Span, ...]
+    """All but the last."""
+    start: int
+    stop: int
+    hashed: _Hash
+    """Not to be changed."""
+
+    def begins(self, before: Sequence[Span], start: int, stop: int) -> bool:
+        """Whether these spans begin with those that were hashed."""
+        return (
+            self.start == start
+            and self.stop <= stop
+            and len(self.before) == len(before)
+            and all(one[0] is other[0] and one[1:] == other[1:] for one, other in zip(self.before, before, strict=True))
+        )
+
+
+def _chained(spans: tuple[Span, ...]) -> _Hash:
+    """Return the hash of these spans. Not to be changed."""
+    if not spans:
+        return _BEGIN
+    (part, start, stop), before = spans[-1], spans[:-1]
+    chain = part._chain
+    if chain is not None and chain.begins(before, start, stop):
+        hashed, new = chain.hashed, chain.stop
+    else:
+        hashed, new = _chained(before), start
+    if new == stop:
+        return hashed
+    hashed = hashed.copy()
+    if before or new > start:
+        hashed.update(b",")
+    hashed.update(hex_list(part._digested(new, stop)))
+    part._chain = _Chain(before, start, stop, hashed)
+    return hashed
 
 
 class _ErrorPiece(bytes):

@@ -85,6 +85,14 @@ class OpenAIWireModel:
         """Return the count of LiteLLM's tokenizer. It imports LiteLLM, which takes seconds: call it in a thread."""
         return count_tokens(self._endpoint.model or "", messages, tools)
 
+    def body(self, request: Request) -> bytes:
+        """Return the body that `stream` sends, to the byte.
+
+        Raises:
+            ConfigError: a parameter that the provider does not have.
+        """
+        return self._bodies.whole(request)
+
     async def prepare(self) -> None:
         """Look up the address. If it is new, look up the key, prices and proxy, and import aiohttp, in a thread.
 

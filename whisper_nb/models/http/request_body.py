@@ -49,22 +49,29 @@ class RequestBodies:
         Raises:
             ConfigError: the provider has no name for a parameter, or `extra` is wrong. Nothing was sent.
         """
+        rest = self._rest(request)
+        body, headers = _joined(rest, request), rest.headers.copy()
+        if len(body) < _LARGE:
+            return body, headers
+        headers["Content-Length"] = str(len(body))  # else aiohttp sends it in HTTP chunks, which some servers refuse
+        return _Blocks(body), headers
+
+    def whole(self, request: Request) -> bytes:
+        """Return the body of a call in one piece.
+
+        Raises:
+            ConfigError: as `build`.
+        """
+        return _joined(self._rest(request), request)
+
+    def _rest(self, request: Request) -> _Rest:
         rest = self._kept.get(id(request.config))
         # Its id is unique as long as the config is kept.
         if rest is None or rest.config is not request.config or rest.tools != tuple(request.tools):
             if len(self._kept) >= _KEPT:
                 self._kept.clear()
             rest = self._kept[id(request.config)] = self._encode_rest(request.config, tuple(request.tools))
-        headers = rest.headers.copy()
-        pieces = [*_pieces(request.messages)] or [b""]
-        # In one join: a second one would copy a long history again.
-        pieces[0] = rest.start + pieces[0]
-        pieces[-1] += b"]}"
-        body = b",".join(pieces)
-        if len(body) < _LARGE:
-            return body, headers
-        headers["Content-Length"] = str(len(body))  # else aiohttp sends it in HTTP chunks, which some servers refuse
-        return _Blocks(body), headers
+        return rest
 
     def _encode_rest(self, config: AIConfig, tools: tuple[ToolSchema, ...]) -> _Rest:
         extra = dict(config.extra or {})
@@ -109,6 +116,14 @@ class _Rest:
         self.tools = tools
         self.headers = headers
         self.start = start
+
+
+def _joined(rest: _Rest, request: Request) -> bytes:
+    pieces = [*_pieces(request.messages)] or [b""]
+    # In one join: a second one would copy a long history again.
+    pieces[0] = rest.start + pieces[0]
+    pieces[-1] += b"]}"
+    return b",".join(pieces)
 
 
 def _pieces(messages: Sequence[Message]) -> Sequence[bytes]:
