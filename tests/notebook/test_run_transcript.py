@@ -12,7 +12,9 @@ import pytest
 from support.doubles import FunctionModel, HeldModel, hire, settled
 from support.panels import Watched, look, looked_at
 from whisper_nb import ModelError, Rule, Run, Runtime, ScriptedModel
-from whisper_nb.core.messages import CallDelta, Delta, Finish, ReasoningDelta, TextDelta, Usage
+from whisper_nb.config.aiconfig import AIConfig
+from whisper_nb.core.events import ModelReplied, Record, RunContinued, RunStarted
+from whisper_nb.core.messages import AssistantMessage, CallDelta, Delta, Finish, ReasoningDelta, TextDelta, Usage
 from whisper_nb.core.turns import THOUGHTS
 from whisper_nb.models.model import Request
 from whisper_nb.notebook.cells.render import causes, run_html, run_text
@@ -93,6 +95,30 @@ async def test_the_reasoning_before_a_reply_is_kept_in_part(runtime: Runtime) ->
     assert reply["thoughts"]["text"].startswith("I should count.xxx")
     assert reply["thoughts"]["to"] + reply["thoughts"]["more"] == THOUGHTS
     assert len(piece(run, reply["at"], "thoughts", TEXT)) == THOUGHTS - TEXT
+
+
+async def test_a_run_that_goes_on_by_itself_says_why(runtime: Runtime) -> None:
+    bob = hire(runtime, ScriptedModel([Rule(reply="ok")]))
+    run = Run(bob, 1, ["count"], priority="normal", timeout_s=None, config=AIConfig(), fresh=False)
+    reply = ModelReplied(AssistantMessage("twelve"), Usage(10, 2), 0.5)
+    asked = "count: 'twelve' is not a whole number. " + "x" * TEXT
+    go_on = RunContinued("Go on.", "continuation")
+    events = [RunStarted("count", "m"), reply, RunContinued(asked, "invalid"), reply, go_on, reply, go_on, reply]
+    for seq, event in enumerate(events):
+        run._apply(Record(seq, 100.0 + seq, "bob", run.id, event))
+    items = everything(run)["items"]
+    assert [item["line"] for item in items if item["kind"] == "continued"] == [
+        "Asked again",
+        "Going on by itself, 1",
+        "Going on by itself, 2",
+    ]
+    assert items[2]["text"]["text"] + piece(run, items[2]["at"], "text", TEXT) == asked
+    assert items[3]["seconds"] == 1.0
+    sent = json.loads(request_text(bob, run))["messages"]
+    on = ["Go on.", "twelve"]
+    assert [message["content"] for message in sent[1:]] == ["count", "twelve", asked, "twelve", *on, *on]
+    assert "asked again: count: 'twelve' is not" in run_text(run)
+    assert run_text(run).count("going on by itself: Go on.") == 2
 
 
 async def test_a_megabyte_travels_in_pieces_that_were_asked_for(runtime: Runtime) -> None:

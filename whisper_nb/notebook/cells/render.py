@@ -53,8 +53,8 @@ _COLORS = {
 }
 #: Text of right-to-left scripts is aligned and ordered as such.
 _DIRECTION = 'dir="auto"'
-#: Events that end in a provider's reason, which must not be cut off.
-_WITH_REASON = (CallRetried, CallHeld, Noticed, RunFinished)
+#: Events that end in a reason, which must not be cut off.
+_WITH_REASON = (CallRetried, CallHeld, RunContinued, Noticed, RunFinished)
 _LOG_WIDTH = 160
 
 
@@ -108,7 +108,7 @@ def run_html(run: Run) -> str:
 
 
 def steps(run: Run) -> list[tuple[ToolCall | Record, ToolMessage | None]]:
-    """Return each tool call of a run with its result, if there is one yet, and the records of retries and notices.
+    """Return each tool call of a run with its result, if there is one yet, and other records that its cell shows.
 
     Calls that the provider has run itself are among them.
     """
@@ -121,7 +121,7 @@ def steps(run: Run) -> list[tuple[ToolCall | Record, ToolMessage | None]]:
                 found.append((call, None))
             case ModelReplied(message) if message.served:
                 found += [(call, ToolMessage(call.id, call.name, "run by the provider")) for call in message.served]
-            case CallRetried() | CallHeld() | Noticed():
+            case CallRetried() | CallHeld() | RunContinued() | Noticed():
                 found.append((record, None))
             case ToolFinished(message) if message.call_id in pending:
                 at = pending.pop(message.call_id)
@@ -215,9 +215,9 @@ def _other_text(
         case RunMoved(priority):
             return f"priority {priority}"
         case RunContinued(prompt, "invalid"):
-            return f"the answer does not fit, and is asked for again: {prompt}"
+            return f"asked again: {prompt}"
         case RunContinued(prompt):
-            return f"goes on: {prompt}"
+            return f"going on by itself: {prompt}"
         case Noticed(text):
             return f"note: {text}"
         case StateChanged(state):
