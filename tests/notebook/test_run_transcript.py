@@ -57,6 +57,10 @@ async def test_a_run_with_tools_has_its_messages_calls_results_and_costs(runtime
     assert start["text"] == {"text": "count the rows", "to": 14, "more": 0}
     assert (first["turn"], last["turn"], last["text"]["text"]) == (1, 2, "**12** rows")
     assert last["tree"] == [["p", "", ["strong", "", "12"], " rows"]]
+    prints = [record.event.fingerprint for record in run.events if isinstance(record.event, ModelReplied)]
+    assert [first["fingerprint"], last["fingerprint"]] == prints
+    assert len({*prints}) == 2
+    assert all(len(one) == 64 for one in prints)
     assert (last["input"] > first["input"] > 0, last["cost"]) == (True, 0.0)
     assert (one["line"], one["arguments"]["text"]) == ('look(table="orders")', '{"table": "orders"}')
     assert {result["text"]["text"]: result["failed"] for result in results}["orders: 12 rows"] is False

@@ -94,12 +94,12 @@ class OpenRun:
             case RunStarted(prompt, _, images):
                 self._since = record.time
                 return {"kind": "start", "text": _part(prompt), "images": [str(image) for image in images]}
-            case ModelReplied(message, usage, cost):
+            case ModelReplied(message, usage, cost, fingerprint=fingerprint):
                 self._turn += 1
                 facts: Facts = {"kind": "reply", "turn": self._turn, "text": _part(message.text), "cost": cost}
                 facts["tree"] = markdown_tree(message.text[:TEXT])
                 facts["input"], facts["output"] = usage and usage.input_tokens, usage and usage.output_tokens
-                facts["seconds"] = self._seconds(record)
+                facts["seconds"], facts["fingerprint"] = self._seconds(record), fingerprint
                 if thoughts := thoughts_of(record):
                     facts["thoughts"] = _part(thoughts)
                 if message.served:
