@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from .config.agents import Agent as Agent
     from .config.aiconfig import AIConfig as AIConfig
+    from .core.errors import BudgetExceeded as BudgetExceeded
     from .core.errors import ConfigError as ConfigError
     from .core.errors import ContentFiltered as ContentFiltered
     from .core.errors import EmptyReply as EmptyReply
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from .notebook.extension import runtime as runtime
     from .notebook.runtime import Runtime as Runtime
     from .store.store import Store as Store
+    from .team.budgets import Budget as Budget
     from .tools.tool import Tool as Tool
 
 __version__ = "0.1.0"
@@ -45,6 +47,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "AIConfig": "config.aiconfig",
     "Agent": "config.agents",
+    "Budget": "team.budgets",
+    "BudgetExceeded": "core.errors",
     "ConfigError": "core.errors",
     "ContentFiltered": "core.errors",
     "EmptyReply": "core.errors",

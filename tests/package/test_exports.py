@@ -16,6 +16,8 @@ import whisper_nb
 NAMES = [
     "AIConfig",
     "Agent",
+    "Budget",
+    "BudgetExceeded",
     "ConfigError",
     "ContentFiltered",
     "EmptyReply",

@@ -12,7 +12,7 @@ from ..core.errors import ConfigError, KeyPath, Problem
 from ..core.text import short_repr, suggestion
 from .aiconfig import CONFIG_FIELDS, from_values, ignored_text, plain
 from .formats import ALIASES, is_section, read_config
-from .kinds import Kind, Number, Text, problem_with
+from .kinds import Flag, Kind, Number, Text, problem_with
 from .layers import Layer
 from .yamlfile import Document, parse_yaml
 
@@ -21,6 +21,8 @@ SETTINGS: Mapping[str, Kind] = {
     "max_concurrent_calls": Number(1, whole=True),
     "max_queued_runs": Number(1, whole=True),
     "loop": Text(pattern="notebook|thread", allowed="notebook or thread"),
+    "budget_usd": Number(0, 1_000_000, unit="US dollars"),
+    "allow_unpriced": Flag(),
     "env_file": Text(allowed="the path of a file in the project", pattern=r"[^/\\~].*"),
 }
 #: AIWhisperer's names of settings, under `async_agents` → the setting.
@@ -32,8 +34,8 @@ _IGNORED_ASYNC = frozenset({"default_check_mail_interval", "enabled"})
 _OF_AGENTS = "ai_config"
 #: Keys that no other program uses: a file with one of them is meant for whisper_nb.
 _OWN_SETTINGS = {
-    "api_key", "max_concurrent_calls", "max_queued_runs", "max_reasoning_tokens", "max_tokens", "temperature",
-    "token_timeout_s", "top_p",
+    "api_key", "budget_usd", "max_concurrent_calls", "max_queued_runs", "max_reasoning_tokens", "max_tokens",
+    "temperature", "token_timeout_s", "top_p",
 }  # fmt: skip
 _KNOWN_SETTINGS = (
     *CONFIG_FIELDS,

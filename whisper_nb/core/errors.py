@@ -11,7 +11,8 @@
     ├── RunFailed            the run that was awaited failed
     │   ├── LimitExceeded        a limit ended it: of turns, tokens, cost or time; or the budget
     │   │   ├── TurnLimitExceeded    it wanted more turns than it may take
-    │   │   └── PromptLimitExceeded  a call would have sent more tokens than its agent allows
+    │   │   ├── PromptLimitExceeded  a call would have sent more tokens than its agent allows
+    │   │   └── BudgetExceeded       the budget has too little left for a call
     │   └── OutputInvalid        its answer does not fit the output type
     └── RunCancelled         the run that was awaited was cancelled
 
@@ -200,6 +201,22 @@ class PromptLimitExceeded(LimitExceeded):
 
 class TurnLimitExceeded(LimitExceeded):
     """The run needed more turns than its `max_turns` allows."""
+
+
+class BudgetExceeded(LimitExceeded):
+    """A model call may cost more than the budget has left, and no call in flight can give so much back.
+
+    Attributes:
+        needed: what the call may cost, in US dollars; or how much more, if its reply is longer than was expected.
+        spent_by_agent: US dollars that each agent has spent, the most first.
+    """
+
+    def __init__(
+        self, message: str, *, limit: float, used: float, needed: float, spent_by_agent: Mapping[str, float]
+    ) -> None:
+        super().__init__(message, reason="budget", limit=limit, used=used)
+        self.needed = needed
+        self.spent_by_agent = spent_by_agent
 
 
 class OutputInvalid(RunFailed):

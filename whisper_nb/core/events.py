@@ -67,6 +67,8 @@ class ModelReplied(Data, frozen=True, tag=True):
     """The beginning of the model's reasoning, for people. It is never sent."""
     fingerprint: str = ""
     """That of the request: SHA-256 of what was sent, as 64 hexadecimal digits. Empty in records of older versions."""
+    estimated_usd: float | None = None
+    """What the budget was charged where the cost is unknown. None: nothing."""
 
 
 class Charge(Data, frozen=True):
@@ -76,6 +78,8 @@ class Charge(Data, frozen=True):
     """None: unknown."""
     cost_usd: float | None = None
     """US dollars. None: unknown."""
+    estimated_usd: float | None = None
+    """What the budget was charged where the cost is unknown. None: nothing."""
 
 
 class CallRetried(Data, frozen=True, tag=True):

@@ -36,6 +36,7 @@ from ..store.observers import Observer, Observers
 from ..store.store import Store
 from ..tools.functions import function_of_main
 from ..tools.tool import Tool
+from .budgets import Budget, as_budget
 from .following import Following
 from .roster import Roster
 from .spending import Ledger
@@ -63,6 +64,8 @@ class Runtime(Handle):
         find_tool: returns the function for the name of a tool in a file; by default one that the notebook, or the
             script that runs, defines.
         loop: see the method of that name; by default the project's setting, else `notebook`.
+        budget: the most that agents may spend, in US dollars; or the Budget of another runtime, which then serves both:
+            after a restart, what was spent stays spent. By default the project's `budget_usd`, else there is none.
     """
 
     @sealed_with(KEYWORDS)
@@ -78,6 +81,7 @@ class Runtime(Handle):
         project: Project | str | Path | None = None,
         find_tool: FindTool = function_of_main,
         loop: str | None = None,
+        budget: float | Budget | None = None,
     ) -> None:
         if max_concurrent_calls is not None and max_concurrent_calls < 1:
             raise ConfigError(f"max_concurrent_calls {max_concurrent_calls!r} is not at least 1")
@@ -99,6 +103,8 @@ class Runtime(Handle):
         self.configs = Precedence(self.keys, project, config, offline)
         """The configs of runs."""
         self._following = Following(project, find_tool, self.keys, self._roster, self._set_limits)
+        self._budget = as_budget(budget)
+        self._budget_given = budget is not None  # else the project's setting applies
         self._ledger = Ledger()
         self._observers = Observers[Record]()
         self.home = home or Home(running_loop())
@@ -327,6 +333,32 @@ class Runtime(Handle):
         """The cost of all runs; see `spent_by_agent`."""
         return sum(self.spent_by_agent().values(), Spent())
 
+    @property
+    def budget(self) -> Budget | None:
+        """The limit of what all agents may spend, with what is spent, reserved and left. None without a limit."""
+        return self._budget if self._budget.limited else None
+
+    @sealed
+    def set_budget(self, usd: float | None, *, allow_unpriced: bool | None = None) -> None:
+        """Limit what all agents may spend; see `Budget`. Thread-safe. What was spent before counts.
+
+        Args:
+            usd: the limit in US dollars. None removes it.
+            allow_unpriced: whether models without a known price may be called. None: as before.
+
+        Raises:
+            ConfigError: the limit is not a number from 0 to 1,000,000. Nothing is changed.
+        """
+        self._budget_given = True
+        self._budget.set_limit(usd, allow_unpriced)
+
+    def observe_budget(self, observer: Callable[[], object]) -> Callable[[], None]:
+        """Call `observer()` on the agents' event loop after each change of the budget. It must not block, nor raise.
+
+        Return a function that ends the subscription.
+        """
+        return self._budget.observe(observer, self.home)
+
     def observe_team(self, observer: Callable[[Session], None]) -> Callable[[], object]:
         """Call `observer(session)` for each session created or removed.
 
@@ -434,6 +466,9 @@ class Runtime(Handle):
     def _set_limits(self, settings: Mapping[str, Any]) -> None:
         self._ports.permits.limit = self._limit or settings.get("max_concurrent_calls", DEFAULT_CALLS)
         self._ports.admission.limit = settings.get("max_queued_runs", DEFAULT_QUEUE)
+        used = self.project is not None and bool(self.project.used)
+        if used and not self._budget_given:  # files that are not trusted any more lift no limit
+            self._budget.set_limit(settings.get("budget_usd"), settings.get("allow_unpriced", False))
 
     def _prepare(self, name: str, call: AIConfig | None) -> Start:
         """Return the start of a run. A session is revised first, as its file and the functions of cells are now.
