@@ -63,6 +63,25 @@ def test_the_address_of_a_known_provider_is_no_server_of_ones_own() -> None:
     assert output_mode(config, FUNCTIONS) == "tool"
 
 
+@pytest.mark.parametrize(
+    ("model", "listed", "api_base", "mode"),
+    [
+        ("openai/gpt-4o", SCHEMA, None, "native"),
+        ("anthropic/claude-haiku-4-5", SCHEMA, None, "native"),
+        ("groq/openai/gpt-oss-20b", SCHEMA, None, "tool"),
+        ("gemini/gemini-flash-latest", SCHEMA, None, "tool"),
+        ("openai/tiny", {}, "http://localhost:8137/v1", "tool"),
+        ("hosted_vllm/tiny", {}, None, "tool"),
+        ("openai/davinci", NEITHER, None, "prompt"),
+        ("offline/echo", {}, None, "native"),
+    ],
+)
+def test_beside_tools_few_providers_constrain_a_reply(
+    model: str, listed: dict[str, Any], api_base: str | None, mode: str
+) -> None:
+    assert output_mode(AIConfig(model=model, api_base=api_base), listed, tools=True) == mode
+
+
 def test_a_model_of_ones_own_states_its_mode() -> None:
     class Mine(ScriptedModel):
         output_mode = "tool"

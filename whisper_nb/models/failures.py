@@ -12,7 +12,7 @@ from ..config.aiconfig import AIConfig, own_address
 from ..config.keys import Key, Keys
 from ..config.providers import PROVIDERS, Provider, public
 from ..core.errors import ConfigError, LengthExceeded, ModelError
-from ..core.messages import Finish, replace
+from ..core.messages import Finish, OutputMode, replace
 from .reading import REASONS, REFUSAL_LIMIT
 from .words import Said, said
 
@@ -47,6 +47,8 @@ _OF_THE_CALLER = (
 )
 #: How servers report what they will never do, though with a 500.
 _UNFIT = re.compile(r"\bnot support|\bunsupported\b|\bnot implemented\b|\brequires? --", re.I)
+#: How providers report that they do not take a schema for the answer, or a tool for it.
+_OF_THE_FORM = re.compile(r"response_?format|schema|tool|structured.output|grammar|function|json|parameters", re.I)
 #: Image data, which providers echo.
 _IMAGE = re.compile(r"data:image/[\w.+-]+;base64,[\w+/=]*")
 #: The name and password in an address, for example of a proxy.
@@ -64,6 +66,8 @@ class Failures:
     endpoint: AIConfig
     keys: Keys
     key: Key
+    mode: OutputMode | None = None
+    """How the form of the answer was asked for; None where it was not."""
 
     def refused(self, status: int, answer: Said, retry_after_s: float | None = None) -> ModelError:
         """Return the error for an HTTP error.
@@ -91,6 +95,7 @@ class Failures:
             remedy = f"Check {self._setting}: redirects are not followed, since they would pass on the key."
         elif status == 404:
             what, remedy = "no such model or address (404).", f"Check the model's name and {self._setting}."
+            remedy = self._other_mode(text) or remedy
         elif status == 402 or (status == 429 and _BROKE.search(text)):
             retryable = False
             what, remedy = f"no credit left ({status}).", "Add some at the provider, or choose another model."
@@ -105,7 +110,18 @@ class Failures:
             remedy = "Check the model's name, and the fields of its config: %agent config shows them."
             if unfit:
                 remedy = "The server cannot do what this call asks for: choose another model, or ask without it."
+            remedy = self._other_mode(text) or remedy
         return self._error(what, remedy, reason, retryable=retryable, status=status, retry_after_s=retry_after_s)
+
+    def _other_mode(self, text: str) -> str:
+        """Return the remedy for a call whose way to ask for an answer is refused; empty for other refusals."""
+        if self.mode in (None, "prompt") or not _OF_THE_FORM.search(text):
+            return ""
+        others = "tool or prompt" if self.mode == "native" else "prompt"
+        return (
+            f"The answer's form was asked for by output_mode {self.mode}, which this model may not have: set "
+            f"output_mode: {others}, for example by %agent config NAME output_mode=prompt."
+        )
 
     def too_long(self, what: str, answer: Said, status: int | None = None) -> LengthExceeded:
         """Return the error for a prompt that is longer than the model's context, as the provider reported it."""
@@ -185,7 +201,7 @@ class Failures:
         refused = refused or bool(_UNFIT.search(text[:_READ]))
         remedy = "Submit again."
         if refused:
-            remedy = ""
+            remedy = self._other_mode(text)
         return self._error(f"{what}.", remedy, self.shown(text), retryable=not refused)
 
     def checked(self, finish: Finish) -> Finish:

@@ -28,7 +28,8 @@ from .chunks import LiteLLMReader, provider_chunks
 from .failures import Failures, no_key, retry_after
 from .litellm_loader import import_litellm
 from .model import Request
-from .openai_format import PARAMETERS, THINKING, parameters, to_openai, tools_of
+from .openai_format import PARAMETERS, THINKING, parameters, to_openai
+from .output_modes import output_fields
 from .prices import Listed, context_size, header_cost, listed, reported_cost
 from .reading import InvalidReply
 from .tokens import count_tokens
@@ -122,6 +123,7 @@ class LiteLLMModel:
         arguments = self._arguments(request)
         if self._endpoint.provider in _GIVEN_CLIENT:
             arguments["client"] = _client[0]
+        failures = Failures(self._endpoint, self._keys, key, request.output.mode if request.output else None)
         reader = LiteLLMReader(PROVIDERS.get(self._endpoint.provider, Provider()).reasoning)
         answered: list[int] = []
         failure: ModelError | None = None
@@ -137,7 +139,7 @@ class LiteLLMModel:
                     for delta in reader.read(chunk):
                         yield delta
         except Exception as error:  # of any class: of the SDKs, of httpx and of Python
-            failure = self._failure(error, key, begun or any(status < 300 for status in answered))
+            failure = self._failure(error, failures, begun or any(status < 300 for status in answered))
         except BaseException as error:  # a cancellation, an interrupt, an outcome of a test runner
             # Its frames hold the key, and a timeout keeps it as its cause.
             error.__traceback__ = error.__context__ = None
@@ -145,7 +147,7 @@ class LiteLLMModel:
         if failure is not None:
             raise failure  # not above, where the error that holds the key would become its context
         if finish := reader.finish():
-            finish = Failures(self._endpoint, self._keys, key).checked(finish)
+            finish = failures.checked(finish)
             yield replace(finish, cost_usd=self._cost(reader.usage, finish, reply))
 
     async def aclose(self) -> None:
@@ -212,8 +214,7 @@ class LiteLLMModel:
             optional |= {"stream": True, "stream_options": {"include_usage": True}}
         if address := own_address(self._endpoint, self._keys)[0]:
             optional["api_base"] = address
-        if tools := tools_of(request.tools):
-            optional["tools"] = tools
+        optional |= output_fields(request)
         return {
             "model": self._model,
             "messages": _openai_messages(request.messages),
@@ -267,9 +268,8 @@ class LiteLLMModel:
         except Exception:  # of any class, for an entry that LiteLLM cannot use: the reply must not be lost for it
             return None
 
-    def _failure(self, error: Exception, key: Key, begun: bool) -> ModelError:
+    def _failure(self, error: Exception, failures: Failures, begun: bool) -> ModelError:
         """Return the error for an exception of LiteLLM, after or before a reply has begun."""
-        failures = Failures(self._endpoint, self._keys, key)
         text = _NOISE.sub("", _PREFIX.sub("", str(error).partition("Traceback (most")[0]))
         status = getattr(error, "status_code", None)
         causes = [*_causes(error)]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..config.aiconfig import AIConfig
 from ..config.providers import PROVIDERS, Provider, is_own
-from ..core.messages import OutputMode
+from ..core.errors import ConfigError
+from ..core.messages import OutputMode, OutputSchema, ToolSchema
+from .model import Request
+from .openai_format import tools_of
 from .prices import Listed
+from .strict_schemas import rooted, strict
 
 #: Providers whose servers constrain what a model writes, whatever the model.
 _CONSTRAINING = frozenset({"hosted_vllm", "vllm"})
@@ -21,6 +25,10 @@ _WITH_TOOLS = frozenset({"azure", "groq", "openrouter"})
 #: Providers that constrain a reply to JSON, and not to a schema. The price list counts that as support.
 _JSON_ALONE = frozenset({"dashscope", "deepseek", "minimax", "zai"})
 
+#: Providers that constrain replies beside tools. Groq and Gemini refuse both together, and llama.cpp and vLLM would
+#: write the answer in place of a call: https://github.com/vercel/ai/pull/16540
+_BESIDE_TOOLS = frozenset({"anthropic", "azure", "openai", "xai"})
+
 
 class Chosen(NamedTuple):
     """An output mode, and the reason for it."""
@@ -30,12 +38,14 @@ class Chosen(NamedTuple):
     """What decided: `the price list`, for example. Empty where the config sets it."""
 
 
-def output_mode(config: AIConfig, listed: Listed, model: object = None, address: str = "") -> OutputMode:
+def output_mode(
+    config: AIConfig, listed: Listed, model: object = None, address: str = "", *, tools: bool = False
+) -> OutputMode:
     """Return the mode in which a model is asked for an answer with a schema; see `choose`."""
-    return choose(config, listed, model, address).mode
+    return choose(config, listed, model, address, tools=tools).mode
 
 
-def choose(config: AIConfig, listed: Listed, model: object = None, address: str = "") -> Chosen:
+def choose(config: AIConfig, listed: Listed, model: object = None, address: str = "", *, tools: bool = False) -> Chosen:
     """Return the mode in which a model is asked for an answer with a schema, with the reason.
 
     Args:
@@ -43,16 +53,24 @@ def choose(config: AIConfig, listed: Listed, model: object = None, address: str 
         listed: the model's entry in the price list; empty if it has none.
         model: the model itself. An attribute `output_mode` of it comes second.
         address: of the server that takes the place of the provider's, as `own_address` returns it.
+        tools: whether the agent has tools. Beside them, few providers constrain the reply.
     """
     if config.output_mode:
         return Chosen(_mode(config.output_mode), "")
     if stated := getattr(model, "output_mode", None):
         return Chosen(_mode(stated), "the model itself")
-    name = (config.model or "").partition("/")[2]
     if config.provider == "offline":
-        return _offline(name)
-    if _constrains(config, config.api_base or address):
-        return Chosen("native", "its server constrains replies")
+        return _offline((config.model or "").partition("/")[2])
+    own_server = _constrains(config, config.api_base or address)
+    chosen = Chosen("native", "its server constrains replies") if own_server else _known(config, listed)
+    if tools and chosen.mode == "native" and (own_server or config.provider not in _BESIDE_TOOLS):
+        return Chosen("tool", "the agent has tools, beside which few servers constrain replies")
+    return chosen
+
+
+def _known(config: AIConfig, listed: Listed) -> Chosen:
+    """Return the mode of a provider's model, as far as it is known."""
+    name = (config.model or "").partition("/")[2]
     if config.provider in _JSON_ALONE:
         listed = {**listed, "supports_response_schema": False}
     if listed.get("supports_response_schema"):
@@ -87,3 +105,56 @@ def _mode(word: str) -> OutputMode:
             return word
         case _:
             raise ValueError(f"output_mode {word!r} is not native, tool or prompt")
+
+
+#: What the model reads of the answer's tool, before the description of the type.
+_ANSWER = "Gives the final answer. Call it once, when the answer is complete."
+#: Providers whose models refuse a forced call, as they reason before each reply.
+_UNFORCED = frozenset({"deepseek"})
+
+
+def output_fields(request: Request) -> dict[str, Any]:
+    """Return the fields of a body in OpenAI's format that ask for the form of the answer, and the tools.
+
+    A schema is sent as `strict` in its strict form alone; see `strict_schemas`. Without other tools, the call of the
+    answer's tool is required, unless the model reasons: many refuse that then.
+
+    Raises:
+        ConfigError: a tool has the name of the answer's. Nothing was sent.
+    """
+    output, config = request.output, request.config
+    tools = tools_of(request.tools)
+    fields: dict[str, Any] = {}
+    if output is not None and output.mode == "tool":
+        if any(tool.name == output.name for tool in request.tools):
+            raise ConfigError(
+                f"a tool has the name of the answer's type, {output.name}: rename one of them, or set "
+                "output_mode: native or prompt. Nothing was sent."
+            )
+        tools += tools_of([_answer_tool(output)])
+        if len(tools) == 1 and not _reasons(config):
+            fields["tool_choice"] = "required"
+    if output is not None and output.mode == "native":
+        fields["response_format"] = {"type": "json_schema", "json_schema": _named_schema(output, config)}
+    if tools:
+        fields["tools"] = tools
+    return fields
+
+
+def _named_schema(output: OutputSchema, config: AIConfig) -> dict[str, Any]:
+    tuned = "/ft:" in (config.model or "")  # OpenAI's, for which the subset is smaller
+    if not tuned and (schema := strict(output.json_schema)) is not None:
+        return {"name": output.name, "strict": True, "schema": schema}
+    return {"name": output.name, "schema": rooted(output.json_schema)}
+
+
+def _answer_tool(output: OutputSchema) -> ToolSchema:
+    schema = rooted(output.json_schema)
+    described = str(schema.get("description") or "")
+    return ToolSchema(output.name, " ".join(filter(None, (_ANSWER, described))), schema)
+
+
+def _reasons(config: AIConfig) -> bool:
+    """Whether the model is asked to reason before its reply."""
+    asked = {"reasoning", "reasoning_effort", "thinking"} & set(config.extra or ())
+    return bool(config.max_reasoning_tokens or asked) or config.provider in _UNFORCED

@@ -133,6 +133,7 @@ class OpenAIWireModel:
             await self.prepare()
         key = self._key()
         body, headers = self._bodies.build(request)
+        failures = Failures(self._endpoint, self._keys, key, request.output.mode if request.output else None)
         reader = WireReader(self._reasoning_field)
         response: aiohttp.ClientResponse | None = None
         reply: ReplyStream | WholeReply | None = None
@@ -141,8 +142,8 @@ class OpenAIWireModel:
         try:
             # No variable holds the key: tracebacks may show them.
             response = await self._connections.post(self._url, body, headers | _authorization(key), self._proxy)
-            received = await self._begin(response, key)
-            reply = self._reply(response, received, reader, key)
+            received = await self._begin(response, failures)
+            reply = self._reply(response, received, reader, failures)
             # Not a generator of its own: each level costs a tenth of a call.
             while True:
                 for delta in reply.feed(received):
@@ -154,7 +155,7 @@ class OpenAIWireModel:
                 raise reply.failure
             await _read_end(response)
         except Exception as error:  # of aiohttp, the network and parsing: `_failure` distinguishes them
-            rest, failure = _ending(error, reply, reader, Failures(self._endpoint, self._keys, key))
+            rest, failure = _ending(error, reply, reader, failures)
         except BaseException as error:  # a cancellation, an interrupt, an outcome of a test runner
             # Its frames hold the key, and a timeout keeps it as its cause.
             error.__traceback__ = error.__context__ = None
@@ -167,7 +168,7 @@ class OpenAIWireModel:
         if failure is not None:
             raise failure  # not above, where the error that holds the key would become its context
         if finish := reader.finish():
-            finish = Failures(self._endpoint, self._keys, key).checked(finish)
+            finish = failures.checked(finish)
             yield replace(finish, cost_usd=self._cost(reader.usage, finish, _told(response, reply)))
 
     async def aclose(self) -> None:
@@ -202,14 +203,14 @@ class OpenAIWireModel:
             base += "/v1"  # OpenAI's format is at a path of its own
         return f"{base}/chat/completions"
 
-    async def _begin(self, response: aiohttp.ClientResponse, key: Key) -> bytes:
+    async def _begin(self, response: aiohttp.ClientResponse, failures: Failures) -> bytes:
         """Return the first bytes of the reply that are not blank; none if it has no others.
 
         Raises:
             ModelError: an HTTP error.
         """
         if response.status >= 300:
-            raise await _refusal(response, Failures(self._endpoint, self._keys, key))
+            raise await _refusal(response, failures)
         size = 0
         while received := await response.content.readany():
             if not received.isspace():
@@ -220,7 +221,7 @@ class OpenAIWireModel:
         return received
 
     def _reply(
-        self, response: aiohttp.ClientResponse, received: bytes, reader: WireReader, key: Key
+        self, response: aiohttp.ClientResponse, received: bytes, reader: WireReader, failures: Failures
     ) -> ReplyStream | WholeReply:
         """Return what takes in the reply's bytes. Its content type counts only where its first bytes do not tell.
 
@@ -233,7 +234,7 @@ class OpenAIWireModel:
             return WholeReply(reader)
         if response.status != 200 or not (kind in _STREAMS or _EVENT.match(start)):
             what = f"it is {kind} ({response.status}), not a stream of events"
-            raise Failures(self._endpoint, self._keys, key).broken(what)
+            raise failures.broken(what)
         return ReplyStream(reader)
 
     def _cost(self, usage: Mapping[str, Any], finish: Finish, told: float | None) -> float | None:

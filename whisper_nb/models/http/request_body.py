@@ -9,9 +9,10 @@ from typing import Any
 
 from ...config.aiconfig import AIConfig
 from ...core.errors import ConfigError
-from ...core.messages import Message, ToolSchema
+from ...core.messages import Message
 from ..model import Request
-from ..openai_format import encode, parameters, tools_of
+from ..openai_format import encode, parameters
+from ..output_modes import output_fields
 from ..transcript import Transcript
 
 #: Models for which OpenAI has renamed `max_tokens`.
@@ -30,7 +31,7 @@ Body = bytes | AsyncIterable[bytes]
 
 
 class RequestBodies:
-    """The bodies of one model's calls. What does not depend on the messages is encoded once per config and tools.
+    """The bodies of one model's calls. What comes before the messages is encoded once per config, tools and output.
 
     Args:
         endpoint: the model, by its fields `model` and `api_base`.
@@ -67,21 +68,20 @@ class RequestBodies:
     def _rest(self, request: Request) -> _Rest:
         rest = self._kept.get(id(request.config))
         # Its id is unique as long as the config is kept.
-        if rest is None or rest.config is not request.config or rest.tools != tuple(request.tools):
+        if rest is None or not rest.fits(request):
             if len(self._kept) >= _KEPT:
                 self._kept.clear()
-            rest = self._kept[id(request.config)] = self._encode_rest(request.config, tuple(request.tools))
+            rest = self._kept[id(request.config)] = self._encode_rest(request)
         return rest
 
-    def _encode_rest(self, config: AIConfig, tools: tuple[ToolSchema, ...]) -> _Rest:
+    def _encode_rest(self, request: Request) -> _Rest:
+        config = request.config
         extra = dict(config.extra or {})
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
         headers |= {str(name): str(value) for name, value in _mapping(extra, "extra_headers").items()}
         provider = self._endpoint.provider
         renamed = self._renamed()
-        fields: dict[str, Any] = {"model": self._model}
-        if tools:
-            fields["tools"] = tools_of(tools)
+        fields: dict[str, Any] = {"model": self._model, **output_fields(request)}
         if config.stream is not False:
             fields["stream"] = True
             if provider not in _REPORT_USAGE_UNASKED:
@@ -91,7 +91,7 @@ class RequestBodies:
         fields |= {renamed.get(name, name): value for name, value in parameters(config).items()}
         fields |= {**_mapping(extra, "extra_body"), **extra}
         encoded = json.dumps(fields).encode()
-        return _Rest(config, tools, headers, encoded[:-1] + b', "messages": [')
+        return _Rest(request, headers, encoded[:-1] + b', "messages": [')
 
     def _renamed(self) -> Mapping[str, str]:
         provider = self._endpoint.provider
@@ -103,19 +103,22 @@ class RequestBodies:
 class _Rest:
     """A body up to its messages, which come last, and the headers."""
 
-    __slots__ = ("config", "headers", "start", "tools")
+    __slots__ = ("config", "headers", "output", "start", "tools")
 
-    def __init__(
-        self,
-        config: AIConfig,
-        tools: tuple[ToolSchema, ...],
-        headers: dict[str, str],
-        start: bytes,
-    ) -> None:
-        self.config = config
-        self.tools = tools
+    def __init__(self, request: Request, headers: dict[str, str], start: bytes) -> None:
+        self.config = request.config
+        self.tools = tuple(request.tools)
+        self.output = request.output
         self.headers = headers
         self.start = start
+
+    def fits(self, request: Request) -> bool:
+        """Whether the body of another request begins like this one."""
+        return (
+            self.config is request.config
+            and self.tools == tuple(request.tools)
+            and (self.output is request.output or self.output == request.output)
+        )
 
 
 def _joined(rest: _Rest, request: Request) -> bytes:

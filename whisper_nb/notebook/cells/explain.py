@@ -44,7 +44,7 @@ def config_rows(layer: Layer, keys: Keys) -> list[dict[str, str]]:
     return rows
 
 
-def mode_rows(config: AIConfig, model: object, keys: Keys) -> list[dict[str, str]]:
+def mode_rows(config: AIConfig, model: object, keys: Keys, *, tools: bool) -> list[dict[str, str]]:
     """Return the output mode of a model, with what decides it, as a row; no row where the config sets it.
 
     Reads the price list, which takes some milliseconds.
@@ -53,10 +53,11 @@ def mode_rows(config: AIConfig, model: object, keys: Keys) -> list[dict[str, str
         config: with its model.
         model: of one's own, if one is registered under that name.
         keys: where addresses are looked up.
+        tools: whether the agent has tools.
     """
     if config.output_mode:
         return []
-    chosen = choose(config, entry(config.model or ""), model, own_address(config, keys)[0])
+    chosen = choose(config, entry(config.model or ""), model, own_address(config, keys)[0], tools=tools)
     return [{"field": "output_mode", "value": chosen.mode, "from": f"default: {chosen.source}"}]
 
 

@@ -181,7 +181,9 @@ def config(bench: Workbench, args: Arguments) -> None:
         session.configure(session.configured.values() | settings(args.values))
     layer = bench.runtime.explain(args.name)
     rows = config_rows(layer, bench.runtime.keys)
-    rows += mode_rows(layer.config, bench.runtime.models.registered(layer.config), bench.runtime.keys)
+    has_tools = bool(args.name and bench.runtime[args.name].agent.tools)
+    registered = bench.runtime.models.registered(layer.config)
+    rows += mode_rows(layer.config, registered, bench.runtime.keys, tools=has_tools)
     if args.name:
         rows += agent_rows(bench.runtime[args.name].agent)
     bundle = table_bundle(rows, "nothing is set", stale=False)
