@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Sequence
 from contextlib import aclosing
-from functools import lru_cache
 
 from ..config.aiconfig import own_address
 from ..config.providers import public
@@ -27,16 +25,16 @@ from ..core.events import (
     Noticed,
     TextStreamed,
 )
-from ..core.messages import AssistantMessage, Finish, SystemMessage, ToolSchema
+from ..core.messages import AssistantMessage, Finish
 from ..core.threads import in_thread
 from ..core.turns import Limits, Reply
-from ..models.model import Model, Request, server_of
+from ..models.model import Model, Request
 from ..models.prices import input_cost
-from ..models.transcript import Transcript
-from .fitting import LONG_PROMPT, SURELY_FITS, Counted, Room, Weight, recalled, trim, without
+from .fitting import LONG_PROMPT
 from .journal import Journal
 from .permits import PAUSE_MOST_S, endpoint_of
 from .ports import Ports, Start
+from .requests import Requests
 from .runs import Run
 
 #: Seconds before the first retry of a failed call; doubled for each further one.
@@ -56,13 +54,10 @@ class ModelCalls:
     __slots__ = (
         "_agent",
         "_config",
-        "_counted",
         "_journal",
         "_ports",
+        "_requests",
         "_run",
-        "_schemas",
-        "_schemas_size",
-        "_system",
         "_told",
     )
 
@@ -72,16 +67,16 @@ class ModelCalls:
         self._run = run
         self._agent = start.agent
         self._config = start.config
-        self._schemas: Sequence[ToolSchema] = []
-        self._schemas_size = 0  # an upper bound of their tokens
         self._told = False  # whether the user was told that the prompt is long
-        self._counted = 0  # the tokens of the last call, where they were counted
-        self._system = _system_prompt(start.agent.instructions)
+        self._requests = Requests(ports, start, journal, fresh=run.fresh)
 
-    def offer(self, schemas: Sequence[ToolSchema]) -> None:
-        """Send the schemas of these tools with all calls from now on."""
-        self._schemas = schemas
-        self._schemas_size = sum(len(repr(schema)) for schema in schemas)
+    async def begin(self) -> None:
+        """Prepare what all calls of the run send alike: the schemas of the agent's tools.
+
+        Raises:
+            ConfigError: a tool has no schema.
+        """
+        await self._requests.offer_tools()
 
     async def make(self) -> None:
         """Call the model with the run's messages so far, and publish its reply.
@@ -94,76 +89,67 @@ class ModelCalls:
         run, config = self._run, self._config
         model = self._ports.open_model(config)
         await model.prepare()
-        history = self._journal.history
-        part = recalled(history, self._agent, fresh=run.fresh)
-        left_out = len(history) - len(part)
-        if left_out and not (run.fresh or run.turn):
-            await self._journal.publish(HistoryTrimmed(left_out, str(self._agent.memory)), run)
-        everything = Transcript.joined(self._system, part, self._journal.projection.draft)
+        talk = self._requests.converse(self._journal.history, self._journal.projection.draft)
+        if talk.left_out and not (run.fresh or run.turn):
+            await self._journal.publish(HistoryTrimmed(talk.left_out, str(self._agent.memory)), run)
         refused: LengthExceeded | None = None
         sent = 0
         while True:
-            messages = await self._fitting(model, everything, left_out)
-            if refused is not None and len(messages) >= sent:
+            request = await self._requests.make(model, talk)
+            if refused is not None and len(request.messages) >= sent:
                 raise refused  # nothing more can be left out
-            sent = len(messages)
-            if sent < len(everything):
-                await self._journal.publish(HistoryTrimmed(len(everything) - sent), run)
-            await self._weigh(model, messages)
+            sent = len(request.messages)
+            if sent < len(talk.messages):
+                await self._journal.publish(HistoryTrimmed(len(talk.messages) - sent), run)
+            await self._weigh(model, request)
+            fingerprint = request.fingerprint
             try:
-                server = server_of(config.provider, own_address(config, self._ports.keys)[0])
-                request = Request(messages, self._schemas, config, server=server)
-                fingerprint = request.fingerprint
                 message, finish = await self._reply_to(model, request)
                 break
             except LengthExceeded as error:
-                if not await self._learns(model, messages, error):
+                if not await self._learns(model, request, error):
                     raise
                 refused = error
-        if self._counted and finish.usage:
-            self._ports.contexts.measured(config, self._counted, finish.usage.input_tokens)
+        if self._requests.counted and finish.usage:
+            self._ports.contexts.measured(config, self._requests.counted, finish.usage.input_tokens)
         if run._charge is not None:  # known from here on, also if it is cancelled before the record is stored
             run._charge = Charge(finish.usage, finish.cost_usd)
         replied = ModelReplied(message, finish.usage, finish.cost_usd, finish.thoughts, fingerprint)
         await self._journal.publish(replied, run)
         run._charge = None
 
-    async def _weigh(self, model: Model, messages: Transcript) -> None:
+    async def _weigh(self, model: Model, request: Request) -> None:
         """Tell the user, once a run, how many tokens a long prompt has, and what they cost.
 
         Raises:
             PromptLimitExceeded: they are more than the agent allows. Nothing was sent.
         """
         agent, config, draft = self._agent, self._config, self._journal.projection.draft
+        weight = await self._requests.weigh(model, request, draft)
         most = agent.max_prompt_tokens
-        if most and not self._counted and messages.size + self._schemas_size > most:
-            self._counted = await in_thread(model.count_tokens, messages, self._schemas)
-        tokens = self._counted or messages.estimate + self._schemas_size // 4
-        if tokens <= (most or tokens) and (self._told or tokens <= LONG_PROMPT):
-            return
-        history = messages.estimate - self._system.estimate - draft.estimate
-        weight = Weight(tokens, exact=self._counted > 0, history=history)
-        if most and tokens > most:
+        if most and weight.tokens > most:
             refusal = weight.refusal(agent, in_tools=len(draft) > 1)
-            raise PromptLimitExceeded(refusal, reason="prompt", limit=most, used=tokens)
+            raise PromptLimitExceeded(refusal, reason="prompt", limit=most, used=weight.tokens)
+        if self._told or weight.tokens <= LONG_PROMPT:
+            return
         self._told = True
         cost: float | None = 0.0
         if config.provider != "offline":
-            cost = input_cost(tokens, await self._ports.contexts.listed(config))
+            cost = input_cost(weight.tokens, await self._ports.contexts.listed(config))
         await self._journal.publish(Noticed(weight.note(config.model or "", cost)), self._run)
 
-    async def _learns(self, model: Model, messages: Transcript, error: LengthExceeded) -> bool:
+    async def _learns(self, model: Model, request: Request, error: LengthExceeded) -> bool:
         """Learn the size of the context from an error. Return whether the call can be made with fewer messages."""
         contexts, config = self._ports.contexts, self._config
         if error.finish is not None:
-            if self._counted and error.finish.usage:
-                contexts.measured(config, self._counted, error.finish.usage.input_tokens)
+            if self._requests.counted and error.finish.usage:
+                contexts.measured(config, self._requests.counted, error.finish.usage.input_tokens)
             return False
-        if error.unsent or len(messages) <= len(self._system) + len(self._journal.projection.draft):
+        if error.unsent or len(request.messages) <= self._least:
             return False
         if error.context_tokens is None:
             await contexts.ask(config)
-        counted = await in_thread(model.count_tokens, messages, self._schemas)
+        counted = await in_thread(model.count_tokens, request.messages, request.tools)
         contexts.refused(config, counted, error.context_tokens, error.prompt_tokens)
         return contexts.of(config).tokens is not None
 
@@ -252,86 +238,13 @@ class ModelCalls:
         if not config.max_tokens and config.context_tokens is None:
             await contexts.ask(config)
         context = config.context_tokens or contexts.of(config).tokens or model.context_tokens
-        own = len(self._system) + len(self._journal.projection.draft)
-        return Limits(self._agent.name, config.max_tokens, context, with_history=len(request.messages) > own)
+        with_history = len(request.messages) > self._least
+        return Limits(self._agent.name, config.max_tokens, context, with_history=with_history)
 
-    async def _fitting(self, model: Model, messages: Transcript, left_out: int) -> Transcript:
-        """Return the messages that fit into the model's context.
-
-        Args:
-            model: the model of the call.
-            messages: of the call.
-            left_out: messages of the history that are not among them.
-
-        Raises:
-            LengthExceeded: the messages that cannot be left out are too long alone. Nothing was sent.
-        """
-        self._counted = 0
-        room = await self._room(model, messages.size)
-        if room is None:
-            return messages
-        context, limit = room.context, room.wanted
-        # Most calls need no counting, which is slow.
-        if messages.size + self._schemas_size < limit:
-            return messages
-        history, draft = self._journal.history, self._journal.projection.draft
-        counted = self._journal.counted
-        guess = 0
-        if counted:
-            guess = max(0, counted.left_out - left_out)
-            if counted.fits(self._config.model, self._agent, history, draft.size, limit):
-                return without(messages, guess)
-        history_size = history.size
-        kept, size = await in_thread(self._trimmed, model, messages, limit, guess)
-        if not self._run.fresh:  # it says nothing of other runs
-            left_out += len(messages) - len(kept)
-            self._journal.counted = Counted(self._config.model, self._agent, history, history_size, size, left_out)
-        self._counted = size
-        limit = room.limit
-        if size > limit:
-            what = "the prompt has"
-            remedy = "shorten the prompt"
-            if len(self._journal.projection.draft) > 1:  # all other messages are left out
-                what = "the run, with its tool calls, reasoning and results, has"
-                remedy = "ask for less in one run, have its tools return less"
-            fit = f"{max(limit, 0):,} fit"
-            if limit < context:
-                fit += f" beside max_tokens={self._config.max_tokens:,}"
-            if size <= context:
-                remedy = f"lower max_tokens, {remedy}"
-            raise LengthExceeded(
-                f"{self._config.model}: {what} {size:,} tokens and only {fit}, even without the history. "
-                f"Nothing was sent: {remedy}, or choose a model with a larger context.",
-                model=self._config.model or "",
-                unsent=True,
-            )
-        return kept
-
-    async def _room(self, model: Model, size: int) -> Room | None:
-        """Return the room for the messages of a call; None where the size of the context is unknown.
-
-        Args:
-            model: the model of the call.
-            size: the bound of the messages' tokens.
-        """
-        config, contexts = self._config, self._ports.contexts
-        listed = model.context_tokens
-        if listed is None and config.context_tokens is None and size > SURELY_FITS:
-            await contexts.ask(config)
-        known = contexts.of(config)
-        return Room.of(config, known.tokens, listed, known.per_counted)
-
-    def _trimmed(self, model: Model, messages: Transcript, limit: int, guess: int) -> tuple[Transcript, int]:
-        def count(some: Transcript) -> int:
-            return model.count_tokens(some, self._schemas)
-
-        kept = trim(messages, limit, count, guess)
-        return kept, count(kept)
-
-
-@lru_cache(maxsize=256)
-def _system_prompt(text: str) -> Transcript:
-    return Transcript([SystemMessage(text)])
+    @property
+    def _least(self) -> int:
+        """The messages of a call without history."""
+        return len(self._requests.system) + len(self._journal.projection.draft)
 
 
 def _delay(error: ModelError, attempt: int) -> float:

@@ -10,7 +10,6 @@ from ..core.deadlines import Deadline
 from ..core.errors import LimitExceeded, RunFailed, TurnLimitExceeded
 from ..core.events import ToolFinished, ToolStarted
 from ..core.messages import ToolCall
-from ..core.threads import loaded
 from ..core.turns import CallModel, CallTools, Done, next_step
 from ..tools.calls import call_tool
 from .calls import ModelCalls
@@ -82,8 +81,7 @@ class Execution:
 
     async def _take_turns(self) -> None:
         if self._tools:
-            await loaded("pydantic", "pydantic.type_adapter")
-            self._calls.offer([tool.schema for tool in self._tools.values()])
+            await self._calls.begin()
         turns = 0
         while True:
             match next_step(self._journal.projection.turn):

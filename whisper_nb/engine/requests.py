@@ -1,0 +1,198 @@
+"""Requests: what a model call of a run sends. The part of the history that the agent's memory covers and that fits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Protocol
+
+from msgspec import Struct
+
+from ..config.aiconfig import own_address
+from ..core.errors import LengthExceeded
+from ..core.messages import SystemMessage, ToolSchema
+from ..core.threads import in_thread, loaded
+from ..models.model import HasBody, Model, Request, server_of, transcript_of
+from ..models.prices import context_size
+from ..models.transcript import Transcript
+from .fitting import SURELY_FITS, Counted, Room, Weight, recalled, trim, without
+from .ports import Ports, Start
+
+
+class Conversation(Struct, frozen=True):
+    """The messages of a call, before any of them is left out for want of context."""
+
+    messages: Transcript
+    history: Transcript
+    """All of the session's."""
+    draft: Transcript
+    """The prompt of the run, and its replies and results so far."""
+    left_out: int
+    """Messages of the history that are not among the messages: the memory leaves them out, or the run is fresh."""
+
+
+class HasCounted(Protocol):
+    """Keeps the count of a session's last call that had to be counted."""
+
+    counted: Counted | None
+
+
+class Requests:
+    """The requests of one run.
+
+    Args:
+        ports: the session's collaborators.
+        start: the spec and config that the run started with.
+        counts: keeps the last count, for later calls of the session.
+        fresh: whether the run gets no history.
+        only_looks: whether nothing will be sent. Then no server is asked for the size of its context.
+    """
+
+    __slots__ = (
+        "_counts",
+        "_fresh",
+        "_only_looks",
+        "_ports",
+        "_schemas_size",
+        "_start",
+        "counted",
+        "schemas",
+        "system",
+    )
+
+    def __init__(
+        self, ports: Ports, start: Start, counts: HasCounted, *, fresh: bool, only_looks: bool = False
+    ) -> None:
+        self._ports = ports
+        self._start = start
+        self._counts = counts
+        self._fresh = fresh
+        self._only_looks = only_looks
+        self.system = _system_prompt(start.agent.instructions)
+        """The system prompt, alone."""
+        self.schemas: Sequence[ToolSchema] = []
+        """Of the tools that are offered."""
+        self._schemas_size = 0  # an upper bound of their tokens
+        self.counted = 0
+        """The tokens of the last request; 0 where they were not counted."""
+
+    async def offer_tools(self) -> None:
+        """Offer the agent's tools in all requests from now on. The first time, pydantic is imported in a thread.
+
+        Raises:
+            ConfigError: an annotation of a tool has no JSON schema.
+        """
+        if tools := self._start.agent.tools:
+            await loaded("pydantic", "pydantic.type_adapter")
+            self.schemas = [tool.schema for tool in tools]
+            self._schemas_size = sum(len(repr(schema)) for schema in self.schemas)
+
+    def converse(self, history: Transcript, draft: Transcript) -> Conversation:
+        """Return the conversation of a call.
+
+        Args:
+            history: of the session.
+            draft: the messages of the run so far.
+        """
+        part = recalled(history, self._start.agent, fresh=self._fresh)
+        messages = Transcript.joined(self.system, part, draft)
+        return Conversation(messages, history, draft, len(history) - len(part))
+
+    async def make(self, model: Model, conversation: Conversation) -> Request:
+        """Return the request of a call. Its oldest exchanges are left out if the model's context has no room for all.
+
+        Raises:
+            LengthExceeded: the messages that cannot be left out are too long alone.
+        """
+        config = self._start.config
+        messages = await self._fitting(model, conversation)
+        server = server_of(config.provider, own_address(config, self._ports.keys)[0])
+        return Request(messages, self.schemas, config, server=server)
+
+    async def weigh(self, model: Model, request: Request, draft: Transcript) -> Weight:
+        """Return the tokens of a request: counted if its context or a limit asks for it, else estimated.
+
+        Args:
+            model: of the call.
+            request: the last one that was made.
+            draft: the run's own part of its messages.
+        """
+        messages = transcript_of(request.messages)
+        most = self._start.agent.max_prompt_tokens
+        if most and not self.counted and messages.size + self._schemas_size > most:
+            self.counted = await in_thread(model.count_tokens, messages, self.schemas)
+        tokens = self.counted or messages.estimate + self._schemas_size // 4
+        history = messages.estimate - self.system.estimate - draft.estimate
+        return Weight(tokens, exact=self.counted > 0, history=history)
+
+    async def _fitting(self, model: Model, conversation: Conversation) -> Transcript:
+        self.counted = 0
+        agent, config, messages = self._start.agent, self._start.config, conversation.messages
+        room = await self._room(model, messages.size)
+        # Most calls need no counting, which is slow.
+        if room is None or messages.size + self._schemas_size < room.wanted:
+            return messages
+        history, draft = conversation.history, conversation.draft
+        counted = self._counts.counted
+        guess = 0
+        if counted:
+            guess = max(0, counted.left_out - conversation.left_out)
+            if counted.fits(config.model, agent, history, draft.size, room.wanted):
+                return without(messages, guess)
+        history_size = history.size
+        kept, size = await in_thread(self._trimmed, model, messages, room.wanted, guess)
+        if not self._fresh:  # it says nothing of other runs
+            left_out = conversation.left_out + len(messages) - len(kept)
+            self._counts.counted = Counted(config.model, agent, history, history_size, size, left_out)
+        self.counted = size
+        if size > room.limit:
+            raise self._too_long(size, room, in_tools=len(draft) > 1)
+        return kept
+
+    def _too_long(self, size: int, room: Room, *, in_tools: bool) -> LengthExceeded:
+        """Return the error for messages that do not fit, though all others are left out."""
+        config = self._start.config
+        what = "the prompt has"
+        remedy = "shorten the prompt"
+        if in_tools:
+            what = "the run, with its tool calls, reasoning and results, has"
+            remedy = "ask for less in one run, have its tools return less"
+        fit = f"{max(room.limit, 0):,} fit"
+        if room.limit < room.context:
+            fit += f" beside max_tokens={config.max_tokens:,}"
+        if size <= room.context:
+            remedy = f"lower max_tokens, {remedy}"
+        return LengthExceeded(
+            f"{config.model}: {what} {size:,} tokens and only {fit}, even without the history. "
+            f"Nothing was sent: {remedy}, or choose a model with a larger context.",
+            model=config.model or "",
+            unsent=True,
+        )
+
+    async def _room(self, model: Model, size: int) -> Room | None:
+        """Return the room for the messages of a call; None where the size of the context is unknown.
+
+        Args:
+            model: the model of the call.
+            size: the bound of the messages' tokens.
+        """
+        config, contexts = self._start.config, self._ports.contexts
+        listed = model.context_tokens
+        if listed is None and self._only_looks and isinstance(model, HasBody):  # it may not be prepared
+            listed = context_size(await contexts.listed(config))
+        elif listed is None and config.context_tokens is None and size > SURELY_FITS:
+            await contexts.ask(config)
+        known = contexts.of(config)
+        return Room.of(config, known.tokens, listed, known.per_counted)
+
+    def _trimmed(self, model: Model, messages: Transcript, limit: int, guess: int) -> tuple[Transcript, int]:
+        def count(some: Transcript) -> int:
+            return model.count_tokens(some, self.schemas)
+
+        kept = trim(messages, limit, count, guess)
+        return kept, count(kept)
+
+
+@lru_cache(maxsize=256)
+def _system_prompt(text: str) -> Transcript:
+    return Transcript([SystemMessage(text)])
