@@ -8,12 +8,15 @@ import os
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from enum import Enum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypedDict
 
 import pytest
+from pydantic import BaseModel
 
 from support.agentfiles import rows
 from support.drafts import from_python
@@ -33,6 +36,7 @@ from whisper_nb.notebook.form.choices import (
     provider_choices,
     server_choices,
     tool_choices,
+    type_choices,
 )
 from whisper_nb.notebook.form.draft import FIELDS
 from whisper_nb.notebook.form.fields import described_sections, id_of
@@ -736,3 +740,39 @@ def test_a_typed_key_is_removed_and_sent_nowhere(page: FormPage) -> None:
     assert CANARY[:12] not in json.dumps([page.form.sent, str(page.form.get_state())])
     page.type(api_key="os.environ/MINE")
     assert "removed" not in page.note("config", "api_key")
+
+
+def test_classes_of_data_are_offered_as_types_of_answers() -> None:
+    @dataclass
+    class Verdict:
+        fits: bool
+        why: str
+
+    class City(BaseModel):
+        name: str
+
+    class Row(TypedDict):
+        text: str
+
+    class Color(Enum):
+        RED = "red"
+
+    class Helper:
+        fits: bool
+
+    class Meta(type):
+        @property
+        def __module__(cls) -> str:  # type: ignore[override]
+            raise RuntimeError
+
+    class Odd(metaclass=Meta):
+        pass
+
+    classes: list[type] = [Verdict, City, Row, Color, Helper]
+    for one in classes:
+        one.__module__ = "__main__"
+    namespace = {one.__name__: one for one in classes} | {"Alias": Verdict, "_Hidden": City, "Odd": Odd, "five": 5}
+    found = {one.name: one.about for one in type_choices(namespace)}
+    assert found.items() >= {"Verdict": "fits, why", "City": "name", "Row": "text", "Color": "RED"}.items()
+    assert {"list[City]", "int", "list[str]"} <= found.keys()
+    assert not {"Helper", "Alias", "_Hidden", "Odd", "five"} & found.keys()

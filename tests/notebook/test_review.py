@@ -374,3 +374,17 @@ def test_a_swap_of_files_of_equal_size_and_time_uses_the_bytes_that_were_shown(r
     agent = project.used.team["bob"].agent
     assert agent
     assert agent.system_prompt == "Good"
+
+
+def test_what_could_raise_the_spending_is_listed_with_its_meaning(rt: Runtime, root: Path) -> None:
+    put(root, "config/main.yaml", "model: openai/gpt-4o\nbudget_usd: 50\nallow_unpriced: true\noutput_retries: 9\n")
+    rt.set_budget(usd=2.0)
+    found = "\n".join(listing(rt))
+    for line in (
+        "budget_usd: 50 (now 2); the most that all agents of a notebook may spend, in US dollars",
+        "allow_unpriced: True; if true, models of unknown price may be called",
+        "output_retries: 9 (now 2); further calls",
+    ):
+        assert f"    {line}" in found
+    assert rt.budget
+    assert rt.budget.limit_usd == 2.0

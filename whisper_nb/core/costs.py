@@ -43,6 +43,13 @@ def _total(sum_so_far: T | None, more: T | None, first: bool) -> T | None:
     return sum_so_far + more
 
 
+def as_price(usd: float) -> str:
+    """Return an amount that a person has set as text: `$2.00`, and `$0.0125` where cents are too coarse."""
+    if round(usd * 100, 9) == round(usd * 100):
+        return f"${usd:.2f}"
+    return dollars(usd)
+
+
 def dollars(cost: float | None) -> str:
     """Return a cost as text: `$0.0021`; `unknown`, never `$0`, for a cost that is not known."""
     if cost is None or not math.isfinite(cost):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ...core.costs import dollars
+from ...core.costs import as_price, dollars
 from ...core.messages import Spent, Usage
+from ...team.budgets import Budget
 
 
 def cost_line(spent: Spent) -> str:
@@ -16,6 +17,13 @@ def cost_line(spent: Spent) -> str:
     if spent.at_work:
         text += " so far"
     return text
+
+
+def budget_line(budget: Budget) -> str:
+    """Return `budget $2.00: $0.6100 spent, $0.2200 reserved, $1.1700 left`."""
+    parts = {"spent": budget.spent, "reserved": budget.reserved, "left": budget.left}
+    words = ", ".join(f"{dollars(part)} {name}" for name, part in parts.items())
+    return f"budget {as_price(budget.limit_usd)}: {words}"
 
 
 def tokens_line(spent: Spent) -> str:

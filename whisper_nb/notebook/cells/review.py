@@ -36,6 +36,15 @@ _IN_LINE = 120
 _CHANGED = 40
 #: The number of destinations from which on they are summed up at the end; and how many agents are named then.
 _GOES, _NAMED = 4, 10
+#: Field → what it can do to the costs.
+_REMARKS: Mapping[str, str] = {
+    "budget_usd": "the most that all agents of a notebook may spend, in US dollars",
+    "allow_unpriced": "if true, models of unknown price may be called under a budget, and count as $0",
+    "price": "what a budget counts, in the place of the price list",
+    "max_cost_usd": "for one run, in US dollars",
+    "continuation": "after an answer the agent goes on by itself",
+    "output_retries": "further calls for one answer",
+}
 #: The product of the numbers of lines up to which two texts are compared: more would take long if many are alike.
 _COMPARED = 10**6
 #: The width at which lines of a folded text are broken in plain text.
@@ -254,8 +263,11 @@ class _Listing:
                 yield f"{_INDENT * 2}tools of this notebook: {', '.join(value)}"
             else:
                 held = getattr(now, name, None)
+                if compared and name == "budget_usd" and self._runtime.budget:
+                    held = self._runtime.budget.limit_usd
                 changes = f" (now {value_text(name, held)})" if held not in (None, value) else ""
-                yield f"{_INDENT * 2}{name}: {_value(name, value)}{changes}"
+                remark = f"; {_REMARKS[name]}" if name in _REMARKS else ""
+                yield f"{_INDENT * 2}{name}: {_value(name, value)}{changes}{remark}"
 
     def _config_now(self) -> Any:
         try:

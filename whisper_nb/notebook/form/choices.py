@@ -6,8 +6,10 @@ import inspect
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import is_dataclass
+from enum import Enum
 from functools import cache
-from typing import Any
+from typing import Any, is_typeddict
 
 from msgspec import Struct
 
@@ -21,6 +23,8 @@ from ...models.prices import context_size, price, price_list
 from ...tools.functions import FunctionTool, is_of_cells
 
 READY = "Can be used now"
+#: Types of answers that need no class.
+_PLAIN_TYPES = ("int", "float", "bool", "list[str]", "dict[str, float]", "Literal['yes', 'no']")
 #: The types of defaults that are shown, and what stands for another default.
 _PLAIN, _OTHER = (str, int, float, bool, type(None)), ...
 #: Versions of a model by date, and tuned ones, which their users know by name.
@@ -46,6 +50,15 @@ class ToolChoice(Struct, frozen=True):
     signature: str
     about: str
     """The first line of its docstring."""
+
+
+class TypeChoice(Struct, frozen=True):
+    """A type that answers can have."""
+
+    name: str
+    """As it is typed: `Verdict`, `list[Verdict]`."""
+    about: str
+    """The fields of a class, or the values of an enum."""
 
 
 @cache
@@ -154,6 +167,33 @@ def _is_choice(name: str, value: Any) -> bool:
         return is_one and is_of_cells(value) and getattr(value, "__name__", name) == name
     except Exception:  # of a proxy of a user's class, even `__class__` may raise anything
         return False
+
+
+def type_choices(namespace: Mapping[str, Any]) -> list[TypeChoice]:
+    """Return the types that answers can have: classes of data that cells define, lists of them, plain ones."""
+    found: list[TypeChoice] = []
+    for name, value in list(namespace.items()):
+        if isinstance(value, type) and not name.startswith("_"):
+            with suppress(Exception):  # a metaclass of a user may raise anything
+                if value.__module__ == "__main__" and value.__name__ == name and (parts := _parts_of_data(value)):
+                    found.append(TypeChoice(name, clip(", ".join(map(str, parts)), 90)))
+    found = sorted(found, key=lambda one: one.name)[: _MOST_TOOLS // 2]
+    return [
+        *found,
+        *(TypeChoice(f"list[{one.name}]", "") for one in found),
+        *(TypeChoice(one, "") for one in _PLAIN_TYPES),
+    ]
+
+
+def _parts_of_data(value: type) -> list[Any]:
+    """Return the fields of a class, or the names of an enum's members; nothing for another class."""
+    if issubclass(value, Enum):
+        return [*value.__members__]
+    if is_dataclass(value):
+        return [*value.__dataclass_fields__]
+    if is_typeddict(value):
+        return [*value.__annotations__]
+    return [*getattr(value, "__pydantic_fields__", ())]
 
 
 def _is_like_tool(kind: type) -> bool:

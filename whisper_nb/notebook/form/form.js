@@ -82,6 +82,20 @@ class ChoiceField {
   }
 }
 
+/** A type of answers: typed, or chosen from the browser's own list. */
+class TypeField {
+  constructor(form, spec, attributes) {
+    const list = `${attributes.id}-list`;
+    this.choices = h("datalist", { id: list });
+    this.input = h("input.wnb-input.wnf-input", { type: "text", list, ...AUTO, ...attributes, placeholder: "Verdict, list[str]" });
+    this.element = h("div.wnf-stack", {}, this.input, this.choices);
+  }
+
+  show({ types }) {
+    if (types) this.choices.replaceChildren(...types.map(({ name, about }) => h("option", { value: name }, about)));
+  }
+}
+
 /** A model: typed, or chosen from a list that is filtered by what is typed. */
 class ModelField {
   choices = [];
@@ -267,7 +281,7 @@ function hexOf(text) {
   return pen.fillStyle;
 }
 
-const KINDS = { line: LineField, lines: LineField, choice: ChoiceField, model: ModelField, tools: ToolsField };
+const KINDS = { line: LineField, lines: LineField, choice: ChoiceField, type: TypeField, model: ModelField, tools: ToolsField };
 
 /** A field with its label, its default, its meaning, and the kernel's note about it. */
 class Field {

@@ -169,13 +169,20 @@ class Board:
             _spec,
             _memory,
         )
+        self._limited = runtime.budget is not None
+        self.budget_changed = False
+        """Whether the budget may have changed since this was last set to False."""
         self.version = 0
         """Grows with every event but streamed text."""
         for record in runtime.store.records():
             session = runtime.get(record.agent)
             if session is not None and record.time >= session.created_at:  # else it is about a removed agent
                 self._row_of(session).timeline.take(record)
-        self._stop_observing = (runtime.observe(self.observe), runtime.observe_team(self._observe_team))
+        self._stop_observing = (
+            runtime.observe(self.observe),
+            runtime.observe_team(self._observe_team),
+            runtime.observe_budget(self._observe_budget),
+        )
 
     def close(self) -> None:
         """Stop observing the runtime."""
@@ -185,7 +192,7 @@ class Board:
     @property
     def dirty(self) -> bool:
         """Whether something is new."""
-        if self._tools_wait or self._marks:
+        if self._tools_wait or self._marks or self.budget_changed:
             return True
         return any(one.dirty for one in self._open.values()) or any(one.dirty for one in self._read.values())
 
@@ -274,12 +281,12 @@ class Board:
         self._read = {id_: OpenRun(one.run) for id_, one in self._read.items()}
         return message.content()
 
-    def changes(self, first: Iterable[str], budget: float) -> tuple[Facts, int]:
-        """Return the facts that have changed since they were last sent. Those beyond the budget come next time.
+    def changes(self, first: Iterable[str], allowance: float) -> tuple[Facts, int]:
+        """Return the facts that have changed since they were last sent. What is beyond the allowance comes next time.
 
         Args:
             first: the agents that come first, those in view; the others follow, the longest waiting first.
-            budget: about how many bytes may be sent.
+            allowance: about how many bytes may be sent.
 
         Returns:
             `added` and `removed` agents, and `tables` with the facts that are new, as columns; and the size in bytes.
@@ -293,7 +300,7 @@ class Board:
             for name in self._in_tools:
                 marked[name] = marked.get(name, 0) | _marks(STATE)
         for name in list(chain((name for name in first if name in marked), marked)):
-            if size >= budget:
+            if size >= allowance:
                 break
             if (marks := marked.pop(name, 0)) == 0:  # it was among the first
                 continue
@@ -318,13 +325,13 @@ class Board:
                 found[name] = new
         return found
 
-    def transcripts(self, budget: float) -> tuple[dict[str, Facts], int]:
+    def transcripts(self, allowance: float) -> tuple[dict[str, Facts], int]:
         """Return what is new of the runs that are open, up to about so many bytes, and its size."""
         found, size = {}, 0
         for id_, one in self._read.items():
-            if not one.dirty or size >= budget:
+            if not one.dirty or size >= allowance:
                 continue
-            new, bytes_ = one.change(budget - size)
+            new, bytes_ = one.change(allowance - size)
             size += bytes_
             if new:
                 found[id_] = new
@@ -337,6 +344,14 @@ class Board:
         for columns, read in zip(COLUMNS, self._readers, strict=True):
             facts.update(zip(columns, read(row)[1:], strict=True))
         return facts
+
+    def budget(self) -> Facts | None:
+        """Return the budget of all agents, in dollars; None without one."""
+        budget = self._runtime.budget
+        if budget is None:
+            return None
+        parts = {"limit": budget.limit_usd, "spent": budget.spent, "reserved": budget.reserved, "left": budget.left}
+        return {name: round(part, 9) for name, part in parts.items()}
 
     def spent_on_removed(self) -> Facts:
         """Return the costs of removed agents: they are in the sum of all agents, and in no row."""
@@ -398,6 +413,15 @@ class Board:
         self.version += 1
         if details := self._open.get(name):
             details.touch()
+
+    def _observe_budget(self) -> None:
+        """Note that the budget is another one, or that a part of it was reserved, given back or spent."""
+        limited = self._runtime.budget is not None
+        if limited or self._limited:
+            self._limited = limited
+            self.version += 1
+            self.budget_changed = True
+            self._changed()
 
     def _observe_team(self, session: Session) -> None:
         """Note that an agent was created or removed."""

@@ -10,7 +10,7 @@ from ...team.runtimes import Runtime
 from .bars import Bar, bar_of, bars
 from .details import Facts
 
-#: The share of the byte budget that lanes leave to the rows.
+#: The share of the allowance that lanes leave to the rows.
 _REST = 0.25
 #: The most runs, about, that one update reads for whole lanes: 1,000 take milliseconds.
 RUNS = 4_000
@@ -60,14 +60,14 @@ class Lanes:
         self._all = frozenset().union(*self._shown.values())
         self._changed = {name: runs for name, runs in self._changed.items() if name in self._all}
 
-    def changes(self, budget: float) -> tuple[Facts, int]:
-        """Return what is new, and its size in bytes. What is beyond the budget comes next time.
+    def changes(self, allowance: float) -> tuple[Facts, int]:
+        """Return what is new, and its size in bytes. What is beyond the allowance comes next time.
 
         Returns:
             `bars`: the bars that have changed, by agent; and `lanes`: those that a view gets as a whole.
         """
         found: Facts = {}
-        size, most, now = 0, budget * (1 - _REST), time.time()
+        size, most, now = 0, allowance * (1 - _REST), time.time()
         step = min(self._steps.values(), default=0.0)
         while self._changed and size < most:
             name = next(iter(self._changed))

@@ -17,11 +17,13 @@ from typing import Any
 
 from ...config.agents import AGENT_NAME
 from ...config.kinds import Kind, Number, Text
+from ...core.costs import as_price
 from ...core.errors import ConfigError, SessionError, WhisperError
 from ...core.queues import PRIORITIES
 from ...core.text import printable
 from ...engine.runs import Run
 from ...engine.session import Session
+from ...team.budgets import LIMIT
 from ...team.runtimes import Runtime
 from ..create import create
 from .board import Board
@@ -68,6 +70,7 @@ REQUESTS: Mapping[str, Mapping[str, Kind]] = {
     "part": {"run": _RUN, "item": _COUNT, "field": Text(pattern="|".join(FIELDS)), "start": _COUNT},
     "request": {"run": _RUN, "start": _COUNT},
     "again": {"run": _RUN},
+    "budget": {"usd": LIMIT},
 }
 
 
@@ -137,6 +140,7 @@ class Panel(RequestWidget):
         self.dropped = 0
         """Messages that were not valid requests, since the panel was created."""
         self._views: dict[str, Viewport] = {}
+        self._budget: Facts | None = None  # as it was last sent
         self._removed_spent: Facts = {}  # the spending of removed agents, as it was last sent
         self._number = self._seen = 0  # of the newest update, and of the newest that a view has acknowledged
         self._timer: Callable[[], None] | None = None
@@ -214,7 +218,10 @@ class Panel(RequestWidget):
         rows = self._board.all_rows()
         details = self._board.details()
         self._removed_spent = self._board.spent_on_removed()
-        self._post("all", rows=rows, details=details, team=self._available(), gone=self._removed_spent)
+        self._board.budget_changed = False
+        self._budget = self._board.budget()
+        more = {"budget": self._budget} if self._budget else {}
+        self._post("all", rows=rows, details=details, team=self._available(), gone=self._removed_spent, **more)
 
     def _send_update(self) -> None:
         in_view = dict.fromkeys(name for view in self._views.values() for name in view.names)
@@ -234,7 +241,11 @@ class Panel(RequestWidget):
             content["transcripts"] = transcripts
         if (removed_spent := self._board.spent_on_removed()) != self._removed_spent:
             self._removed_spent = content["gone"] = removed_spent
-        if any(content.values()):
+        if self._board.budget_changed:
+            self._board.budget_changed = False
+            if (budget := self._board.budget()) != self._budget:
+                self._budget = content["budget"] = budget
+        if any(content.values()) or "budget" in content:
             self._post("update", **content)
 
     def _post(self, kind: str, **content: Any) -> None:
@@ -393,6 +404,10 @@ class Panel(RequestWidget):
             found.parts, priority=found.priority, timeout_s=found.timeout_s, config=found.config, fresh=found.fresh
         )
         return f"{again.id} submitted: the prompt of {run} again"
+
+    def _do_budget(self, view: str, usd: float) -> str:
+        self._runtime.set_budget(usd=usd)
+        return f"the budget of all agents is {as_price(usd)}"
 
     def _session(self, name: str) -> Session:
         session = self._runtime.get(name)

@@ -14,6 +14,7 @@ from ...core.errors import ConfigError
 from ...core.text import short_repr
 from ...engine.session import Session
 from ...team.runtimes import Runtime
+from ..cells.costs import budget_line
 from .bars import DRAWN, KINDS, Kind, bars, joined
 from .svg import SCALE, WIDTH, Lane, Scene, escaped, lasted, parts_until
 
@@ -90,10 +91,11 @@ def _picture(runtime: Runtime, minutes: float | None) -> TeamPicture:
     since, until = _window(chosen, minutes, now)
     step = (until - since) / SCALE
     found = {one.name: bars(one.runs, since, now, step) for one in chosen}
+    budget = budget_line(runtime.budget) if runtime.budget else ""
     while True:
         few = sum(map(len, found.values())) <= MOST
         lanes = tuple(Lane(name, tuple(lane)) for name, lane in found.items())
-        still = TeamPicture(Scene(lanes, since, until, now, len(sessions) - len(chosen)))
+        still = TeamPicture(Scene(lanes, since, until, now, len(sessions) - len(chosen), budget))
         if (few and len(still.svg) <= SIZE) or step > until - since:
             return still
         step *= 2

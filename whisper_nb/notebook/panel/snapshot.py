@@ -22,7 +22,7 @@ from ...engine.runs import Run
 from ...engine.session import Session
 from ...team.runtimes import Runtime
 from ...team.spending import spent_by
-from ..cells.costs import about, cost_line, tokens_line
+from ..cells.costs import about, budget_line, cost_line, tokens_line
 from ..cells.tables import table_html, table_text
 from .board import CHIPS, Board
 from .details import Facts
@@ -87,6 +87,7 @@ def _total(runtime: Runtime, rows: list[Facts]) -> str:
         f"{sum(row['queued'] for row in rows) + sum(len(_submitted(one)) for one in runtime.sessions)} queued",
         f"tokens {tokens_line(spent)}",
         f"cost {cost_line(spent)}",
+        budget_line(runtime.budget) if runtime.budget else "",
     )
     return " · ".join(part for part in parts if part)
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from ...core.costs import dollars
 from .bars import DRAWN, Bar, Kind
 
-#: Pixels: the picture, the names, a lane, a bar and the axis.
-WIDTH, LABEL, LANE, BAR, AXIS = 900, 110, 28, 18, 24
+#: Pixels: the picture, the names, a lane, a bar, the axis, the legend, and a line below it for a budget.
+WIDTH, LABEL, LANE, BAR, AXIS, FOOT, FOOT_BUDGET = 900, 110, 28, 18, 24, 30, 20
 #: Pixels for the time that the picture shows.
 SCALE = WIDTH - LABEL - 12
 #: Pixels that an ASCII character takes, and another one.
@@ -53,6 +53,8 @@ class Scene:
     """The time at which it was made."""
     more: int = 0
     """Agents without a lane."""
+    budget: str = ""
+    """The budget of all agents, in words; empty without one."""
 
     @property
     def label(self) -> str:
@@ -63,7 +65,8 @@ class Scene:
             for bar in lane.bars:
                 counts.update(dict(bar.counts) or {bar.outcome: 1})
         runs = ", ".join(f"{counts[one]} {one}" for one in (*OUTCOMES, "queued") if counts[one])
-        return f"timeline from {clock[0]} to {clock[1]}: {runs or 'no run'}"
+        budget = f"; {self.budget}" if self.budget else ""
+        return f"timeline from {clock[0]} to {clock[1]}: {runs or 'no run'}{budget}"
 
     @property
     def rest(self) -> list[str]:
@@ -76,7 +79,7 @@ class Scene:
 
     def draw(self, titles: bool) -> Iterator[str]:
         """Yield the SVG in pieces, with a title for each bar if wanted."""
-        height = AXIS + LANE * len(self.lanes) + 30
+        height = AXIS + LANE * len(self.lanes) + FOOT + (FOOT_BUDGET if self.budget else 0)
         key = f"wnb-{zlib.crc32(repr((self.lanes, self.since, self.until)).encode()):x}"
         label = escaped(self.label)
         yield (
@@ -90,14 +93,14 @@ class Scene:
             f'patternTransform="rotate(45)"><path class="back" stroke="#fff" stroke-width="4.4" stroke-opacity=".72" '
             f'd="M0 0V5"/></pattern></defs><rect class="card" width="100%" height="100%" rx="6" fill="#fff"/>'
         )
-        yield from self._axis(height)
+        yield from self._axis(AXIS + LANE * len(self.lanes))
         yield from self._names()
         for outcome in (*OUTCOMES, "queued"):
             drawn = "".join(self._bars(outcome, key, titles))
             if drawn:
                 yield f'<g class="{outcome}" fill="{_LIGHT.get(outcome, _LIGHT["waiting"])}">{drawn}</g>'
         yield from self._arrows()
-        yield from self._legend(height, key)
+        yield from self._legend(AXIS + LANE * len(self.lanes) + FOOT, key)
         yield "</svg>"
 
     def _x(self, when: float) -> float:
@@ -106,7 +109,7 @@ class Scene:
 
     def _axis(self, height: int) -> Iterator[str]:
         marks = [*_marks(self.since, self.until)]
-        rules = "".join(f"M{_n(self._x(at))} {AXIS - 4}V{height - 30}" for at, _ in marks)
+        rules = "".join(f"M{_n(self._x(at))} {AXIS - 4}V{height}" for at, _ in marks)
         lanes = "".join(f"M0 {AXIS + LANE * at}H{WIDTH}" for at in range(len(self.lanes) + 1))
         yield f'<path class="rule" stroke="{_LIGHT["rule"]}" d="{rules}{lanes}"/><g class="dim" fill="{_LIGHT["dim"]}">'
         yield "".join(
@@ -196,7 +199,10 @@ class Scene:
         yield f'<path {dashes} d="M{x:g} {y - 4:g}h14"/><text x="{x + 19:g}" y="{y}">queued for a run</text>'
         clock = time.strftime("as of %H:%M:%S", time.localtime(self.now))
         text = " · ".join([*self.rest, clock])
-        yield f'<text x="{WIDTH - 12}" y="{y}" text-anchor="end">{text}</text></g>'
+        yield f'<text x="{WIDTH - 12}" y="{y}" text-anchor="end">{text}</text>'
+        if self.budget:
+            yield f'<text x="10" y="{y + FOOT_BUDGET}">{escaped(self.budget)}</text>'
+        yield "</g>"
 
 
 def parts_until(bar: Bar, now: float) -> Iterator[tuple[Kind, float, float]]:

@@ -59,7 +59,7 @@ class OpenRun:
         self._head: Facts = {}
         self._live = StreamedText()
 
-    def change(self, budget: float) -> tuple[Facts, int]:
+    def change(self, allowance: float) -> tuple[Facts, int]:
         """Return what is new, up to about so many bytes, and its size. The rest comes next time."""
         new: Facts = {}
         events, size = self.run.events, 0
@@ -72,7 +72,7 @@ class OpenRun:
         items: list[Facts] = []
         if "first" in new and self._sent:
             items += [{"at": at, **(self._item(one) or {})} for at, one in enumerate(events[:ITEMS]) if _begins(one)]
-        while self._sent < len(events) and size < budget:
+        while self._sent < len(events) and size < allowance:
             item = self._item(events[self._sent])
             if item is not None:
                 items.append({"at": self._sent, **item})

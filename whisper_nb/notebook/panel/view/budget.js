@@ -1,7 +1,7 @@
 // The budget of all agents: what is spent, reserved and left, and the field that changes it.
 
 import { h, hidden, makeButton, setAttribute, setText } from "./elements.js";
-import { budgetShares, budgetState, dollars } from "./words.js";
+import { asPrice, budgetShares, budgetState, dollars } from "./words.js";
 
 const NOTES = { near: (share) => `${share} % spent`, used: () => "used up: set a higher one to go on" };
 
@@ -70,7 +70,7 @@ export class BudgetLine {
     this.show();
     if (!budget) return;
     const { parts } = this, shares = budgetShares(budget), state = budgetState(budget);
-    setText(parts.name, `Budget ${dollars(budget.limit)}`);
+    setText(parts.name, `Budget ${asPrice(budget.limit)}`);
     parts.spent.style.width = `${shares.spent}%`;
     parts.reserved.style.width = `${shares.reserved}%`;
     const said = this.figures.map(({ name, text }) => {

@@ -46,6 +46,12 @@ export function tokensInWords(spent) {
   return knownTokens(spent, (number) => number.toLocaleString("en")).replace("≥", "at least");
 }
 
+/** An amount that a person has set: `$2.00`, and `$0.0125` where cents are too coarse. */
+export function asPrice(usd) {
+  const cents = Math.round(usd * 1e9) / 1e7;
+  return Number.isInteger(cents) ? `$${usd.toFixed(2)}` : dollars(usd);
+}
+
 export function dollars(cost) {
   if (cost === null || cost === undefined) return "unknown";
   if (cost === 0) return "$0";
