@@ -128,7 +128,7 @@ def test_a_folder_has_at_most_20_modules(folder: Path) -> None:
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_each_dependency_has_one_home(path: Path) -> None:
     # msgspec is for data, in every layer.
-    known = {*sys.stdlib_module_names, "whisper_nb", "msgspec"} - HOMES.keys()
+    known = {*sys.stdlib_module_names, "whisper_nb", "msgspec", "typing_extensions"} - HOMES.keys()
     for name in imports_of(path):
         package = name.split(".")[0]
         if package not in known:

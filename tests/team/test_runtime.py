@@ -174,7 +174,13 @@ async def test_each_layer_of_config_overrides_those_below(complaints: list[str])
         assert runtime.resolve().model == "offline/echo"
         environ["OPENAI_API_KEY"] = "k"
         assert runtime.resolve(agent) == AIConfig(
-            model="openai/gpt-4o-mini", max_tokens=5, temperature=1.0, timeout_s=600.0, token_timeout_s=120.0, retries=2
+            model="openai/gpt-4o-mini",
+            max_tokens=5,
+            temperature=1.0,
+            timeout_s=600.0,
+            token_timeout_s=120.0,
+            retries=2,
+            output_retries=2,
         )
         environ["WHISPER_MODEL"] = "groq/x"
         assert runtime.resolve(agent).model == "groq/x"

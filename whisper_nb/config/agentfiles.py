@@ -18,7 +18,9 @@ from msgspec.structs import replace
 from ..core.errors import ConfigError, KeyPath, Problem
 from ..core.text import short_repr, suggestion
 from ..tools.functions import as_tool
+from ..tools.outputs import OutputType
 from ..tools.tool import Tool
+from ..tools.type_names import FindType, type_of_main
 from .agents import AGENT_FIELDS, AGENT_NAME, LIMITS, Agent
 from .aiconfig import CONFIG_FIELDS, from_values, ignored_text
 from .formats import ParsedConfig, read_config
@@ -48,7 +50,17 @@ _IGNORED_KEYS = frozenset(
 )  # fmt: skip
 #: Values of `memory` in the Markdown agents of another program: where it keeps notes.
 _FOREIGN_MEMORY = ("user", "project", "local")
-_KNOWN_KEYS = ("name", *_FIELD_OF_KEY, "prompt_file", "fragments", *_CONFIG_KEYS, *_SHORT_CONFIG, "tools", *_LIMIT_KEYS)
+_KNOWN_KEYS = (
+    "name",
+    *_FIELD_OF_KEY,
+    "prompt_file",
+    "fragments",
+    *_CONFIG_KEYS,
+    *_SHORT_CONFIG,
+    "tools",
+    "output_type",
+    *_LIMIT_KEYS,
+)
 #: A file with one of these keys is meant as an agent.
 _AGENT_KEYS = {
     "ai_config", "continuation_config", "fragments", "generation_params", "limits", "prompt", "prompt_file",
@@ -73,6 +85,9 @@ class Entry(Struct, frozen=True):
     tools: tuple[str, ...] = ()
     """The names of the functions that are its tools."""
     tools_location: str = ""
+    output_type: str = ""
+    """The name of its output type, such as `list[Verdict]`; empty for text."""
+    output_location: str = ""
     sources: Mapping[str, str] = {}
     """Field of its config → the file and line that set it."""
     problems: tuple[Problem, ...] = ()
@@ -90,13 +105,15 @@ class Entry(Struct, frozen=True):
         document = self.agent.document()
         if self.tools:
             document["tools"] = list(self.tools)
+        if self.output_type:
+            document["output_type"] = self.output_type
         return document
 
-    def build(self, find_tool: FindTool) -> Agent:
-        """Return the agent with its tools.
+    def build(self, find_tool: FindTool, find_type: FindType = type_of_main) -> Agent[Any]:
+        """Return the agent with its tools and its output type.
 
         Raises:
-            ConfigError: the file has problems, or `find_tool` does not find a tool.
+            ConfigError: the file has problems, or a tool or type is not found.
         """
         if self.problems or self.agent is None:
             raise ConfigError.of(self.problems)
@@ -107,23 +124,44 @@ class Entry(Struct, frozen=True):
                 tools.append(as_tool(find_tool(name)))
             except ConfigError as error:
                 problems.append(Problem(("tools",), str(error), self.tools_location))
+        output: OutputType | None = None
+        try:
+            output = OutputType.of(find_type(self.output_type)) if self.output_type else None
+        except ConfigError as error:
+            problems.append(Problem(("output_type",), str(error), self.output_location))
         if problems:
             raise ConfigError.of(problems)
-        return dataclasses.replace(self.agent, tools=tuple(tools))
+        return dataclasses.replace(self.agent, tools=tuple(tools), output_type=output)
 
 
-def agent_file(agent: Agent) -> tuple[str, str]:
+def agent_file(agent: Agent[Any], find_type: FindType = type_of_main) -> tuple[str, str]:
     """Return the name and the text of an agent's file, which loads to an equal Agent.
 
     Raises:
-        ConfigError: the agent cannot be written to a file, for example because a tool's name is not an identifier.
+        ConfigError: the agent cannot be written to a file, for example because a tool's name is not an identifier, or
+            its output type is none that a name stands for.
     """
+    if agent.output_type is not None:
+        _check_named(agent.output_type, find_type)
     name = f"{agent.name}.yaml"
     text = dump_yaml(agent.document())
     entries = read_agents(text.encode(), name, name, Prompts()) or {}
     if problems := [problem for entry in entries.values() for problem in entry.problems]:
         raise ConfigError.of(problems)
     return name, text
+
+
+def _check_named(output: OutputType, find_type: FindType) -> None:
+    """Raise ConfigError if the label of a type does not lead to it, as that of `Annotated[int, Field(ge=0)]`."""
+    try:
+        is_named = OutputType.of(find_type(output.label)) == output
+    except ConfigError:
+        is_named = False
+    if not is_named:
+        raise ConfigError(
+            f"output_type {output.label} cannot be written to a file: a file names classes that cells define, and "
+            "int, float, bool, list[…], dict[…], Literal[…] and unions of these. Define a class"
+        )
 
 
 def read_agents(data: bytes, path: str, name: str, prompts: Prompts) -> dict[str, Entry] | None:
@@ -231,6 +269,9 @@ class _AgentReader:
             values["system_prompt"] = prompt
         config = self._config(source, is_markdown)
         tools = self._tools(source, is_markdown)
+        output_type = source.get("output_type") or ""
+        if not isinstance(output_type, str):
+            self._add_problem(f"output_type {short_repr(output_type)} is not the name of a type", "output_type")
         agent = None
         if not self._problems:
             agent = Agent(name=name, config=from_values(config.values), **values)
@@ -242,6 +283,8 @@ class _AgentReader:
             agent,
             tools,
             self._document.location((*self._path, "tools")),
+            output_type,
+            self._document.location((*self._path, "output_type")),
             {field_: self._document.location(at) for field_, at in config.paths.items()},
             tuple(self._problems),
             tuple(self._warnings),

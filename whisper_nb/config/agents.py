@@ -5,12 +5,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, Generic, TypedDict, Unpack, overload
 
 from ..core.errors import ConfigError, Problem, sealed_with
 from ..core.text import short_repr
 from ..tools.functions import as_defined_now, as_tool
+from ..tools.outputs import OutputType, T_co
 from ..tools.tool import Tool
+from ..tools.type_names import FindType
 from .aiconfig import KEYWORDS, UNSET, AIConfig, plain, repr_of
 from .kinds import FULL_MEMORY, Color, Kind, Memory, MemoryPolicy, Number, Text, problem_with
 
@@ -26,9 +28,29 @@ def _field(kind: Kind, default: Any = "") -> Any:
     return field(default=default, metadata={"kind": kind})
 
 
+class AgentFields(TypedDict, total=False):
+    """The arguments of `Agent` besides its name and output type, for type checkers."""
+
+    title: str
+    role: str
+    description: str
+    icon: str
+    color: str
+    system_prompt: str
+    model: str | None
+    config: AIConfig | Mapping[str, Any] | str | None
+    tools: Iterable[Tool | Callable[..., Any] | str]
+    max_turns: int
+    timeout_s: float | None
+    max_prompt_tokens: int | None
+    memory: Memory | Mapping[str, int] | str
+
+
 @dataclass(frozen=True, slots=True, init=False, repr=False)
-class Agent:
+class Agent(Generic[T_co]):
     """The spec of an agent. Equal specs are the same agent, so that a cell with `%agent new` may be rerun.
+
+    `Agent[Verdict]` is an agent whose answers are instances of `Verdict`.
 
     Args:
         name: a letter, then letters, digits, `_` or `-`; 64 characters at most.
@@ -41,14 +63,15 @@ class Agent:
         model: a short form of `config`: its model, as `provider/model`.
         config: an AIConfig, a dict of its fields, or a model string; `model` takes precedence over its model.
         tools: tools, functions, or names of functions that the notebook defines.
+        output_type: the type of its answers, or its name in the notebook; by default text. See `OutputType`.
         max_turns: the limit of model calls in one run.
         timeout_s: the timeout of a run, in seconds.
         max_prompt_tokens: the limit of tokens that one model call may send.
         memory: the part of its history that a run gets: `all`, `none`, `last:10` or `tokens:4000`.
 
     Raises:
-        ConfigError: one or more fields are invalid: the name, a limit, a tool, two tools of one name, the config. One
-            error has all problems.
+        ConfigError: one or more fields are invalid: the name, a limit, a tool, two tools of one name, the config, an
+            output type without a JSON Schema. One error has all problems.
     """
 
     name: str = _field(
@@ -71,6 +94,8 @@ class Agent:
     """The agent's layer of config; the other layers set the rest."""
     tools: tuple[Tool, ...] = ()
     """The tools. Functions have become tools."""
+    output_type: OutputType | None = None
+    """The type of its answers. None: text."""
     max_turns: int = _field(Number(1, whole=True), 20)
     """The limit of model calls in one run; one more fails the run with TurnLimitExceeded."""
     timeout_s: float | None = _field(Number(0, above=True, unit="seconds"), None)
@@ -82,6 +107,10 @@ class Agent:
     prompt with everything up to the next, or `{"tokens": 4000}` for the newest exchanges of about so many tokens. As
     text, `last:10` and `tokens:4000`. The history itself keeps everything."""
 
+    @overload
+    def __init__(self, name: str, *, output_type: type[T_co] | None = None, **fields: Unpack[AgentFields]) -> None: ...
+    @overload
+    def __init__(self: Agent[Any], name: str, *, output_type: object, **fields: Unpack[AgentFields]) -> None: ...
     @sealed_with(KEYWORDS)
     def __init__(
         self,
@@ -96,6 +125,7 @@ class Agent:
         model: str | None = None,
         config: AIConfig | Mapping[str, Any] | str | None = None,
         tools: Iterable[Tool | Callable[..., Any] | str] = (),
+        output_type: object = None,
         max_turns: int = 20,
         timeout_s: float | None = None,
         max_prompt_tokens: int | None = None,
@@ -115,7 +145,7 @@ class Agent:
             object.__setattr__(self, "config", AIConfig.of(config, model=model))
         except ConfigError as error:
             problems += [Problem(("config", *problem.path), problem.text) for problem in error.problems]
-        problems += self._take_tools(tools)
+        problems += [*self._take_tools(tools), *self._take_output(output_type)]
         if problems:
             raise ConfigError.of([Problem(one.path, f"{_subject(one, name)}{one.text}") for one in problems])
 
@@ -141,6 +171,18 @@ class Agent:
             problems.append(Problem(("tools",), text))
         return problems
 
+    def _take_output(self, given: object) -> list[Problem]:
+        output: OutputType | None = None
+        try:
+            if given is not None:
+                output = OutputType.of(given)
+        except ConfigError as error:
+            return [Problem(("output_type",), str(error))]
+        if output is not None and output.is_text:
+            output = None
+        object.__setattr__(self, "output_type", output)
+        return []
+
     def __repr__(self) -> str:
         return repr_of(self)
 
@@ -149,7 +191,7 @@ class Agent:
         """The system prompt that is sent to the model."""
         return self.system_prompt or _SYSTEM_PROMPT.format(name=self.name)
 
-    def with_tools_of_now(self, find: Callable[[str], Tool | Callable[..., Any]]) -> Agent:
+    def with_tools_of_now(self, find: Callable[[str], Tool | Callable[..., Any]]) -> Agent[T_co]:
         """Return the agent with the functions that cells define now under the names of its tools.
 
         Args:
@@ -158,6 +200,19 @@ class Agent:
         tools = tuple(as_defined_now(tool, find) for tool in self.tools)
         is_same = all(now is before for now, before in zip(tools, self.tools, strict=True))
         return self if is_same else replace(self, tools=tools)
+
+    def with_type_of_now(self, find: FindType) -> Agent[T_co]:
+        """Return the agent with the classes that cells define now under the names in its output type.
+
+        Args:
+            find: returns the type that a text names, or raises ConfigError.
+
+        Raises:
+            ConfigError: the new type has no JSON Schema.
+        """
+        output = self.output_type
+        now = output and output.as_defined_now(find)
+        return self if now is output else replace(self, output_type=now)
 
     def document(self) -> dict[str, Any]:
         """Return the agent as data for a file: fields that differ from the default, tools by name, no literal key."""
@@ -168,6 +223,7 @@ class Agent:
             values["memory"] = self.memory.document()
         values["ai_config"] = plain(self.config)
         values["tools"] = [tool.name for tool in self.tools]
+        values["output_type"] = self.output_type and self.output_type.label
         values["limits"] = limits
         values["system_prompt"] = prompt  # last, because it is the longest
         return {name: value for name, value in values.items() if value}

@@ -16,6 +16,15 @@ class RunReference(Data, frozen=True, tag=True):
     id: str
 
 
+class OutputReference(Data, frozen=True):
+    """The type of a run's output. The type itself cannot be stored: after a restart, a type of this name is needed."""
+
+    name: str
+    """As people write it: `list[Verdict]`. `str` means text."""
+    json_schema: Mapping[str, Any] = {}
+    """To see whether a type of this name is still the same."""
+
+
 class RunQueued(Data, frozen=True, tag=True):
     """The store has accepted the run. Holds all that is needed to run it after a restart."""
 
@@ -33,6 +42,8 @@ class RunQueued(Data, frozen=True, tag=True):
     """Seconds since the epoch."""
     fresh: bool = False
     """Whether the run gets no history, and leaves nothing in it."""
+    output: OutputReference | None = None
+    """The type of its output, if the run itself sets one."""
 
 
 class RunMoved(Data, frozen=True, tag=True):

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 from ..config.agents import Agent
 from ..config.aiconfig import AIConfig
@@ -15,6 +16,7 @@ from ..models.contexts import Contexts
 from ..models.model import Model
 from ..store.observers import Observers
 from ..store.store import Store
+from ..tools.outputs import OutputType
 from .admission import Admission
 from .home import Home
 from .permits import Permits
@@ -24,8 +26,10 @@ from .permits import Permits
 class Start:
     """The spec and the config with which a run starts."""
 
-    agent: Agent
+    agent: Agent[Any]
     config: AIConfig
+    output_type: OutputType | None = None
+    """The type of the run's answer. None: text."""
     notices: Sequence[str] = ()
     """Lines for people: for example, an edited file that could not be used."""
 
@@ -42,12 +46,13 @@ class Ports:
     keys: Keys
     contexts: Contexts
     open_model: Callable[[AIConfig], Model]
-    prepare: Callable[[str, AIConfig | None], Start]
-    """Return the start of a run of the agent of this name. The config has the fields that the run itself sets.
+    prepare: Callable[[str, AIConfig | None, OutputType | None], Start]
+    """Return the start of a run of the agent of this name. The config has the fields that the run itself sets, and
+    the output type is its own, if it sets one.
 
     Reads edited files.
     """
-    resolve: Callable[[Agent, AIConfig | None, AIConfig | None], AIConfig]
+    resolve: Callable[[Agent[Any], AIConfig | None, AIConfig | None], AIConfig]
     """Return the config of an agent's run; the fields that the run and its session set override all other layers."""
     fork: Callable[[str, str], object]
     """Create a session of the same spec and history as the one of the first name, under the second name; return it."""

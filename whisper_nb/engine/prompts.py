@@ -13,6 +13,8 @@ from ..core.text import valid_unicode
 from .images import image_of
 from .projection import RunState
 
+#: Text; or pieces of text, images (figures, PIL images, paths, bytes) and runs.
+Prompt = str | RunState | Image | Sequence[object]
 #: See `mark`.
 _MARK = re.compile(r"⟨[^\s⟨⟩#]+#\d+ (?:submitted|queued|running|waiting|failed|cancelled)⟩")
 

@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
-from typing import Any, TypeVar
+from typing import Any, Generic
 
 from ..config.aiconfig import UNSET, AIConfig, plain
 from ..core.errors import ConfigError, RunCancelled, RunFailed, SessionError
@@ -15,24 +15,24 @@ from ..core.messages import Image
 from ..core.queues import checked_priority
 from ..core.text import error_text, shortened
 from ..store.observers import Observers
+from ..tools.outputs import OutputType, T_co
 from .projection import RunState
 from .prompts import mark, prompt_text
 from .streams import records_of, texts_of
 from .waits import Owner, WaitedRun, waiting_run
 
-T = TypeVar("T")
 
-
-class Run(WaitedRun):
+class Run(WaitedRun, Generic[T_co]):
     """One prompt on its way through an agent. Created by `Session.submit`.
 
     `await run` and `run.result()` return its output and never own it: interrupting or cancelling them leaves the
-    agent at work. `str(run)` is its text, or `⟨bob#1 running⟩` until it has succeeded: prompts with that are refused.
+    agent at work. The output of a `Run[Verdict]` is an instance of `Verdict`; by default it is the text. `str(run)` is
+    its text, or `⟨bob#1 running⟩` until it has succeeded: prompts with that are refused.
     """
 
     __slots__ = (
-        "__weakref__", "_charge", "_config", "_context", "_observers", "_reason", "_turns", "by_tool", "error",
-        "submitted_at", "timeout_s",
+        "__weakref__", "_answer", "_charge", "_config", "_context", "_observers", "_reason", "_turns", "by_tool",
+        "error", "output_type", "submitted_at", "timeout_s",
     )  # fmt: skip
 
     def __init__(
@@ -45,6 +45,7 @@ class Run(WaitedRun):
         timeout_s: float | None,
         config: AIConfig,
         fresh: bool,
+        output_type: OutputType | None = None,
     ) -> None:
         super().__init__(f"{session.name}#{number}", session, parts)
         self.number = self.place = number
@@ -52,6 +53,8 @@ class Run(WaitedRun):
         self.fresh = bool(fresh)
         self.timeout_s = timeout_s
         """Seconds for the whole run. None: the agent's limit applies."""
+        self.output_type = output_type
+        """The type of its output. None: that of its agent, until the run has started; then text."""
         self.submitted_at = time.time()
         """Seconds since the epoch."""
         self.error: BaseException | None = None
@@ -59,6 +62,7 @@ class Run(WaitedRun):
         self.by_tool = waiting_run() is not None
         """Whether an agent's tool submitted it, and not a person."""
         self._config = config
+        self._answer: Any = None  # the instance
         # The submitting cell's context: output belongs there. Dropped at the end.
         self._context: contextvars.Context | None = contextvars.copy_context()
         self._reason = ""  # why
@@ -99,7 +103,7 @@ class Run(WaitedRun):
         return tuple(part for part in self._parts if isinstance(part, Image))
 
     @property
-    def needs(self) -> tuple[Run, ...]:
+    def needs(self) -> tuple[Run[Any], ...]:
         """The runs that it depends on."""
         return tuple(part for part in self._parts if isinstance(part, Run))
 
@@ -107,6 +111,14 @@ class Run(WaitedRun):
     def turn(self) -> int:
         """The number of model calls that were begun; `text` belongs to the last of them."""
         return self._turns
+
+    @property
+    def output(self) -> T_co | None:
+        """The instance of its output type, or its text if it has none. None until the run has succeeded."""
+        if self._outcome != "succeeded":
+            return None
+        answer: Any = self.text if self.output_type is None else self._answer
+        return answer  # type: ignore[no-any-return]
 
     @property
     def seconds(self) -> float | None:
@@ -134,18 +146,18 @@ class Run(WaitedRun):
 
     # For its user
 
-    def __await__(self) -> Generator[Any, None, str]:
+    def __await__(self) -> Generator[Any, None, T_co]:
         return self._wait().__await__()
 
-    async def _wait(self) -> str:
+    async def _wait(self) -> T_co:
         if not self.done:
             if waiting_run() is None:
                 self._check_await()
             with self._awaited():
                 await self._end()
-        return self._output()
+        return self._received_output()
 
-    def result(self, timeout: float | None = None) -> str:
+    def result(self, timeout: float | None = None) -> T_co:
         """Return the output, from synchronous code: blocks the calling thread or cell, while agents go on.
 
         Raises:
@@ -153,14 +165,14 @@ class Run(WaitedRun):
             TimeoutError, KeyboardInterrupt, SessionError: as `wait` does.
         """
         self.wait(timeout)
-        return self._output()
+        return self._received_output()
 
     def cancel(self) -> None:
         """Cancel it, queued or running. Thread-safe; no effect once it is done. Its partial text stays in `text`."""
         if not self.done:
             self._session.home.call(self._session._cancel_run, self)
 
-    def move(self, *, priority: Priority | None = None, before: Run | None = None) -> None:
+    def move(self, *, priority: Priority | None = None, before: Run[Any] | None = None) -> None:
         """Give it another priority, behind all others of it, or the position before another run of its agent.
 
         Raises:
@@ -210,7 +222,7 @@ class Run(WaitedRun):
             text = ""
         return tuple(self.events), text, drop
 
-    def _output(self) -> str:
+    def _received_output(self) -> T_co:
         self._receive()
         if self._outcome == "failed":
             raise RunFailed.of(self.error, self.id)
@@ -218,7 +230,7 @@ class Run(WaitedRun):
             if self.error is not None and not isinstance(self.error, Exception | asyncio.CancelledError):
                 raise self.error
             raise RunCancelled(": ".join(filter(None, (f"{self.id} was cancelled", self.failure))))
-        return self.text
+        return self.output  # type: ignore[return-value]
 
     # For its session
 
@@ -229,7 +241,8 @@ class Run(WaitedRun):
             parts = tuple(RunReference(part.id) if isinstance(part, RunState) else part for part in self._parts)
         config = {} if self._config is UNSET else plain(self._config)
         prompt, timeout_s, since = self.prompt, self.timeout_s, self.submitted_at
-        return RunQueued(prompt, self.priority, self.number, parts, config, timeout_s, since, self.fresh)
+        output = None if self.output_type is None else self.output_type.reference
+        return RunQueued(prompt, self.priority, self.number, parts, config, timeout_s, since, self.fresh, output)
 
     def _ended_by(self, error: BaseException | None) -> RunFinished:
         """Keep the error, if it is a failure, and return the event of its end; None means that it succeeded."""

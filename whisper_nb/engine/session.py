@@ -13,7 +13,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypedDict, TypeVar, Unpack, overload
 
 from ..config.agents import Agent
 from ..config.aiconfig import KEYWORDS, UNSET, AIConfig, reconfigured
@@ -29,24 +29,38 @@ from ..core.events import (
     RunStarted,
 )
 from ..core.handles import Handle
-from ..core.messages import Image, Message, Spent
+from ..core.messages import Message, Spent
 from ..core.queues import next_to_start
 from ..core.states import State
 from ..core.text import error_text
 from ..models.transcript import Transcript
+from ..tools.outputs import OutputType, T_co
 from .execution import Execution
 from .home import Home, at_home
 from .journal import Journal
 from .ports import Ports, Start
 from .projection import RUNS_KEPT
-from .prompts import checked_parts
+from .prompts import Prompt, checked_parts
 from .runs import Run
 
 _log = logging.getLogger("whisper_nb")
 
 
-class Session(Handle):
-    """One agent at work. Created by `Runtime.create`.
+S = TypeVar("S")
+
+
+class RunOptions(TypedDict, total=False):
+    """The options of `Session.submit` besides the output type, for type checkers."""
+
+    priority: Priority
+    timeout_s: float | None
+    model: str | None
+    config: AIConfig | Mapping[str, Any] | str | None
+    fresh: bool
+
+
+class Session(Handle, Generic[T_co]):
+    """One agent at work. Created by `Runtime.create`. `Session[Verdict]` answers with instances of `Verdict`.
 
     It keeps the newest 1,000 runs and 10,000 messages of history; older ones are dropped.
 
@@ -67,7 +81,7 @@ class Session(Handle):
         "revision",
     )  # fmt: skip
 
-    def __init__(self, agent: Agent, ports: Ports, history: Sequence[Message] = ()) -> None:
+    def __init__(self, agent: Agent[T_co], ports: Ports, history: Sequence[Message] = ()) -> None:
         self.created_at = time.time()
         """Seconds since the epoch."""
         self.revision = 1
@@ -97,7 +111,7 @@ class Session(Handle):
         return self._agent.name
 
     @property
-    def agent(self) -> Agent:
+    def agent(self) -> Agent[Any]:
         """The agent's spec."""
         return self._agent
 
@@ -127,18 +141,18 @@ class Session(Handle):
         return self._ports.resolve(self._agent, call, self._configured)
 
     @property
-    def current(self) -> Run | None:
+    def current(self) -> Run[Any] | None:
         """The run in progress."""
         return self._journal.projection.current
 
     @property
-    def queue(self) -> tuple[Run, ...]:
+    def queue(self) -> tuple[Run[Any], ...]:
         """The runs that wait, in the order in which they will start."""
         return tuple(self._journal.projection.queue)
 
     @property
     @at_home
-    def runs(self) -> tuple[Run, ...]:
+    def runs(self) -> tuple[Run[Any], ...]:
         """The newest runs, oldest first, at most 1,000."""
         known = self._journal.projection.runs
         submitted = (run for _, run in self._journal.posted if run is not None and run.id not in known)
@@ -151,7 +165,7 @@ class Session(Handle):
 
     @property
     @at_home
-    def unfinished(self) -> tuple[Run, ...]:
+    def unfinished(self) -> tuple[Run[Any], ...]:
         """The runs without an outcome, in the order of submission."""
         projection = self._journal.projection
         runs = {projection.current, *projection.queue, *(run for _, run in self._journal.posted)}
@@ -179,17 +193,24 @@ class Session(Handle):
 
     # Work
 
+    @overload
+    def submit(self, prompt: Prompt, *, output_type: None = None, **options: Unpack[RunOptions]) -> Run[T_co]: ...
+    @overload
+    def submit(self, prompt: Prompt, *, output_type: type[S], **options: Unpack[RunOptions]) -> Run[S]: ...
+    @overload
+    def submit(self, prompt: Prompt, *, output_type: object, **options: Unpack[RunOptions]) -> Run[Any]: ...
     @sealed_with(KEYWORDS)
     def submit(
         self,
-        prompt: str | Run | Image | Sequence[object],
+        prompt: Prompt,
         *,
         priority: Priority = "normal",
         timeout_s: float | None = None,
         model: str | None = None,
         config: AIConfig | Mapping[str, Any] | str | None = None,
         fresh: bool = False,
-    ) -> Run:
+        output_type: object = None,
+    ) -> Run[Any]:
         """Give it work. Returns at once, never blocks, thread-safe.
 
         Args:
@@ -201,18 +222,29 @@ class Session(Handle):
             model: the model for this run, as `provider/model`; takes precedence over that of `config`.
             config: the fields of the config that this run sets, in any form.
             fresh: whether the run gets no history, and leaves nothing in it.
+            output_type: the type of the answer; by default the agent's. `str`: text. The first one imports pydantic.
 
         Raises:
             ConfigError: an unknown priority, an empty prompt or one with `⟨bob#1 running⟩`, a timeout that is not
-                positive, or a bad config.
+                positive, a bad config, or an output type without a JSON Schema.
             SessionClosed: the agent was stopped or removed.
             SessionError: the queue is full.
         """
         parts = checked_parts(self.name, prompt, priority, timeout_s)
         config = AIConfig.of(config, model=model)
+        output = None if output_type is None else OutputType.of(output_type)
         self.state.check_takes_work(self.name)
         number = self._ports.admission.enter(self.name)
-        run = Run(self, number, parts, priority=priority, timeout_s=timeout_s, config=config, fresh=fresh)
+        run = Run(
+            self,
+            number,
+            parts,
+            priority=priority,
+            timeout_s=timeout_s,
+            config=config,
+            fresh=fresh,
+            output_type=output,
+        )
         self.home.call(self._accept, run)
         return run
 
@@ -280,7 +312,7 @@ class Session(Handle):
         self.state.check_kept(self.name)
         self._configured = reconfigured(self._configured, config, values)
 
-    def fork(self, name: str) -> Session:
+    def fork(self, name: str) -> Session[T_co]:
         """Create a session of the same spec under another name, with a copy of this history.
 
         Raises:
@@ -294,7 +326,7 @@ class Session(Handle):
 
     @sealed
     @at_home
-    def revise(self, agent: Agent) -> None:
+    def revise(self, agent: Agent[Any]) -> None:
         """Go on with another spec of the same name, history kept. The current run ends with the old one."""
         self.state.check_kept(self.name)
         if agent.name != self.name:
@@ -401,7 +433,7 @@ class Session(Handle):
         self._task.add_done_callback(lambda _: self._wake())
 
     def _prepared(self, run: Run) -> Start:
-        start = self._ports.prepare(self.name, run.config)
+        start = self._ports.prepare(self.name, run.config, run.output_type)
         for need in run.needs:
             if need.status == "failed":
                 raise RunFailed(f"it needs {need.id}, which failed: {error_text(need.error)}")

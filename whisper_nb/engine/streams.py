@@ -35,8 +35,8 @@ class Source(Protocol):
     def _receive(self) -> None:
         """Note that its outcome was received."""
 
-    def _output(self) -> str:
-        """Return its text, or raise its failure."""
+    def _received_output(self) -> object:
+        """Return its output, or raise its failure."""
 
 
 async def records_of(run: Source) -> AsyncGenerator[Record, None]:
@@ -65,7 +65,7 @@ async def texts_of(run: Source) -> AsyncGenerator[str, None]:
                 between, begun = "", True
             if isinstance(event, ModelReplied) and begun:
                 between, begun = _BETWEEN, False
-    run._output()
+    run._received_output()
 
 
 async def _followed(run: Source) -> AsyncGenerator[tuple[Record | None, str], None]:

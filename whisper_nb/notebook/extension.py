@@ -28,6 +28,7 @@ from ..models.offline import EchoModel
 from ..team.control import Control
 from ..team.runtimes import GRACE_S
 from ..tools.functions import function_of_cells
+from ..tools.type_names import type_of_cells
 from .cells import tracebacks
 from .cells.blocking import block, interruptible, note_interrupts, waking, warn_of_old_nest_asyncio
 from .cells.output import Outputs
@@ -49,7 +50,8 @@ def runtime() -> NotebookRuntime:
     """
     if get_ipython() is None:
         raise ConfigError("not in a notebook: in a script, use `async with whisper_nb.Runtime() as rt`")
-    rt = NotebookRuntime(home=Home(_main_loop(), block, interruptible), project=_project(), find_tool=_function)
+    home = Home(_main_loop(), block, interruptible)
+    rt = NotebookRuntime(home=home, project=_project(), find_tool=_function, find_type=_type)
     rt.control = Control(rt, sockets_folder())
     rt.models["offline/echo"] = EchoModel(tokens_per_second=25)  # slow enough to see it stream
     atexit.register(_close, rt)
@@ -122,6 +124,10 @@ def _project() -> Project:
 
 def _function(name: str) -> Callable[..., Any]:
     return function_of_cells(get_ipython().user_ns, name)
+
+
+def _type(text: str) -> Any:
+    return type_of_cells(get_ipython().user_ns, text)
 
 
 def _greeting(rt: NotebookRuntime, names: magics.Names) -> str:

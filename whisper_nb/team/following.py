@@ -15,6 +15,8 @@ from ..config.projectconfig import WITHOUT_MODEL, ProjectConfig, unbound
 from ..core.errors import ConfigError
 from ..core.text import suggestion
 from ..engine.session import Session
+from ..tools.outputs import OutputType
+from ..tools.type_names import FindType
 from .roster import Roster
 
 
@@ -24,23 +26,26 @@ class Following:
     Args:
         project: the folder whose files are used, if any.
         find_tool: returns the function for a tool's name.
+        find_type: returns the type that a text names.
         keys: take the variables of the project's `.env` file.
         roster: the sessions.
         limit: takes the settings of `config/main.yaml` each time that files are applied.
     """
 
-    __slots__ = ("_agents", "_applied", "_keys", "_limit", "_project", "_roster", "find_tool")
+    __slots__ = ("_agents", "_applied", "_keys", "_limit", "_project", "_roster", "find_tool", "find_type")
 
     def __init__(
         self,
         project: Project | None,
         find_tool: FindTool,
+        find_type: FindType,
         keys: Keys,
         roster: Roster,
         limit: Callable[[Mapping[str, Any]], None],
     ) -> None:
         self._project = project
         self.find_tool = find_tool
+        self.find_type = find_type
         self._keys = keys
         self._roster = roster
         self._limit = limit
@@ -72,7 +77,7 @@ class Following:
         project = self.known("to save in")
         if field := unbound(agent.config, project.found.model):
             raise ConfigError(f"agent {agent.name!r}: {field} {WITHOUT_MODEL}")
-        path = project.save(*agent_file(agent), overwrite)
+        path = project.save(*agent_file(agent, self.find_type), overwrite)
         self.apply()
         return path
 
@@ -89,15 +94,24 @@ class Following:
             self._update(session)
 
     def before_run(self, session: Session) -> list[str]:
-        """Apply changes of files before a run of this session. Return lines for people.
+        """Apply changes of files, and of what cells define, before a run of this session. Return lines for people.
 
         Raises:
-            ConfigError: the file that the session follows is not trusted any more.
+            ConfigError: the file that the session follows is not trusted any more, or a type has no JSON Schema now.
         """
         notices = self.refresh()
         self._check_trusted(session)
         self._update(session)
+        agent = session.agent
+        if (agent.tools or agent.output_type) and not self.includes(session):  # of a file, it has taken them already
+            agent = agent.with_tools_of_now(self.find_tool).with_type_of_now(self.find_type)
+            if agent is not session.agent:
+                session.revise(agent)
         return notices + (self._project.news() if self._project else [])  # those of its own file
+
+    def type_of_now(self, output: OutputType) -> OutputType | None:
+        """Return a run's own output type, as cells define it now. None: text."""
+        return None if output.is_text else output.as_defined_now(self.find_type)
 
     def known(self, purpose: str) -> Project:
         """Return the project that there should be to do this. ConfigError: there is none."""
@@ -114,7 +128,7 @@ class Following:
         """The agents that files describe, by name. The project's override the package's."""
         return team_of(self._project)
 
-    def build(self, name: str) -> Agent:
+    def build(self, name: str) -> Agent[Any]:
         """Return the agent that a file describes under this name.
 
         Raises:
@@ -122,7 +136,7 @@ class Following:
         """
         entry = self.team.get(name)
         if entry is not None:
-            return entry.build(self.find_tool)
+            return entry.build(self.find_tool, self.find_type)
         if self._project and self._project.held_back and name in self._project.found.team:
             raise ConfigError(f"{name} is held back with the project's files until `%agent trust`")
         names = [session.name for session in self._roster]

@@ -11,6 +11,9 @@ from ..core.errors import SessionError
 from ..engine.session import Session
 from ..store.observers import Observers
 
+#: The most agents, or runs, that a line names.
+NAMED = 10
+
 
 class Roster:
     """Sessions in the order of their creation. Changed on the agents' loop; can be read from any thread."""
@@ -32,6 +35,24 @@ class Roster:
     def get(self, name: str) -> Session | None:
         """Return the session of that name, or None."""
         return self._sessions.get(name)
+
+    def names(self) -> str:
+        """Return the number of sessions, with the names of the first ones."""
+        names = [session.name for session in self]
+        team = "1 agent" if len(names) == 1 else f"{len(names)} agents"
+        if names:
+            team += f" ({', '.join(names[:NAMED])}{', …' if len(names) > NAMED else ''})"
+        return team
+
+    def work(self) -> str:
+        """Return the numbers of runs in progress and in queues."""
+        running = sum(session.current is not None for session in self)
+        return f"{running} running, {sum(len(session.unfinished) for session in self) - running} queued"
+
+    def unawaited(self) -> str:
+        """Return the ids of unfinished runs that nobody waits for; of many, the first ones."""
+        left = [run.id for session in self for run in session.unfinished if not run.awaited]
+        return ", ".join(left[:NAMED]) + (f" and {len(left) - NAMED} more" if len(left) > NAMED else "")
 
     @property
     def removed(self) -> tuple[Session, ...]:

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar, overload
 
 from ..config.agentfiles import Entry, FindTool
 from ..config.agents import Agent
@@ -35,16 +35,18 @@ from ..store.memory import MemoryStore
 from ..store.observers import Observer, Observers
 from ..store.store import Store
 from ..tools.functions import function_of_main
+from ..tools.outputs import OutputType
 from ..tools.tool import Tool
+from ..tools.type_names import FindType, type_of_main
 from .budgets import Budget, as_budget
 from .following import Following
 from .roster import Roster
 from .spending import Ledger
 
+S = TypeVar("S")
+
 #: Seconds that all sessions together have to end their work when the runtime closes.
 GRACE_S = 1.0
-#: The most runs that a warning names.
-NAMED = 10
 #: The default limits of model calls in flight over all agents, and of runs that wait for one agent.
 DEFAULT_CALLS, DEFAULT_QUEUE = 100, 1_000
 
@@ -63,6 +65,7 @@ class Runtime(Handle):
             is found, and used once the user trusts it.
         find_tool: returns the function for the name of a tool in a file; by default one that the notebook, or the
             script that runs, defines.
+        find_type: the same for a type that a file names, such as `list[Verdict]`.
         loop: see the method of that name; by default the project's setting, else `notebook`.
         budget: the most that agents may spend, in US dollars; or the Budget of another runtime, which then serves both:
             after a restart, what was spent stays spent. By default the project's `budget_usd`, else there is none.
@@ -80,6 +83,7 @@ class Runtime(Handle):
         home: Home | None = None,
         project: Project | str | Path | None = None,
         find_tool: FindTool = function_of_main,
+        find_type: FindType = type_of_main,
         loop: str | None = None,
         budget: float | Budget | None = None,
     ) -> None:
@@ -102,7 +106,7 @@ class Runtime(Handle):
         """The folder whose files are used, if any."""
         self.configs = Precedence(self.keys, project, config, offline)
         """The configs of runs."""
-        self._following = Following(project, find_tool, self.keys, self._roster, self._set_limits)
+        self._following = Following(project, find_tool, find_type, self.keys, self._roster, self._set_limits)
         self._budget = as_budget(budget)
         self._budget_given = budget is not None  # else the project's setting applies
         self._ledger = Ledger()
@@ -123,23 +127,16 @@ class Runtime(Handle):
             seq=itertools.count(1),
             admission=Admission(DEFAULT_QUEUE),
         )
-        where: str = self.home.where
         if self.project:
             self.project.refresh()
             self._following.apply()
-            where = self.project.used.settings.get("loop", where)
-        self.home.move(checked_where(loop or where))
+            loop = loop or self.project.used.settings.get("loop")
+        self.home.move(checked_where(loop or self.home.where))
 
     def __repr__(self) -> str:
-        names = [session.name for session in self.sessions]
-        team = "1 agent" if len(names) == 1 else f"{len(names)} agents"
-        if names:
-            team += f" ({', '.join(names[:NAMED])}{', …' if len(names) > NAMED else ''})"
         if self._closed:
-            return f"<Runtime closed, {team}>"
-        running = sum(session.current is not None for session in self.sessions)
-        queued = sum(len(session.unfinished) for session in self.sessions) - running
-        return f"<Runtime {team}, {running} running, {queued} queued, loop {self.home.where}>"
+            return f"<Runtime closed, {self._roster.names()}>"
+        return f"<Runtime {self._roster.names()}, {self._roster.work()}, loop {self.home.where}>"
 
     def _instead(self) -> str:
         return "a Runtime: its agents work in this process. Store each one's spec: session.agent"
@@ -148,13 +145,11 @@ class Runtime(Handle):
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        left = [] if kind else [run for one in self.sessions for run in one.unfinished if not run.awaited]
+        left = "" if kind else self._roster.unawaited()
         await self.aclose()
         if left:
-            some = ", ".join(run.id for run in left[:NAMED])
-            more = f" and {len(left) - NAMED} more" if len(left) > NAMED else ""
             warnings.warn(
-                f"{some}{more} ended with the Runtime, unfinished, and nobody awaited it: write `await run` inside of "
+                f"{left} ended with the Runtime, unfinished, and nobody awaited it: write `await run` inside of "
                 "`async with Runtime()`",
                 RuntimeWarning,
                 stacklevel=2,
@@ -162,9 +157,13 @@ class Runtime(Handle):
 
     # The team
 
+    @overload
+    def create(self, /, agent: Agent[S]) -> Session[S]: ...
+    @overload
+    def create(self, /, agent: str) -> Session[Any]: ...
     @sealed
     @at_home
-    def create(self, agent: Agent | str) -> Session:
+    def create(self, agent: Agent[Any] | str) -> Session[Any]:
         """Create an agent's session, or return the existing one of that name.
 
         Cells are rerun: the same spec returns the same session; another spec gives it a new revision with its history
@@ -198,11 +197,11 @@ class Runtime(Handle):
             session.resume()
         return session
 
-    def get(self, name: str) -> Session | None:
+    def get(self, name: str) -> Session[Any] | None:
         """Return the session of that name, or None."""
         return self._roster.get(name)
 
-    def __getitem__(self, name: str) -> Session:
+    def __getitem__(self, name: str) -> Session[Any]:
         """Return the session of that name; create it if a file describes the agent."""
         return self._roster.get(name) or self.create(name)
 
@@ -212,7 +211,7 @@ class Runtime(Handle):
         return self._following.team
 
     @sealed
-    def described(self, name: str) -> Agent:
+    def described(self, name: str) -> Agent[Any]:
         """Return the agent that a file describes under this name.
 
         Raises:
@@ -225,7 +224,7 @@ class Runtime(Handle):
         return self._following.find_tool(name)
 
     @property
-    def sessions(self) -> tuple[Session, ...]:
+    def sessions(self) -> tuple[Session[Any], ...]:
         """All sessions, in the order of creation."""
         return tuple(self._roster)
 
@@ -384,7 +383,7 @@ class Runtime(Handle):
 
     @sealed
     def resolve(
-        self, agent: Agent | None = None, call: AIConfig | None = None, session: AIConfig | None = None
+        self, agent: Agent[Any] | None = None, call: AIConfig | None = None, session: AIConfig | None = None
     ) -> AIConfig:
         """Return the config of a run.
 
@@ -399,7 +398,7 @@ class Runtime(Handle):
         return self.configs.resolve(agent, (session, "session"), (call, "call"))
 
     @sealed
-    def explain(self, agent: Agent | str | None = None, call: AIConfig | None = None) -> Layer:
+    def explain(self, agent: Agent[Any] | str | None = None, call: AIConfig | None = None) -> Layer:
         """Return the config of a run, with the source of each value: `layer.place("temperature")`.
 
         Args:
@@ -449,7 +448,7 @@ class Runtime(Handle):
 
     @sealed
     @at_home
-    def save(self, agent: Agent | str, *, overwrite: bool = False) -> Path:
+    def save(self, agent: Agent[Any] | str, *, overwrite: bool = False) -> Path:
         """Write an agent, or that of a session, to `agents/NAME.yaml` of the project. It loads to the identical Agent.
 
         A key that was written out in Python is not written. In a trusted project, the file is trusted.
@@ -470,19 +469,18 @@ class Runtime(Handle):
         if used and not self._budget_given:  # files that are not trusted any more lift no limit
             self._budget.set_limit(settings.get("budget_usd"), settings.get("allow_unpriced", False))
 
-    def _prepare(self, name: str, call: AIConfig | None) -> Start:
-        """Return the start of a run. A session is revised first, as its file and the functions of cells are now.
+    def _prepare(self, name: str, call: AIConfig | None, output_type: OutputType | None) -> Start:
+        """Return the start of a run. A session is revised first, as its file, functions and types of cells are now.
 
         Raises:
             ConfigError: the file that the session follows is not trusted any more, or the config is wrong.
         """
         session = self[name]
         notices = self._following.before_run(session)
-        if session.agent.tools and not self._following.includes(session):  # of a file, it has taken them already
-            agent = session.agent.with_tools_of_now(self.find_tool)
-            if agent is not session.agent:
-                session.revise(agent)
-        return Start(session.agent, self.resolve(session.agent, call, session.configured), notices)
+        agent, output = session.agent, session.agent.output_type
+        if output_type is not None:
+            output = self._following.type_of_now(output_type)
+        return Start(agent, self.resolve(agent, call, session.configured), output, notices)
 
     @at_home
     def _fork(self, source: str, name: str) -> Session:

@@ -120,7 +120,8 @@ class FunctionTool:
                 raise
             problems = error.errors(include_url=False, include_context=False)
         names = ", ".join(self.schema.parameters.get("properties", ())) or "none"
-        raise TypeError(f"wrong arguments for {self.name}: {_in_words(problems)}. Its arguments: {names}")
+        wrong = "; ".join(in_words(problems, "an argument", "the call"))
+        raise TypeError(f"wrong arguments for {self.name}: {wrong}. Its arguments: {names}")
 
     def _checked_arguments(self) -> Any:
         if self._adapter is None:
@@ -151,20 +152,28 @@ class FunctionTool:
         return f"FunctionTool({self.name})"
 
 
-def _in_words(problems: Sequence[Any]) -> str:
-    """Return pydantic's problems with arguments as one line for a model: the argument, the problem, the value."""
+def in_words(problems: Sequence[Any], kind: str, whole: str) -> list[str]:
+    """Return pydantic's problems with a value in words for a model: the part, the problem, the value.
+
+    Args:
+        problems: as `ValidationError.errors` returns them.
+        kind: a part is called so: `an argument`.
+        whole: the value is called so.
+    """
     lines: list[str] = []
     for problem in problems[:_PROBLEMS]:
-        place = ".".join(map(str, problem["loc"]))
+        place = ".".join(map(str, problem["loc"])) or whole
         if problem["type"].startswith("missing"):
             lines.append(f"{place} is missing")
-        elif problem["type"].startswith("unexpected"):
-            lines.append(f"{place} is not an argument")
+        elif problem["type"].startswith("unexpected") or problem["type"] == "extra_forbidden":
+            lines.append(f"{place} is not {kind}")
+        elif problem["type"] == "json_invalid":
+            lines.append(f"{whole} is no JSON: {problem['msg'].partition(': ')[2] or problem['msg']}")
         else:
             lines.append(f"{place} is {short_repr(problem['input'])}: {problem['msg']}")
     if len(problems) > _PROBLEMS:
         lines.append(f"and {len(problems) - _PROBLEMS} more")
-    return "; ".join(lines)
+    return lines
 
 
 async def _awaited(work: Awaitable[T]) -> T:

@@ -1,0 +1,124 @@
+"""The names of types: how people read and write them, and the classes that a notebook's cells define now."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Callable, Mapping
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Optional, Union, get_args, get_origin
+
+from ..core.errors import ConfigError
+from ..core.text import short_repr
+
+FindType = Callable[[str], object]
+
+_PLAIN: Mapping[str, Any] = {one.__name__: one for one in (str, int, float, bool, list, dict, tuple, set)} | {
+    "Literal": Literal,
+    "Optional": Optional,
+    "Union": Union,
+}
+
+
+def label_of(source: Any) -> str:
+    """Return a type as people write it: `list[Verdict]`."""
+    origin, arguments = get_origin(source), get_args(source)
+    if source is None or source is NoneType:
+        return "None"
+    if source is ...:
+        return "..."
+    if origin is Annotated:
+        return label_of(arguments[0])
+    if origin is Literal:
+        return f"Literal[{', '.join(map(repr, arguments))}]"
+    if origin in (Union, UnionType):
+        return " | ".join(map(label_of, arguments))
+    if isinstance(origin, type) and arguments:
+        return f"{label_of(origin)}[{', '.join(map(label_of, arguments))}]"
+    if isinstance(source, type):
+        return source.__qualname__.rpartition("<locals>.")[2]
+    return short_repr(source).replace("typing.", "")
+
+
+def as_defined_now(source: Any, find: FindType) -> Any:
+    """Return a type with the classes that cells define now; the type itself if they are the same.
+
+    Args:
+        source: a type.
+        find: returns what cells define under a name, or raises ConfigError.
+    """
+    origin, arguments = get_origin(source), get_args(source)
+    if not arguments and isinstance(source, type):
+        if source.__module__ != "__main__" or source.__qualname__ != source.__name__:
+            return source
+        try:
+            now = find(source.__name__)
+        except Exception:  # it was deleted
+            return source
+        return now if isinstance(now, type) else source
+    if not arguments or origin is Literal:
+        return source
+    if origin is Annotated:
+        base = as_defined_now(arguments[0], find)
+        return source if base is arguments[0] else Annotated[(base, *arguments[1:])]
+    new = tuple(as_defined_now(argument, find) for argument in arguments)
+    if all(now is before for now, before in zip(new, arguments, strict=True)):
+        return source
+    if origin in (Union, UnionType):
+        return Union[new]  # noqa: UP007
+    return origin[new]
+
+
+def type_of_cells(namespace: Mapping[str, Any], text: str) -> Any:
+    """Return the type that a text names, as a file or a magic gives it.
+
+    Args:
+        namespace: of the notebook. Its classes can be named.
+        text: `Verdict`, `list[Verdict]`, `dict[str, int]`, `Literal['yes', 'no']`, `int | None`.
+
+    Raises:
+        ConfigError: it is none of these, or the name is not defined.
+    """
+    try:
+        return _evaluated(ast.parse(text.strip(), mode="eval").body, namespace)
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):  # as `ast.parse` documents
+        raise ConfigError(
+            f"output type {short_repr(text)} is no type: give the name of a class that a cell defines, or such as "
+            "int, list[str], dict[str, int], Literal['yes', 'no']"
+        ) from None
+
+
+def type_of_main(text: str) -> Any:
+    """Return the type that a text names, with the classes that the notebook, or the script that runs, defines.
+
+    Raises:
+        ConfigError: as `type_of_cells`.
+    """
+    return type_of_cells(vars(sys.modules["__main__"]), text)
+
+
+def _evaluated(tree: ast.expr, namespace: Mapping[str, Any]) -> Any:
+    """Return the value of an expression of names, subscripts and unions. No code of the notebook is executed."""
+    match tree:
+        case ast.Name(name):
+            return _named(name, namespace)
+        case ast.Constant(value=None):
+            return None
+        case ast.BinOp(left, ast.BitOr(), right):
+            return Union[_evaluated(left, namespace), _evaluated(right, namespace)]  # noqa: UP007
+        case ast.Subscript(ast.Name("Literal"), inner):
+            return Literal[ast.literal_eval(inner)]
+        case ast.Subscript(outer, ast.Tuple(parts)):
+            return _evaluated(outer, namespace)[tuple(_evaluated(part, namespace) for part in parts)]
+        case ast.Subscript(outer, inner):
+            return _evaluated(outer, namespace)[_evaluated(inner, namespace)]
+    raise TypeError
+
+
+def _named(name: str, namespace: Mapping[str, Any]) -> Any:
+    found = namespace.get(name, _PLAIN.get(name))
+    if found is None:
+        raise ConfigError(f"output type {name!r} is not defined in this notebook; run the cell that defines it")
+    if not (isinstance(found, type) or get_origin(found) or any(found is one for one in _PLAIN.values())):
+        raise ConfigError(f"output type {name!r} is of type {type(found).__name__}; give the name of a class")
+    return found
