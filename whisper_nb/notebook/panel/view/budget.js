@@ -3,7 +3,7 @@
 import { h, hidden, makeButton, setAttribute, setText } from "./elements.js";
 import { asPrice, budgetShares, budgetState, dollars } from "./words.js";
 
-const NOTES = { near: (share) => `${share} % spent`, used: () => "used up: set a higher one to go on" };
+const NOTES = { near: (share) => `${share} % spent`, used: () => "used up: raise it to go on" };
 
 /** The line below the header, and the button that opens its field. */
 export class BudgetLine {
