@@ -215,7 +215,8 @@ ANSWER = '{"good": true, "why": "a\\"}{ – 🦉"}'
 def answered(*deltas: Delta, output: OutputSchema = VERDICT) -> tuple[AssistantMessage, Finish, str]:
     """Return the complete reply, and the text that was streamed meanwhile."""
     reply = Reply("openai/x", output)
-    streamed = "".join(map(reply.add, deltas))
+    pieces = [piece for delta in deltas for piece in reply.add(delta)]
+    streamed = "".join(text for channel, text in pieces if channel == "final")
     message, finish = reply.complete()
     return message, finish, streamed
 
@@ -288,7 +289,7 @@ def test_an_answer_that_is_no_object_is_kept_as_it_is(arguments: str) -> None:
 @pytest.mark.parametrize(("reason", "error"), [("length", "hit the token limit"), (None, "cut off")])
 def test_half_an_answer_is_an_error_and_was_streamed(reason: str | None, error: str) -> None:
     reply = Reply("openai/x", VERDICT)
-    assert reply.add(CallDelta(0, "a", "Verdict", '{"go')) == '{"go'
+    assert reply.add(CallDelta(0, "a", "Verdict", '{"go')) == (("final", '{"go'),)
     if reason:
         reply.add(Finish(reason))
     with pytest.raises(ModelError, match=error):

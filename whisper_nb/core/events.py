@@ -4,6 +4,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from .channels import Channel
 from .messages import AssistantMessage, Data, Image, Message, ToolCall, ToolMessage, Usage
 from .states import Outcome, State
 
@@ -63,9 +64,12 @@ class RunStarted(Data, frozen=True, tag=True):
 
 
 class TextStreamed(Data, frozen=True, tag=True):
-    """A piece of the current turn's text. Not stored; the complete reply is."""
+    """A piece of the current turn's text, or of its reasoning. Not stored; the complete reply is."""
 
     text: str
+    channel: Channel = "final"
+    """`analysis`: reasoning, as far as it is kept. Other text is `final`, as the tool calls after it are not known yet;
+    `ModelReplied.channel` tells. Models that name its channel themselves have `commentary`."""
 
 
 class ModelReplied(Data, frozen=True, tag=True):
@@ -80,6 +84,11 @@ class ModelReplied(Data, frozen=True, tag=True):
     """That of the request: SHA-256 of what was sent, as 64 hexadecimal digits. Empty in records of older versions."""
     estimated_usd: float | None = None
     """What the budget was charged where the cost is unknown. None: nothing."""
+
+    @property
+    def channel(self) -> Channel:
+        """The channel of the message's text: `commentary` beside tool calls, otherwise `final`."""
+        return "commentary" if self.message.tool_calls else "final"
 
 
 class Charge(Data, frozen=True):

@@ -13,6 +13,7 @@ from typing import assert_never
 
 from msgspec import Struct
 
+from .channels import Channel, TagReader
 from .errors import ContentFiltered, EmptyReply, LengthExceeded, ModelError
 from .messages import (
     AssistantMessage,
@@ -125,17 +126,9 @@ class Reply:
     """
 
     __slots__ = (
-        "_answer",
-        "_answer_index",
-        "_calls",
-        "_finish",
-        "_half",
-        "_has_reasoning",
-        "_model",
-        "_text",
-        "_thoughts",
-        "_thoughts_left",
-    )
+        "_answer", "_answer_index", "_calls", "_finish", "_half", "_has_reasoning", "_model", "_tags", "_text",
+        "_thoughts", "_thoughts_left",
+    )  # fmt: skip
 
     def __init__(self, model: str, output: OutputSchema | None = None) -> None:
         self._model = model
@@ -144,6 +137,7 @@ class Reply:
         self._answer_index: int | None = None  # of the call whose arguments are streamed as text
         self._text: list[str] = []
         self._half = ""  # half of a character; the next delta may complete it
+        self._tags: TagReader | None = TagReader()  # None: no tag can follow
         self._calls: dict[int, list[CallDelta]] = {}  # joined once: there may be thousands of pieces
         self._has_reasoning = False
         self._thoughts: list[str] = []
@@ -153,38 +147,71 @@ class Reply:
     @property
     def begun(self) -> bool:
         """Whether a token has arrived: of text, reasoning or a tool call."""
-        return self._has_reasoning or bool(self._calls) or any(self._text)
+        held = self._tags is not None and self._tags.holds
+        return held or self._has_reasoning or bool(self._calls) or any(self._text)
 
     @property
     def too_long(self) -> bool:
         """Whether it ended because it reached a limit of tokens."""
         return self._finish is not None and self._finish.reason == "length"
 
-    def add(self, delta: Delta) -> str:
+    def add(self, delta: Delta) -> Sequence[tuple[Channel, str]]:
         """Add the next delta, in the order of the stream.
 
         Returns:
-            The text that it adds to the reply, to be shown at once. The arguments of the answer's call are text; if
-            calls of other tools follow, that was in vain.
+            The pieces that it adds to the reply's text and, as far as it is kept, to its reasoning; to be shown at
+            once. The arguments of the answer's call are text; if calls of other tools follow, that was in vain.
         """
         match delta:
             case TextDelta(text):
-                self._text.append(self._valid(text))
-                return self._text[-1]
+                text = self._valid(text)
+                if self._tags is not None:
+                    return self._untagged(self._tags, text)
+                self._text.append(text)
+                return (("final", text),) if text else ()
             case CallDelta(index, _, name, arguments):
                 if self._answer and name == self._answer and not self._calls:
                     self._answer_index = index
                 self._calls.setdefault(index, []).append(delta)
-                if index == self._answer_index:
-                    return self._valid(arguments)
+                if index == self._answer_index and (text := self._valid(arguments)):
+                    return (("final", text),)
             case ReasoningDelta(text):
                 self._has_reasoning = True
-                self._think(text)
+                return self._think(text)
             case Finish():
                 self._finish = _checked(delta)
+                if self._tags is not None:
+                    return self._added(self._tags.rest())
             case _:
                 assert_never(delta)
-        return ""
+        return ()
+
+    def _untagged(self, tags: TagReader, text: str) -> Sequence[tuple[Channel, str]]:
+        """Add text that may have tags around its reasoning."""
+        found = tags.read(text)
+        if tags.done:
+            self._tags = None
+        return self._added(found)
+
+    def _added(self, found: Sequence[tuple[Channel, str]]) -> Sequence[tuple[Channel, str]]:
+        pieces: list[tuple[Channel, str]] = []
+        for channel, text in found:
+            if channel == "analysis":
+                self._has_reasoning = True
+                pieces += self._think(text)
+            else:
+                self._text.append(text)
+                pieces.append((channel, text))
+        return pieces
+
+    def _think(self, text: str) -> Sequence[tuple[Channel, str]]:
+        """Add reasoning, and return the part of it that is kept."""
+        if self._thoughts_left <= 0 or not text:
+            return ()
+        kept = text[: self._thoughts_left]
+        self._thoughts.append(kept)
+        self._thoughts_left -= len(text)
+        return (("analysis", valid_unicode(kept)),)
 
     def _valid(self, text: str) -> str:
         """Return the next text, without half a character at its end."""
@@ -225,7 +252,7 @@ class Reply:
             self._check_content(text, finish, allow_empty)
         reasoning = finish.reasoning if calls else None
         if self._thoughts:
-            finish = replace(finish, thoughts=valid_unicode("".join(self._thoughts)))
+            finish = replace(finish, thoughts=valid_unicode("".join(self._thoughts)).strip())
         return AssistantMessage(text, calls, reasoning, served), finish
 
     def _ended(self, limits: Limits | None) -> Finish:
@@ -265,12 +292,6 @@ class Reply:
                 finish=finish,
             )
         return finish
-
-    def _think(self, text: str) -> None:
-        """Add a text to the thoughts, as long as there is room."""
-        if text and self._thoughts_left > 0:
-            self._thoughts.append(text[: self._thoughts_left])
-            self._thoughts_left -= len(text)
 
     def _check_content(self, text: str, finish: Finish, allow_empty: bool) -> None:
         """Check a reply without tool calls.

@@ -212,8 +212,8 @@ class ModelCalls:
             async with deadline, aclosing(model.stream(request)) as deltas:
                 async for delta in deltas:
                     deadline.touch()
-                    if text := reply.add(delta):
-                        await self._journal.publish(TextStreamed(text), self._run)
+                    for channel, text in reply.add(delta):
+                        await self._journal.publish(TextStreamed(text, channel), self._run)
                     _obey_cancellation()
         except TimeoutError:
             if deadline.expired is None:

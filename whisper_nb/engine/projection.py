@@ -44,8 +44,8 @@ class RunState:
     """One run, as its records describe it."""
 
     __slots__ = (
-        "_chunks", "_complete", "_cost", "_outcome", "events", "failure", "finished_at", "fresh", "id", "model",
-        "number", "place", "priority", "queued", "started_at",
+        "_chunks", "_complete", "_cost", "_outcome", "_thinking", "events", "failure", "finished_at", "fresh",
+        "id", "model", "number", "place", "priority", "queued", "started_at",
     )  # fmt: skip
 
     def __init__(self, id_: str) -> None:
@@ -70,6 +70,7 @@ class RunState:
         """All stored records of this run, in order."""
         self._chunks: list[str] = []
         self._complete = False  # the chunks are a complete reply
+        self._thinking = ""  # the reasoning of an incomplete reply
         self._cost = CostSum()
         self._outcome: Outcome | None = None
 
@@ -94,6 +95,15 @@ class RunState:
         return "".join(self._chunks)
 
     @property
+    def thoughts(self) -> str:
+        """The reasoning of all its turns, as far as it has arrived, with an empty line between two.
+
+        Of each turn the first 8,000 characters. It is for people: no model gets it.
+        """
+        turns = [record.event.thoughts for record in self.events if isinstance(record.event, ModelReplied)]
+        return "\n\n".join(filter(None, [*turns, self._thinking]))
+
+    @property
     def usage(self) -> Usage | None:
         """Tokens of all its model calls. None: unknown."""
         return self._cost.usage
@@ -107,6 +117,9 @@ class RunState:
         """Fold one record of this run."""
         event = record.event
         if type(event) is TextStreamed:
+            if event.channel == "analysis":
+                self._thinking += event.text
+                return
             self._chunks.append(event.text)
             self._complete = False
             return
@@ -125,6 +138,7 @@ class RunState:
             case ModelReplied(message, usage, cost):
                 self._chunks = [message.text]
                 self._complete = True
+                self._thinking = ""
                 self._cost.add(usage, cost)
             case CallRetried(charge=Charge(usage, cost)):
                 self._cost.add(usage, cost)

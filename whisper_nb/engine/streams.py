@@ -57,7 +57,7 @@ async def texts_of(run: Source) -> AsyncGenerator[str, None]:
             event = record and record.event
             piece = text
             if isinstance(event, TextStreamed):
-                piece = event.text
+                piece = "" if event.channel == "analysis" else event.text
             elif isinstance(event, ModelReplied) and not begun:
                 piece = event.message.text
             if piece:
