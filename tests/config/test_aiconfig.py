@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from support.configs import CANARY, CONFIGS, FIELDS, GOOD, JSON
 from whisper_nb import Agent, ConfigError, Runtime
 from whisper_nb.config.aiconfig import CONFIG_FIELDS, AIConfig, from_values, missing_key
-from whisper_nb.config.formats import ALIASES, OF_A_PROVIDER
+from whisper_nb.config.formats import ALIASES, OF_A_MODEL, OF_A_PROVIDER
 from whisper_nb.config.keys import Keys
-from whisper_nb.config.kinds import Params
+from whisper_nb.config.kinds import Params, Price
 from whisper_nb.config.layers import Layer, from_environment, layered
 from whisper_nb.config.providers import PROVIDERS
 
@@ -151,7 +151,9 @@ def test_all_formats_of_one_config_are_equal(name: str, fields: dict[str, Any]) 
     assert AIConfig.of({"model": name, "generation_params": params}) == config
     assert AIConfig.of({"provider": provider, "model": model, "generation_params": params}) == config
     assert AIConfig.of({provider: {"model": model, "params": params}}) == config
-    assert AIConfig.of({provider: {"model": "z/z", "params": params}, "provider": provider, "model": model}) == config
+    moved = AIConfig.of({provider: {"model": "z/z", "params": params}, "provider": provider, "model": model})
+    params.pop("price", None)  # of another model
+    assert moved == from_values({**params, "model": name})
 
 
 def test_none_is_a_config_without_values() -> None:
@@ -193,6 +195,11 @@ OTHERS: list[tuple[str, list[Any], list[Any]]] = [
     ("stream", [True, False], [1, "yes", []]),
     ("transport", ["wire", "litellm"], [True, "http", ""]),
     ("output_mode", ["native", "tool", "prompt"], [True, "json", ""]),
+    (
+        "price",
+        ["free", {"input": 0, "output": 0.5}, Price(1.0, 2.0)],
+        [True, 0.5, "cheap", {}, {"input": 1}, {"input": 1, "output": -1}, {"input": 1, "output": 2, "other": 3}],
+    ),
     ("extra", [{}, {"a": {"b": [None]}}], [5, ["a"], {"a": math.nan}, {1: 2}]),
 ]
 
@@ -373,8 +380,12 @@ def test_the_highest_layer_that_sets_a_field_wins_and_is_its_source(configs: lis
     assert set(found.sources) == set(found.config.values())
     said_of = [(number, config.provider) for number, config in enumerate(configs) if "model" in config.values()]
     moved = [number for (_, before), (number, now) in itertools.pairwise(said_of) if before and now != before]
+    models = [(-1, None), *((number, configs[number].model) for number, _ in said_of)]
+    others = [number for (_, before), (number, now) in itertools.pairwise(models) if now != before]
     for name in CONFIG_FIELDS:
         first = max(moved, default=0) if name in OF_A_PROVIDER else 0
+        if name in OF_A_MODEL:
+            first = max(others, default=0)
         said = [(one.source, one.config.values()[name]) for one in layers[first:] if name in one.config.values()]
         value = getattr(found.config, name)
         assert value == (said[-1][1] if said else None)
@@ -387,6 +398,24 @@ def test_any_layers_give_a_config_that_round_trips(configs: Sequence[AIConfig]) 
     config = layered(*map(Layer, configs)).config
     assert AIConfig.of(config.values()) == config
     assert config.cleared == ()
+
+
+def test_a_layer_with_another_model_drops_the_price() -> None:
+    """Else a model that costs money would count as free."""
+    free = Layer(AIConfig.of({"model": "openai/x", "price": "free"}))
+    assert layered(free, Layer(AIConfig(seed=1))).config.price == Price(0, 0)
+    assert layered(free, Layer(AIConfig(model="openai/x"))).config.price == Price(0, 0)
+    assert layered(free, Layer(AIConfig(model="openai/y"))).config.price is None
+    assert layered(Layer(AIConfig.of(price="free")), Layer(AIConfig(model="openai/y"))).config.price is None
+    assert AIConfig.of(free.config, model="openai/y").price is None
+
+
+async def test_a_price_for_all_agents_is_that_of_the_model_that_all_share() -> None:
+    async with Runtime(environ={"OPENAI_API_KEY": "k"}) as rt:
+        rt.configure(price="free")
+        mine = Agent(name="bob", model="openai/mine")
+        assert rt.resolve(mine).price is None
+        assert rt.resolve(Agent(name="eve")).price == Price(0, 0)
 
 
 def test_a_layer_with_another_provider_drops_key_address_and_extra() -> None:

@@ -15,7 +15,7 @@ from support.drafts import from_python
 from whisper_nb import Agent, AIConfig, ConfigError
 from whisper_nb.config import keys
 from whisper_nb.config.agentfiles import read_agents
-from whisper_nb.config.kinds import Params
+from whisper_nb.config.kinds import Params, Price
 from whisper_nb.config.yamlfile import MAX_FILE_BYTES
 from whisper_nb.core.text import valid_unicode
 from whisper_nb.notebook.form.draft import FIELDS, Draft, FieldPath, field_of, python_of, yaml_of
@@ -73,6 +73,7 @@ def typed(agent: Agent) -> Draft:
     texts[("timeout_s",)] = "" if agent.timeout_s is None else repr(agent.timeout_s)
     for name, value in agent.config.values().items():
         plain = list(value) if isinstance(value, tuple) else dict(value) if isinstance(value, Params) else value
+        plain = value.document() if isinstance(value, Price) else plain
         texts[("config", name)] = (value or "") if name in AS_TEXT else in_one_line(plain)
     return Draft(texts)
 

@@ -40,6 +40,8 @@ GOOD: dict[str, st.SearchStrategy[Any]] = {
     "stream": st.booleans(),
     "transport": st.sampled_from(["wire", "litellm"]),
     "output_mode": st.sampled_from(["native", "tool", "prompt"]),
+    "price": st.just("free")
+    | st.fixed_dictionaries({"input": st.floats(0, 1e6), "output": st.integers(0, 10**6)}),
     "extra": st.dictionaries(st.text("abcé: #-\n", max_size=5), JSON, max_size=3),
 }  # fmt: skip
 

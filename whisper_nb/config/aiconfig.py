@@ -11,7 +11,20 @@ from ..core.errors import ConfigError, Problem, sealed
 from ..core.text import short_repr
 from .formats import ParsedConfig, overlay, read_config
 from .keys import Keys, is_literal
-from .kinds import Address, Choice, Extra, Flag, KeyReference, Kind, ModelName, Number, Params, Words
+from .kinds import (
+    Address,
+    Choice,
+    Extra,
+    Flag,
+    KeyReference,
+    Kind,
+    ModelName,
+    Number,
+    Params,
+    Price,
+    PriceOfTokens,
+    Words,
+)
 from .providers import address_variables, is_own
 
 
@@ -73,6 +86,9 @@ class AIConfig:
     output_mode: str | None = _field(Choice(("native", "tool", "prompt")))
     """How an answer with a schema is asked for: `native`, the provider constrains the reply; `tool`, the reply is the
     call of a tool; `prompt`, by the system prompt alone. If it is unset, the best that the model is known for."""
+    price: Price | None = _field(PriceOfTokens())  # noqa: RUF009
+    """The price of this model: `free`, or `{input: 0.15, output: 0.6}`, in US dollars per million tokens. If it is
+    unset, it is that of the price list. It is not sent, and another model does not have it."""
     extra: Params | None = _field(Extra())  # noqa: RUF009
     """Parameters that only this provider has, sent as they are. A mapping becomes an immutable one."""
     cleared: tuple[str, ...] = ()
@@ -205,6 +221,8 @@ def plain(config: AIConfig) -> dict[str, Any]:
         del values["api_key"]
     if config.extra is not None:
         values["extra"] = dict(config.extra)
+    if config.price is not None:
+        values["price"] = config.price.document()
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 

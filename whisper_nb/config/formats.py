@@ -36,6 +36,8 @@ ALIASES = {
 }  # fmt: skip
 #: Fields that belong to one provider. With another provider's model they are dropped, so that it gets no foreign key.
 OF_A_PROVIDER = ("api_base", "api_key", "context_tokens", "extra")
+#: Fields that belong to one model. With any other model they are dropped, so that no model is taken for a free one.
+OF_A_MODEL = ("price",)
 #: Mappings whose entries are fields.
 _NESTED = ("generation_params", "params")
 #: Keys of AIWhisperer that whisper_nb ignores.
@@ -106,8 +108,11 @@ def read_config(source: Mapping[Any, Any], kinds: Mapping[str, Kind], path: KeyP
 def overlay(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     """Return fields with others on top of them.
 
-    If `above` has the model of another provider, or null, the fields of the provider below are dropped.
+    If `above` has another model, or null, the fields of the model below are dropped; if it is that of another provider,
+    also the fields of the provider.
     """
+    if "model" in above and above["model"] != below.get("model"):
+        below = {name: value for name, value in below.items() if name not in OF_A_MODEL}
     before, after = (str(fields.get("model") or "").partition("/")[0] for fields in (below, above))
     if before and "model" in above and before != after:
         below = {name: value for name, value in below.items() if name not in OF_A_PROVIDER}

@@ -327,6 +327,42 @@ class MemoryPolicy(Struct, frozen=True):
         return Memory(**{name: int(Number(1, whole=True).read(limit))})
 
 
+class Price(Struct, frozen=True):
+    """The price of a model, in US dollars per million tokens. 0 and 0 is a model that costs nothing."""
+
+    input: float
+    output: float
+
+    def __str__(self) -> str:
+        document = self.document()
+        if isinstance(document, str):
+            return document
+        return f"{{input: {self.input:g}, output: {self.output:g}}}"
+
+    def document(self) -> str | dict[str, float]:
+        """Return it as data for a file: `free`, or `{input: 0.15, output: 0.6}`."""
+        if not (self.input or self.output):
+            return "free"
+        return {"input": self.input, "output": self.output}
+
+
+class PriceOfTokens(Struct, frozen=True):
+    """The price of a model, as a word or as a mapping."""
+
+    allowed: str = "free, or {input: 0.15, output: 0.6}: US dollars per million tokens"
+
+    def read(self, value: Any) -> Price:
+        """Return the price."""
+        if isinstance(value, Price):
+            return value
+        if value == "free":
+            return Price(0.0, 0.0)
+        if not isinstance(value, Mapping) or set(value) != {"input", "output"}:
+            raise ValueError
+        dollars = Number(0, 1_000_000)
+        return Price(float(dollars.read(value["input"])), float(dollars.read(value["output"])))
+
+
 class Params(Mapping[str, Any]):
     """An immutable, hashable mapping of JSON values. Values are returned as copies."""
 

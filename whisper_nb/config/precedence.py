@@ -15,7 +15,7 @@ from ..core.errors import ConfigError, sealed
 from .agentfiles import Entry
 from .agents import Agent
 from .aiconfig import UNSET, AIConfig, from_values, reconfigured
-from .formats import OF_A_PROVIDER
+from .formats import OF_A_MODEL, OF_A_PROVIDER
 from .keys import Keys
 from .layers import Layer, from_environment, layered, merged
 from .project import Project, defaults, team_of
@@ -137,17 +137,23 @@ def config_layers(
 def _bound(
     everywhere: AIConfig, shared: Sequence[Layer], layers: Sequence[Layer], environment: Callable[[], Layer]
 ) -> AIConfig:
-    """Return the config for all agents without the key and the address that it sets for another provider.
+    """Return the config for all agents without the key, the address and the price that it sets for another model.
 
-    A key or an address without a model belongs to one provider: that of the model which all agents share.
+    Without a model, they belong to the model which all agents share: a key or an address to its provider, a price to it
+    alone.
     """
-    if everywhere.model or not (everywhere.api_base or everywhere.api_key or everywhere.extra):
+    if everywhere.model or not (everywhere.api_base or everywhere.api_key or everywhere.extra or everywhere.price):
         return everywhere
-    own = merged(*(layer.config for layer in layers)).provider
-    first = merged(*(layer.config for layer in shared)).provider or environment().config.provider
-    if own in ("", first) or first == "offline":
-        return everywhere
-    return from_values({name: value for name, value in everywhere.values().items() if name not in OF_A_PROVIDER})
+    own = merged(*(layer.config for layer in layers))
+    first = merged(*(layer.config for layer in shared))
+    if not first.model:
+        first = environment().config
+    dropped: tuple[str, ...] = ()
+    if own.provider not in ("", first.provider) and first.provider != "offline":
+        dropped = OF_A_PROVIDER
+    if own.model not in (None, first.model):
+        dropped += OF_A_MODEL
+    return from_values({name: value for name, value in everywhere.values().items() if name not in dropped})
 
 
 def resolve(layers: Sequence[Layer], keys: Keys, offline: str) -> AIConfig:

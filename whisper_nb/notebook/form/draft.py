@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from ...config.agentfiles import FindTool
 from ...config.agents import AGENT_FIELDS, Agent
 from ...config.aiconfig import CONFIG_FIELDS, AIConfig, plain
-from ...config.kinds import Address, Color, KeyReference, Kind, Memory, ModelName, Params, Text, Words
+from ...config.kinds import Address, Color, KeyReference, Kind, Memory, ModelName, Params, Price, Text, Words
 from ...config.yamlfile import MAX_FILE_BYTES, dump_yaml, parse_yaml
 from ...core.errors import ConfigError, Problem, sealed
 from ...core.text import mask_keys, short_repr, valid_unicode
@@ -170,7 +170,7 @@ def _expression(value: Any) -> str:
             return _call("wnb.AIConfig", {name: _expression(one) for name, one in fields_set.items()})
         case Params():
             return repr(dict(value))
-        case Memory():
+        case Memory() | Price():
             return repr(value.document())
         case tuple():
             items = [repr(one) if isinstance(one, str) else one.name for one in value]

@@ -81,6 +81,10 @@ _OF_CONFIG: Mapping[str, tuple[str, str]] = {
     "stream": ("Streaming", "Whether text is shown as it is written. Choose false for a server that cannot."),
     "transport": ("Transport", "The way to the provider: OpenAI's own format over the wire, or LiteLLM."),
     "output_mode": ("Output mode", "How an answer with a schema is asked for: native, tool or prompt."),
+    "price": (
+        "Price",
+        "Of a model that no list prices: free, or {input: 0.15, output: 0.6} in US dollars per million tokens.",
+    ),
     "extra": ("Extra parameters", "Parameters that only this provider has, as YAML: {top_k: 40}."),
 }
 #: Field → its label, and what it means.
@@ -134,6 +138,7 @@ _UNSET = {
     "stream": "true",
     "transport": "by the provider",
     "output_mode": "by the model",
+    "price": "that of the price list",
     "extra": "none",
 }
 SECTIONS: tuple[Section, ...] = (
