@@ -308,6 +308,7 @@ class Folded:
 
     def __init__(self, chunks: Iterable[dict[str, Any]]) -> None:
         self.text = ""
+        self.refusal = ""
         self.thoughts: dict[str, str] = {}
         self.details: list[dict[str, Any]] = []
         self.calls: dict[int, dict[str, Any]] = {}
@@ -323,6 +324,7 @@ class Folded:
 
     def _add(self, delta: dict[str, Any]) -> None:
         self.text += delta.get("content") or ""
+        self.refusal += delta.get("refusal") or ""
         for name in ("reasoning_content", "reasoning"):
             if name in delta:
                 self.thoughts[name] = self.thoughts.get(name, "") + delta[name]
@@ -339,6 +341,8 @@ class Folded:
 
 def _completion(folded: Folded) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": folded.text or None, **folded.thoughts}
+    if folded.refusal:
+        message["refusal"] = folded.refusal
     if folded.details:
         message["reasoning_details"] = folded.details
     if folded.calls:

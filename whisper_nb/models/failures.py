@@ -48,7 +48,11 @@ _OF_THE_CALLER = (
 #: How servers report what they will never do, though with a 500.
 _UNFIT = re.compile(r"\bnot support|\bunsupported\b|\bnot implemented\b|\brequires? --", re.I)
 #: How providers report that they do not take a schema for the answer, or a tool for it.
-_OF_THE_FORM = re.compile(r"response_?format|schema|tool|structured.output|grammar|function|json|parameters", re.I)
+_OF_THE_FORM = re.compile(
+    r"response_?format|(?:json|response|invalid|output)[_ ]schema|structured.?output|grammar|requested parameters"
+    r"|tool[_ ](?:choice|use|calling)|function[_ ]?call(?:ing|s)?\b|\btools?\b.{0,40}support|support.{0,40}\btools?\b",
+    re.I,
+)
 #: Image data, which providers echo.
 _IMAGE = re.compile(r"data:image/[\w.+-]+;base64,[\w+/=]*")
 #: The name and password in an address, for example of a proxy.

@@ -16,18 +16,22 @@ from .strict_schemas import rooted, strict
 #: Providers whose servers constrain what a model writes, whatever the model.
 _CONSTRAINING = frozenset({"hosted_vllm", "vllm"})
 #: Providers that constrain every newer model: one that is not listed is taken for newer.
-_NATIVE = frozenset({"anthropic", "gemini", "mistral", "openai", "xai"})
+_NATIVE = frozenset({"gemini", "mistral", "openai", "xai"})
+#: Providers for which LiteLLM makes a call of its own of a schema, unless the list says that the model takes schemas.
+#: Of a whole reply that hits the limit of tokens, it says then that it ended well.
+_BY_LITELLM = ("anthropic/", "bedrock/", "vertex_ai/claude")
 #: OpenRouter's models are in no list. Those of these makers are constrained:
 #: https://openrouter.ai/docs/features/structured-outputs
 _NATIVE_AT_OPENROUTER = ("anthropic/claude-", "google/gemini-", "mistralai/", "openai/", "x-ai/")
 #: Providers whose models, for the most part, call tools. Azure's names are those of deployments, and tell nothing.
-_WITH_TOOLS = frozenset({"azure", "groq", "openrouter"})
+_WITH_TOOLS = frozenset({"anthropic", "azure", "groq", "openrouter"})
 #: Providers that constrain a reply to JSON, and not to a schema. The price list counts that as support.
 _JSON_ALONE = frozenset({"dashscope", "deepseek", "minimax", "zai"})
 
-#: Providers that constrain replies beside tools. Groq and Gemini refuse both together, and llama.cpp and vLLM would
-#: write the answer in place of a call: https://github.com/vercel/ai/pull/16540
-_BESIDE_TOOLS = frozenset({"anthropic", "azure", "openai", "xai"})
+#: Providers that constrain replies beside tools. Groq and Gemini refuse both together, llama.cpp and vLLM would write
+#: the answer in place of a call, and LiteLLM forces the answer of some of Anthropic's models:
+#: https://github.com/vercel/ai/pull/16540
+_BESIDE_TOOLS = frozenset({"azure", "openai", "xai"})
 
 
 class Chosen(NamedTuple):
@@ -71,7 +75,8 @@ def choose(config: AIConfig, listed: Listed, model: object = None, address: str 
 def _known(config: AIConfig, listed: Listed) -> Chosen:
     """Return the mode of a provider's model, as far as it is known."""
     name = (config.model or "").partition("/")[2]
-    if config.provider in _JSON_ALONE:
+    converted = (config.model or "").startswith(_BY_LITELLM) and not listed.get("supports_native_structured_output")
+    if listed and (converted or config.provider in _JSON_ALONE):
         listed = {**listed, "supports_response_schema": False}
     if listed.get("supports_response_schema"):
         return Chosen("native", "the price list")
