@@ -71,12 +71,12 @@ class ModelCalls:
         self._requests = Requests(ports, start, journal, fresh=run.fresh)
 
     async def begin(self) -> None:
-        """Prepare what all calls of the run send alike: the schemas of the agent's tools.
+        """Prepare what all calls of the run send alike: the schemas of the agent's tools and of the output type.
 
         Raises:
-            ConfigError: a tool has no schema.
+            ConfigError: a tool has no schema, or no call can be made.
         """
-        await self._requests.offer_tools()
+        await self._requests.begin()
 
     async def make(self) -> None:
         """Call the model with the run's messages so far, and publish its reply.
@@ -149,7 +149,7 @@ class ModelCalls:
             return False
         if error.context_tokens is None:
             await contexts.ask(config)
-        counted = await in_thread(model.count_tokens, request.messages, request.tools)
+        counted = await in_thread(model.count_tokens, request.messages, self._requests.counted_schemas)
         contexts.refused(config, counted, error.context_tokens, error.prompt_tokens)
         return contexts.of(config).tokens is not None
 

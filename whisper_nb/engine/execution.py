@@ -8,10 +8,11 @@ from typing import assert_never
 
 from ..core.deadlines import Deadline
 from ..core.errors import LimitExceeded, RunFailed, TurnLimitExceeded
-from ..core.events import ToolFinished, ToolStarted
+from ..core.events import RunContinued, ToolFinished, ToolStarted
 from ..core.messages import ToolCall
 from ..core.turns import CallModel, CallTools, Done, next_step
 from ..tools.calls import call_tool
+from .answers import Answers
 from .calls import ModelCalls
 from .journal import Journal
 from .ports import Ports, Start
@@ -29,7 +30,7 @@ class Execution:
         start: the spec and config that the run started with.
     """
 
-    __slots__ = ("_agent", "_calls", "_journal", "_ports", "_run", "_tools")
+    __slots__ = ("_agent", "_answers", "_calls", "_journal", "_ports", "_run", "_tools")
 
     def __init__(self, journal: Journal, ports: Ports, run: Run, start: Start) -> None:
         self._journal = journal
@@ -37,6 +38,7 @@ class Execution:
         self._run = run
         self._agent = start.agent
         self._tools = {tool.name: tool for tool in start.agent.tools}
+        self._answers = Answers(run, start)
         self._calls = ModelCalls(journal, ports, run, start)
 
     async def perform(self) -> None:
@@ -80,13 +82,15 @@ class Execution:
         return LimitExceeded(what, reason="time", limit=timeout_s or 0.0, used=self._run.seconds)
 
     async def _take_turns(self) -> None:
-        if self._tools:
-            await self._calls.begin()
+        await self._calls.begin()
         turns = 0
         while True:
             match next_step(self._journal.projection.turn):
-                case Done():
-                    return
+                case Done(text):
+                    correction = await self._answers.check(text)
+                    if not correction:
+                        return
+                    await self._journal.publish(RunContinued(correction, "invalid"), self._run)
                 case CallModel():
                     if turns == self._agent.max_turns:
                         raise TurnLimitExceeded(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Protocol
@@ -10,9 +11,10 @@ from msgspec import Struct
 
 from ..config.aiconfig import own_address
 from ..core.errors import LengthExceeded
-from ..core.messages import SystemMessage, ToolSchema
+from ..core.messages import OutputMode, OutputSchema, SystemMessage, ToolSchema
 from ..core.threads import in_thread, loaded
 from ..models.model import HasBody, Model, Request, server_of, transcript_of
+from ..models.output_modes import output_mode
 from ..models.prices import context_size
 from ..models.transcript import Transcript
 from .fitting import SURELY_FITS, Counted, Room, Weight, recalled, trim, without
@@ -56,6 +58,8 @@ class Requests:
         "_schemas_size",
         "_start",
         "counted",
+        "counted_schemas",
+        "output",
         "schemas",
         "system",
     )
@@ -72,20 +76,40 @@ class Requests:
         """The system prompt, alone."""
         self.schemas: Sequence[ToolSchema] = []
         """Of the tools that are offered."""
+        self.output: OutputSchema | None = None
+        """The form of the answer. None: text."""
+        self.counted_schemas: Sequence[ToolSchema] = []
+        """What is sent beside the messages and has tokens: the tools, and the output type like one."""
         self._schemas_size = 0  # an upper bound of their tokens
         self.counted = 0
         """The tokens of the last request; 0 where they were not counted."""
 
-    async def offer_tools(self) -> None:
-        """Offer the agent's tools in all requests from now on. The first time, pydantic is imported in a thread.
+    async def begin(self) -> None:
+        """Have all requests from now on offer the agent's tools, and ask for the form of the answer.
+
+        The first time, pydantic is imported in a thread.
 
         Raises:
-            ConfigError: an annotation of a tool has no JSON schema.
+            ConfigError: an annotation of a tool has no JSON schema; or the model cannot be opened.
         """
         if tools := self._start.agent.tools:
             await loaded("pydantic", "pydantic.type_adapter")
-            self.schemas = [tool.schema for tool in tools]
-            self._schemas_size = sum(len(repr(schema)) for schema in self.schemas)
+            self.schemas = self.counted_schemas = [tool.schema for tool in tools]
+        if output := self._start.output_type:
+            self._ask_for(output.schema(await self._mode(), taken=frozenset(tool.name for tool in self.schemas)))
+        self._schemas_size = sum(len(repr(schema)) for schema in self.counted_schemas)
+
+    async def _mode(self) -> OutputMode:
+        config, ports = self._start.config, self._ports
+        listed, address = await ports.contexts.listed(config), own_address(config, ports.keys)[0]
+        return output_mode(config, listed, ports.open_model(config), address, tools=bool(self.schemas))
+
+    def _ask_for(self, output: OutputSchema) -> None:
+        self.output = output
+        if output.mode == "prompt":  # a part of the messages: neither sent nor counted a second time
+            self.system = _system_prompt(f"{self._start.agent.instructions}\n\n{_form(output)}")
+        else:
+            self.counted_schemas = [*self.schemas, ToolSchema(output.name, "", output.json_schema)]
 
     def converse(self, history: Transcript, draft: Transcript) -> Conversation:
         """Return the conversation of a call.
@@ -107,7 +131,7 @@ class Requests:
         config = self._start.config
         messages = await self._fitting(model, conversation)
         server = server_of(config.provider, own_address(config, self._ports.keys)[0])
-        return Request(messages, self.schemas, config, server=server)
+        return Request(messages, self.schemas, config, self.output, server)
 
     async def weigh(self, model: Model, request: Request, draft: Transcript) -> Weight:
         """Return the tokens of a request: counted if its context or a limit asks for it, else estimated.
@@ -120,7 +144,7 @@ class Requests:
         messages = transcript_of(request.messages)
         most = self._start.agent.max_prompt_tokens
         if most and not self.counted and messages.size + self._schemas_size > most:
-            self.counted = await in_thread(model.count_tokens, messages, self.schemas)
+            self.counted = await in_thread(model.count_tokens, messages, self.counted_schemas)
         tokens = self.counted or messages.estimate + self._schemas_size // 4
         history = messages.estimate - self.system.estimate - draft.estimate
         return Weight(tokens, exact=self.counted > 0, history=history)
@@ -187,7 +211,7 @@ class Requests:
 
     def _trimmed(self, model: Model, messages: Transcript, limit: int, guess: int) -> tuple[Transcript, int]:
         def count(some: Transcript) -> int:
-            return model.count_tokens(some, self.schemas)
+            return model.count_tokens(some, self.counted_schemas)
 
         kept = trim(messages, limit, count, guess)
         return kept, count(kept)
@@ -196,3 +220,9 @@ class Requests:
 @lru_cache(maxsize=256)
 def _system_prompt(text: str) -> Transcript:
     return Transcript([SystemMessage(text)])
+
+
+def _form(output: OutputSchema) -> str:
+    """Return the end of a system prompt that asks for the form of the answer."""
+    schema = json.dumps(output.json_schema, ensure_ascii=False, separators=(",", ":"))
+    return f"Give your final answer as JSON alone, without other text. It must fit this JSON Schema:\n{schema}"

@@ -439,6 +439,7 @@ class Session(Handle, Generic[T_co]):
                 raise RunFailed(f"it needs {need.id}, which failed: {error_text(need.error)}")
             if need.status != "succeeded":
                 raise RunFailed(f"it needs {need.id}, which was cancelled")
+        run.output_type = start.output_type
         return start
 
     def _end_of(self, run: Run, task: asyncio.Task[None]) -> RunFinished:

@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from ..config.providers import PROVIDERS
 from ..config.yamlfile import load_yaml, parse_yaml
@@ -22,13 +22,16 @@ from ..core.messages import (
     Delta,
     Finish,
     Message,
+    OutputMode,
     SystemMessage,
     TextDelta,
     ToolMessage,
     ToolSchema,
     Usage,
 )
-from ..core.text import short_repr
+from ..core.text import short_repr, shortened
+from ..tools.examples import example_of
+from ..tools.outputs import json_of
 from .model import Request
 from .transcript import Transcript
 
@@ -39,6 +42,8 @@ REQUESTS_KEPT = 1_000
 SEARCH_S = 0.25
 #: The most characters of a regular expression, and the largest product of the counts in it, which take memory.
 PATTERN_MOST, COUNTS_MOST = 5_000, 100_000
+#: The most characters of the prompt in an example of an answer.
+_EXAMPLE = 60
 #: The most characters of a reply.
 REPLY_MOST = 10_000_000
 _COUNTS = re.compile(r"\{([0-9]*),?([0-9]*)\}")
@@ -53,32 +58,44 @@ def tokens_of(text: str) -> list[str]:
 
 @dataclass
 class EchoModel:
-    """`offline/echo`: repeats the prompt, and says how to reach a real model."""
+    """`offline/echo`: repeats the prompt, and says how to reach a real model.
+
+    Asked for an answer of an output type, it gives an example of one, with the prompt where the type has text.
+    """
 
     tokens_per_second: float = 0.0
     """0: all at once."""
     context_tokens: int | None = 100_000
     """In words."""
+    output_mode: ClassVar[OutputMode] = "native"
+    """How it is asked for the form of an answer, unless the config says."""
 
     def count_tokens(self, messages: Sequence[Message], tools: Sequence[ToolSchema] = ()) -> int:
         """Return the number of words, which are this model's tokens."""
         return count_words(messages)
 
     async def stream(self, request: Request) -> AsyncGenerator[Delta, None]:
-        """Yield the prompt, word by word."""
+        """Yield the prompt, or an example of the output type, word by word."""
         prompt = request.messages[-1]
         asked = "" if isinstance(prompt, SystemMessage) else prompt.text
-        variable = next(iter(PROVIDERS.values())).variables[0]
-        words = tokens_of(
-            f"You said: {asked}\n\n*(I am the offline model: set a provider's key, "
-            f"such as `{variable}`, to reach a real one.)*"
-        )
+        if request.output is not None:
+            answer = json.dumps(example_of(request.output.json_schema, shortened(asked, _EXAMPLE)), ensure_ascii=False)
+        else:
+            answer = self._echo(asked)
+        words = tokens_of(answer)
         await asyncio.sleep(0)  # where a real call would wait
         for word in words:
             if self.tokens_per_second:
                 await asyncio.sleep(1 / self.tokens_per_second)
             yield TextDelta(word)
         yield Finish("stop", Usage(count_words(request.messages), len(words)), 0.0)
+
+    def _echo(self, asked: str) -> str:
+        variable = next(iter(PROVIDERS.values())).variables[0]
+        return (
+            f"You said: {asked}\n\n*(I am the offline model: set a provider's key, "
+            f"such as `{variable}`, to reach a real one.)*"
+        )
 
     async def prepare(self) -> None:
         """Do nothing."""
@@ -132,12 +149,13 @@ def _words_of(message: Message) -> int:
 class Rule:
     r"""A reply of a ScriptedModel, for last messages that match.
 
-    `reply`, and the strings in `calls`, may use the groups of the match as in `re`: `\1`, `\g<name>`.
+    `reply`, if it is text, and the strings in `calls`, may use the groups of the match as in `re`: `\1`, `\g<name>`.
     """
 
     match: str = ""
     """A regular expression, searched in the last message (DOTALL); empty matches everything."""
-    reply: str = ""
+    reply: Any = ""
+    """Text; or the answer of an output type: an instance, or what its JSON has, such as a dict."""
     role: Literal["any", "user", "tool"] = "any"
     """The role of messages that can match: a prompt, a tool's result, or both."""
     system: str = ""
@@ -165,7 +183,9 @@ class Rule:
         Raises:
             ConfigError: with the field and its value.
         """
-        for name in ("match", "reply", "system", "error", "finish"):
+        if self.reply is None or isinstance(self.reply, int | float):  # YAML has read a text as something else
+            raise ConfigError(f"reply {self.reply!r} is not a string (in YAML: put it in quotes)")
+        for name in ("match", "system", "error", "finish"):
             if not isinstance(text := getattr(self, name), str):
                 raise ConfigError(f"{name} {text!r} is not a string (in YAML: put it in quotes)")
         for name in ("match", "system"):
@@ -184,11 +204,13 @@ class ScriptedModel:
         rules: tried in order.
         requests: the newest 1,000 requests, oldest first, for assertions.
         context_tokens: in words; None is unbounded.
+        output_mode: how it is asked for the form of an answer, unless the config says.
     """
 
     rules: Sequence[Rule]
     context_tokens: int | None = None
     requests: list[Request] = field(default_factory=list)
+    output_mode: ClassVar[OutputMode] = "native"
 
     def __post_init__(self) -> None:
         self.rules = list(self.rules)
@@ -241,7 +263,7 @@ class ScriptedModel:
         await asyncio.sleep(rule.delay_s)
         if rule.error:
             raise ModelError(rule.error, model="offline/script", retryable=rule.retryable)
-        words = tokens_of(_expand(match, rule.reply))
+        words = tokens_of(_expand(match, rule.reply) if isinstance(rule.reply, str) else json_of(rule.reply))
         for number, word in enumerate(words):
             if number == rule.truncate:
                 return

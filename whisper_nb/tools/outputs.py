@@ -162,6 +162,21 @@ class OutputType:
         return self.label
 
 
+def json_of(value: object) -> str:
+    """Return the JSON of an instance of an output type.
+
+    Raises:
+        ConfigError: it has none.
+    """
+    load("pydantic", "pydantic.type_adapter")
+    from pydantic_core import PydanticSerializationError, to_json
+
+    try:
+        return to_json(value).decode()
+    except PydanticSerializationError as error:
+        raise ConfigError(f"{short_repr(value)} has no JSON: {error}") from None
+
+
 class _Made(NamedTuple):
     """What pydantic makes of a type."""
 

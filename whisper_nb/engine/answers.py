@@ -1,0 +1,72 @@
+"""Answers: whether the text of a run's last turn fits the run's output type, and what the model is told if not."""
+
+from __future__ import annotations
+
+from ..core.errors import OutputInvalid
+from ..core.threads import in_thread
+from .ports import Start
+from .runs import Run
+
+#: The most further turns for an answer that does not fit, where the config does not say.
+RETRIES = 2
+#: Answers of more characters are checked in a thread: that takes some milliseconds.
+LONG = 50_000
+
+
+class Answers:
+    """The answers of one run, in the order in which the model gives them.
+
+    Args:
+        run: claimed, and not done.
+        start: the spec and config that the run started with.
+    """
+
+    __slots__ = ("_left", "_run", "_start")
+
+    def __init__(self, run: Run, start: Start) -> None:
+        self._run = run
+        self._start = start
+        self._left = self._most
+
+    async def check(self, text: str) -> str:
+        """Check an answer, and keep its instance on the run if it fits.
+
+        Returns:
+            The message that asks the model for another answer; empty if this one fits.
+
+        Raises:
+            OutputInvalid: it does not fit, and no turn is left to correct it.
+        """
+        output = self._start.output_type
+        if output is None:
+            return ""
+        if len(text) > LONG:
+            checked = await in_thread(output.check, text, work="answer")
+        else:
+            checked = output.check(text)
+        if not checked.problems:
+            self._run._answer = checked.value
+            return ""
+        problems = "; ".join(checked.problems)
+        if not self._left:
+            raise OutputInvalid(
+                f"its answer does not fit {output.label}{self._attempts()}: {problems}. The answer is in run.text; "
+                "ask in other words, raise output_retries, or choose another output_mode or model",
+                text=text,
+                problems=checked.problems,
+            )
+        self._left -= 1
+        return (
+            f"Your answer does not fit {output.name}: {problems}. Give the whole answer again, corrected, as JSON that "
+            "fits the schema, without other text."
+        )
+
+    @property
+    def _most(self) -> int:
+        set_ = self._start.config.output_retries
+        return RETRIES if set_ is None else set_
+
+    def _attempts(self) -> str:
+        if not self._most:
+            return ""
+        return f", also after {self._most} more turn{'s' if self._most > 1 else ''}"
