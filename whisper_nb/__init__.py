@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .core.errors import TurnLimitExceeded as TurnLimitExceeded
     from .core.errors import WhisperError as WhisperError
     from .core.events import Record as Record
+    from .engine.preview import Preview as Preview
     from .engine.runs import Run as Run
     from .engine.session import Session as Session
     from .models.offline import FunctionModel as FunctionModel
@@ -57,6 +58,7 @@ _HOMES = {
     "LimitExceeded": "core.errors",
     "ModelError": "core.errors",
     "OutputInvalid": "core.errors",
+    "Preview": "engine.preview",
     "PromptLimitExceeded": "core.errors",
     "Record": "core.events",
     "Rule": "models.offline",

@@ -26,6 +26,7 @@ NAMES = [
     "LimitExceeded",
     "ModelError",
     "OutputInvalid",
+    "Preview",
     "PromptLimitExceeded",
     "Record",
     "Rule",

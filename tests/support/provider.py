@@ -135,6 +135,8 @@ class Request:
     """Set when the client closed the connection before the end of the reply."""
     reused: bool = False
     """Whether its connection had a request before."""
+    raw: bytes = b""
+    """The body as it came."""
 
     @property
     def key(self) -> str:
@@ -205,7 +207,7 @@ class Provider:
     async def _answer(self, http: web.Request) -> web.StreamResponse:
         assert http.transport is not None
         reused = http.transport in self.connections
-        request = Request(http.path, dict(http.headers), await http.json(), reused=reused)
+        request = Request(http.path, dict(http.headers), await http.json(), reused=reused, raw=await http.read())
         self.requests.append(request)
         self.connections.add(http.transport)
         self._arrivals.put_nowait(request)

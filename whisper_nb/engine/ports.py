@@ -11,6 +11,7 @@ from typing import Any
 from ..config.agents import Agent
 from ..config.aiconfig import AIConfig
 from ..config.keys import Keys
+from ..config.layers import Layer
 from ..core.events import Record
 from ..models.contexts import Contexts
 from ..models.model import Model
@@ -54,6 +55,10 @@ class Ports:
     """
     resolve: Callable[[Agent[Any], AIConfig | None, AIConfig | None], AIConfig]
     """Return the config of an agent's run; the fields that the run and its session set override all other layers."""
+    explain: Callable[..., Layer]
+    """Return the config that `resolve` returns, with the source of each value; see `Precedence.explain`."""
+    source: Callable[[Agent], str]
+    """Return where the spec of a session's agent comes from: a file, or the agent's name."""
     fork: Callable[[str, str], object]
     """Create a session of the same spec and history as the one of the first name, under the second name; return it."""
     seq: itertools.count[int]

@@ -11,7 +11,7 @@ import asyncio
 import contextvars
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any, Generic, Literal, TypedDict, TypeVar, Unpack, overload
 
@@ -39,6 +39,7 @@ from .execution import Execution
 from .home import Home, at_home
 from .journal import Journal
 from .ports import Ports, Start
+from .preview import Glance, Preview
 from .projection import RUNS_KEPT
 from .prompts import Prompt, checked_parts
 from .runs import Run
@@ -247,6 +248,32 @@ class Session(Handle, Generic[T_co]):
         )
         self.home.call(self._accept, run)
         return run
+
+    @sealed_with(KEYWORDS)
+    def preview(
+        self,
+        prompt: Prompt,
+        *,
+        priority: Priority = "normal",
+        timeout_s: float | None = None,
+        model: str | None = None,
+        config: AIConfig | Mapping[str, Any] | str | None = None,
+        fresh: bool = False,
+        output_type: object = None,
+    ) -> Coroutine[Any, Any, Preview]:
+        """Return what `submit` would send with these arguments: `await bob.preview("…")`. Nothing is sent.
+
+        It is that of this moment, and needs no key. Files that were edited meanwhile count from the next run on.
+
+        Raises:
+            ConfigError: as `submit`; or, from the await, the call could not be made.
+            LengthExceeded: from the await: the prompt does not fit into the model's context.
+        """
+        parts = checked_parts(self.name, prompt, priority, timeout_s)
+        call = AIConfig.of(config, model=model)
+        output = None if output_type is None else OutputType.of(output_type)
+        glance = self.home.do(Glance.of, self._ports, self._journal, self._agent, (self._configured, call), output)
+        return glance.preview(parts, fresh, len(self.unfinished))
 
     def cancel(self) -> None:
         """Cancel the current run and every queued one. Thread-safe."""

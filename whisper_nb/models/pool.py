@@ -77,7 +77,7 @@ class Models:
         if rules_path(config.model):
             self.open(config)
         own = config.provider == "offline" or config.model in self._named
-        if config.model and not own and _transport(config) == "litellm":
+        if config.model and not own and transport_of(config) == "litellm":
             check_provider(config.model)
 
     @property
@@ -117,7 +117,7 @@ class Models:
     def _reach(self, endpoint: AIConfig) -> Model:
         """Return the model of a real provider: over the wire where it speaks OpenAI's format, else through LiteLLM."""
         self.check(endpoint)
-        if _transport(endpoint) == "wire":
+        if transport_of(endpoint) == "wire":
             from .wire import OpenAIWireModel
 
             preload("aiohttp")  # an agent was created: its first call need not wait for all of the import
@@ -128,8 +128,8 @@ class Models:
         return Offloaded(LiteLLMModel(endpoint, self._keys))
 
 
-def _transport(config: AIConfig) -> str:
-    """Return the way to a config's provider; see `AIConfig.transport`."""
+def transport_of(config: AIConfig) -> str:
+    """Return the way to a config's provider, `wire` or `litellm`; see `AIConfig.transport`."""
     known = PROVIDERS.get(config.provider)
     if config.transport or not known or known.wire is None:
         return config.transport or "litellm"

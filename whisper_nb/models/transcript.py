@@ -85,6 +85,11 @@ class Transcript(Sequence[Message]):
         return self._sizes
 
     @property
+    def estimates(self) -> Sequence[int]:
+        """About as many tokens as each message has, estimated from its length. Not to be changed."""
+        return self._tokens
+
+    @property
     def starts(self) -> list[int]:
         """The indices of the user messages, where exchanges begin."""
         return list(compress(range(len(self._is_user)), self._is_user))

@@ -165,6 +165,12 @@ class Following:
         """Whether a session follows a file: it was created from it, and has had no other spec since."""
         return self._agents.get(session.name) == session.agent
 
+    def source(self, agent: Agent) -> str:
+        """Return where the spec of a session's agent comes from: `agents/bob.yaml`, or `agent bob` for Python."""
+        if self._agents.get(agent.name) == agent and (entry := self.team.get(agent.name)):
+            return entry.file
+        return f"agent {agent.name}"
+
     def _check_trusted(self, session: Session) -> None:
         """Check that the file that a session follows is still trusted.
 

@@ -123,6 +123,8 @@ class Runtime(Handle):
             open_model=self.models.open,
             prepare=self._prepare,
             resolve=self.resolve,
+            explain=self.configs.explain,
+            source=self._following.source,
             fork=self._fork,
             seq=itertools.count(1),
             admission=Admission(DEFAULT_QUEUE),
