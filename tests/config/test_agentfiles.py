@@ -61,7 +61,7 @@ ai_config:
   generation_params:
     temperature: 0.2
 tools: [rows]
-limits: {max_turns: 3, timeout_s: 60}
+limits: {max_turns: 3, max_total_tokens: 9000, max_cost_usd: 0.5, timeout_s: 60}
 """
     assert agent(text) == Agent(
         name="bob",
@@ -74,6 +74,8 @@ limits: {max_turns: 3, timeout_s: 60}
         config=AIConfig(model="openrouter/openai/gpt-4o", temperature=0.2),
         tools=(rows,),
         max_turns=3,
+        max_total_tokens=9000,
+        max_cost_usd=0.5,
         timeout_s=60,
     )
     found = entry(text)

@@ -45,6 +45,8 @@ FIELDS: list[tuple[str, list[Any], list[Any]]] = [
     ("color", ["", "#9C27B0", "#fff", "teal"], ["#9C27B", "9C27B0", "red;}", "Teal", "blurple", "url(x)", 5]),
     ("system_prompt", ["", "Many\nlines {of} it.", "\x85\u2028\ud800\0"], [5, ["a"], b"a"]),
     ("max_turns", [1, 10**6], [0, -1, 1.5, True, "5"]),
+    ("max_total_tokens", [None, 1, 10**9], [0, -1, 1.5, True, "5"]),
+    ("max_cost_usd", [None, 0.001, 5], [0, -1, float("nan"), float("inf"), True, "$5"]),
     ("timeout_s", [None, 0.5, 60], [0, -1, float("nan"), float("inf"), True, "5"]),
     ("config", [None, {}, "openai/x", {"seed": 1}, AIConfig(seed=1)], [5, ["a"], "gpt-4o", {"sede": 1}]),
     ("tools", [(), [], (rows,), [FunctionTool(rows)]], [("rows",), "rows", (5,), [rows, rows], 5, rows]),

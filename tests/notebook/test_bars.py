@@ -19,6 +19,7 @@ from whisper_nb.core.events import (
     StateChanged,
     ToolFinished,
 )
+from whisper_nb.core.limits import NO_LIMITS
 from whisper_nb.core.messages import AssistantMessage, ToolCall, ToolMessage, Usage
 from whisper_nb.core.states import Outcome, State
 from whisper_nb.engine.runs import Run
@@ -39,7 +40,7 @@ def bob(runtime: Runtime) -> Session:
 
 def run_of(bob: Session, *events: tuple[float, Event], number: int = 1, prompt: str = "count the rows") -> Run:
     """A run with these records, each with its time."""
-    run = Run(bob, number, [prompt], priority="normal", timeout_s=None, config=AIConfig(), fresh=False)
+    run = Run(bob, number, [prompt], priority="normal", limits=NO_LIMITS, config=AIConfig(), fresh=False)
     for seq, (at, event) in enumerate(events):
         run._apply(Record(seq, at, "bob", run.id, event))
     return run

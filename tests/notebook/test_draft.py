@@ -69,8 +69,9 @@ def typed(agent: Agent) -> Draft:
     texts[("tools",)] = ", ".join(tool.name for tool in agent.tools)
     texts[("max_turns",)] = str(agent.max_turns)
     texts[("memory",)] = str(agent.memory)
-    texts[("max_prompt_tokens",)] = str(agent.max_prompt_tokens or "")
-    texts[("timeout_s",)] = "" if agent.timeout_s is None else repr(agent.timeout_s)
+    for name in ("max_prompt_tokens", "max_total_tokens", "max_cost_usd", "timeout_s"):
+        value = getattr(agent, name)
+        texts[(name,)] = "" if value is None else repr(value)
     for name, value in agent.config.values().items():
         plain = list(value) if isinstance(value, tuple) else dict(value) if isinstance(value, Params) else value
         plain = value.document() if isinstance(value, Price) else plain

@@ -15,6 +15,7 @@ from support.doubles import HeldModel, quiet
 from support.inprocess import FrontEnd, Notebook
 from support.leaks import UNLIKE, hits, texts_of
 from whisper_nb import Agent, Rule, RunCancelled, RunFailed, Runtime, ScriptedModel
+from whisper_nb.core.limits import RunLimits
 from whisper_nb.engine.home import Home
 from whisper_nb.engine.runs import Run
 from whisper_nb.notebook.cells.output import Outputs
@@ -47,10 +48,12 @@ async def test_new_takes_every_flag(notebook: Notebook) -> None:
     notebook.run("def look(path: str) -> str:\n    'Read.'\n\ndef find(what: str) -> str:\n    'Search.'")
     notebook.run(
         "%agent new amy --model openai/gpt-4o --prompt 'You are amy.' --description 'reads files' --tools look,find "
-        "--temperature 0.5 --max-tokens 99 --max-turns 3 --max-prompt-tokens 9000 --memory last:10"
+        "--temperature 0.5 --max-tokens 99 --max-turns 3 --max-total-tokens 5000 --max-cost $0.50 --timeout 60 "
+        "--max-prompt-tokens 9000 --memory last:10"
     )
     agent = notebook.runtime["amy"].agent
     assert (agent.system_prompt, agent.description, agent.max_turns) == ("You are amy.", "reads files", 3)
+    assert agent.limits == RunLimits(3, 5000, 0.5, 60)
     assert (agent.max_prompt_tokens, str(agent.memory)) == (9000, "last:10")
     assert [tool.name for tool in agent.tools] == ["look", "find"]
     assert agent.config.values() == {"model": "openai/gpt-4o", "temperature": 0.5, "max_tokens": 99}
@@ -106,6 +109,10 @@ async def test_new_with_a_tool_of_a_rerun_cell_is_the_same_spec(notebook: Notebo
         ("new amy --temperature 9", "temperature 9.0 is not a number from 0 to 2"),
         ("new amy --temperature hot", "invalid float value: 'hot'"),
         ("new amy --max-turns 0", "max_turns 0"),
+        ("new amy --max-cost 1e", "invalid usd value: '1e'"),
+        ("ask bob --max-cost $0 hi", "max_cost_usd 0.0 is not a number of US dollars above 0"),
+        ("ask bob --max-total-tokens 0 hi", "max_total_tokens 0 is not a whole number of tokens of at least 1"),
+        ("new amy --set max_cost_usd=1", "give --max-cost to the agent's `%agent new`"),
         ("new amy --tools nothing", "tool 'nothing' is not defined in this notebook"),
         ("new amy --prompt a --prompt-file b", "--prompt and --prompt-file exclude each other"),
         ("new amy --promt x", "unknown flag --promt; did you mean --prompt?"),
@@ -129,8 +136,8 @@ async def test_new_with_a_tool_of_a_rerun_cell_is_the_same_spec(notebook: Notebo
         ("ask", "the following arguments are required: NAME"),
         ("ask bob", "empty prompt"),
         ("ask bob --priority highest hi", "invalid choice: 'highest'"),
-        ("ask bob --timeout -1 hi", "timeout -1.0 is not more than 0 seconds"),
-        ("ask bob --timeout nan hi", "timeout nan is not more than 0 seconds"),
+        ("ask bob --timeout -1 hi", "timeout_s -1.0 is not a number of seconds above 0"),
+        ("ask bob --timeout nan hi", "timeout_s nan is not a number of seconds above 0"),
         ("ask bob -o 2x hi", "-o '2x' is not a variable name"),
         ("ask bob -o class hi", "-o 'class' is not a variable name"),
         ("ask bob --model nonsense hi", "model 'nonsense' is not provider/model"),
@@ -240,7 +247,7 @@ async def test_a_tab_separates_words_like_a_space(notebook: Notebook) -> None:
 async def test_priority_timeout_and_model_reach_the_run(notebook: Notebook) -> None:
     notebook.run("%%agent bob -o ans --priority urgent --timeout 30 --model offline/echo\nhello")
     run = notebook["ans"]
-    assert (run.priority, run.timeout_s) == ("urgent", 30.0)
+    assert (run.priority, run.limits.timeout_s) == ("urgent", 30.0)
     assert "You said: hello" in await run
     assert run.model == "offline/echo"
 
@@ -325,13 +332,13 @@ async def test_a_fresh_run_is_shown_as_fresh_and_sends_no_history(notebook: Note
 
 
 async def test_show_list_and_config_tell_the_memory_and_the_size_of_the_history(notebook: Notebook) -> None:
-    notebook.run("%agent new bob --memory last:1 --max-prompt-tokens 5000")
+    notebook.run("%agent new bob --memory last:1 --max-prompt-tokens 5000 --max-total-tokens 9000 --max-cost .5")
     for number in range(3):
         await notebook.runtime["bob"].submit(f"prompt {number}")
     said = notebook.run("%agent show bob")
     assert re.search(r"history +6 messages, ~\d+ tokens\n", said)
     assert re.search(r"memory +last:1 \(2 of 6 messages, ~\d+ tokens\)\n", said)
-    assert "5,000 tokens a prompt" in said
+    assert re.search(r"limits +20 turns, 9,000 tokens, \$0\.5000, 5,000 tokens a prompt\n", said)
     notebook.run("%agent list")
     assert re.search(r"bob +idle \d+ s +3 +~\d+ ", notebook.shown[-1]["data"]["text/plain"])
     notebook.run("%agent config bob")
@@ -340,6 +347,12 @@ async def test_show_list_and_config_tell_the_memory_and_the_size_of_the_history(
     assert re.search(r"max_prompt_tokens +5000 +agent bob", rows)
     assert "memory last:1: left out the 4 oldest messages" not in notebook.run("%agent log bob#2")
     assert "memory last:1: left out the 2 oldest messages" in notebook.run("%agent log bob#3")
+
+
+async def test_a_cell_limits_its_run(notebook: Notebook) -> None:
+    notebook.run("%%agent bob -o ans --max-turns 2 --max-total-tokens 9000 --max-cost $1 --timeout 60\nhello")
+    assert notebook.shell.user_ns["ans"].limits == RunLimits(2, 9000, 1.0, 60.0)
+    await notebook.shell.user_ns["ans"]
 
 
 @pytest.mark.parametrize("cell", ["%%agent bob", "%%agent bob\n\n   \n", "%agent ask bob", "%%agent bob --dry-run\n"])
@@ -1015,7 +1028,7 @@ async def test_two_launches_of_one_execution_both_stay(notebook: Notebook) -> No
 @pytest.mark.parametrize(
     ("rerun", "why"),
     [
-        ("%agent ask bob --timeout 0 hello", "timeout 0.0 is not more than 0 seconds"),
+        ("%agent ask bob --timeout 0 hello", "timeout_s 0.0 is not a number of seconds above 0"),
         ("%agent ask amy hello", "amy was stopped"),
         ("%agent ask dan hello", "the queue of dan is full"),
         ("%agent ask bob --set seed=x hello", "seed"),

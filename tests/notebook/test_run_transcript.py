@@ -14,6 +14,7 @@ from support.panels import Watched, look, looked_at
 from whisper_nb import ModelError, Rule, Run, Runtime, ScriptedModel
 from whisper_nb.config.aiconfig import AIConfig
 from whisper_nb.core.events import ModelReplied, Record, RunContinued, RunStarted
+from whisper_nb.core.limits import NO_LIMITS
 from whisper_nb.core.messages import AssistantMessage, CallDelta, Delta, Finish, ReasoningDelta, TextDelta, Usage
 from whisper_nb.core.turns import THOUGHTS
 from whisper_nb.models.model import Request
@@ -103,7 +104,7 @@ async def test_the_reasoning_before_a_reply_is_kept_in_part(runtime: Runtime) ->
 
 async def test_a_run_that_goes_on_by_itself_says_why(runtime: Runtime) -> None:
     bob = hire(runtime, ScriptedModel([Rule(reply="ok")]))
-    run = Run(bob, 1, ["count"], priority="normal", timeout_s=None, config=AIConfig(), fresh=False)
+    run = Run(bob, 1, ["count"], priority="normal", limits=NO_LIMITS, config=AIConfig(), fresh=False)
     reply = ModelReplied(AssistantMessage("twelve"), Usage(10, 2), 0.5)
     asked = "count: 'twelve' is not a whole number. " + "x" * TEXT
     go_on = RunContinued("Go on.", "continuation")
@@ -410,10 +411,12 @@ async def test_many_pieces_delay_updates_by_seconds_alone(runtime: NotebookRunti
 
 
 async def test_run_again_submits_the_same_prompt(runtime: NotebookRuntime, panel: Watched) -> None:
-    run = runtime["bob"].submit("hello", priority="high", config={"temperature": 0.5}, timeout_s=50, fresh=True)
+    run = runtime["bob"].submit(
+        "hello", priority="high", config={"temperature": 0.5}, timeout_s=50, max_turns=2, fresh=True
+    )
     await run
     assert panel.say("again", run="bob#1") == "bob#2 submitted: the prompt of bob#1 again"
     again = runtime["bob"].runs[-1]
-    assert (again.prompt, again.priority, again.config, again.timeout_s) == ("hello", "high", run.config, 50)
+    assert (again.prompt, again.priority, again.config, again.limits) == ("hello", "high", run.config, run.limits)
     assert again.fresh
     await again

@@ -185,7 +185,7 @@ CONFIG = "{'model': 'openai/x', 'api_key': key()}"
         (f"wnb.Agent(name='bob', tools=[1], config={CONFIG})", "1 is not a tool"),
         (f"bob.submit('', config={CONFIG})", "an empty prompt"),
         (f"bob.submit('Hi', priority='soon', config={CONFIG})", "unknown priority 'soon'"),
-        (f"bob.submit('Hi', timeout_s=-1, config={CONFIG})", "timeout -1"),
+        (f"bob.submit('Hi', timeout_s=-1, config={CONFIG})", "timeout_s -1"),
         (f"bob.submit([1], config={CONFIG})", "not int"),
         (f"(bob.stop(), bob.submit('Hi', config={CONFIG}))", "bob was stopped"),
         (f"bob.resolved({CONFIG})", "."),

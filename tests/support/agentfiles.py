@@ -62,6 +62,8 @@ AGENTS = st.builds(
     config=CONFIGS,
     tools=st.sampled_from([(), (rows,)]),
     max_turns=st.integers(1, 10**9),
+    max_total_tokens=st.none() | st.integers(1, 10**9),
+    max_cost_usd=st.none() | st.floats(0, exclude_min=True, allow_infinity=False),
     timeout_s=st.none() | st.floats(0, exclude_min=True, allow_infinity=False) | st.integers(1, 10**6),
     max_prompt_tokens=st.none() | st.integers(1, 10**9),
     memory=st.sampled_from(["all", "none", "last:10", {"tokens": 4000}]),

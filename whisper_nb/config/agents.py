@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Generic, TypedDict, Unpack, overload
 
 from ..core.errors import ConfigError, Problem, sealed_with
+from ..core.limits import NO_LIMITS, RunLimits
 from ..core.text import short_repr
 from ..tools.functions import as_defined_now, as_tool
 from ..tools.outputs import OutputType, T_co
@@ -17,7 +18,7 @@ from .aiconfig import KEYWORDS, UNSET, AIConfig, plain, repr_of
 from .kinds import FULL_MEMORY, Color, Kind, Memory, MemoryPolicy, Number, Text, problem_with
 
 #: The fields that limit a run. In a file they stand under `limits`.
-LIMITS = ("max_turns", "timeout_s", "max_prompt_tokens")
+LIMITS = ("max_turns", "max_total_tokens", "max_cost_usd", "timeout_s", "max_prompt_tokens")
 AGENT_NAME = r"[A-Za-z][A-Za-z0-9_-]{0,63}"
 _SYSTEM_PROMPT = (
     "You are {name}, an assistant working in the background of a Jupyter notebook. Answer briefly, in Markdown."
@@ -65,6 +66,8 @@ class Agent(Generic[T_co]):
         tools: tools, functions, or names of functions that the notebook defines.
         output_type: the type of its answers, or its name in the notebook; by default text. See `OutputType`.
         max_turns: the limit of model calls in one run.
+        max_total_tokens: the limit of tokens in one run, sent and received.
+        max_cost_usd: the limit of the cost of one run, in US dollars.
         timeout_s: the timeout of a run, in seconds.
         max_prompt_tokens: the limit of tokens that one model call may send.
         memory: the part of its history that a run gets: `all`, `none`, `last:10` or `tokens:4000`.
@@ -98,6 +101,12 @@ class Agent(Generic[T_co]):
     """The type of its answers. None: text."""
     max_turns: int = _field(Number(1, whole=True), 20)
     """The limit of model calls in one run; one more fails the run with TurnLimitExceeded."""
+    max_total_tokens: int | None = _field(Number(1, whole=True, unit="tokens"), None)
+    """The limit of tokens in one run, those sent and received by all its model calls. A call that surely exceeds it is
+    not sent, and a reply that does is stopped: LimitExceeded. None: no limit."""
+    max_cost_usd: float | None = _field(Number(0, above=True, unit="US dollars"), None)
+    """The limit of the cost of one run, in US dollars, as `max_total_tokens`. It needs the model's price. None: no
+    limit."""
     timeout_s: float | None = _field(Number(0, above=True, unit="seconds"), None)
     """The timeout of a run, in seconds, unless the run has its own."""
     max_prompt_tokens: int | None = _field(Number(1, whole=True, unit="tokens"), None)
@@ -127,6 +136,8 @@ class Agent(Generic[T_co]):
         tools: Iterable[Tool | Callable[..., Any] | str] = (),
         output_type: object = None,
         max_turns: int = 20,
+        max_total_tokens: int | None = None,
+        max_cost_usd: float | None = None,
         timeout_s: float | None = None,
         max_prompt_tokens: int | None = None,
         memory: Memory | Mapping[str, int] | str = FULL_MEMORY,
@@ -187,6 +198,11 @@ class Agent(Generic[T_co]):
         return repr_of(self)
 
     @property
+    def limits(self) -> RunLimits:
+        """The limits of each run that has none of its own."""
+        return RunLimits(self.max_turns, self.max_total_tokens, self.max_cost_usd, self.timeout_s)
+
+    @property
     def instructions(self) -> str:
         """The system prompt that is sent to the model."""
         return self.system_prompt or _SYSTEM_PROMPT.format(name=self.name)
@@ -227,6 +243,21 @@ class Agent(Generic[T_co]):
         values["limits"] = limits
         values["system_prompt"] = prompt  # last, because it is the longest
         return {name: value for name, value in values.items() if value}
+
+
+def run_limits(**given: float | None) -> RunLimits:
+    """Return the limits of one run, by the names of the agent's.
+
+    Raises:
+        ConfigError: a limit has a wrong type, or is not above 0.
+    """
+    limits = {name: value for name, value in given.items() if value is not None}
+    if not limits:
+        return NO_LIMITS
+    problems = {name: text for name, value in limits.items() if (text := problem_with(AGENT_FIELDS[name], name, value))}
+    if problems:
+        raise ConfigError.of(Problem((name,), text) for name, text in problems.items())
+    return RunLimits(**{name: AGENT_FIELDS[name].read(value) for name, value in limits.items()})
 
 
 def _subject(problem: Problem, name: str) -> str:

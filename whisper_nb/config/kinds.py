@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from ..core.messages import Usage
 from ..core.text import mask_keys, short_repr
 from .keys import reference_to
 from .providers import canonical, misspelt
@@ -344,6 +345,10 @@ class Price(Struct, frozen=True):
         if not (self.input or self.output):
             return "free"
         return {"input": self.input, "output": self.output}
+
+    def of(self, usage: Usage) -> float:
+        """Return the cost of so many tokens in US dollars, none of them read from a cache."""
+        return (usage.input_tokens * self.input + usage.output_tokens * self.output) / 1e6
 
 
 class PriceOfTokens(Struct, frozen=True):

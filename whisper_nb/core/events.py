@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from .channels import Channel
+from .limits import NO_LIMITS, RunLimits
 from .messages import AssistantMessage, Data, Image, Message, ToolCall, ToolMessage, Usage
 from .states import Outcome, State
 
@@ -38,7 +39,8 @@ class RunQueued(Data, frozen=True, tag=True):
     """The pieces of a prompt with images or runs; empty for text alone."""
     config: Mapping[str, Any] = {}
     """The fields of AIConfig that this run sets; without keys that were written out."""
-    timeout_s: float | None = None
+    limits: RunLimits = NO_LIMITS
+    """The limits that this run sets."""
     submitted_at: float = 0.0
     """Seconds since the epoch."""
     fresh: bool = False

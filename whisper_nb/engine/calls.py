@@ -8,6 +8,7 @@ import random
 from contextlib import aclosing
 
 from ..config.aiconfig import own_address
+from ..config.kinds import Price
 from ..config.providers import public
 from ..core.deadlines import Deadline
 from ..core.errors import (
@@ -29,9 +30,10 @@ from ..core.messages import AssistantMessage, Finish
 from ..core.threads import in_thread
 from ..core.turns import Limits, Reply
 from ..models.model import Model, Request
-from ..models.prices import input_cost
+from ..models.prices import input_cost, listed_price
 from .fitting import LONG_PROMPT
 from .journal import Journal
+from .meter import Meter
 from .permits import PAUSE_MOST_S, endpoint_of
 from .ports import Ports, Start
 from .requests import Requests
@@ -55,9 +57,12 @@ class ModelCalls:
         "_agent",
         "_config",
         "_journal",
+        "_meter",
         "_ports",
         "_requests",
         "_run",
+        "_timeout_s",
+        "_tokens",
         "_told",
     )
 
@@ -67,6 +72,10 @@ class ModelCalls:
         self._run = run
         self._agent = start.agent
         self._config = start.config
+        limits = run.limits.over(start.agent.limits)
+        self._timeout_s = limits.timeout_s
+        self._meter = Meter.of(run, limits)
+        self._tokens = 0  # that the call sends
         self._told = False  # whether the user was told that the prompt is long
         self._requests = Requests(ports, start, journal, fresh=run.fresh)
 
@@ -119,13 +128,17 @@ class ModelCalls:
         run._charge = None
 
     async def _weigh(self, model: Model, request: Request) -> None:
-        """Tell the user, once a run, how many tokens a long prompt has, and what they cost.
+        """Find out how many tokens a call sends. Tell the user, once a run, if they are many, and what they cost.
 
         Raises:
             PromptLimitExceeded: they are more than the agent allows. Nothing was sent.
         """
         agent, config, draft = self._agent, self._config, self._journal.projection.draft
         weight = await self._requests.weigh(model, request, draft)
+        meter = self._meter
+        if meter is not None and not weight.exact and meter.is_near(weight.tokens, await self._price(weight.tokens)):
+            weight = await self._requests.weigh(model, request, draft, exact=True)
+        self._tokens = weight.tokens
         most = agent.max_prompt_tokens
         if most and weight.tokens > most:
             refusal = weight.refusal(agent, in_tools=len(draft) > 1)
@@ -137,6 +150,14 @@ class ModelCalls:
         if config.provider != "offline":
             cost = input_cost(weight.tokens, await self._ports.contexts.listed(config))
         await self._journal.publish(Noticed(weight.note(config.model or "", cost)), self._run)
+
+    async def _price(self, tokens: int) -> Price | None:
+        """Return the price of a call with a prompt of so many tokens; None if it is unknown."""
+        if self._config.price is not None:
+            return self._config.price
+        if self._config.provider == "offline":
+            return Price(0.0, 0.0)
+        return listed_price(tokens, await self._ports.contexts.listed(self._config))
 
     async def _learns(self, model: Model, request: Request, error: LengthExceeded) -> bool:
         """Learn the size of the context from an error. Return whether the call can be made with fewer messages."""
@@ -177,7 +198,7 @@ class ModelCalls:
         """Whether a failed attempt, counted from 0, may be followed by another one after so many seconds."""
         if not error.retryable or attempt >= (self._config.retries or 0):
             return False
-        left_s = (self._run.timeout_s or self._agent.timeout_s or math.inf) - (self._run.seconds or 0.0)
+        left_s = (self._timeout_s or math.inf) - (self._run.seconds or 0.0)
         return after_s < left_s and (error.retry_after_s or 0.0) <= PAUSE_MOST_S
 
     async def _attempt(self, model: Model, request: Request, reply: Reply) -> tuple[AssistantMessage, Finish]:
@@ -185,6 +206,9 @@ class ModelCalls:
         run, journal = self._run, self._journal
         endpoint = endpoint_of(request.config, own_address(request.config, self._ports.keys)[0])
         permits = self._ports.permits
+        meter = self._meter
+        if meter is not None:
+            meter.begin(self._tokens, await self._price(self._tokens))
         waits = not permits.free(endpoint)
         if waits:
             await journal.shift("wait", run)
@@ -193,13 +217,18 @@ class ModelCalls:
                 await journal.shift("proceed", run)
             run._begin_call()
             try:
-                return await self._stream(model, request, reply)
+                message, finish = await self._stream(model, request, reply)
             except (ConfigError, ModelError) as error:
                 if isinstance(error, ConfigError) or error.free:
                     run._charge = None
                 elif error.finish is not None and run._charge is not None:
                     run._charge = Charge(error.finish.usage, error.finish.cost_usd)
+                if meter is not None:
+                    meter.end(run._charge)
                 raise
+            if meter is not None:
+                meter.end(Charge(finish.usage, finish.cost_usd))
+            return message, finish
 
     async def _stream(self, model: Model, request: Request, reply: Reply) -> tuple[AssistantMessage, Finish]:
         config = request.config
@@ -214,6 +243,8 @@ class ModelCalls:
                     deadline.touch()
                     for channel, text in reply.add(delta):
                         await self._journal.publish(TextStreamed(text, channel), self._run)
+                    if self._meter is not None:
+                        self._meter.add(delta)
                     _obey_cancellation()
         except TimeoutError:
             if deadline.expired is None:

@@ -15,6 +15,7 @@ from ..tools.calls import call_tool
 from .answers import Answers
 from .calls import ModelCalls
 from .journal import Journal
+from .meter import named
 from .ports import Ports, Start
 from .runs import Run
 from .waits import current_run
@@ -30,13 +31,13 @@ class Execution:
         start: the spec and config that the run started with.
     """
 
-    __slots__ = ("_agent", "_answers", "_calls", "_journal", "_ports", "_run", "_tools")
+    __slots__ = ("_answers", "_calls", "_journal", "_limits", "_ports", "_run", "_tools")
 
     def __init__(self, journal: Journal, ports: Ports, run: Run, start: Start) -> None:
         self._journal = journal
         self._ports = ports
         self._run = run
-        self._agent = start.agent
+        self._limits = run.limits.over(start.agent.limits)
         self._tools = {tool.name: tool for tool in start.agent.tools}
         self._answers = Answers(run, start)
         self._calls = ModelCalls(journal, ports, run, start)
@@ -51,7 +52,7 @@ class Execution:
         """
         run = self._run
         current_run.set(run)
-        timeout_s = run.timeout_s or self._agent.timeout_s
+        timeout_s = self._limits.timeout_s
         deadline = Deadline(timeout_s)
         try:
             async with deadline:
@@ -92,9 +93,9 @@ class Execution:
                         return
                     await self._journal.publish(RunContinued(correction, "invalid"), self._run)
                 case CallModel():
-                    if turns == self._agent.max_turns:
+                    if turns == self._limits.max_turns:
                         raise TurnLimitExceeded(
-                            f"it wants more than {turns} turns; raise max_turns of {self._agent.name} to allow it",
+                            f"it wants more than {turns} turns; raise {named('max_turns', self._run)} to allow it",
                             reason="turns",
                             limit=turns,
                             used=turns,

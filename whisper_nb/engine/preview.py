@@ -150,7 +150,7 @@ class Glance(Struct, frozen=True):
         ports, start = self.ports, self.start
         config = start.config
         requests = Requests(ports, start, _Counts(self.counted), fresh=fresh, only_looks=True)
-        await requests.offer_tools()
+        await requests.begin()
         model = ports.open_model(config)
         draft = Transcript([_prompt(parts)])
         talk = requests.converse(self.history, draft)

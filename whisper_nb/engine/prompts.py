@@ -24,21 +24,18 @@ def mark(run_id: str, status: str) -> str:
     return f"⟨{run_id} {status}⟩"
 
 
-def checked_parts(name: str, prompt: object, priority: str, timeout_s: float | None) -> list[str | Image | RunState]:
+def checked_parts(name: str, prompt: object, priority: str) -> list[str | Image | RunState]:
     """Return the pieces of a prompt that may be submitted. Figures, paths and bytes become images.
 
     Args:
         name: the agent's, for errors.
         prompt: text, or pieces of text, images and runs.
         priority: urgent, high, normal or low.
-        timeout_s: seconds for the whole run.
 
     Raises:
-        ConfigError: a piece of another type, an empty prompt, the mark of a run, an unknown priority or a bad timeout.
+        ConfigError: a piece of another type, an empty prompt, the mark of a run, or an unknown priority.
     """
     checked_priority(priority)
-    if timeout_s is not None and not timeout_s > 0:
-        raise ConfigError(f"timeout {timeout_s!r} is not more than 0 seconds")
     if isinstance(prompt, str | bytes | bytearray) or not isinstance(prompt, Sequence):
         prompt = [prompt]
     parts: list[str | Image | RunState] = []

@@ -133,17 +133,19 @@ class Requests:
         server = server_of(config.provider, own_address(config, self._ports.keys)[0])
         return Request(messages, self.schemas, config, self.output, server)
 
-    async def weigh(self, model: Model, request: Request, draft: Transcript) -> Weight:
+    async def weigh(self, model: Model, request: Request, draft: Transcript, *, exact: bool = False) -> Weight:
         """Return the tokens of a request: counted if its context or a limit asks for it, else estimated.
 
         Args:
             model: of the call.
             request: the last one that was made.
             draft: the run's own part of its messages.
+            exact: whether they are counted in any case.
         """
         messages = transcript_of(request.messages)
         most = self._start.agent.max_prompt_tokens
-        if most and not self.counted and messages.size + self._schemas_size > most:
+        exact = exact or (most is not None and messages.size + self._schemas_size > most)
+        if exact and not self.counted:
             self.counted = await in_thread(model.count_tokens, messages, self.counted_schemas)
         tokens = self.counted or messages.estimate + self._schemas_size // 4
         history = messages.estimate - self.system.estimate - draft.estimate

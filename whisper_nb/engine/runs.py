@@ -11,6 +11,7 @@ from typing import Any, Generic
 from ..config.aiconfig import UNSET, AIConfig, plain
 from ..core.errors import ConfigError, RunCancelled, RunFailed, SessionError
 from ..core.events import Charge, Priority, Record, RunFinished, RunQueued, RunReference
+from ..core.limits import RunLimits
 from ..core.messages import Image
 from ..core.queues import checked_priority
 from ..core.text import error_text, shortened
@@ -32,7 +33,7 @@ class Run(WaitedRun, Generic[T_co]):
 
     __slots__ = (
         "__weakref__", "_answer", "_charge", "_config", "_context", "_observers", "_reason", "_turns", "by_tool",
-        "error", "output_type", "submitted_at", "timeout_s",
+        "error", "limits", "output_type", "submitted_at",
     )  # fmt: skip
 
     def __init__(
@@ -42,7 +43,7 @@ class Run(WaitedRun, Generic[T_co]):
         parts: Sequence[str | Image | RunState],
         *,
         priority: Priority,
-        timeout_s: float | None,
+        limits: RunLimits,
         config: AIConfig,
         fresh: bool,
         output_type: OutputType | None = None,
@@ -51,8 +52,8 @@ class Run(WaitedRun, Generic[T_co]):
         self.number = self.place = number
         self.priority = priority
         self.fresh = bool(fresh)
-        self.timeout_s = timeout_s
-        """Seconds for the whole run. None: the agent's limit applies."""
+        self.limits = limits
+        """Its own limits; the agent's hold where it has none."""
         self.output_type = output_type
         """The type of its output. None: that of its agent, until the run has started; then text."""
         self.submitted_at = time.time()
@@ -240,9 +241,9 @@ class Run(WaitedRun, Generic[T_co]):
         if not (len(self._parts) == 1 and isinstance(self._parts[0], str)):
             parts = tuple(RunReference(part.id) if isinstance(part, RunState) else part for part in self._parts)
         config = {} if self._config is UNSET else plain(self._config)
-        prompt, timeout_s, since = self.prompt, self.timeout_s, self.submitted_at
+        prompt, since = self.prompt, self.submitted_at
         output = None if self.output_type is None else self.output_type.reference
-        return RunQueued(prompt, self.priority, self.number, parts, config, timeout_s, since, self.fresh, output)
+        return RunQueued(prompt, self.priority, self.number, parts, config, self.limits, since, self.fresh, output)
 
     def _ended_by(self, error: BaseException | None) -> RunFinished:
         """Keep the error, if it is a failure, and return the event of its end; None means that it succeeded."""

@@ -15,7 +15,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any, Generic, Literal, TypedDict, TypeVar, Unpack, overload
 
-from ..config.agents import Agent
+from ..config.agents import Agent, run_limits
 from ..config.aiconfig import KEYWORDS, UNSET, AIConfig, reconfigured
 from ..core.errors import ConfigError, RunFailed, clear_frames, sealed, sealed_with
 from ..core.events import (
@@ -54,6 +54,9 @@ class RunOptions(TypedDict, total=False):
     """The options of `Session.submit` besides the output type, for type checkers."""
 
     priority: Priority
+    max_turns: int | None
+    max_total_tokens: int | None
+    max_cost_usd: float | None
     timeout_s: float | None
     model: str | None
     config: AIConfig | Mapping[str, Any] | str | None
@@ -206,6 +209,9 @@ class Session(Handle, Generic[T_co]):
         prompt: Prompt,
         *,
         priority: Priority = "normal",
+        max_turns: int | None = None,
+        max_total_tokens: int | None = None,
+        max_cost_usd: float | None = None,
         timeout_s: float | None = None,
         model: str | None = None,
         config: AIConfig | Mapping[str, Any] | str | None = None,
@@ -219,19 +225,25 @@ class Session(Handle, Generic[T_co]):
                 stand there: the new run waits for them, and fails if one fails.
             priority: urgent, high, normal or low. Equal priorities run in the order of submission; the run in progress
                 is never interrupted.
-            timeout_s: seconds for the whole run, from its start; by default the agent's.
+            max_turns: the limit of model calls; this and the next three: by default the agent's.
+            max_total_tokens: the limit of tokens of all model calls, sent and received.
+            max_cost_usd: the limit of the cost of all model calls, in US dollars.
+            timeout_s: seconds for the whole run, from its start.
             model: the model for this run, as `provider/model`; takes precedence over that of `config`.
             config: the fields of the config that this run sets, in any form.
             fresh: whether the run gets no history, and leaves nothing in it.
             output_type: the type of the answer; by default the agent's. `str`: text. The first one imports pydantic.
 
         Raises:
-            ConfigError: an unknown priority, an empty prompt or one with `⟨bob#1 running⟩`, a timeout that is not
+            ConfigError: an unknown priority, an empty prompt or one with `⟨bob#1 running⟩`, a limit that is not
                 positive, a bad config, or an output type without a JSON Schema.
             SessionClosed: the agent was stopped or removed.
             SessionError: the queue is full.
         """
-        parts = checked_parts(self.name, prompt, priority, timeout_s)
+        parts = checked_parts(self.name, prompt, priority)
+        limits = run_limits(
+            max_turns=max_turns, max_total_tokens=max_total_tokens, max_cost_usd=max_cost_usd, timeout_s=timeout_s
+        )
         config = AIConfig.of(config, model=model)
         output = None if output_type is None else OutputType.of(output_type)
         self.state.check_takes_work(self.name)
@@ -241,7 +253,7 @@ class Session(Handle, Generic[T_co]):
             number,
             parts,
             priority=priority,
-            timeout_s=timeout_s,
+            limits=limits,
             config=config,
             fresh=fresh,
             output_type=output,
@@ -255,6 +267,9 @@ class Session(Handle, Generic[T_co]):
         prompt: Prompt,
         *,
         priority: Priority = "normal",
+        max_turns: int | None = None,
+        max_total_tokens: int | None = None,
+        max_cost_usd: float | None = None,
         timeout_s: float | None = None,
         model: str | None = None,
         config: AIConfig | Mapping[str, Any] | str | None = None,
@@ -269,7 +284,10 @@ class Session(Handle, Generic[T_co]):
             ConfigError: as `submit`; or, from the await, the call could not be made.
             LengthExceeded: from the await: the prompt does not fit into the model's context.
         """
-        parts = checked_parts(self.name, prompt, priority, timeout_s)
+        parts = checked_parts(self.name, prompt, priority)
+        run_limits(
+            max_turns=max_turns, max_total_tokens=max_total_tokens, max_cost_usd=max_cost_usd, timeout_s=timeout_s
+        )
         call = AIConfig.of(config, model=model)
         output = None if output_type is None else OutputType.of(output_type)
         glance = self.home.do(Glance.of, self._ports, self._journal, self._agent, (self._configured, call), output)

@@ -12,6 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from ..config.kinds import Price
+
 _FILE = "model_prices_and_context_window_backup.json"
 #: Prices never depend on the length of a prompt with fewer tokens.
 _LONG = 100_000
@@ -162,6 +164,17 @@ def _cost_of(tokens: int, name: str, sent: int, entry: Listed) -> float | None:
     if not each:  # LiteLLM lists an unknown price as 0
         return None
     return float(tokens * each)
+
+
+def listed_price(tokens: int, entry: Listed) -> Price | None:
+    """Return the price of a call with a prompt of so many tokens, none of them cached; None if it is unknown."""
+    suffix = _suffix(entry, tokens)
+    per_sent, per_received = (
+        entry.get(name + suffix, entry.get(name)) for name in ("input_cost_per_token", "output_cost_per_token")
+    )
+    if per_sent is None or per_received is None or not (per_sent or per_received):  # it lists an unknown price as 0
+        return None
+    return Price(per_sent * 1e6, per_received * 1e6)
 
 
 def output_tokens(usage: Mapping[str, Any], *, beside: bool = False) -> int | None:

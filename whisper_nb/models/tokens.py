@@ -15,6 +15,8 @@ from .openai_format import to_openai, tools_of
 IMAGE_TOKENS = 1_600
 #: Digits and punctuation, which make more tokens than letters.
 _SIGNS = (string.digits + string.punctuation).encode()
+#: The most tokens that `estimate` takes a byte for.
+MOST_PER_BYTE = 11 / 20
 
 
 def estimate(piece: bytes, images: Sequence[Image] = ()) -> int:

@@ -12,6 +12,7 @@ from msgspec import Struct
 from ..config.aiconfig import AIConfig
 from ..core.errors import ConfigError
 from ..core.events import Priority
+from ..core.limits import NO_LIMITS, RunLimits
 from ..core.messages import Image, without_images
 from ..core.text import printable
 from ..engine.fitting import recalled
@@ -38,7 +39,7 @@ class Order(Struct, frozen=True, kw_only=True):
     priority: Priority = "normal"
     config: Mapping[str, Any] = {}
     """Values of AIConfig for this run only."""
-    timeout_s: float | None = None
+    limits: RunLimits = NO_LIMITS
     interpolate: bool = True
     """Whether `{{ … }}` in the prompt is evaluated."""
     dry_run: bool = False

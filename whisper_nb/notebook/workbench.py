@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from IPython.core.interactiveshell import InteractiveShell
 from msgspec import Struct, field
+from msgspec.structs import asdict
 
 from ..config.aiconfig import AIConfig
 from ..core.errors import ConfigError, SessionError
@@ -82,9 +83,7 @@ class Workbench(Struct):
         if order.dry_run:
             print(preview(session, parts, config, fresh=order.fresh))  # noqa: T201
             return None
-        run = session.submit(
-            parts, priority=order.priority, timeout_s=order.timeout_s, config=config, fresh=order.fresh
-        )
+        run = session.submit(parts, priority=order.priority, config=config, fresh=order.fresh, **asdict(order.limits))
         launch = self._launch()
         if self._launching != launch:
             self._cancel_earlier(launch)

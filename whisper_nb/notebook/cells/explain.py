@@ -11,6 +11,7 @@ from ...config.aiconfig import AIConfig, own_address
 from ...config.keys import Keys, is_literal, variable_of
 from ...config.layers import Layer
 from ...config.providers import PROVIDERS, public
+from ...core.costs import dollars
 from ...core.errors import ConfigError
 from ...core.messages import Spent
 from ...core.text import suggestion
@@ -83,6 +84,10 @@ def value_text(name: str, value: Any) -> str:
 def limits_line(agent: Agent) -> str:
     """Return the limits of each run of an agent: `10 turns, 60 s, 50,000 tokens a prompt`."""
     line = f"{agent.max_turns} turns"
+    if agent.max_total_tokens:
+        line += f", {agent.max_total_tokens:,} tokens"
+    if agent.max_cost_usd:
+        line += f", {dollars(agent.max_cost_usd)}"
     if agent.timeout_s:
         line += f", {agent.timeout_s:g} s"
     if agent.max_prompt_tokens:

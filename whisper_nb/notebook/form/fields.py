@@ -102,6 +102,11 @@ _MEANINGS: Mapping[FieldPath, tuple[str, str]] = {
         "Model calls per run",
         "A run is one prompt. Each round of tool calls needs another call; one call more fails the run.",
     ),
+    ("max_total_tokens",): (
+        "Tokens per run",
+        "Sent and received, by all its model calls. A reply that exceeds it is stopped.",
+    ),
+    ("max_cost_usd",): ("Dollars per run", "US dollars, by the model's price. A reply that exceeds it is stopped."),
     ("timeout_s",): ("Seconds per run", "A run that takes longer fails."),
     ("memory",): (
         "Memory",
@@ -153,7 +158,8 @@ SECTIONS: tuple[Section, ...] = (
         "Memory and limits",
         "How much of the past the model sees, and what a run may take.",
         (
-            *(("memory",), ("max_prompt_tokens",), ("max_turns",), ("timeout_s",)),
+            *(("memory",), ("max_prompt_tokens",), ("max_turns",)),
+            *(("max_total_tokens",), ("max_cost_usd",), ("timeout_s",)),
             *_of_config("max_tokens", "max_reasoning_tokens"),
         ),
     ),

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from msgspec import Struct
 
-from ...config.agents import AGENT_FIELDS, Agent
+from ...config.agents import AGENT_FIELDS, Agent, run_limits
 from ...config.aiconfig import CONFIG_FIELDS, AIConfig
 from ...config.kinds import problem_with
 from ...config.plainfiles import read_plain
@@ -32,7 +32,9 @@ _LONGEST_FIELD = 24
 #: Field of an agent → the flag of `new` that sets it.
 _AGENT_FLAGS = {
     "description": "--description",
+    "max_cost_usd": "--max-cost",
     "max_prompt_tokens": "--max-prompt-tokens",
+    "max_total_tokens": "--max-total-tokens",
     "max_turns": "--max-turns",
     "memory": "--memory",
     "prompt": "--prompt",
@@ -194,6 +196,11 @@ def _check_braces(field: str, value: str, read: object) -> None:
         )
 
 
+def usd(word: str) -> float:
+    """Return an amount of US dollars, such as `$0.50` or `0.5`."""
+    return float(word.removeprefix("$"))
+
+
 NAME = arg("name", metavar="NAME", help="an agent")
 NAMES = arg("names", metavar="NAME", nargs="*", help="agents")
 #: The arguments of a command for several agents: `Workbench.sessions` finds them.
@@ -206,6 +213,13 @@ SET = arg(
     default=[],
     help="a field of AIConfig; can be repeated",
 )
+#: The limits of a run, of one or of each of an agent.
+LIMITS: tuple[Argument, ...] = (
+    arg("--max-turns", metavar="N", type=int, help="the limit of model calls in one run"),
+    arg("--max-total-tokens", metavar="N", type=int, help="the limit of tokens in one run, sent and received"),
+    arg("--max-cost", metavar="USD", type=usd, help="the limit of the cost of one run, in US dollars, such as $0.50"),
+    arg("--timeout", metavar="S", type=float, help="seconds for one run, counted from its start"),
+)
 #: The arguments of a run, for `%%agent` and `%agent ask`.
 ORDER: tuple[Argument, ...] = (
     NAME,
@@ -215,7 +229,7 @@ ORDER: tuple[Argument, ...] = (
     arg("--priority", choices=PRIORITIES, default="normal", help="the run's priority in the agent's queue"),
     arg("--model", metavar="M", help="the model for this run, as provider/model"),
     SET,
-    arg("--timeout", metavar="S", type=float, help="seconds for the run, counted from its start"),
+    *LIMITS,
     arg(
         "--image",
         metavar="IMAGE",
@@ -263,7 +277,7 @@ def order(arguments: Arguments, prompt: str) -> Order:
         block=arguments.block,
         priority=arguments.priority,
         config=settings(arguments.set, model=arguments.model),
-        timeout_s=arguments.timeout,
+        limits=run_limits(**limits_of(arguments)),
         interpolate=not arguments.no_interpolate,
         dry_run=arguments.dry_run,
         fresh=arguments.fresh,
@@ -271,13 +285,23 @@ def order(arguments: Arguments, prompt: str) -> Order:
     )
 
 
+def limits_of(arguments: Arguments) -> dict[str, float | None]:
+    """Return the limits of a run that flags set, by their names in Python. A flag of None was not given."""
+    return {
+        "max_turns": arguments.max_turns,
+        "max_total_tokens": arguments.max_total_tokens,
+        "max_cost_usd": arguments.max_cost,
+        "timeout_s": arguments.timeout,
+    }
+
+
 def described(bench: Workbench, args: Arguments) -> Agent | str:
     """Return the agent that the arguments of `new` describe; its name if no argument changes the spec in its file."""
     prompt = _system_prompt(args)
     config = settings(args.set, model=args.model, temperature=args.temperature, max_tokens=args.max_tokens)
-    given = {
+    given: dict[str, Any] = {
         "description": args.description,
-        "max_turns": args.max_turns,
+        **limits_of(args),
         "max_prompt_tokens": args.max_prompt_tokens,
         "memory": args.memory,
         "system_prompt": prompt,

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import asdict
+
 from ...config.agents import AGENT_NAME
 from ...config.kinds import Kind, Number, Text
 from ...core.costs import as_price
@@ -401,7 +403,7 @@ class Panel(RequestWidget):
     def _do_again(self, view: str, run: str) -> str:
         found = self._run(run)
         again = self._session(run.partition("#")[0]).submit(
-            found.parts, priority=found.priority, timeout_s=found.timeout_s, config=found.config, fresh=found.fresh
+            found.parts, priority=found.priority, config=found.config, fresh=found.fresh, **asdict(found.limits)
         )
         return f"{again.id} submitted: the prompt of {run} again"
 

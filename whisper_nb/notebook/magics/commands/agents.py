@@ -13,7 +13,7 @@ from ....engine.session import Session
 from ...cells.render import run_ids
 from ...create import create
 from ...workbench import Workbench
-from ..grammar import NAME, SET, TEAM, Arguments, arg, command, described
+from ..grammar import LIMITS, NAME, SET, TEAM, Arguments, arg, command, described
 
 
 @command(
@@ -29,7 +29,7 @@ from ..grammar import NAME, SET, TEAM, Arguments, arg, command, described
     arg("--temperature", metavar="T", type=float, help="0 to 2"),
     arg("--max-tokens", metavar="N", type=int, help="the limit of tokens in one reply"),
     SET,
-    arg("--max-turns", metavar="N", type=int, help="the limit of model calls in one run"),
+    *LIMITS,
     arg("--max-prompt-tokens", metavar="N", type=int, help="the limit of tokens that one model call may send"),
     arg("--memory", metavar="M", help="the part of its history that a run gets: all, none, last:10 or tokens:4000"),
     examples=(
