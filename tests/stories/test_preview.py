@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from support.doubles import HeldModel, hire, observed_by
-from support.provider import DONE, Provider, call, finish, usage
+from support.provider import DONE, Provider, call, finish, says, usage
 from whisper_nb import Agent, AIConfig, ConfigError, Rule, RunFailed, Runtime, ScriptedModel
 from whisper_nb.core.errors import LengthExceeded
 from whisper_nb.core.events import ModelReplied
@@ -119,6 +120,30 @@ async def test_a_server_of_the_environment_is_a_part_of_it(provider: Provider, m
             else:
                 assert preview.address == "https://api.openai.com/v1"
     assert prints[0] != prints[1]
+
+
+@dataclass
+class Verdict:
+    """A judgement."""
+
+    ok: bool
+
+
+@pytest.mark.parametrize("mode", ["native", "tool", "prompt"])
+async def test_an_output_type_is_a_part_of_it(rt: Runtime, provider: Provider, mode: str) -> None:
+    config = AIConfig(model="openai/gpt-4o-mini", api_base=provider.url, output_mode=mode)
+    bob = rt.create(Agent(name="bob", config=config))
+    preview = await bob.preview("Is it?", output_type=Verdict)
+    if mode == "tool":
+        provider.answers.append([*call(0, "Verdict", '{"ok": true}'), finish("tool_calls"), usage(3, 2), DONE])
+    else:
+        provider.answers.append(says('{"ok": true}'))
+    run = bob.submit("Is it?", output_type=Verdict)
+    assert (await run).ok
+    assert provider.requests[-1].raw == preview.body
+    assert replies(run) == [preview.fingerprint] != [(await bob.preview("Is it?", fresh=True)).fingerprint]
+    (part,) = [part for part in preview.parts if part.kind == "output"]
+    assert (part.text, part.source) == (f"Verdict, mode {mode}", "call")
 
 
 # It changes nothing

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from ..config.agents import Agent
@@ -55,14 +56,13 @@ class Ports:
     """
     resolve: Callable[[Agent[Any], AIConfig | None, AIConfig | None], AIConfig]
     """Return the config of an agent's run; the fields that the run and its session set override all other layers."""
-    explain: Callable[..., Layer]
-    """Return the config that `resolve` returns, with the source of each value; see `Precedence.explain`."""
-    source: Callable[[Agent], str]
-    """Return where the spec of a session's agent comes from: a file, or the agent's name."""
+    explain: tuple[Callable[..., Layer], Callable[[Agent[Any]], str]]
+    """One returns the config that `resolve` returns, with the source of each value: `Precedence.explain`. The other
+    returns where the spec of a session's agent comes from: a file, or the agent's name."""
     fork: Callable[[str, str], object]
     """Create a session of the same spec and history as the one of the first name, under the second name; return it."""
-    seq: itertools.count[int]
-    """Numbers records."""
     admission: Admission
+    seq: itertools.count[int] = field(default_factory=partial(itertools.count, 1))
+    """Numbers records."""
     around_tool: Callable[[], AbstractContextManager[object]] = nullcontext
     """A context manager, entered around each call of a tool, in the run's context."""

@@ -126,11 +126,12 @@ class Glance(Struct, frozen=True):
             output_type: of the answer; None for the agent's.
         """
         session, call = configs
+        explain, source = ports.explain
         return cls(
             ports=ports,
             start=Start(agent, ports.resolve(agent, call, session), output_type or agent.output_type),
-            sources=ports.explain(agent, (session, "session"), (call, "call")),
-            spec=ports.source(agent),
+            sources=explain(agent, (session, "session"), (call, "call")),
+            spec=source(agent),
             history=journal.history,
             counted=journal.counted,
         )

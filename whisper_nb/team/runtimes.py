@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
 import warnings
 from collections.abc import Callable, Mapping
@@ -123,10 +122,8 @@ class Runtime(Handle):
             open_model=self.models.open,
             prepare=self._prepare,
             resolve=self.resolve,
-            explain=self.configs.explain,
-            source=self._following.source,
+            explain=(self.configs.explain, self._following.source),
             fork=self._fork,
-            seq=itertools.count(1),
             admission=Admission(DEFAULT_QUEUE),
         )
         if self.project:
