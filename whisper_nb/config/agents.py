@@ -245,13 +245,18 @@ class Agent(Generic[T_co]):
         return {name: value for name, value in values.items() if value}
 
 
-def run_limits(**given: float | None) -> RunLimits:
-    """Return the limits of one run, by the names of the agent's.
+def run_limits(
+    max_turns: int | None = None,
+    max_total_tokens: int | None = None,
+    max_cost_usd: float | None = None,
+    timeout_s: float | None = None,
+) -> RunLimits:
+    """Return the limits of one run; None where it has none of its own.
 
     Raises:
         ConfigError: a limit has a wrong type, or is not above 0.
     """
-    limits = {name: value for name, value in given.items() if value is not None}
+    limits = {name: value for name, value in locals().items() if value is not None}
     if not limits:
         return NO_LIMITS
     problems = {name: text for name, value in limits.items() if (text := problem_with(AGENT_FIELDS[name], name, value))}

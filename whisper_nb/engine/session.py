@@ -241,23 +241,12 @@ class Session(Handle, Generic[T_co]):
             SessionError: the queue is full.
         """
         parts = checked_parts(self.name, prompt, priority)
-        limits = run_limits(
-            max_turns=max_turns, max_total_tokens=max_total_tokens, max_cost_usd=max_cost_usd, timeout_s=timeout_s
-        )
+        limits = run_limits(max_turns, max_total_tokens, max_cost_usd, timeout_s)
         config = AIConfig.of(config, model=model)
         output = None if output_type is None else OutputType.of(output_type)
         self.state.check_takes_work(self.name)
         number = self._ports.admission.enter(self.name)
-        run = Run(
-            self,
-            number,
-            parts,
-            priority=priority,
-            limits=limits,
-            config=config,
-            fresh=fresh,
-            output_type=output,
-        )
+        run = Run(self, number, parts, priority=priority, limits=limits, config=config, fresh=fresh, output_type=output)
         self.home.call(self._accept, run)
         return run
 
@@ -285,9 +274,7 @@ class Session(Handle, Generic[T_co]):
             LengthExceeded: from the await: the prompt does not fit into the model's context.
         """
         parts = checked_parts(self.name, prompt, priority)
-        run_limits(
-            max_turns=max_turns, max_total_tokens=max_total_tokens, max_cost_usd=max_cost_usd, timeout_s=timeout_s
-        )
+        run_limits(max_turns, max_total_tokens, max_cost_usd, timeout_s)
         call = AIConfig.of(config, model=model)
         output = None if output_type is None else OutputType.of(output_type)
         glance = self.home.do(Glance.of, self._ports, self._journal, self._agent, (self._configured, call), output)

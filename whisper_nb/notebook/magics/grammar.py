@@ -285,7 +285,7 @@ def order(arguments: Arguments, prompt: str) -> Order:
     )
 
 
-def limits_of(arguments: Arguments) -> dict[str, float | None]:
+def limits_of(arguments: Arguments) -> dict[str, Any]:
     """Return the limits of a run that flags set, by their names in Python. A flag of None was not given."""
     return {
         "max_turns": arguments.max_turns,
