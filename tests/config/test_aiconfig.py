@@ -632,3 +632,10 @@ async def test_a_saved_agent_has_no_literal_key(tmp_path: Path) -> None:
     assert "seed: 1" in text
     assert "api_key" not in text
     assert CANARY not in text
+
+
+def test_a_price_without_a_model_belongs_to_the_model_that_is_given_with_it() -> None:
+    given = AIConfig.of({"price": "free"}, model="openai/x")
+    assert given == AIConfig(model="openai/x", price="free")  # type: ignore[arg-type]
+    assert Agent(name="bob", model="openai/x", config={"price": "free"}).config == given
+    assert AIConfig.of(given, model="openai/y") == AIConfig(model="openai/y")

@@ -141,7 +141,10 @@ class AIConfig:
                 raise ConfigError(
                     f"a config cannot be made of {type(source).__name__}: give an AIConfig, a dict or a model string"
                 )
-        return from_values(overlay(values, _read(overrides)))
+        above = _read(overrides)
+        if "model" not in values:  # what belongs to a model belongs to that of `overrides`
+            return from_values(values | above)
+        return from_values(overlay(values, above))
 
     def values(self) -> dict[str, Any]:
         """The fields that are set; a cleared field is None."""
