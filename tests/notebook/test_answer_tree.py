@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whisper_nb.notebook.cells.markdown import Node
-from whisper_nb.notebook.panel.answers import ROWS, VALUE, answer_tree
+from whisper_nb.notebook.panel.answers import ALL, ROWS, VALUE, answer_tree
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -55,6 +55,7 @@ def test_a_list_of_objects_is_a_table_with_a_column_for_each_field() -> None:
         ("{}", [["p", "", "{}"]]),
         ("I think it is {}", None),
         ("", None),
+        ('```json\n{"answer": true}\n```', [["p", "", "True"]]),
         ("[" * 100_000, None),
     ],
 )
@@ -66,6 +67,8 @@ def test_long_answers_are_cut_and_say_so() -> None:
     tree = answer_tree(json.dumps([{"n": number} for number in range(ROWS + 5)]))
     assert (len(cells(tree)), tree and tree[1]) == (ROWS + 1, ["p", "", "… 5 more"])
     assert cells(answer_tree(json.dumps({"text": "x" * 9_999})))[1][1] == "x" * VALUE + "…"
+    long = {f"field {number}": "x" * 9_999 for number in range(50)}
+    assert len(json.dumps(answer_tree(json.dumps([long] * 50)))) < 3 * ALL
 
 
 @given(JSON)

@@ -67,6 +67,7 @@ def typed(agent: Agent) -> Draft:
     """The input that gives this agent."""
     texts = {(name,): getattr(agent, name) for name in ("name", *LINES, "icon", "color", "system_prompt")}
     texts[("tools",)] = ", ".join(tool.name for tool in agent.tools)
+    texts[("output_type",)] = agent.output_type.label if agent.output_type else ""
     texts[("max_turns",)] = str(agent.max_turns)
     texts[("memory",)] = str(agent.memory)
     for name in ("max_prompt_tokens", "max_total_tokens", "max_cost_usd", "timeout_s"):

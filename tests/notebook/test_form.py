@@ -127,7 +127,14 @@ def test_every_field_has_a_place_a_label_a_meaning_and_a_default(page: FormPage)
 def test_the_first_section_is_what_a_new_user_needs() -> None:
     first, *others = described_sections()
     assert [field["id"] for field in first["fields"]] == ["name", "system_prompt", "config.model"]
-    assert [section["title"] for section in others] == ["Tools", "Look", "Memory and limits", "Sampling", "Advanced"]
+    assert [section["title"] for section in others] == [
+        "Tools",
+        "Answers",
+        "Look",
+        "Memory and limits",
+        "Sampling",
+        "Advanced",
+    ]
     assert all(section["about"] for section in others)
 
 
@@ -776,3 +783,34 @@ def test_classes_of_data_are_offered_as_types_of_answers() -> None:
     assert found.items() >= {"Verdict": "fits, why", "City": "name", "Row": "text", "Color": "RED"}.items()
     assert {"list[City]", "int", "list[str]"} <= found.keys()
     assert not {"Helper", "Alias", "_Hidden", "Odd", "five"} & found.keys()
+
+
+def test_a_type_of_answers_is_chosen_by_its_name(notebook: Notebook) -> None:
+    notebook.shell.run_cell(
+        "from dataclasses import dataclass\n@dataclass\nclass Verdict:\n    fits: bool\n    why: str\n"
+    )
+    form = notebook.runtime.new_agent_form()
+    form.fill(name="amy", output_type="list[Verdikt]")
+    with pytest.raises(ConfigError, match="output type 'Verdikt' is not defined in this notebook"):
+        form.create()
+    form.fill(output_type="list[Verdict]")
+    assert form.create().startswith("amy is ready")
+    output = notebook.runtime["amy"].agent.output_type
+    assert output
+    (answer,) = output.check('[{"fits": true, "why": "it does"}]').value
+    assert (type(answer).__name__, answer.fits) == ("Verdict", True)
+    python = form._parts["python"]
+    assert "output_type=list[Verdict]" in python
+    assert "output_type: list[Verdict]" in form._parts["yaml"]
+    revision = notebook.runtime["amy"].revision
+    notebook.shell.run_cell(python)
+    assert notebook.runtime["amy"].revision == revision, "the same spec"
+
+
+@pytest.mark.parametrize("text", ["Literal['yes', 'no']", "None", "int | None", "dict[str, float]"])
+def test_a_type_without_a_class_gives_python_that_runs(page: FormPage, text: str) -> None:
+    page.type(name="amy", output_type=text)
+    assert page.errors == set()
+    made = from_python(page.parts["python"]).output_type
+    assert made
+    assert made.label == text

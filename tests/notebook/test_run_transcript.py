@@ -15,7 +15,16 @@ from whisper_nb import ModelError, Rule, Run, Runtime, ScriptedModel
 from whisper_nb.config.aiconfig import AIConfig
 from whisper_nb.core.events import ModelReplied, Record, RunContinued, RunStarted
 from whisper_nb.core.limits import NO_LIMITS
-from whisper_nb.core.messages import AssistantMessage, CallDelta, Delta, Finish, ReasoningDelta, TextDelta, Usage
+from whisper_nb.core.messages import (
+    AssistantMessage,
+    CallDelta,
+    Delta,
+    Finish,
+    ReasoningDelta,
+    TextDelta,
+    ToolCall,
+    Usage,
+)
 from whisper_nb.core.turns import THOUGHTS
 from whisper_nb.models.model import Request
 from whisper_nb.notebook.cells.render import causes, run_html, run_text
@@ -23,6 +32,7 @@ from whisper_nb.notebook.panel.details import Facts
 from whisper_nb.notebook.panel.panel import BURST, BYTES_PER_S, SLOWEST_S
 from whisper_nb.notebook.panel.transcript import IN_ALL, ITEMS, PIECE, TEXT, OpenRun, piece, request_text
 from whisper_nb.notebook.runtime import NotebookRuntime
+from whisper_nb.tools.outputs import OutputType
 
 CALLS = [
     Rule("^count", calls=[{"name": "look", "arguments": {"table": "orders"}}, {"name": "gone", "arguments": {}}]),
@@ -420,3 +430,22 @@ async def test_run_again_submits_the_same_prompt(runtime: NotebookRuntime, panel
     assert (again.prompt, again.priority, again.config, again.limits) == ("hello", "high", run.config, run.limits)
     assert again.fresh
     await again
+
+
+async def test_a_typed_answer_is_a_table_and_other_replies_are_markdown(runtime: Runtime) -> None:
+    answer = '{"city": "Rome", "people": 3}'
+    run = Run(
+        hire(runtime, ScriptedModel(CALLS)), 1, ["count"], priority="normal", limits=NO_LIMITS, config=AIConfig(),
+        fresh=False, output_type=OutputType.of(dict[str, str | int]),
+    )  # fmt: skip
+    calls = AssistantMessage("**look** first", (ToolCall("c1", "look", "{}"),))
+    replies = [
+        ModelReplied(one, None, None) for one in (calls, AssistantMessage("It is *Rome*"), AssistantMessage(answer))
+    ]
+    for seq, event in enumerate([RunStarted("count", "m"), *replies]):
+        run._apply(Record(seq, 100.0 + seq, "bob", run.id, event))
+    trees = [item["tree"] for item in everything(run)["items"] if item["kind"] == "reply"]
+    assert trees[0] == [["p", "", ["strong", "", "look"], " first"]]
+    assert trees[1] == [["p", "", "It is ", ["em", "", "Rome"]]]
+    assert trees[2][0][0] == "table"
+    assert everything(run)["items"][-1]["text"]["text"] == answer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from hypothesis import strategies as st
 
@@ -61,6 +61,7 @@ AGENTS = st.builds(
     system_prompt=PROSE,
     config=CONFIGS,
     tools=st.sampled_from([(), (rows,)]),
+    output_type=st.sampled_from([None, int, list[str], dict[str, float], Literal["yes", "no"], int | None]),
     max_turns=st.integers(1, 10**9),
     max_total_tokens=st.none() | st.integers(1, 10**9),
     max_cost_usd=st.none() | st.floats(0, exclude_min=True, allow_infinity=False),

@@ -58,11 +58,14 @@ class ScriptRuntime(runtimes.Runtime):  # noqa: D101 - that of the base, whose a
 
     def new_agent_form(self) -> AgentForm:
         """Return a form that creates an agent in this kernel and saves it to the project. `%agent new` shows one."""
-        from .form.choices import server_choices, tool_choices
+        from .form.choices import server_choices, tool_choices, type_choices
         from .form.form import AgentForm
 
-        functions = partial(tool_choices, vars(sys.modules["__main__"]))
-        form = AgentForm(self, self.find_tool, functions, self._fields_taken, partial(server_choices, self.keys))
+        namespace = vars(sys.modules["__main__"])
+        functions, types = partial(tool_choices, namespace), partial(type_choices, namespace)
+        servers = partial(server_choices, self.keys)
+        find_type = self._following.find_type
+        form = AgentForm(self, self.find_tool, functions, self._fields_taken, servers, types, find_type)
         self._forms.add(form)
         return form
 

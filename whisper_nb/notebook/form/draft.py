@@ -18,18 +18,21 @@ from ...config.yamlfile import MAX_FILE_BYTES, dump_yaml, parse_yaml
 from ...core.errors import ConfigError, Problem, sealed
 from ...core.text import mask_keys, short_repr, valid_unicode
 from ...tools.functions import as_tool
+from ...tools.outputs import OutputType
 from ...tools.tool import Tool
+from ...tools.type_names import FindType, label_of, type_of_main
 
 #: The path of a field: `("name",)`, `("config", "temperature")`.
 FieldPath = tuple[str, ...]
 
-NAME, TOOLS = ("name",), ("tools",)
+NAME, TOOLS, OUTPUT = ("name",), ("tools",), ("output_type",)
 #: The first part of the paths of fields of an agent's config.
 CONFIG = "config"
-#: Every field that can be typed → its kind; tools are names, separated by commas.
+#: Every field that can be typed → its kind; tools are names, separated by commas; an output type is its name.
 FIELDS: Mapping[FieldPath, Kind] = {
     **{(name,): kind for name, kind in AGENT_FIELDS.items()},
     TOOLS: Words(),
+    OUTPUT: Text(allowed="the name of a class that a cell defines, or a type such as list[str]"),
     **{(CONFIG, name): kind for name, kind in CONFIG_FIELDS.items()},
 }
 #: Columns of the Python, which is shown beside the YAML.
@@ -48,16 +51,17 @@ class Draft:
     """The text of each field."""
 
     @sealed
-    def build(self, find_tool: FindTool) -> Agent:
+    def build(self, find_tool: FindTool, find_type: FindType = type_of_main) -> Agent[Any]:
         """Return the agent.
 
         Args:
             find_tool: returns the function that a tool's name refers to.
+            find_type: returns the type that a text names.
 
         Raises:
             ConfigError: lists all problems, each with a path from which `field_of` derives its field.
         """
-        values, problems = self._read(find_tool)
+        values, problems = self._read(find_tool, find_type)
         config = {path[-1]: value for path, value in values.items() if path[0] == "config"}
         own = {path[0]: value for path, value in values.items() if path[0] != "config" and value is not None}
         try:
@@ -72,7 +76,7 @@ class Draft:
             raise ConfigError.of(problems)
         return agent
 
-    def _read(self, find_tool: FindTool) -> tuple[dict[FieldPath, Any], list[Problem]]:
+    def _read(self, find_tool: FindTool, find_type: FindType) -> tuple[dict[FieldPath, Any], list[Problem]]:
         texts = {path: text for path in FIELDS if (text := self._text(path))}
         longest = max(texts, key=lambda path: len(texts[path]), default=NAME)
         if (size := sum(map(len, texts.values()))) > MAX_FILE_BYTES:
@@ -86,7 +90,12 @@ class Draft:
         values: dict[FieldPath, Any] = {}
         for path, text in texts.items():
             try:
-                values[path] = _tools(text, find_tool) if path == TOOLS else _value(path, text)
+                if path == TOOLS:
+                    values[path] = _tools(text, find_tool)
+                elif path == OUTPUT:
+                    values[path] = OutputType.of(find_type(text))
+                else:
+                    values[path] = _value(path, text)
             except ConfigError as error:
                 problems += [replace(one, path=one.path or path, location="") for one in error.problems]
         return values, problems
@@ -172,6 +181,10 @@ def _expression(value: Any) -> str:
             return repr(dict(value))
         case Memory() | Price():
             return repr(value.document())
+        case OutputType():
+            label = label_of(value.source)
+            # The name of a special form is not defined in a cell, and None is text: as text, both are the type.
+            return repr(label) if "Literal[" in label or label == "None" else label
         case tuple():
             items = [repr(one) if isinstance(one, str) else one.name for one in value]
             return f"({', '.join(items)}{',' * (len(items) == 1)})"

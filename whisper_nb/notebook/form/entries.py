@@ -14,6 +14,7 @@ from ...config.providers import canonical
 from ...core.errors import ConfigError, Problem
 from ...core.text import printable, valid_unicode
 from ...team.runtimes import Runtime
+from ...tools.type_names import FindType
 from .draft import FIELDS, Draft, FieldPath, field_of, python_of, yaml_of
 from .fields import BASE, KEY, MODEL, NAME, PARAMS, SENT, default_texts, id_of, labels
 
@@ -27,11 +28,12 @@ class Entries:
     Args:
         runtime: the agents that exist, and the layers of config.
         find_tool: returns the function that a tool's name refers to.
+        find_type: returns the type that a text names.
     """
 
-    def __init__(self, runtime: Runtime, find_tool: FindTool) -> None:
+    def __init__(self, runtime: Runtime, find_tool: FindTool, find_type: FindType) -> None:
         self._runtime = runtime
-        self._find_tool = find_tool
+        self._find = (find_tool, find_type)
         self._key_removed = False  # whether a key was typed, and removed
         self.texts: dict[FieldPath, str] = dict.fromkeys(FIELDS, "")
         """The text of each field."""
@@ -61,7 +63,7 @@ class Entries:
             ConfigError: fields are wrong.
         """
         hidden = {*PARAMS} - {*self._params}
-        return Draft({path: text for path, text in self.texts.items() if path not in hidden}).build(self._find_tool)
+        return Draft({path: text for path, text in self.texts.items() if path not in hidden}).build(*self._find)
 
     def check(self) -> dict[str, Any]:
         """Find each field's problems, and return what the form shows of them, and of the agent."""
@@ -151,7 +153,7 @@ class Entries:
             ConfigError: one of the fields is wrong.
         """
         typed = {path: self.texts[path] for path in (MODEL, BASE, KEY) if path in (MODEL, *self._params)}
-        return Draft({NAME: "any", **typed}).build(self._find_tool).config
+        return Draft({NAME: "any", **typed}).build(*self._find).config
 
     def _defaults(self) -> dict[str, str]:
         """Return the values of fields that are empty."""

@@ -32,6 +32,7 @@ def _of_config(*names: str) -> tuple[FieldPath, ...]:
 NAME: FieldPath = ("name",)
 PROMPT: FieldPath = ("system_prompt",)
 TOOLS: FieldPath = ("tools",)
+OUTPUT: FieldPath = ("output_type",)
 (MODEL,) = _of_config("model")
 (KEY,) = _of_config("api_key")
 (BASE,) = _of_config("api_base")
@@ -98,6 +99,10 @@ _MEANINGS: Mapping[FieldPath, tuple[str, str]] = {
     ("icon",): ("Icon", "An emoji, or a few characters."),
     ("color",): ("Color", "The color of its icon: a name of CSS such as teal, or a number such as #2f7de1."),
     TOOLS: ("Functions by name", "The chosen ones; others can be typed, with commas between them."),
+    OUTPUT: (
+        "Type of answers",
+        "If set, answers are instances of it: of a class that a cell defines, or of list[…], Literal['yes', …].",
+    ),
     ("max_turns",): (
         "Model calls per run",
         "A run is one prompt. Each round of tool calls needs another call; one call more fails the run.",
@@ -123,6 +128,7 @@ _INPUTS: Mapping[FieldPath, str] = {
     PROMPT: "lines",
     MODEL: "model",
     TOOLS: "tools",
+    OUTPUT: "type",
     ("icon",): "icon",
     ("color",): "color",
 }
@@ -130,6 +136,7 @@ _INPUTS: Mapping[FieldPath, str] = {
 _SHOWN_DEFAULTS: Mapping[FieldPath, str] = {
     NAME: "",
     PROMPT: "the text that the field shows",
+    OUTPUT: "text",
     ("icon",): "two letters of the name",
     ("color",): "one that follows from the name",
 }
@@ -149,6 +156,11 @@ _UNSET = {
 SECTIONS: tuple[Section, ...] = (
     Section("", "", (NAME, PROMPT, MODEL)),
     Section("Tools", "Functions that the model may call, when it finds it useful.", (TOOLS,)),
+    Section(
+        "Answers",
+        "Text, or data that fits a type. An answer that does not fit is asked for again.",
+        (OUTPUT, *_of_config("output_mode", "output_retries")),
+    ),
     Section(
         "Look",
         "For people, in lists and in the panel. The model does not see it.",

@@ -28,11 +28,12 @@ from ...config.yamlfile import MAX_FILE_BYTES
 from ...core.errors import ConfigError, SessionError, WhisperError
 from ...core.text import printable
 from ...team.runtimes import Runtime
+from ...tools.type_names import FindType, type_of_main
 from ..cells.explain import agent_configs
 from ..create import create
 from ..panel.requests import RequestWidget
 from ..panel.script import script
-from .choices import ModelChoice, ToolChoice, distinct, listed_models, offline_choices, provider_choices
+from .choices import ModelChoice, ToolChoice, TypeChoice, distinct, listed_models, offline_choices, provider_choices
 from .draft import CONFIG, FIELDS, FieldPath, yaml_of
 from .entries import MESSAGE, Entries, clipped
 from .fields import (
@@ -65,6 +66,8 @@ class AgentForm(RequestWidget):
         tools: returns the functions that can be chosen.
         takes: returns the fields of AIConfig that a model takes. Called in a thread: it may take seconds.
         servers: returns the models of servers that answer. Called in a thread.
+        types: returns the types of answers that can be chosen.
+        find_type: returns the type that a text names.
     """
 
     _esm = script(_FOLDER / "form.js")
@@ -77,12 +80,15 @@ class AgentForm(RequestWidget):
         tools: Callable[[], list[ToolChoice]] = list,
         takes: Takes | None = None,
         servers: Servers | None = None,
+        types: Callable[[], list[TypeChoice]] = list,
+        find_type: FindType = type_of_main,
     ) -> None:
         self._runtime = runtime
         self._tools = tools
+        self._types = types
         self._servers = servers
         self._takes = Lookup(runtime.home, takes, self._use_fields) if takes else None
-        self._entries = Entries(runtime, find_tool)
+        self._entries = Entries(runtime, find_tool, find_type)
         self._local: list[ModelChoice] = []  # of servers that answer
         self._unconfirmed: Agent | None = None  # the agent that is saved if the user confirms
         self._views: dict[str, None] = {}
@@ -173,6 +179,7 @@ class AgentForm(RequestWidget):
         self._parts |= {
             "models": [msgspec.to_builtins(one) for one in distinct(models)],
             "tools": [msgspec.to_builtins(one) for one in self._tools()],
+            "types": [msgspec.to_builtins(one) for one in self._types()],
             "files": _prompt_files(self._runtime),
         }
 

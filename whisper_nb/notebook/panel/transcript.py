@@ -23,14 +23,15 @@ from ...core.events import (
     ToolFinished,
     ToolStarted,
 )
-from ...core.messages import Image, Message, SystemMessage, ToolCall, UserMessage
+from ...core.messages import AssistantMessage, Image, Message, SystemMessage, ToolCall, UserMessage
 from ...core.text import clip, mask_keys, printable
 from ...engine.fitting import recalled
 from ...engine.runs import Run
 from ...engine.session import Session
 from ...models.openai_format import parameters, to_openai, tools_of
-from ..cells.markdown import markdown_tree
+from ..cells.markdown import Node, markdown_tree
 from ..cells.render import call_line, record_text
+from .answers import answer_tree
 from .details import LINE, Facts, StreamedText, run_facts
 
 #: Characters of a text that are sent with its item, and of a further piece.
@@ -97,7 +98,7 @@ class OpenRun:
             case ModelReplied(message, usage, cost, fingerprint=fingerprint):
                 self._turn += 1
                 facts: Facts = {"kind": "reply", "turn": self._turn, "text": _part(message.text), "cost": cost}
-                facts["tree"] = markdown_tree(message.text[:TEXT])
+                facts["tree"] = self._tree(message)
                 facts["input"], facts["output"] = usage and usage.input_tokens, usage and usage.output_tokens
                 facts["seconds"], facts["fingerprint"] = self._seconds(record), fingerprint
                 if thoughts := thoughts_of(record):
@@ -124,6 +125,14 @@ class OpenRun:
                 return {"kind": "note", "text": clip(record_text(record), TEXT)}
             case _:
                 return None
+
+    def _tree(self, message: AssistantMessage) -> list[Node]:
+        """Return a reply as the page draws it: a typed answer as a table of its fields, other texts as Markdown."""
+        if self.run.output_type is not None and not message.tool_calls:
+            tree = answer_tree(message.text)
+            if tree is not None:
+                return tree
+        return markdown_tree(message.text[:TEXT])
 
     def _continued(self, record: Record) -> str:
         """Return in words why the run goes on."""
