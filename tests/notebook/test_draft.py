@@ -70,6 +70,8 @@ def typed(agent: Agent) -> Draft:
     texts[("output_type",)] = agent.output_type.label if agent.output_type else ""
     texts[("max_turns",)] = str(agent.max_turns)
     texts[("memory",)] = str(agent.memory)
+    if agent.continuation is not None:
+        texts[("continuation",)] = in_one_line(agent.continuation.document())
     for name in ("max_prompt_tokens", "max_total_tokens", "max_cost_usd", "timeout_s"):
         value = getattr(agent, name)
         texts[(name,)] = "" if value is None else repr(value)

@@ -68,4 +68,5 @@ AGENTS = st.builds(
     timeout_s=st.none() | st.floats(0, exclude_min=True, allow_infinity=False) | st.integers(1, 10**6),
     max_prompt_tokens=st.none() | st.integers(1, 10**9),
     memory=st.sampled_from(["all", "none", "last:10", {"tokens": 4000}]),
+    continuation=st.sampled_from([None, 3, {"max_iterations": 7, "until": "it's: FINISHED"}]),
 )

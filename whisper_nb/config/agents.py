@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Generic, TypedDict, Unpack, overload
 
+from ..core.continuing import Continuation
 from ..core.errors import ConfigError, Problem, sealed_with
 from ..core.limits import NO_LIMITS, RunLimits
 from ..core.text import short_repr
@@ -15,13 +16,20 @@ from ..tools.outputs import OutputType, T_co
 from ..tools.tool import Tool
 from ..tools.type_names import FindType
 from .aiconfig import KEYWORDS, UNSET, AIConfig, plain, repr_of
-from .kinds import FULL_MEMORY, Color, Kind, Memory, MemoryPolicy, Number, Text, problem_with
+from .kinds import FULL_MEMORY, Color, ContinuationPolicy, Kind, Memory, MemoryPolicy, Number, Text, problem_with
 
 #: The fields that limit a run. In a file they stand under `limits`.
 LIMITS = ("max_turns", "max_total_tokens", "max_cost_usd", "timeout_s", "max_prompt_tokens")
 AGENT_NAME = r"[A-Za-z][A-Za-z0-9_-]{0,63}"
 _SYSTEM_PROMPT = (
     "You are {name}, an assistant working in the background of a Jupyter notebook. Answer briefly, in Markdown."
+)
+
+
+#: The reason why a typed answer and a continuation exclude each other.
+NO_CONTINUATION = (
+    "an agent with a continuation goes on until a line of text says that it is done, which an answer of an output type "
+    "cannot have: leave out one of the two"
 )
 
 
@@ -45,6 +53,7 @@ class AgentFields(TypedDict, total=False):
     timeout_s: float | None
     max_prompt_tokens: int | None
     memory: Memory | Mapping[str, int] | str
+    continuation: Continuation | Mapping[str, Any] | int | None
 
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)
@@ -71,6 +80,7 @@ class Agent(Generic[T_co]):
         timeout_s: the timeout of a run, in seconds.
         max_prompt_tokens: the limit of tokens that one model call may send.
         memory: the part of its history that a run gets: `all`, `none`, `last:10` or `tokens:4000`.
+        continuation: how it goes on by itself, for example `{"max_iterations": 5, "until": "DONE"}`; see the field.
 
     Raises:
         ConfigError: one or more fields are invalid: the name, a limit, a tool, two tools of one name, the config, an
@@ -115,6 +125,11 @@ class Agent(Generic[T_co]):
     """The part of its history that a run gets: `all`, `none`, `{"last": 10}` for the newest 10 exchanges, each a
     prompt with everything up to the next, or `{"tokens": 4000}` for the newest exchanges of about so many tokens. As
     text, `last:10` and `tokens:4000`. The history itself keeps everything."""
+    continuation: Continuation | None = field(default=None, metadata={"kind": ContinuationPolicy()})
+    """How it goes on by itself: after a reply whose last line does not contain `until`, it is told to go on. A run
+    succeeds with the first reply that does, or with the `max_iterations`-th one, and a notice says so. The system
+    prompt tells the model about `until`. `run.text` leaves that line out; the history keeps it. Each reply is a turn,
+    and counts for `max_turns`. Not together with an output type. None: a run ends with its first answer."""
 
     @overload
     def __init__(self, name: str, *, output_type: type[T_co] | None = None, **fields: Unpack[AgentFields]) -> None: ...
@@ -141,6 +156,7 @@ class Agent(Generic[T_co]):
         timeout_s: float | None = None,
         max_prompt_tokens: int | None = None,
         memory: Memory | Mapping[str, int] | str = FULL_MEMORY,
+        continuation: Continuation | Mapping[str, Any] | int | None = None,
     ) -> None:
         given = locals()
         problems: list[Problem] = []
@@ -192,6 +208,8 @@ class Agent(Generic[T_co]):
         if output is not None and output.is_text:
             output = None
         object.__setattr__(self, "output_type", output)
+        if output is not None and getattr(self, "continuation", None):
+            return [Problem(("output_type",), NO_CONTINUATION)]
         return []
 
     def __repr__(self) -> str:
@@ -205,7 +223,10 @@ class Agent(Generic[T_co]):
     @property
     def instructions(self) -> str:
         """The system prompt that is sent to the model."""
-        return self.system_prompt or _SYSTEM_PROMPT.format(name=self.name)
+        own = self.system_prompt or _SYSTEM_PROMPT.format(name=self.name)
+        if self.continuation is None:
+            return own
+        return f"{own}\n\n{self.continuation.instructions}"
 
     def with_tools_of_now(self, find: Callable[[str], Tool | Callable[..., Any]]) -> Agent[T_co]:
         """Return the agent with the functions that cells define now under the names of its tools.
@@ -237,6 +258,8 @@ class Agent(Generic[T_co]):
         prompt = values.pop("system_prompt", "")
         if "memory" in values:
             values["memory"] = self.memory.document()
+        if self.continuation is not None:
+            values["continuation"] = self.continuation.document()
         values["ai_config"] = plain(self.config)
         values["tools"] = [tool.name for tool in self.tools]
         values["output_type"] = self.output_type and self.output_type.label

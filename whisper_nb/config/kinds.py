@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from ..core.continuing import Continuation
 from ..core.messages import Usage
 from ..core.text import mask_keys, short_repr
 from .keys import reference_to
@@ -73,6 +74,8 @@ _OWN_HEADERS = frozenset(
 )  # fmt: skip
 #: The most characters that may be a misspelt name of a color: comparing longer ones takes time.
 _COLOR_LENGTH = 30
+#: The most characters of a text that says that an agent is done.
+_MARK = 100
 _OWN_PREFIXES = ("content-", "proxy-", "x-forwarded-", "x-http-method")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -366,6 +369,25 @@ class PriceOfTokens(Struct, frozen=True):
             raise ValueError
         dollars = Number(0, 1_000_000)
         return Price(float(dollars.read(value["input"])), float(dollars.read(value["output"])))
+
+
+class ContinuationPolicy(Struct, frozen=True):
+    """How an agent goes on by itself, as a mapping or as its `max_iterations`."""
+
+    allowed: str = "a mapping such as {max_iterations: 5, until: DONE}, or the most iterations, from 2 to 100"
+
+    def read(self, value: Any) -> Continuation:
+        """Return the continuation."""
+        if isinstance(value, Continuation):
+            value = value.document()
+        if not isinstance(value, Mapping):
+            value = {"max_iterations": value}
+        if unknown := next((key for key in value if key not in Continuation.__struct_fields__), None):
+            raise ValueError(f"has an unknown key {short_repr(unknown)}; known are max_iterations and until")
+        most, until = value.get("max_iterations", 5), value.get("until", "DONE")
+        if not isinstance(until, str) or not until.strip() or len(until.splitlines()) > 1 or len(until) > _MARK:
+            raise ValueError(f"needs a word or a line of text as until, not {short_repr(until)}")
+        return Continuation(int(Number(2, 100, whole=True).read(most)), until.strip())
 
 
 class Params(Mapping[str, Any]):

@@ -63,6 +63,8 @@ class RunStarted(Data, frozen=True, tag=True):
     prompt: str
     model: str
     images: tuple[Image, ...] = ()
+    until: str = ""
+    """The text in a reply's last line that says that the agent's work is done, if it goes on by itself."""
 
 
 class TextStreamed(Data, frozen=True, tag=True):

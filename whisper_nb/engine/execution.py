@@ -8,7 +8,7 @@ from typing import assert_never
 
 from ..core.deadlines import Deadline
 from ..core.errors import LimitExceeded, RunFailed, TurnLimitExceeded
-from ..core.events import RunContinued, ToolFinished, ToolStarted
+from ..core.events import Noticed, RunContinued, ToolFinished, ToolStarted
 from ..core.messages import ToolCall
 from ..core.turns import CallModel, CallTools, Done, next_step
 from ..tools.calls import call_tool
@@ -31,13 +31,14 @@ class Execution:
         start: the spec and config that the run started with.
     """
 
-    __slots__ = ("_answers", "_calls", "_journal", "_limits", "_ports", "_run", "_tools")
+    __slots__ = ("_answers", "_calls", "_continuation", "_journal", "_limits", "_ports", "_run", "_tools")
 
     def __init__(self, journal: Journal, ports: Ports, run: Run, start: Start) -> None:
         self._journal = journal
         self._ports = ports
         self._run = run
         self._limits = run.limits.over(start.agent.limits)
+        self._continuation = start.continuation
         self._tools = {tool.name: tool for tool in start.agent.tools}
         self._answers = Answers(run, start)
         self._calls = ModelCalls(journal, ports, run, start)
@@ -88,10 +89,10 @@ class Execution:
         while True:
             match next_step(self._journal.projection.turn):
                 case Done(text):
-                    correction = await self._answers.check(text)
-                    if not correction:
+                    if correction := await self._answers.check(text):
+                        await self._journal.publish(RunContinued(correction, "invalid"), self._run)
+                    elif not await self._goes_on(text):
                         return
-                    await self._journal.publish(RunContinued(correction, "invalid"), self._run)
                 case CallModel():
                     if turns == self._limits.max_turns:
                         raise TurnLimitExceeded(
@@ -107,6 +108,20 @@ class Execution:
                     await self._call_tools(pending)
                 case step:
                     assert_never(step)
+
+    async def _goes_on(self, reply: str) -> bool:
+        """Publish the prompt of the next iteration, if the agent goes on by itself and is not done."""
+        continuation = self._continuation
+        if continuation is None or continuation.is_done(reply):
+            return False
+        events = (record.event for record in self._run.events)
+        number = 2 + sum(isinstance(event, RunContinued) and event.reason == "continuation" for event in events)
+        if number <= continuation.max_iterations:
+            await self._journal.publish(RunContinued(continuation.prompt(number), "continuation"), self._run)
+            return True
+        name = self._run.session.name
+        await self._journal.publish(Noticed(f"{name} {continuation.gave_up}"), self._run)
+        return False
 
     # Tool calls
 

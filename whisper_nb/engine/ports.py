@@ -13,6 +13,7 @@ from ..config.agents import Agent
 from ..config.aiconfig import AIConfig
 from ..config.keys import Keys
 from ..config.layers import Layer
+from ..core.continuing import Continuation
 from ..core.events import Record
 from ..models.contexts import Contexts
 from ..models.model import Model
@@ -34,6 +35,13 @@ class Start:
     """The type of the run's answer. None: text."""
     notices: Sequence[str] = ()
     """Lines for people: for example, an edited file that could not be used."""
+
+    @property
+    def continuation(self) -> Continuation | None:
+        """How the run goes on by itself. None: it ends with its first answer, as one with an output type does."""
+        if self.output_type is None or self.output_type.is_text:
+            return self.agent.continuation
+        return None
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ from bisect import insort
 from collections.abc import Iterable
 from typing import Generic, TypeVar
 
+from ..core.continuing import without_mark
 from ..core.costs import CostSum
 from ..core.events import (
     CallRetried,
@@ -44,8 +45,8 @@ class RunState:
     """One run, as its records describe it."""
 
     __slots__ = (
-        "_chunks", "_complete", "_cost", "_outcome", "_thinking", "events", "failure", "finished_at", "fresh",
-        "id", "model", "number", "place", "priority", "queued", "started_at",
+        "_chunks", "_complete", "_cost", "_outcome", "_thinking", "_until", "events", "failure", "finished_at",
+        "fresh", "id", "model", "number", "place", "priority", "queued", "started_at",
     )  # fmt: skip
 
     def __init__(self, id_: str) -> None:
@@ -71,6 +72,7 @@ class RunState:
         self._chunks: list[str] = []
         self._complete = False  # the chunks are a complete reply
         self._thinking = ""  # the reasoning of an incomplete reply
+        self._until = ""  # says that the agent's work is done; see `RunStarted`
         self._cost = CostSum()
         self._outcome: Outcome | None = None
 
@@ -91,8 +93,14 @@ class RunState:
 
     @property
     def text(self) -> str:
-        """The text of the last turn, as far as it has arrived. Kept when the run fails or is cancelled."""
-        return "".join(self._chunks)
+        """The text of the last turn, as far as it has arrived. Kept when the run fails or is cancelled.
+
+        Once it succeeded, without the line that says that an agent which goes on by itself is done.
+        """
+        text = "".join(self._chunks)
+        if self._until and self._outcome == "succeeded":
+            return without_mark(text, self._until)
+        return text
 
     @property
     def thoughts(self) -> str:
@@ -130,8 +138,9 @@ class RunState:
                 self.priority = priority
                 self.fresh = event.fresh
                 self.number = self.place = number
-            case RunStarted(_, model):
+            case RunStarted(_, model, until=until):
                 self.model = model
+                self._until = until
                 self.started_at = record.time
                 if model.startswith("offline/"):
                     self._cost.cost = 0.0

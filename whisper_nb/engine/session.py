@@ -15,7 +15,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any, Generic, Literal, TypedDict, TypeVar, Unpack, overload
 
-from ..config.agents import Agent, run_limits
+from ..config.agents import NO_CONTINUATION, Agent, run_limits
 from ..config.aiconfig import KEYWORDS, UNSET, AIConfig, reconfigured
 from ..core.errors import ConfigError, RunFailed, clear_frames, sealed, sealed_with
 from ..core.events import (
@@ -236,7 +236,7 @@ class Session(Handle, Generic[T_co]):
 
         Raises:
             ConfigError: an unknown priority, an empty prompt or one with `⟨bob#1 running⟩`, a limit that is not
-                positive, a bad config, or an output type without a JSON Schema.
+                positive, a bad config, an output type without a JSON Schema, or one for an agent with a continuation.
             SessionClosed: the agent was stopped or removed.
             SessionError: the queue is full.
         """
@@ -244,6 +244,8 @@ class Session(Handle, Generic[T_co]):
         limits = run_limits(max_turns, max_total_tokens, max_cost_usd, timeout_s)
         config = AIConfig.of(config, model=model)
         output = None if output_type is None else OutputType.of(output_type)
+        if output is not None and not output.is_text and self._agent.continuation is not None:
+            raise ConfigError(f"{self.name}: {NO_CONTINUATION}")
         self.state.check_takes_work(self.name)
         number = self._ports.admission.enter(self.name)
         run = Run(self, number, parts, priority=priority, limits=limits, config=config, fresh=fresh, output_type=output)
@@ -456,7 +458,8 @@ class Session(Handle, Generic[T_co]):
             return
         for notice in start.notices:
             await self._journal.publish(Noticed(notice), run)
-        await self._journal.publish(RunStarted(run.prompt, start.config.model or "", run.images), run)
+        until = start.continuation.until if start.continuation else ""
+        await self._journal.publish(RunStarted(run.prompt, start.config.model or "", run.images, until), run)
         if run._cancelling:  # meanwhile: its end was posted
             return
         execution = Execution(self._journal, self._ports, run, start)

@@ -92,14 +92,16 @@ def limits_line(agent: Agent) -> str:
         line += f", {agent.timeout_s:g} s"
     if agent.max_prompt_tokens:
         line += f", {agent.max_prompt_tokens:,} tokens a prompt"
+    if agent.continuation is not None:
+        line += f", goes on by itself {agent.continuation}"
     return line
 
 
 def agent_rows(agent: Agent) -> list[dict[str, str]]:
-    """Return the memory and the limits of an agent, as rows of its config."""
+    """Return the memory, the continuation and the limits of an agent, as rows of its config."""
     return [
         {"field": name, "value": value_text(name, value), "from": f"agent {agent.name}"}
-        for name in ("memory", *LIMITS)
+        for name in ("memory", "continuation", *LIMITS)
         if (value := getattr(agent, name)) is not None
     ]
 

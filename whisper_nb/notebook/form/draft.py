@@ -15,6 +15,7 @@ from ...config.agents import AGENT_FIELDS, Agent
 from ...config.aiconfig import CONFIG_FIELDS, AIConfig, plain
 from ...config.kinds import Address, Color, KeyReference, Kind, Memory, ModelName, Params, Price, Text, Words
 from ...config.yamlfile import MAX_FILE_BYTES, dump_yaml, parse_yaml
+from ...core.continuing import Continuation
 from ...core.errors import ConfigError, Problem, sealed
 from ...core.text import mask_keys, short_repr, valid_unicode
 from ...tools.functions import as_tool
@@ -179,7 +180,7 @@ def _expression(value: Any) -> str:
             return _call("wnb.AIConfig", {name: _expression(one) for name, one in fields_set.items()})
         case Params():
             return repr(dict(value))
-        case Memory() | Price():
+        case Memory() | Price() | Continuation():
             return repr(value.document())
         case OutputType():
             label = label_of(value.source)

@@ -117,6 +117,10 @@ _MEANINGS: Mapping[FieldPath, tuple[str, str]] = {
         "Memory",
         "The earlier exchanges that the model sees: all, none, the newest (last:10), or so many tokens (tokens:4000).",
     ),
+    ("continuation",): (
+        "Going on by itself",
+        "The most answers in one run, until one ends with DONE: 5, or {max_iterations: 5, until: FINISHED}.",
+    ),
     ("max_prompt_tokens",): (
         "Tokens per model call",
         "A call that would send more, with all that is remembered, is refused.",
@@ -172,6 +176,7 @@ SECTIONS: tuple[Section, ...] = (
         (
             *(("memory",), ("max_prompt_tokens",), ("max_turns",)),
             *(("max_total_tokens",), ("max_cost_usd",), ("timeout_s",)),
+            ("continuation",),
             *_of_config("max_tokens", "max_reasoning_tokens"),
         ),
     ),

@@ -31,6 +31,7 @@ Function = Callable[[Workbench, Arguments], object]
 _LONGEST_FIELD = 24
 #: Field of an agent → the flag of `new` that sets it.
 _AGENT_FLAGS = {
+    "continuation": "--continue",
     "description": "--description",
     "max_cost_usd": "--max-cost",
     "max_prompt_tokens": "--max-prompt-tokens",
@@ -304,6 +305,7 @@ def described(bench: Workbench, args: Arguments) -> Agent | str:
         **limits_of(args),
         "max_prompt_tokens": args.max_prompt_tokens,
         "memory": args.memory,
+        "continuation": args.continuation,
         "system_prompt": prompt,
     }
     given = {name: value for name, value in given.items() if value is not None}

@@ -31,6 +31,13 @@ from ..grammar import LIMITS, NAME, SET, TEAM, Arguments, arg, command, describe
     SET,
     *LIMITS,
     arg("--max-prompt-tokens", metavar="N", type=int, help="the limit of tokens that one model call may send"),
+    arg(
+        "--continue",
+        dest="continuation",
+        metavar="N",
+        type=int,
+        help="go on by itself, up to N replies, until one ends with DONE",
+    ),
     arg("--memory", metavar="M", help="the part of its history that a run gets: all, none, last:10 or tokens:4000"),
     examples=(
         '%agent new bob --prompt "You are a careful statistician."',
