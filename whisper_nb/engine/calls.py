@@ -8,7 +8,6 @@ import random
 from contextlib import aclosing
 
 from ..config.aiconfig import own_address
-from ..config.kinds import Price
 from ..config.providers import public
 from ..core.deadlines import Deadline
 from ..core.errors import (
@@ -30,7 +29,7 @@ from ..core.messages import AssistantMessage, Finish
 from ..core.threads import in_thread
 from ..core.turns import Limits, Reply
 from ..models.model import Model, Request
-from ..models.prices import input_cost, listed_price
+from ..models.prices import input_cost
 from .fitting import LONG_PROMPT
 from .journal import Journal
 from .meter import Meter
@@ -136,7 +135,11 @@ class ModelCalls:
         agent, config, draft = self._agent, self._config, self._journal.projection.draft
         weight = await self._requests.weigh(model, request, draft)
         meter = self._meter
-        if meter is not None and not weight.exact and meter.is_near(weight.tokens, await self._price(weight.tokens)):
+        if (
+            meter is not None
+            and not weight.exact
+            and meter.is_near(weight.tokens, await self._ports.contexts.price(config, weight.tokens))
+        ):
             weight = await self._requests.weigh(model, request, draft, exact=True)
         self._tokens = weight.tokens
         most = agent.max_prompt_tokens
@@ -150,14 +153,6 @@ class ModelCalls:
         if config.provider != "offline":
             cost = input_cost(weight.tokens, await self._ports.contexts.listed(config))
         await self._journal.publish(Noticed(weight.note(config.model or "", cost)), self._run)
-
-    async def _price(self, tokens: int) -> Price | None:
-        """Return the price of a call with a prompt of so many tokens; None if it is unknown."""
-        if self._config.price is not None:
-            return self._config.price
-        if self._config.provider == "offline":
-            return Price(0.0, 0.0)
-        return listed_price(tokens, await self._ports.contexts.listed(self._config))
 
     async def _learns(self, model: Model, request: Request, error: LengthExceeded) -> bool:
         """Learn the size of the context from an error. Return whether the call can be made with fewer messages."""
@@ -208,7 +203,7 @@ class ModelCalls:
         permits = self._ports.permits
         meter = self._meter
         if meter is not None:
-            meter.begin(self._tokens, await self._price(self._tokens))
+            meter.begin(self._tokens, await self._ports.contexts.price(self._config, self._tokens))
         waits = not permits.free(endpoint)
         if waits:
             await journal.shift("wait", run)

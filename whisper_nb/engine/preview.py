@@ -9,14 +9,14 @@ from msgspec import Struct
 
 from ..config.agents import Agent
 from ..config.aiconfig import AIConfig, missing_key, own_address
+from ..config.kinds import Price
 from ..config.layers import Layer
 from ..config.providers import PROVIDERS, Provider, public
-from ..core.messages import AssistantMessage, Image, Message, SystemMessage, ToolMessage, UserMessage
+from ..core.messages import AssistantMessage, Image, Message, SystemMessage, ToolMessage, Usage, UserMessage
 from ..core.text import clip
 from ..models.model import HasBody, Model, Request, body_of, transcript_of
 from ..models.openai_format import every_parameter
 from ..models.pool import transport_of
-from ..models.prices import input_cost, output_cost
 from ..models.tokens import IMAGE_TOKENS, estimate
 from ..models.transcript import Transcript
 from ..tools.outputs import OutputType
@@ -159,7 +159,7 @@ class Glance(Struct, frozen=True):
         weight = await requests.weigh(model, request, draft)
         here = not isinstance(model, HasBody)
         address = "" if here else own_address(config, ports.keys)[0] or _default_address(config.provider)
-        input_usd, most_usd = await self._prices(weight.tokens)
+        price = await ports.contexts.price(config, weight.tokens)
         return Preview(
             agent=start.agent.name,
             model=config.model or "",
@@ -170,23 +170,13 @@ class Glance(Struct, frozen=True):
             body=body_of(model, request),
             tokens=weight.tokens,
             counted=weight.exact,
-            input_usd=input_usd,
-            most_usd=most_usd,
+            input_usd=None if price is None else price.of(Usage(weight.tokens)),
+            most_usd=_most(price, Usage(weight.tokens, config.max_tokens or 0)),
             sources=self.sources,
             spec=self.spec,
             left_out=tuple(self._left_out(talk, request, fresh)),
             notes=(*_ahead(start.agent.name, parts, 0 if fresh else ahead), *self._failures(model, weight)),
         )
-
-    async def _prices(self, tokens: int) -> tuple[float | None, float | None]:
-        """Return the price of so many tokens, and with the longest reply."""
-        config = self.start.config
-        if config.provider == "offline":
-            return 0.0, 0.0
-        listed = await self.ports.contexts.listed(config)
-        sent = input_cost(tokens, listed)
-        received = output_cost(config.max_tokens, tokens, listed) if config.max_tokens else None
-        return sent, None if sent is None or received is None else sent + received
 
     def _left_out(self, talk: Conversation, request: Request, fresh: bool) -> Iterator[tuple[str, int]]:
         if talk.left_out:
@@ -211,6 +201,13 @@ def _ahead(name: str, parts: Parts, ahead: int) -> Iterator[str]:
     if ahead:
         runs = f"{ahead} unfinished run{'s' * (ahead > 1)} of {name}"
         yield f"{runs} will be in the history before it: the request is another one then"
+
+
+def _most(price: Price | None, usage: Usage) -> float | None:
+    """Return the price of the longest reply with its prompt; None if either is unknown."""
+    if price is None or (price.output and not usage.output_tokens):
+        return None
+    return price.of(usage)
 
 
 def _prompt(parts: Parts) -> UserMessage:

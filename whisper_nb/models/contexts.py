@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from ..config.aiconfig import AIConfig, own_address
 from ..config.keys import Key, Keys
+from ..config.kinds import Price
 from ..config.providers import PROVIDERS, Provider, is_own
 from ..core.errors import ConfigError
 from ..core.threads import in_thread
@@ -71,6 +72,14 @@ class Contexts:
         if known.listed is None:
             known.listed = await in_thread(prices.entry, config.model or "")
         return known.listed
+
+    async def price(self, config: AIConfig, tokens: int) -> Price | None:
+        """Return the price of a call with a prompt of so many tokens; None if it is unknown."""
+        if config.price is not None:
+            return config.price
+        if config.provider == "offline":
+            return Price(0.0, 0.0)
+        return prices.listed_price(tokens, await self.listed(config))
 
     def refused(self, config: AIConfig, counted: int, context: int | None, prompt: int | None) -> None:
         """Learn from the refusal of a prompt that is too long.

@@ -151,19 +151,11 @@ def listed_cost(usage: Mapping[str, Any], entry: Listed) -> float | None:
 
 def input_cost(tokens: int, entry: Listed) -> float | None:
     """Return the cost in US dollars of a prompt of so many tokens, none of them cached; None if it is unknown."""
-    return _cost_of(tokens, "input_cost_per_token", tokens, entry)
-
-
-def output_cost(tokens: int, sent: int, entry: Listed) -> float | None:
-    """Return the cost in US dollars of a reply of so many tokens, to a prompt of `sent`; None if it is unknown."""
-    return _cost_of(tokens, "output_cost_per_token", sent, entry)
-
-
-def _cost_of(tokens: int, name: str, sent: int, entry: Listed) -> float | None:
-    each = entry.get(name + _suffix(entry, sent), entry.get(name))
-    if not each:  # LiteLLM lists an unknown price as 0
+    name = "input_cost_per_token"
+    per_sent = entry.get(name + _suffix(entry, tokens), entry.get(name))
+    if not per_sent:  # LiteLLM lists an unknown price as 0
         return None
-    return float(tokens * each)
+    return float(tokens * per_sent)
 
 
 def listed_price(tokens: int, entry: Listed) -> Price | None:
