@@ -136,7 +136,7 @@ class Meter:
         limit, tokens = self._limits.max_total_tokens, self._tokens + sent + received
         if limit is not None and tokens > limit:
             return LimitExceeded(
-                f"it has used {self._tokens:,} tokens, and {named('max_total_tokens', self._run)} allows {limit:,}: "
+                f"{named('max_total_tokens', self._run)} allows {limit:,}, and it has used {self._tokens:,}: "
                 f"{what}. Raise max_total_tokens, or ask for less in one run",
                 reason="tokens",
                 limit=limit,
@@ -145,7 +145,7 @@ class Meter:
         assert price is not None
         most = self._limits.max_cost_usd or 0.0
         return LimitExceeded(
-            f"it has cost {dollars(self._cost)}, and {named('max_cost_usd', self._run)} allows {dollars(most)}: "
+            f"{named('max_cost_usd', self._run)} allows {dollars(most)}, and it has cost {dollars(self._cost)}: "
             f"{what}. Raise max_cost_usd, ask for less in one run, or choose a cheaper model",
             reason="cost",
             limit=most,
@@ -154,7 +154,7 @@ class Meter:
 
     def _unpriced(self, most: float) -> LimitExceeded:
         return LimitExceeded(
-            f"the price of {self._run.model} is unknown, so that {named('max_cost_usd', self._run)} cannot be kept. "
+            f"{named('max_cost_usd', self._run)} cannot be kept, since the price of {self._run.model} is unknown. "
             "Nothing was sent: set price in the config, in US dollars per million tokens ({input: 0.15, output: 0.6}) "
             "or free, or drop max_cost_usd",
             reason="cost",

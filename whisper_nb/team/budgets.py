@@ -318,8 +318,8 @@ class Budget:
         if len(by_agent) > NAMED:
             told += f" and {len(by_agent) - NAMED} more"
         needed = amount / _PICO
-        message = f"a model call may cost {dollars(needed)}, and the budget of {dollars(limit)} has "
-        message += f"{dollars(self.left)} left: {dollars(spent)} are spent" + (f" ({told})" if told else "")
+        message = f"the budget of {dollars(limit)} has {dollars(self.left)} left, and a model call may cost "
+        message += f"{dollars(needed)}: {dollars(spent)} are spent" + (f" ({told})" if told else "")
         if reserved:
             message += f", {dollars(reserved)} reserved"
         message += f". `%agent budget {_higher(limit, spent + needed)}` raises it, and `%agent budget off` removes it"
