@@ -377,13 +377,22 @@ def test_a_swap_of_files_of_equal_size_and_time_uses_the_bytes_that_were_shown(r
 
 
 def test_what_could_raise_the_spending_is_listed_with_its_meaning(rt: Runtime, root: Path) -> None:
-    put(root, "config/main.yaml", "model: openai/gpt-4o\nbudget_usd: 50\nallow_unpriced: true\noutput_retries: 9\n")
+    main = "model: openai/gpt-4o\nbudget_usd: 50\nallow_unpriced: true\nprice: free\noutput_retries: 9\n"
+    put(root, "config/main.yaml", main)
+    limits = "limits: {max_cost_usd: 7.5, max_total_tokens: 5000000}"
+    put(root, "agents/amy.yaml", f"name: amy\n{limits}\ncontinuation: 50\noutput_type: str\nsystem_prompt: Go.\n")
+    put(root, "agents/bob.yaml", "name: bob\noutput_type: list[Verdict]\nsystem_prompt: Go.\n")
     rt.set_budget(usd=2.0)
     found = "\n".join(listing(rt))
     for line in (
         "budget_usd: 50 (now 2); the most that all agents of a notebook may spend, in US dollars",
         "allow_unpriced: True; if true, models of unknown price may be called",
-        "output_retries: 9 (now 2); further calls",
+        "price: free; what a budget counts, in the place of the price list",
+        "output_retries: 9 (now 2); further calls for one answer",
+        "max_cost_usd: 7.5; for one run",
+        "max_total_tokens: 5000000",
+        "continuation: {'max_iterations': 50, 'until': 'DONE'}; the agent goes on by itself",
+        "output_type: list[Verdict]",
     ):
         assert f"    {line}" in found
     assert rt.budget

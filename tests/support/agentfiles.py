@@ -50,8 +50,21 @@ LINE = (PROSE | st.sampled_from(["no", "1e3", "0x1f", "12:30:45", "~", "null", "
 )
 
 
+#: How an agent answers: an output type and a continuation exclude each other.
+ANSWERS = [
+    *((one, None) for one in (None, int, list[str], dict[str, float], Literal["yes", "no"], int | None)),
+    *((None, one) for one in (3, {"max_iterations": 7, "until": "it's: FINISHED"})),
+]
+
+
+def _agent(answers: tuple[Any, Any], **fields: Any) -> Agent[Any]:
+    output_type, continuation = answers
+    return Agent(output_type=output_type, continuation=continuation, **fields)
+
+
 AGENTS = st.builds(
-    Agent,
+    _agent,
+    answers=st.sampled_from(ANSWERS),
     name=st.from_regex(AGENT_NAME, fullmatch=True) | st.sampled_from(["no", "null", "True", "e1"]),
     title=LINE,
     role=LINE,
@@ -61,12 +74,10 @@ AGENTS = st.builds(
     system_prompt=PROSE,
     config=CONFIGS,
     tools=st.sampled_from([(), (rows,)]),
-    output_type=st.sampled_from([None, int, list[str], dict[str, float], Literal["yes", "no"], int | None]),
     max_turns=st.integers(1, 10**9),
     max_total_tokens=st.none() | st.integers(1, 10**9),
     max_cost_usd=st.none() | st.floats(0, exclude_min=True, allow_infinity=False),
     timeout_s=st.none() | st.floats(0, exclude_min=True, allow_infinity=False) | st.integers(1, 10**6),
     max_prompt_tokens=st.none() | st.integers(1, 10**9),
     memory=st.sampled_from(["all", "none", "last:10", {"tokens": 4000}]),
-    continuation=st.sampled_from([None, 3, {"max_iterations": 7, "until": "it's: FINISHED"}]),
 )

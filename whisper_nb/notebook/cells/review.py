@@ -42,7 +42,7 @@ _REMARKS: Mapping[str, str] = {
     "allow_unpriced": "if true, models of unknown price may be called under a budget, and count as $0",
     "price": "what a budget counts, in the place of the price list",
     "max_cost_usd": "for one run, in US dollars",
-    "continuation": "after an answer the agent goes on by itself",
+    "continuation": "the agent goes on by itself, with as many answers to one prompt",
     "output_retries": "further calls for one answer",
 }
 #: The product of the numbers of lines up to which two texts are compared: more would take long if many are alike.

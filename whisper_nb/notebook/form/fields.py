@@ -162,8 +162,8 @@ SECTIONS: tuple[Section, ...] = (
     Section("Tools", "Functions that the model may call, when it finds it useful.", (TOOLS,)),
     Section(
         "Answers",
-        "Text, or data that fits a type. An answer that does not fit is asked for again.",
-        (OUTPUT, *_of_config("output_mode", "output_retries")),
+        "Text, or data that fits a type; one for each prompt, or several until all is done.",
+        (OUTPUT, *_of_config("output_mode", "output_retries"), ("continuation",)),
     ),
     Section(
         "Look",
@@ -176,7 +176,6 @@ SECTIONS: tuple[Section, ...] = (
         (
             *(("memory",), ("max_prompt_tokens",), ("max_turns",)),
             *(("max_total_tokens",), ("max_cost_usd",), ("timeout_s",)),
-            ("continuation",),
             *_of_config("max_tokens", "max_reasoning_tokens"),
         ),
     ),

@@ -55,7 +55,6 @@ class OpenRun:
         """Whether something is new."""
         self._sent = -1  # records of which the items were sent; -1: nothing was sent
         self._turn = 0  # of the last item
-        self._goes_on = 0  # how often the run went on by itself until that item, as its agent's `continuation` says
         self._since = 0.0  # the time at which the next reply began
         self._head: Facts = {}
         self._live = StreamedText()
@@ -66,9 +65,7 @@ class OpenRun:
         events, size = self.run.events, 0
         if self._sent < 0 or len(events) - self._sent > BEHIND:
             self._sent, self._since = max(0, len(events) - ITEMS), 0.0
-            before = events[: self._sent]
-            self._turn = sum(isinstance(record.event, ModelReplied) for record in before)
-            self._goes_on = sum(map(_is_continuation, before))
+            self._turn = sum(isinstance(record.event, ModelReplied) for record in events[: self._sent])
             new = {"first": True, "cut": self._sent}
         items: list[Facts] = []
         if "first" in new and self._sent:
@@ -117,9 +114,10 @@ class OpenRun:
                 if partial := _partial_text(self.run):
                     facts["text"] = _part(partial)
                 return facts
-            case RunContinued(prompt):
+            case RunContinued(prompt, reason):
                 self._since = record.time
-                return {"kind": "continued", "text": _part(prompt), "line": self._continued(record)}
+                line = "Asked again" if reason == "invalid" else "Going on by itself"
+                return {"kind": "continued", "text": _part(prompt), "line": line}
             case CallRetried() | CallHeld() | Noticed() | HistoryTrimmed():
                 self._since = record.time
                 return {"kind": "note", "text": clip(record_text(record), TEXT)}
@@ -133,13 +131,6 @@ class OpenRun:
             if tree is not None:
                 return tree
         return markdown_tree(message.text[:TEXT])
-
-    def _continued(self, record: Record) -> str:
-        """Return in words why the run goes on."""
-        if not _is_continuation(record):
-            return "Asked again"
-        self._goes_on += 1
-        return f"Going on by itself, {self._goes_on}"
 
     def _seconds(self, record: Record) -> float | None:
         if not self._since:
@@ -265,10 +256,6 @@ def _cut(value: Any, most: int) -> Any:
 
 def _begins(record: Record) -> bool:
     return isinstance(record.event, RunStarted)
-
-
-def _is_continuation(record: Record) -> bool:
-    return isinstance(record.event, RunContinued) and record.event.reason == "continuation"
 
 
 def _part(text: str) -> Facts:
