@@ -10,9 +10,9 @@ from collections import deque
 VALUES = 16
 #: The most failures in one text, and the most characters that they read, as a multiple of its length. A text may have
 #: a million brackets, each of which opens nothing.
-FAILURES, READ = 1_000, 8
-#: Characters that a value which is nested too deeply is taken to cost.
-_DEEP = 5_000
+FAILURES, READ = 500, 4
+#: Characters that may be read in any case, and those that a value which is nested too deeply is taken to cost.
+_FREE, _DEEP = 200_000, 50_000
 _OPENING = re.compile(r'\{\s*["}]|\[\s*[\[\]{"\-0-9tfnNI]')
 _FENCE = "```"
 _DECODER = json.JSONDecoder(strict=False)  # line breaks in strings, which models write
@@ -36,7 +36,7 @@ def values_in(text: str) -> list[str]:
     Numbers and words alone are not found: prose has too many. The work is at most proportional to the length.
     """
     found: deque[tuple[int, int, object]] = deque(maxlen=VALUES)
-    failures, left, at = 0, READ * len(text), 0
+    failures, left, at = 0, READ * len(text) + _FREE, 0
     while failures < FAILURES and left > 0 and (opening := _OPENING.search(text, at)):
         at = opening.start()
         try:

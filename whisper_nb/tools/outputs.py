@@ -134,7 +134,7 @@ class OutputType:
                 except made.error as error:
                     failures.append((_distance(error, is_word=is_word), error))
         closest = min(failures, key=lambda failure: failure[0])[1]
-        return Checked(problems=_problems(closest))
+        return Checked(problems=_problems(closest, made))
 
     def as_defined_now(self, find: FindType) -> OutputType:
         """Return the type with the classes that cells define now, so that answers are instances of those.
@@ -285,17 +285,20 @@ def _candidates(text: str, made: _Made) -> Iterator[tuple[str, bool]]:
 
 
 def _distance(error: Any, *, is_word: bool) -> int:
-    """Return how far a text was from an answer: 0 for one whose content is wrong, up to 3 for one that is no JSON."""
+    """Return how far a text was from an answer: 0 for JSON whose content is wrong; more the less of it is there."""
     if error.error_count() > 1:
         return 0
     (problem,) = error.errors(include_url=False, include_context=False, include_input=False)
     if problem["type"] == "json_invalid":
         return 3
-    if is_word:
-        return 2
     is_around = error.title == ANSWER and (problem["type"] == "missing" or not problem["loc"])
+    if is_word:
+        return 4 if is_around else 2
     return 1 if is_around else 0
 
 
-def _problems(error: Any) -> tuple[str, ...]:
-    return tuple(in_words(error.errors(include_url=False, include_context=False), "a part of it", "the answer"))
+def _problems(error: Any, made: _Made) -> tuple[str, ...]:
+    problems = error.errors(include_url=False, include_context=False)
+    if len(made.readers) > 1 and error.title != ANSWER:  # named as where the object is around it
+        problems = [problem | {"loc": (ANSWER, *problem["loc"])} if problem["loc"] else problem for problem in problems]
+    return tuple(in_words(problems, "a part of it", "the answer"))
