@@ -36,6 +36,7 @@ from whisper_nb.core.events import (
     ModelReplied,
     Priority,
     Record,
+    RunContinued,
     RunFinished,
     RunMoved,
     RunQueued,
@@ -1148,7 +1149,7 @@ def moody(numbers: random.Random) -> FunctionModel:
 
     async def stream(request: Request) -> AsyncGenerator[Delta, None]:
         for _ in range(numbers.randrange(4)):
-            yield TextDelta("word ")
+            yield TextDelta(numbers.choice(["word ", "1"]))
             await asyncio.sleep(0)
         match numbers.randrange(8):
             case 0:
@@ -1179,7 +1180,9 @@ def meddle(numbers: random.Random, session: Session, runs: list[Run]) -> None:
             needs = numbers.sample(runs, min(len(runs), numbers.choice([0, 0, 1, 2])))
             timeout_s = numbers.choice([None, None, 0.0001])
             priority, fresh = numbers.choice(PRIORITIES), numbers.random() < 0.2
-            runs.append(session.submit(["go ", *needs], priority=priority, timeout_s=timeout_s, fresh=fresh))
+            output_type = numbers.choice([None, int])
+            options: Any = {"priority": priority, "timeout_s": timeout_s, "fresh": fresh, "output_type": output_type}
+            runs.append(session.submit(["go ", *needs], **options))
         case "c" if runs:
             numbers.choice(runs).cancel()
         case "p" if session.state.gate != "stopped":
@@ -1257,9 +1260,9 @@ async def live(numbers: random.Random, failures: float) -> None:
         runtime.observe(shadow.observe)
         team = [hire(runtime, moody(numbers), name, tools=(rest, trip), max_turns=4) for name in ("bob", "eve", "ann")]
         runs: list[Run] = []
-        for _ in range(40):
+        for _ in range(60):
             meddle(numbers, numbers.choice(team), runs)
-            for _ in range(numbers.randrange(3)):
+            for _ in range(numbers.choice([0, 1, 2, 20])):
                 await asyncio.sleep(0)
             shadow.compare()
         for session in team:
@@ -1280,11 +1283,17 @@ async def live(numbers: random.Random, failures: float) -> None:
         for run in runs:
             assert isinstance(run.events[-1].event, RunFinished)
             assert run.events[-1].event.outcome == run.status
+            assert (run.output is None) is (run.status != "succeeded")
+            assert run.output is None or isinstance(run.output, str if run.output_type is None else int)
+            corrections = sum(isinstance(record.event, RunContinued) for record in run.events)
+            assert corrections <= (0 if run.output_type is None else 2)
 
 
 def assert_whole(history: Sequence[Message]) -> None:
-    """Every call is followed by its result, in order, and there are no other results."""
+    """Every prompt has a reply, every call is followed by its result, in order, and there are no other results."""
     left = list(history)
+    for message, following in zip(left, [*left[1:], None], strict=False):
+        assert not isinstance(message, UserMessage) or isinstance(following, AssistantMessage)
     while left:
         match left.pop(0):
             case AssistantMessage(_, calls):
@@ -1297,7 +1306,7 @@ def assert_whole(history: Sequence[Message]) -> None:
 
 
 @given(st.randoms(use_true_random=True), st.sampled_from([0.0, 0.0, 0.02]))
-@settings(max_examples=25)
+@settings(max_examples=15)
 def test_in_any_sequence_of_actions_every_run_finishes_once_and_histories_are_whole(
     numbers: random.Random, failures: float
 ) -> None:
