@@ -791,7 +791,9 @@ def test_a_type_of_answers_is_chosen_by_its_name(notebook: Notebook) -> None:
     )
     form = notebook.runtime.new_agent_form()
     form.fill(name="amy", output_type="list[Verdikt]")
-    with pytest.raises(ConfigError, match="output type 'Verdikt' is not defined in this notebook"):
+    with pytest.raises(
+        ConfigError, match="output type 'Verdikt' is not defined in this notebook; did you mean 'Verdict'"
+    ):
         form.create()
     form.fill(output_type="list[Verdict]")
     assert form.create().startswith("amy is ready")

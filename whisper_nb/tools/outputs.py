@@ -234,7 +234,7 @@ def _made_for(source: Any, label: str) -> _Made:
             return _make(key)
         return _make_once(key)
     except (PydanticUserError, NameError) as error:
-        reason = str(error).partition(". ")[0].partition("\n")[0]
+        reason = str(error).partition(". ")[0].partition("\n")[0].rstrip(".")
         raise ConfigError(
             f"output_type {label} has no JSON Schema: {reason}. Use pydantic models, dataclasses, lists, dicts, "
             "Literal, enums, str, int, float and bool in it"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import difflib
 import sys
 from collections.abc import Callable, Mapping
 from types import NoneType, UnionType
@@ -118,7 +119,10 @@ def _evaluated(tree: ast.expr, namespace: Mapping[str, Any]) -> Any:
 def _named(name: str, namespace: Mapping[str, Any]) -> Any:
     found = namespace.get(name, _PLAIN.get(name))
     if found is None:
-        raise ConfigError(f"output type {name!r} is not defined in this notebook; run the cell that defines it")
+        known = [one for one, value in namespace.items() if isinstance(value, type)]
+        close = difflib.get_close_matches(name, [*known, *_PLAIN], 1)
+        step = f"did you mean {close[0]!r}?" if close else "run the cell that defines it"
+        raise ConfigError(f"output type {name!r} is not defined in this notebook; {step}")
     if not (isinstance(found, type) or get_origin(found) or any(found is one for one in _PLAIN.values())):
         raise ConfigError(f"output type {name!r} is of type {type(found).__name__}; give the name of a class")
     return found
