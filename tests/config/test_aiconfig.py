@@ -191,6 +191,8 @@ OTHERS: list[tuple[str, list[Any], list[Any]]] = [
     ("api_base", ["http://localhost:8000"], [5, "localhost", "http://a b", "http://host:sk-password"]),
     ("api_key", ["os.environ/A", "${A}"], [5, ["A"], ""]),
     ("stop", ["END", ["a", "b"], ("a",)], ["", [], [""], [1], 5, {"a": 1}]),
+    ("requests_per_minute", [1, 10**6], [0, -1, 1.5, "60"]),
+    ("tokens_per_minute", [1, 10**9], [0, -1, 1.5, True]),
     ("allow_empty", [True, False], [0, "no", []]),
     ("stream", [True, False], [1, "yes", []]),
     ("transport", ["wire", "litellm"], [True, "http", ""]),

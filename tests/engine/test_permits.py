@@ -7,10 +7,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from support.clock import forward
+from support.clock import forward, stop
 from whisper_nb.config.aiconfig import AIConfig
 from whisper_nb.core.errors import ModelError
+from whisper_nb.core.rates import WINDOW_S, Rate
 from whisper_nb.engine.permits import Endpoint, Permits, endpoint_of
 
 ONE = endpoint_of(AIConfig(model="openai/a"))
@@ -24,15 +27,21 @@ def too_many(after_s: float | None = 0.0) -> ModelError:
 class Call:
     """A call that is made when it gets its permit, and ends as the test says."""
 
-    def __init__(self, permits: Permits, endpoint: Endpoint = ONE) -> None:
+    def __init__(self, permits: Permits, endpoint: Endpoint = ONE, rate: Rate | None = None) -> None:
         self.out = asyncio.Event()
+        self.heard: list[tuple[str, float]] = []
+        self.at_s = -1.0
+        self.took = 0
         self._end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.task = asyncio.create_task(self._go(permits, endpoint))
+        self.task = asyncio.create_task(self._go(permits, endpoint, rate))
 
-    async def _go(self, permits: Permits, endpoint: Endpoint) -> None:
-        async with permits.hold(endpoint):
+    async def _go(self, permits: Permits, endpoint: Endpoint, rate: Rate | None) -> None:
+        async with permits.hold(endpoint, lambda *why: self.heard.append(why), rate) as held:
+            self.at_s = asyncio.get_running_loop().time()
             self.out.set()
             await self._end
+            if self.took:
+                held.took(self.took)
 
     async def end(self, error: Exception | None = None) -> None:
         self._end.set_exception(error) if error else self._end.set_result(None)
@@ -46,8 +55,10 @@ async def turns(count: int = 5) -> None:
 
 
 @asynccontextmanager
-async def calls(permits: Permits, count: int, endpoint: Endpoint = ONE) -> AsyncIterator[list[Call]]:
-    made = [Call(permits, endpoint) for _ in range(count)]
+async def calls(
+    permits: Permits, count: int, endpoint: Endpoint = ONE, rate: Rate | None = None
+) -> AsyncIterator[list[Call]]:
+    made = [Call(permits, endpoint, rate) for _ in range(count)]
     await turns()
     yield made
     for call in made:
@@ -225,3 +236,153 @@ async def test_a_cancelled_wait_leaves_no_timer() -> None:
     async with calls(permits, 1):
         assert permits._timer is not None
     assert permits._timer is None
+
+
+# The rate of an endpoint
+
+TWO_A_MINUTE = Rate(2, None, 0)
+
+
+async def test_calls_over_the_rate_wait_for_the_minute_and_other_providers_go_on() -> None:
+    permits = Permits(9)
+    async with calls(permits, 4, rate=TWO_A_MINUTE) as made, calls(permits, 3, TWO, Rate(2, None, 0)) as others:
+        assert out(made + others) == [True, True, False, False, True, True, False]
+        [(why, after_s)] = made[2].heard
+        assert why == "openai is limited to 2 requests per minute"
+        assert 59 < after_s <= 60
+        assert len(made[3].heard) == 1
+        await made[0].end()  # a call that has ended counts, too
+        await turns()
+        assert out(made) == [True, True, False, False]
+        forward(60)
+        await made[3].out.wait()
+        assert out(made) == [True, True, True, True]
+
+
+async def test_the_minute_slides() -> None:
+    permits = Permits(9)
+    async with calls(permits, 1, rate=TWO_A_MINUTE):
+        forward(40)
+        async with calls(permits, 3, rate=TWO_A_MINUTE) as made:
+            assert out(made) == [True, False, False]
+            forward(20)
+            await made[1].out.wait()
+            assert out(made) == [True, True, False]
+            forward(20)
+            await turns()
+            assert out(made) == [True, True, False]
+            forward(20)
+            await made[2].out.wait()
+
+
+async def test_the_tokens_of_calls_are_limited_and_corrected_at_their_end() -> None:
+    permits, rate = Permits(9), Rate(None, 1_000, 600)
+    async with calls(permits, 3, rate=rate) as made:
+        assert out(made) == [True, False, False]
+        assert made[1].heard[0][0] == "openai is limited to 1,000 tokens per minute"
+        made[0].took = 300
+        await made[0].end()
+        await made[1].out.wait()
+        assert out(made) == [True, True, False]
+
+
+async def test_a_call_larger_than_the_minute_goes_alone() -> None:
+    permits = Permits(9)
+    async with calls(permits, 1, rate=Rate(None, 1_000, 10)), calls(permits, 2, rate=Rate(None, 1_000, 5_000)) as large:
+        assert out(large) == [False, False]
+        forward(60)
+        await large[0].out.wait()
+        assert out(large) == [True, False]
+        forward(60)
+        await large[1].out.wait()
+
+
+async def test_calls_without_a_rate_count_and_keep_the_order_of_arrival() -> None:
+    permits = Permits(9)
+    async with calls(permits, 1, rate=TWO_A_MINUTE), calls(permits, 1) as free:
+        assert out(free) == [True]
+        async with calls(permits, 1, rate=TWO_A_MINUTE) as made, calls(permits, 1) as later:
+            assert out(made + later) == [False, False]
+            assert later[0].heard[0][0] == made[0].heard[0][0] == "openai is limited to 2 requests per minute"
+            forward(60)
+            await later[0].out.wait()
+            assert out(made) == [True]
+
+
+async def test_a_wait_for_the_rate_that_is_cancelled_leaves_the_line_and_no_timer() -> None:
+    permits = Permits(9)
+    async with calls(permits, 2, rate=TWO_A_MINUTE):
+        async with calls(permits, 1, rate=TWO_A_MINUTE):
+            assert permits._timer is not None
+        assert permits._timer is None
+        assert not permits._waiting
+        assert not permits.free(ONE, TWO_A_MINUTE)
+        assert permits.free(ONE)
+
+
+async def test_a_call_that_is_cancelled_when_it_gets_its_permit_is_not_counted() -> None:
+    permits, rate = Permits(1), Rate(1, 100, 10)
+    async with calls(permits, 1, TWO) as others, calls(permits, 2, rate=rate) as made:
+        others[0]._end.set_result(None)
+        await asyncio.sleep(0)
+        made[0].task.cancel()  # its permit has been given, and it does not know yet
+        await turns()
+        assert out(made) == [False, True]
+
+
+async def test_after_a_429_a_call_with_a_rate_waits_for_the_pause_first() -> None:
+    permits = Permits(9)
+    with pytest.raises(ModelError):
+        async with permits.hold(ONE, rate=TWO_A_MINUTE):
+            raise too_many(90)
+    async with calls(permits, 1, rate=TWO_A_MINUTE) as made:
+        assert "answered 429" in made[0].heard[0][0]
+        forward(60)
+        await made[0].out.wait()
+
+
+@settings(max_examples=60)
+@given(
+    st.integers(1, 4),
+    st.integers(1, 3),
+    st.lists(st.tuples(st.sampled_from([ONE, TWO]), st.integers(0, 40), st.booleans(), st.booleans()), max_size=20),
+)
+def test_no_schedule_exceeds_a_rate_and_none_is_stuck(
+    limit: int, requests: int, arrivals: list[tuple[Endpoint, int, bool, bool]]
+) -> None:
+    """Calls arrive some seconds after another; some end at once, some are cancelled while they wait."""
+
+    async def play() -> list[tuple[Endpoint, Call]]:
+        loop, permits, made = asyncio.get_running_loop(), Permits(limit), list[tuple[Endpoint, Call]]()
+        stop()
+        for endpoint, gap_s, ends, gives_up in arrivals:
+            forward(gap_s)
+            await turns(40)
+            call = Call(permits, endpoint, Rate(requests, None, 0))
+            await turns(40)
+            if gives_up and not call.out.is_set():
+                call.task.cancel()
+                await asyncio.wait([call.task])
+                continue
+            made.append((endpoint, call))
+            if ends:
+                call._end.set_result(None)
+        for _, call in made:
+            if not call._end.done():
+                call._end.set_result(None)
+        await turns(40)
+        for _ in range(3 * len(made)):
+            if permits._timer is None:
+                break
+            forward(permits._timer.when() - loop.time())
+            await turns(40)
+        assert all(call.task.done() for _, call in made), "it would wait for ever"
+        assert permits._timer is None
+        return made
+
+    made = asyncio.run(play())
+    for endpoint in (ONE, TWO):
+        times = [call.at_s for one, call in made if one == endpoint]
+        assert times == sorted(times), "not in the order of arrival"
+        for first, later in zip(times, times[requests:], strict=False):
+            assert later - first >= WINDOW_S - 1e-6

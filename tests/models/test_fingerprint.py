@@ -210,6 +210,7 @@ def test_it_is_equal_for_equal_messages_alone(one: list[Message], other: list[Me
         {"api_key": "os.environ/ANOTHER"},
         {"timeout_s": 5.0, "token_timeout_s": 2.0},
         {"retries": 5, "allow_empty": True, "context_tokens": 9_000},
+        {"requests_per_minute": 60, "tokens_per_minute": 90_000},
         {"stream": False},
         {"transport": "litellm"},
         {"api_base": "https://api.openai.com/v1/"},

@@ -36,6 +36,8 @@ GOOD: dict[str, st.SearchStrategy[Any]] = {
     "token_timeout_s": st.integers(1),
     "retries": st.integers(0, 10),
     "output_retries": st.integers(0, 10),
+    "requests_per_minute": st.integers(1),
+    "tokens_per_minute": st.integers(1),
     "allow_empty": st.booleans(),
     "stream": st.booleans(),
     "transport": st.sampled_from(["wire", "litellm"]),

@@ -76,6 +76,11 @@ class AIConfig:
     """The most retries of a call that fails for a transient reason before its first token; 0 to 10."""
     output_retries: int | None = _field(Number(0, 10, whole=True))
     """The most further turns in which the model corrects an answer that does not fit the output type; 0 to 10."""
+    requests_per_minute: int | None = _field(Number(1, whole=True, unit="requests"))
+    """The most calls in a minute, of all agents together, to the provider with the same key. Further ones wait."""
+    tokens_per_minute: int | None = _field(Number(1, whole=True, unit="tokens"))
+    """The most tokens in a minute, sent and received, otherwise as `requests_per_minute`. A call counts before it is
+    sent with its prompt and `max_tokens`, and after it with what it took."""
     allow_empty: bool | None = _field(Flag())
     """Whether a reply without text, tool calls and reasoning is an answer; otherwise it is an EmptyReply."""
     stream: bool | None = _field(Flag())

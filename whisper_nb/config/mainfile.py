@@ -35,7 +35,7 @@ _OF_AGENTS = "ai_config"
 #: Keys that no other program uses: a file with one of them is meant for whisper_nb.
 _OWN_SETTINGS = {
     "api_key", "budget_usd", "max_concurrent_calls", "max_queued_runs", "max_reasoning_tokens", "max_tokens",
-    "temperature", "token_timeout_s", "top_p",
+    "requests_per_minute", "temperature", "token_timeout_s", "tokens_per_minute", "top_p",
 }  # fmt: skip
 _KNOWN_SETTINGS = (
     *CONFIG_FIELDS,

@@ -25,7 +25,8 @@ from ..core.events import (
     Noticed,
     TextStreamed,
 )
-from ..core.messages import AssistantMessage, Finish
+from ..core.messages import AssistantMessage, Finish, Usage
+from ..core.rates import Rate
 from ..core.threads import in_thread
 from ..core.turns import Limits, Reply
 from ..models.model import Model, Request
@@ -33,7 +34,7 @@ from ..models.prices import input_cost
 from .fitting import LONG_PROMPT
 from .journal import Journal
 from .meter import Meter
-from .permits import PAUSE_MOST_S, endpoint_of
+from .permits import PAUSE_MOST_S, Held, endpoint_of
 from .ports import Ports, Start
 from .requests import Requests
 from .runs import Run
@@ -204,10 +205,11 @@ class ModelCalls:
         meter = self._meter
         if meter is not None:
             meter.begin(self._tokens, await self._ports.contexts.price(self._config, self._tokens))
-        waits = not permits.free(endpoint)
+        rate = self._rate(request)
+        waits = not permits.free(endpoint, rate)
         if waits:
             await journal.shift("wait", run)
-        async with permits.hold(endpoint, lambda reason, after_s: journal.post(CallHeld(reason, after_s), run)):
+        async with permits.hold(endpoint, lambda *why: journal.post(CallHeld(*why), run), rate) as held:
             if waits:
                 await journal.shift("proceed", run)
             run._begin_call()
@@ -218,12 +220,25 @@ class ModelCalls:
                     run._charge = None
                 elif error.finish is not None and run._charge is not None:
                     run._charge = Charge(error.finish.usage, error.finish.cost_usd)
-                if meter is not None:
-                    meter.end(run._charge)
+                self._took(held, run._charge)
                 raise
-            if meter is not None:
-                meter.end(Charge(finish.usage, finish.cost_usd))
+            self._took(held, Charge(finish.usage, finish.cost_usd))
             return message, finish
+
+    def _took(self, held: Held, charge: Charge | None) -> None:
+        """Count what a call has taken. None: nothing."""
+        if self._meter is not None:
+            self._meter.end(charge)
+        usage = Usage() if charge is None else charge.usage
+        if usage is not None:
+            held.took(usage.input_tokens + usage.output_tokens)
+
+    def _rate(self, request: Request) -> Rate | None:
+        """Return the rate that a call keeps to; None if its config has none."""
+        config = request.config
+        if config.requests_per_minute is None and config.tokens_per_minute is None:
+            return None
+        return Rate(config.requests_per_minute, config.tokens_per_minute, self._tokens + (config.max_tokens or 0))
 
     async def _stream(self, model: Model, request: Request, reply: Reply) -> tuple[AssistantMessage, Finish]:
         config = request.config

@@ -1,4 +1,4 @@
-"""Concurrency limits for model calls: one over all agents, and one for each provider and key that limits its rate."""
+"""Limits for model calls: of those at once, over all agents; and of the rate, for each provider and key."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from ..config.aiconfig import AIConfig
 from ..config.providers import is_own
 from ..core.errors import ModelError
+from ..core.rates import Rate, Sent, Window
 
 #: Provider, address and key of a call, and the model where a proxy has many behind one address. Rate limits apply to
 #: each of these.
@@ -49,11 +50,48 @@ class _Traffic:
     paused_until: float = 0.0
 
 
+class Held:
+    """The permit of one call."""
+
+    __slots__ = ("_sent", "_window")
+
+    def __init__(self, window: Window | None, sent: Sent | None) -> None:
+        self._window = window
+        self._sent = sent
+
+    def took(self, tokens: int) -> None:
+        """Count the call with the tokens that it took, in the place of the estimate."""
+        if self._window is not None and self._sent is not None:
+            self._window.correct(self._sent, tokens, asyncio.get_running_loop().time())
+
+    def give_back(self) -> None:
+        """Do not count the call: it is not sent."""
+        if self._window is not None and self._sent is not None:
+            self._window.remove(self._sent, asyncio.get_running_loop().time())
+
+
+#: Of a call to an endpoint whose rate is not limited.
+_UNCOUNTED = Held(None, None)
+
+
+@dataclass(slots=True)
+class _Waiter:
+    """A call that waits for its permit."""
+
+    endpoint: Endpoint
+    rate: Rate | None
+    on_wait: OnWait | None
+    """None once it was called."""
+    held: Held | None = None
+    """The permit, once it is given."""
+
+
 class Permits:
     """Permits for model calls, first come, first served.
 
-    After a 429, an endpoint gets half as many calls at once, and none until the time that its answer names. Calls to
-    other endpoints go on. A permit covers one call: none is held during a wait for a tool, a person or another agent.
+    After a 429, an endpoint gets half as many calls at once, and none until the time that its answer names. A call with
+    a rate waits until its endpoint has room in the last minute, and so do later calls to it. Calls to other endpoints
+    go on. A permit covers one call: none is held during a wait for a tool, a person or another agent.
 
     Args:
         limit: the most calls in flight over all agents. It can be changed at any time, for calls that start later.
@@ -63,8 +101,8 @@ class Permits:
         self._limit = limit
         self._in_flight = 0
         self._traffic: dict[Endpoint, _Traffic] = {}
-        self._waiting: dict[asyncio.Future[None], Endpoint] = {}  # in the order of arrival
-        self._on_wait: dict[asyncio.Future[None], OnWait] = {}  # callbacks of these that were not called yet
+        self._windows: dict[Endpoint, Window] = {}  # of the endpoints whose rate is limited
+        self._waiting: dict[asyncio.Future[None], _Waiter] = {}  # in the order of arrival
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -78,9 +116,9 @@ class Permits:
         if self._waiting:
             self._admit()
 
-    def free(self, endpoint: Endpoint) -> bool:
-        """Whether a call to this endpoint would start at once."""
-        return not self._waiting and self._open(endpoint)
+    def free(self, endpoint: Endpoint, rate: Rate | None = None) -> bool:
+        """Whether a call to this endpoint, at this rate, would start at once."""
+        return not self._waiting and self._open(endpoint, rate)
 
     def at_once(self, endpoint: Endpoint) -> int | None:
         """Return the concurrency limit of this endpoint; None if only the limit over all agents applies."""
@@ -90,7 +128,9 @@ class Permits:
         return int(traffic.limit)
 
     @asynccontextmanager
-    async def hold(self, endpoint: Endpoint, on_wait: OnWait = lambda *_: None) -> AsyncGenerator[None, None]:
+    async def hold(
+        self, endpoint: Endpoint, on_wait: OnWait = lambda *_: None, rate: Rate | None = None
+    ) -> AsyncGenerator[Held, None]:
         """Acquire a permit for one call, and release it at the end. The call's ModelError adjusts the endpoint's limit.
 
         Cancelling the wait removes the call from the queue.
@@ -98,12 +138,13 @@ class Permits:
         Args:
             endpoint: the endpoint of the call.
             on_wait: called once if the call waits for its provider; not if it waits for the limit over all agents.
+            rate: the rate that the call keeps to. None: it waits for no rate.
         """
-        await self._acquire(endpoint, on_wait)
+        held = await self._acquire(endpoint, on_wait, rate)
         traffic = self._traffic[endpoint]
         cuts = traffic.cuts
         try:
-            yield
+            yield held
         except ModelError as error:
             if error.status == 429 and error.retryable:  # one that is not retryable means that no credit is left
                 self._slow_down(traffic, cuts, error.retry_after_s)
@@ -117,79 +158,91 @@ class Permits:
                 self._traffic.pop(endpoint, None)
             self._admit()
 
-    def _open(self, endpoint: Endpoint) -> bool:
-        traffic = self._traffic.get(endpoint)
-        if self._in_flight >= self.limit:
+    def _open(self, endpoint: Endpoint, rate: Rate | None) -> bool:
+        if self._in_flight >= self.limit or not self._accepts(endpoint):
             return False
+        return rate is None or not self._wait(endpoint, rate)[0]
+
+    def _accepts(self, endpoint: Endpoint) -> bool:
+        """Whether the endpoint accepts a call, by the 429s that it has answered."""
+        traffic = self._traffic.get(endpoint)
         if traffic is None:
             return True
         # At least one call at a time, or no call could find out that the provider accepts calls again.
         return traffic.in_flight < max(1, int(min(traffic.limit, self.limit))) and not self._pause(traffic)
 
-    async def _acquire(self, endpoint: Endpoint, on_wait: OnWait) -> None:
-        if self.free(endpoint):
-            self._take(endpoint)
-            return
-        waiter = asyncio.get_running_loop().create_future()
-        self._waiting[waiter] = endpoint
-        self._on_wait[waiter] = on_wait
+    def _wait(self, endpoint: Endpoint, rate: Rate) -> tuple[float, str]:
+        """Return the seconds that a call waits for its rate, and the limit that it waits for."""
+        window = self._windows.setdefault(endpoint, Window())
+        return window.wait(rate, asyncio.get_running_loop().time())
+
+    async def _acquire(self, endpoint: Endpoint, on_wait: OnWait, rate: Rate | None) -> Held:
+        if self.free(endpoint, rate):
+            return self._take(endpoint, rate)
+        future = asyncio.get_running_loop().create_future()
+        waiter = self._waiting[future] = _Waiter(endpoint, rate, on_wait)
         self._admit()  # all earlier calls may be waiting for another provider
         try:
-            await waiter
+            await future
         except asyncio.CancelledError:
-            if self._waiting.pop(waiter, None) is None:  # the permit was already given
+            if self._waiting.pop(future, None) is None:  # the permit was already given
+                assert waiter.held is not None
+                waiter.held.give_back()
                 self._traffic[endpoint].in_flight -= 1
                 self._in_flight -= 1
             self._admit()
             raise
-        finally:
-            self._on_wait.pop(waiter, None)
+        assert waiter.held is not None
+        return waiter.held
 
-    def _notify(self, waiter: asyncio.Future[None], endpoint: Endpoint) -> None:
-        """Call the callback of a call that waits for its provider, once."""
-        if (on_wait := self._on_wait.pop(waiter, None)) is None:
-            return
+    def _obstacle(self, endpoint: Endpoint, rate: Rate | None) -> tuple[str, float]:
+        """Return why a call that waits for its provider is not sent, and the seconds that it waits at least."""
+        name = endpoint[3] or endpoint[0]
+        if rate is not None and self._accepts(endpoint):
+            after_s, limit = self._wait(endpoint, rate)
+            return f"{name} is limited to {limit}", after_s
         traffic = self._traffic[endpoint]
         pause = self._pause(traffic)
         most = max(1, int(min(traffic.limit, self.limit)))
         sent = f"{most} call{'s' * (most > 1)} at a time"
         if pause:
             sent = "no more calls for now"
-        on_wait(f"{endpoint[3] or endpoint[0]} answered 429 (too many requests) and is sent {sent}", pause)
+        return f"{name} answered 429 (too many requests) and is sent {sent}", pause
 
-    def _take(self, endpoint: Endpoint) -> None:
+    def _take(self, endpoint: Endpoint, rate: Rate | None) -> Held:
         self._traffic.setdefault(endpoint, _Traffic()).in_flight += 1
         self._in_flight += 1
+        window = self._windows.get(endpoint) if self._windows else None
+        if window is None:
+            return _UNCOUNTED
+        # Also a call without a rate counts: the provider counts it.
+        return Held(window, window.add(rate.tokens if rate else 0, asyncio.get_running_loop().time()))
 
     def _admit(self) -> None:
-        """Give permits to the waiting calls that may start now, in the order of arrival."""
-        shut: set[Endpoint] = set()
-        for waiter, endpoint in list(self._waiting.items()):
+        """Give permits to the waiting calls that may start now, in the order of arrival. Set one timer for the next."""
+        shut: dict[Endpoint, tuple[str, float]] = {}
+        for future, waiter in list(self._waiting.items()):
             if self._in_flight >= self.limit:
                 break
-            if waiter.cancelled():  # its task will remove it from the queue
+            if future.cancelled():  # its task will remove it from the queue
                 continue
-            if endpoint in shut or not self._open(endpoint):
-                shut.add(endpoint)
-                self._notify(waiter, endpoint)
+            endpoint = waiter.endpoint
+            if endpoint not in shut and self._open(endpoint, waiter.rate):
+                del self._waiting[future]
+                waiter.held = self._take(endpoint, waiter.rate)
+                future.set_result(None)
                 continue
-            del self._waiting[waiter]
-            self._take(endpoint)
-            waiter.set_result(None)
-        self._wake_later()
-
-    def _wake_later(self) -> None:
-        """Set one timer, for the pause that ends first among those of endpoints with waiting calls."""
+            if endpoint not in shut:
+                shut[endpoint] = self._obstacle(endpoint, waiter.rate)
+            on_wait, waiter.on_wait = waiter.on_wait, None
+            if on_wait is not None:
+                on_wait(*shut[endpoint])
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        pauses = [
-            pause
-            for endpoint in set(self._waiting.values())
-            if (one := self._traffic.get(endpoint)) and (pause := self._pause(one))
-        ]
-        if pauses:
-            self._timer = asyncio.get_running_loop().call_later(min(pauses), self._admit)
+        delays = [after_s for _, after_s in shut.values() if after_s]
+        if delays:
+            self._timer = asyncio.get_running_loop().call_later(min(delays), self._admit)
 
     def _pause(self, traffic: _Traffic) -> float:
         """Return the seconds until calls may start again; 0 if they may now."""

@@ -75,6 +75,14 @@ _OF_CONFIG: Mapping[str, tuple[str, str]] = {
     ),
     "retries": ("Retries", "0 to 10: how often a call is repeated that fails before its first token."),
     "output_retries": ("Corrections", "0 to 10: how often an answer is corrected that does not fit the output type."),
+    "requests_per_minute": (
+        "Calls per minute",
+        "The most of all agents with this provider and key. Further calls wait.",
+    ),
+    "tokens_per_minute": (
+        "Tokens per minute",
+        "The most of all agents with this provider and key, sent and received. Further calls wait.",
+    ),
     "allow_empty": (
         "Empty replies",
         "Whether a reply without any text is an answer. Otherwise it is an error.",
@@ -150,6 +158,8 @@ _UNSET = {
     "api_base": "the provider's own",
     "api_key": "the provider's variable",
     "context_tokens": "the model's",
+    "requests_per_minute": "no limit",
+    "tokens_per_minute": "no limit",
     "allow_empty": "false",
     "stream": "true",
     "transport": "by the provider",
