@@ -132,12 +132,15 @@ async def test_a_figure_that_cannot_be_drawn_gives_a_one_line_error(notebook: No
 async def test_a_dry_run_shows_type_and_size(notebook: Notebook) -> None:
     notebook.run("%agent ask bob --image fig what is this?")
     await asked(notebook)
-    said = notebook.run("%%agent bob --dry-run --image photo\nand {{ fig }} or")
-    assert said.endswith(
-        "[user] what is this? ⟨image 1⟩\n[assistant] heard: what is this? ⟨image 1⟩\n"
-        f"[user] and ⟨image 1⟩ or ⟨image 2⟩\n⟨image 1⟩ image/png {len(PNG)} B\n⟨image 2⟩ image/jpeg {len(JPEG)} B\n"
-        "Nothing was sent.\n"
-    )
+    assert notebook.run("%%agent bob --dry-run --image photo\nand {{ fig }} or") == ""
+    said = notebook.shown[-1]["data"]["text/plain"]
+    for line in (
+        "user: what is this? ⟨image 1⟩ (1 image)",
+        "prompt: user: and ⟨image 1⟩ or ⟨image 2⟩ (2 images)",
+        f"image: ⟨image 1⟩ image/png {len(PNG)} B",
+        f"image: ⟨image 2⟩ image/jpeg {len(JPEG)} B",
+    ):
+        assert line in said
     assert len(notebook.runtime["bob"].runs) == 1
 
 
@@ -156,7 +159,8 @@ async def test_all_displays_show_a_mark_in_place_of_the_image_data(notebook: Not
     seen += [str(board.all_rows()), str(details.change(runtime, runtime["bob"])), str(snapshot(runtime, board))]
     board.close()
     seen += [notebook.run(f"%agent {word} bob") for word in ("log", "history", "show")]
-    seen += [notebook.run("%agent ask bob --dry-run hello"), *(str(run_bundle(run)) for run in runtime["bob"].runs)]
+    notebook.run("%agent ask bob --dry-run hello")
+    seen += [str(notebook.shown[-1]), *(str(run_bundle(run)) for run in runtime["bob"].runs)]
     seen += [repr(runtime["bob"].runs), repr(runtime["bob"].history), str(notebook.shown)]
     for one in seen:
         assert "QUJD" not in one

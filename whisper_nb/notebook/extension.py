@@ -23,6 +23,7 @@ from ..config.project import Project
 from ..config.trust import TrustFile
 from ..core.errors import ConfigError, WhisperError, sealed
 from ..engine.home import Home
+from ..engine.preview import Preview
 from ..engine.runs import Run
 from ..models.offline import EchoModel
 from ..team.control import Control
@@ -92,8 +93,9 @@ def load(shell: InteractiveShell) -> None:
         for settle in (bench.outputs.settle, bench.runtime.settle, Notes(shell, bench.runtime).settle):
             shell.events.register("post_run_cell", settle)
             undo.callback(shell.events.unregister, "post_run_cell", settle)
-        formatter.for_type(Run, bench.display)
-        undo.callback(formatter.pop, Run, None)
+        for kind, display in ((Run, bench.display), (Preview, bench.look)):
+            formatter.for_type(kind, display)
+            undo.callback(formatter.pop, kind, None)
         _loaded[shell] = undo.pop_all()
     print(_greeting(bench.runtime, names))  # noqa: T201
     bench.take_up_edits()

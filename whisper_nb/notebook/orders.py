@@ -9,17 +9,12 @@ from typing import Any
 
 from msgspec import Struct
 
-from ..config.aiconfig import AIConfig
 from ..core.errors import ConfigError
 from ..core.events import Priority
 from ..core.limits import NO_LIMITS, RunLimits
-from ..core.messages import Image, without_images
-from ..core.text import printable
-from ..engine.fitting import recalled
-from ..engine.prompts import check_marks, is_empty, prompt_text
+from ..core.messages import Image
+from ..engine.prompts import check_marks, is_empty
 from ..engine.runs import Run
-from ..engine.session import Session
-from ..models.openai_format import to_openai
 from .cells.interpolate import image, interpolate, unfinished
 from .cells.misspelt import misspelt
 
@@ -88,22 +83,3 @@ class Order(Struct, frozen=True, kw_only=True):
             )
         check_marks(parts)
         return parts
-
-
-def preview(session: Session, parts: Parts, config: AIConfig, *, fresh: bool) -> str:
-    """Return the messages that a run would send, as text, for a dry run."""
-    resolved = session.resolved(config)
-    lines = [f"dry run: {session.name} would call {resolved.model} with", f"[system] {session.agent.instructions}"]
-    history = session.history
-    part = recalled(history, session.agent, fresh=fresh)
-    if left_out := len(history) - len(part):
-        why = "a fresh run" if fresh else f"memory {session.agent.memory}"
-        lines.append(f"[{why} leaves out {left_out} messages of the history]")
-    for message in without_images(part):
-        entry = to_openai(message)
-        content = entry["content"] or [call["function"]["name"] for call in entry["tool_calls"]]
-        lines.append(f"[{entry['role']}] {content}")
-    lines.append(f"[user] {prompt_text(parts)}")
-    images = [part for part in parts if isinstance(part, Image)]
-    lines += [f"⟨image {number}⟩ {one}" for number, one in enumerate(images, 1)]
-    return printable("\n".join([*lines, "Nothing was sent."]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,13 +18,15 @@ from ..config.aiconfig import AIConfig
 from ..core.errors import ConfigError, SessionError
 from ..core.text import one_line, paragraph
 from ..core.threads import answer
+from ..engine.preview import Preview
 from ..engine.runs import Run
 from ..engine.session import Session
+from .cells.dryrun import preview_bundle
 from .cells.interpolate import words
 from .cells.misspelt import check_words
 from .cells.output import Outputs
 from .cells.render import run_ids
-from .orders import Order, preview
+from .orders import Order
 from .runtime import NotebookRuntime
 
 T = TypeVar("T")
@@ -66,7 +69,7 @@ class Workbench(Struct):
             local_ns: the local variables where the magic was called; they hide the user's variables.
 
         Returns:
-            The run; None for a dry run.
+            The run; None for a dry run, whose preview the order's variable gets.
 
         Raises:
             ConfigError, SessionError: nothing was sent, and no run was cancelled.
@@ -80,10 +83,15 @@ class Workbench(Struct):
         parts = order.parts(namespace, self.root, notes.append)
         for note in [*order.notes(namespace), *dict.fromkeys(notes)]:
             print(paragraph(f"note: {note}"))  # noqa: T201
+        options = {"priority": order.priority, "config": config, "fresh": order.fresh, **asdict(order.limits)}
         if order.dry_run:
-            print(preview(session, parts, config, fresh=order.fresh))  # noqa: T201
+            looking = session.preview(parts, **options)
+            preview = self.off_the_loop(lambda: asyncio.run(looking))
+            if order.out is not None:
+                self.shell.user_ns[order.out] = preview
+            self.look(preview)
             return None
-        run = session.submit(parts, priority=order.priority, config=config, fresh=order.fresh, **asdict(order.limits))
+        run = session.submit(parts, **options)
         launch = self._launch()
         if self._launching != launch:
             self._cancel_earlier(launch)
@@ -97,6 +105,12 @@ class Workbench(Struct):
             self.outputs.answer(run)
             run.result()
         return run
+
+    def look(self, preview: Preview) -> None:
+        """Display a preview."""
+        from IPython.display import display
+
+        display(preview_bundle(preview, self.runtime.budget), raw=True)
 
     def show_form(self, given: Sequence[str]) -> None:
         """Display the form that creates an agent.
@@ -118,10 +132,10 @@ class Workbench(Struct):
             print(one_line(f"whisper_nb: {line}"))  # noqa: T201
 
     def off_the_loop(self, function: Callable[[], T]) -> T:
-        """Call a slow function in a thread, and wait for its result while agents go on."""
+        """Call a slow function in a thread, and wait for its result. In a kernel, agents go on meanwhile."""
         done: Future[T] = Future()
         threading.Thread(target=answer, args=(done, function), name="whisper_nb look", daemon=True).start()
-        if self.runtime.home.nests:
+        if self.is_kernel and self.runtime.home.nests:
             self.runtime.home.wait(done, None)
         return done.result()
 

@@ -240,7 +240,7 @@ ORDER: tuple[Argument, ...] = (
     ),
     arg("--fresh", action="store_true", help="without the agent's history, and not remembered in it"),
     arg("--no-interpolate", action="store_true", help="do not evaluate {{ … }}"),
-    arg("--dry-run", action="store_true", help="show what would be sent, and send nothing"),
+    arg("--dry-run", action="store_true", help="show what would be sent, and its price; send nothing"),
 )
 #: `%%agent NAME …`, parsed like a command.
 CELL = Command(
