@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
-from . import calls, clients, engine, history, kernels, panels
+from . import answers, calls, clients, engine, history, kernels, panels
 from .measure import Figure, fresh, table
 
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
@@ -27,6 +27,7 @@ MEASUREMENTS: tuple[Measurement, ...] = (
     engine.idle,
     engine.memory,
     engine.busy,
+    answers.validation,
     history.echo,
     history.memories,
     history.wire,

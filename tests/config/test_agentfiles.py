@@ -2,17 +2,19 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel, Field
 
 from support.agentfiles import AGENTS, BOB, PROMPTS, find_tool, rows
 from whisper_nb import Agent, AIConfig, ConfigError, Runtime
-from whisper_nb.config.agentfiles import Entry, read_agents
+from whisper_nb.config.agentfiles import Entry, agent_file, read_agents
 from whisper_nb.config.project import package
 from whisper_nb.config.yamlfile import dump_yaml
+from whisper_nb.tools.outputs import OutputType
 
 
 def team(text: str, path: str = BOB) -> dict[str, Entry]:
@@ -553,3 +555,65 @@ def test_every_packaged_prompt_ends_with_the_shared_fragments() -> None:
         own = data[f"agents/prompts/{name}.prompt.md"].decode().strip()
         assert prompt.startswith(own)
         assert re.match(rf"You are {name.title()}\b", own)
+
+
+# Output types
+
+
+class Verdict(BaseModel):
+    guilty: bool
+
+
+@pytest.fixture
+def verdict(monkeypatch: pytest.MonkeyPatch) -> type[Verdict]:
+    """A class that cells define."""
+    monkeypatch.setattr("__main__.Verdict", Verdict, raising=False)
+    return Verdict
+
+
+def test_a_file_names_the_output_type(verdict: type[Verdict]) -> None:
+    assert agent("{system_prompt: Judge, output_type: Verdict}") == Agent(
+        name="bob", system_prompt="Judge", output_type=verdict
+    )
+    given = "system_prompt: Count\noutput_type: dict[str, list[int] | None]\n"
+    assert agent(given).output_type == OutputType.of(dict[str, list[int] | None])
+    assert agent("{system_prompt: Talk, output_type: str}").output_type is None
+
+
+@pytest.mark.parametrize(
+    ("type_", "problem"),
+    [
+        ("Verdit", "output type 'Verdit' is not defined in this notebook; run the cell that defines it"),
+        (
+            "list[int",
+            "output type 'list[int' is no type: give the name of a class that a cell defines, or such as int, "
+            "list[str], dict[str, int], Literal['yes', 'no']",
+        ),
+    ],
+)  # fmt: skip
+def test_an_unknown_type_is_told_where_the_agent_is_used(type_: str, problem: str) -> None:
+    found = entry(f"system_prompt: Judge\noutput_type: {type_}\n")
+    assert found.problems == ()
+    with pytest.raises(ConfigError) as caught:
+        found.build(find_tool)
+    assert str(caught.value) == f"{BOB}:2: {problem}"
+
+
+def test_an_output_type_is_a_text() -> None:
+    assert problems("system_prompt: Judge\noutput_type: [int]\n") == [
+        f"{BOB}:2: output_type ['int'] is not the name of a type"
+    ]
+
+
+@pytest.mark.parametrize("type_", ["Verdict", "list[Verdict]", "Literal['a', 'b']", "int | None"])
+def test_an_output_type_is_saved_by_its_name(type_: str, verdict: type[Verdict]) -> None:
+    bob = Agent(name="bob", system_prompt="Judge", output_type=type_)
+    _, text = agent_file(bob)
+    assert agent(text) == bob
+    assert entry(text).document()["output_type"] == type_
+
+
+@pytest.mark.parametrize("type_", [Verdict, Annotated[int, Field(ge=0)]], ids=str)
+def test_a_type_without_a_name_is_not_saved(type_: Any) -> None:
+    with pytest.raises(ConfigError, match=r"output_type (Verdict|int) cannot be written to a file: a file names"):
+        agent_file(Agent(name="bob", system_prompt="Judge", output_type=type_))

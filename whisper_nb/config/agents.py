@@ -50,6 +50,8 @@ class AgentFields(TypedDict, total=False):
     config: AIConfig | Mapping[str, Any] | str | None
     tools: Iterable[Tool | Callable[..., Any] | str]
     max_turns: int
+    max_total_tokens: int | None
+    max_cost_usd: float | None
     timeout_s: float | None
     max_prompt_tokens: int | None
     memory: Memory | Mapping[str, int] | str

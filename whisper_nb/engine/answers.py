@@ -9,8 +9,8 @@ from .runs import Run
 
 #: The most further turns for an answer that does not fit, where the config does not say.
 RETRIES = 2
-#: Answers of more characters are checked in a thread: that takes some milliseconds.
-LONG = 50_000
+#: Answers of more characters are checked in a thread: that takes milliseconds.
+LONG = 250_000
 
 
 class Answers:
