@@ -42,6 +42,10 @@ class Order(Struct, frozen=True, kw_only=True):
     """Whether the run gets no history, and leaves nothing in it."""
     images: Sequence[str] = ()
     """Expressions or paths of images."""
+    schema: str | None = None
+    """The name of the answer's type. None: that of the agent."""
+    raw: bool = False
+    """Whether a typed answer is shown as the text that the model wrote."""
 
     def check(self, root: str) -> None:
         """Check what can be checked without evaluating the prompt.

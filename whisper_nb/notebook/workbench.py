@@ -21,6 +21,7 @@ from ..core.threads import answer
 from ..engine.preview import Preview
 from ..engine.runs import Run
 from ..engine.session import Session
+from ..tools.type_names import type_of_cells
 from .cells.dryrun import preview_bundle
 from .cells.interpolate import words
 from .cells.misspelt import check_words
@@ -84,6 +85,8 @@ class Workbench(Struct):
         for note in [*order.notes(namespace), *dict.fromkeys(notes)]:
             print(paragraph(f"note: {note}"))  # noqa: T201
         options = {"priority": order.priority, "config": config, "fresh": order.fresh, **asdict(order.limits)}
+        if order.schema is not None:
+            options["output_type"] = type_of_cells(namespace, order.schema)
         if order.dry_run:
             looking = session.preview(parts, **options)
             preview = self.off_the_loop(lambda: asyncio.run(looking))
@@ -99,7 +102,7 @@ class Workbench(Struct):
         self._remember([run])
         if order.out is not None:
             self.shell.user_ns[order.out] = run
-        self.outputs.show(run)
+        self.outputs.show(run, raw=order.raw)
         if order.block:
             self.wait([run])
             self.outputs.answer(run)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import sys
 from collections.abc import Callable, Mapping
-from types import NoneType, UnionType
+from difflib import get_close_matches
+from types import ModuleType, NoneType, UnionType
 from typing import Annotated, Any, Literal, Optional, Union, get_args, get_origin
 
 from ..core.errors import ConfigError
@@ -103,6 +103,8 @@ def _evaluated(tree: ast.expr, namespace: Mapping[str, Any]) -> Any:
     match tree:
         case ast.Name(name):
             return _named(name, namespace)
+        case ast.Attribute(value, name):
+            return _member(_evaluated_owner(value, namespace), name, ast.unparse(tree))
         case ast.Constant(value=None):
             return None
         case ast.BinOp(left, ast.BitOr(), right):
@@ -119,10 +121,44 @@ def _evaluated(tree: ast.expr, namespace: Mapping[str, Any]) -> Any:
 def _named(name: str, namespace: Mapping[str, Any]) -> Any:
     found = namespace.get(name, _PLAIN.get(name))
     if found is None:
-        known = [one for one, value in namespace.items() if isinstance(value, type)]
-        close = difflib.get_close_matches(name, [*known, *_PLAIN], 1)
-        step = f"did you mean {close[0]!r}?" if close else "run the cell that defines it"
-        raise ConfigError(f"output type {name!r} is not defined in this notebook; {step}")
+        remedy = "run the cell that defines it"
+        if near := get_close_matches(name, [*_PLAIN, *_classes(namespace)], 1):
+            remedy = f"did you mean {near[0]!r}?"
+        raise ConfigError(f"output type {name!r} is not defined in this notebook; {remedy}")
+    return _checked(name, found)
+
+
+def _checked(name: str, found: Any) -> Any:
     if not (isinstance(found, type) or get_origin(found) or any(found is one for one in _PLAIN.values())):
         raise ConfigError(f"output type {name!r} is of type {type(found).__name__}; give the name of a class")
     return found
+
+
+def _evaluated_owner(tree: ast.expr, namespace: Mapping[str, Any]) -> Any:
+    """Return the module or class that names with dots lead to."""
+    match tree:
+        case ast.Name(name):
+            if name not in namespace:
+                raise ConfigError(f"output type: {name!r} is not defined in this notebook; import it first")
+            return namespace[name]
+        case ast.Attribute(value, name):
+            return _of_owner(_evaluated_owner(value, namespace), name, ast.unparse(tree))
+    raise TypeError
+
+
+def _of_owner(owner: Any, name: str, whole: str) -> Any:
+    """Return a member of a module or class, without executing code of it."""
+    members = vars(owner) if isinstance(owner, type | ModuleType) else {}
+    if name not in members:
+        near = get_close_matches(name, _classes(members), 1)
+        remedy = f"did you mean {near[0]!r}?" if near else "import the module that has it"
+        raise ConfigError(f"output type {whole!r} does not exist; {remedy}")
+    return members[name]
+
+
+def _member(owner: Any, name: str, whole: str) -> Any:
+    return _checked(whole, _of_owner(owner, name, whole))
+
+
+def _classes(namespace: Mapping[str, Any]) -> list[str]:
+    return [name for name, value in list(namespace.items()) if isinstance(value, type)]

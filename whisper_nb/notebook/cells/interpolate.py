@@ -40,6 +40,8 @@ _UNCHANGED = ", or pass the braces unchanged with --no-interpolate"
 _MARK = "\ue000"  # of the private use area: stands for a value while the line is split
 #: `{expression}` in a magic's line. Not in quoted text, nor after `FIELD=`, where it may be a dict in YAML.
 _NAMED = re.compile(r"""("(?:\\.|[^"\\])*"|'[^']*'|(?<!\S)\w+=[^\s"']*)|(?<![${])\{(?P<source>[^{}]{1,2000})\}(?!\})""")
+#: The type after `--schema`, such as `Literal["yes", "no"]`: its quotes are a part of it.
+_TYPE = re.compile(rf"""((?<!\S)--schema(?:\s+|=))((?:\[[^\[\]{_MARK}]*\]|[^\s"'{_MARK}])+)""")
 
 
 def interpolate(
@@ -139,7 +141,8 @@ def words(line: str, namespace: Mapping[str, Any]) -> list[str]:
         marked += line[end:start] + mark(str(value))
         end = stop
     try:
-        split = shlex.split(_NAMED.sub(named, marked + line[end:]))
+        typed = _TYPE.sub(lambda found: found[1] + mark(found[2]), marked + line[end:])
+        split = shlex.split(_NAMED.sub(named, typed))
     except ValueError as error:
         raise ConfigError(f"{str(error).lower()} in {line!r}: put text with an apostrophe in double quotes") from None
     found = [re.sub(f"{_MARK}(\\d+){_MARK}", lambda match: values[int(match[1])], word) for word in split]

@@ -47,9 +47,14 @@ class Outputs:
         self._stale: dict[View, None] = {}  # painted between cells: headless front ends dropped that
         self._timer: Callable[[], None] | None = None
 
-    def show(self, run: Run) -> None:
-        """Show the run in the current cell until it is finished."""
-        self._home.do_within(SETTLE_S, partial(self._show, run, place_of(self._live)))
+    def show(self, run: Run, *, raw: bool = False) -> None:
+        """Show the run in the current cell until it is finished.
+
+        Args:
+            run: the run.
+            raw: whether its answer is shown as the text that the model wrote.
+        """
+        self._home.do_within(SETTLE_S, partial(self._show, run, place_of(self._live, raw=raw)))
 
     def _show(self, run: Run, place: Place) -> None:
         view = View(run, place)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 from uuid import uuid4
 
@@ -14,6 +15,7 @@ from ...core.text import printable
 from ...engine.runs import Run
 from .render import run_bundle, run_text, status_line
 
+_Bundle = Callable[[Run], dict[str, str]]
 _log = logging.getLogger("whisper_nb")
 
 
@@ -36,17 +38,18 @@ class Place(Protocol):
 class _CellPlace:
     """The output of a cell. Front ends update it by its display id."""
 
-    def __init__(self) -> None:
+    def __init__(self, bundle: _Bundle) -> None:
+        self._bundle = bundle
         self._display_id = uuid4().hex
         self._shown: dict[str, str] = {}
         """One object for all messages: `%%capture` keeps it, and may show it later."""
 
     def show(self, run: Run) -> None:
-        self._shown.update(_bundle(run))
+        self._shown.update(self._bundle(run))
         _display(self._shown, display_id=self._display_id)
 
     def repaint(self, run: Run) -> None:
-        bundle = _bundle(run)
+        bundle = self._bundle(run)
         self._shown.update(bundle)
         for kind in self._shown.keys() - bundle.keys():
             del self._shown[kind]
@@ -61,17 +64,18 @@ class _CellPlace:
 class _WidgetPlace:
     """The inside of an `ipywidgets.Output`, whose page ignores updates: a box of its own there is changed instead."""
 
-    def __init__(self) -> None:
+    def __init__(self, bundle: _Bundle) -> None:
         from ipywidgets import Output
 
+        self._bundle = bundle
         self._box = Output()
 
     def show(self, run: Run) -> None:
         self.repaint(run)
-        _display({**self._box._repr_mimebundle_(), "text/plain": printable(run_text(run))})
+        _display({**self._box._repr_mimebundle_(), "text/plain": self._bundle(run)["text/plain"]})
 
     def repaint(self, run: Run) -> None:
-        self._box.outputs = ({"output_type": "display_data", "data": _bundle(run), "metadata": {}},)
+        self._box.outputs = ({"output_type": "display_data", "data": self._bundle(run), "metadata": {}},)
 
     def finish(self, run: Run) -> None:
         pass  # it is repainted
@@ -110,21 +114,23 @@ class _LinePlace:
     settle = repaint
 
 
-def place_of(live: bool) -> Place:
+def place_of(live: bool, *, raw: bool = False) -> Place:
     """Return the place of what the running code shows.
 
     Args:
         live: whether a kernel shows it, and not a terminal.
+        raw: whether answers are shown as the text that the model wrote.
     """
+    bundle = partial(_bundle, raw=raw)
     if not live:
-        return _LinePlace(lambda run: _print(run_text(run)))
+        return _LinePlace(lambda run: _print(run_text(run, raw=raw)))
     parent: dict[str, Any] = getattr(get_ipython(), "get_parent", dict)()
     execution = parent.get("header", {}).get("msg_id")
     if execution and any(getattr(one, "msg_id", None) == execution for one in _widgets()):
-        return _WidgetPlace()
+        return _WidgetPlace(bundle)
     if _is_console(parent):
-        return _LinePlace(lambda run: _display(_bundle(run)))
-    return _CellPlace()
+        return _LinePlace(lambda run: _display(bundle(run)))
+    return _CellPlace(bundle)
 
 
 def _widgets() -> list[Any]:
@@ -147,9 +153,9 @@ def _is_console(request: dict[str, Any]) -> bool:
     )
 
 
-def _bundle(run: Run) -> dict[str, str]:
+def _bundle(run: Run, *, raw: bool) -> dict[str, str]:
     try:
-        return run_bundle(run)
+        return run_bundle(run, raw=raw)
     except Exception:  # a model's text may break rendering: the other runs must still be shown
         _log.exception("%s cannot be shown", run.id)
         return {"text/plain": f"{status_line(run)}\n(it cannot be shown: see run.text)"}

@@ -35,8 +35,9 @@ from ...core.events import (
 from ...core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, Usage, UserMessage
 from ...core.text import LINE_LIMIT, clip, error_text, one_line, printable
 from ...engine.runs import Run
+from .answers import answer_data, answer_html, answer_text
 from .costs import in_and_out, usage_facts
-from .markdown import NO_MATH, PLAIN, safe_markdown
+from .markdown import CODE, NO_MATH, PLAIN, safe_markdown
 
 #: The most runs that a line names.
 _NAMED = 20
@@ -58,9 +59,14 @@ _WITH_REASON = (CallRetried, CallHeld, RunContinued, Noticed, RunFinished)
 _LOG_WIDTH = 160
 
 
-def run_bundle(run: Run) -> dict[str, str]:
-    """Return the current state of a run as text/plain and text/html, for a cell's output."""
-    return {"text/plain": printable(run_text(run)), "text/html": printable(run_html(run))}
+def run_bundle(run: Run, *, raw: bool = False) -> dict[str, str]:
+    """Return the current state of a run as text/plain and text/html, for a cell's output.
+
+    Args:
+        run: the run.
+        raw: whether its answer is shown as the text that the model wrote.
+    """
+    return {"text/plain": printable(run_text(run, raw=raw)), "text/html": printable(run_html(run, raw=raw))}
 
 
 def status_line(run: Run) -> str:
@@ -81,30 +87,65 @@ def status_line(run: Run) -> str:
     return " · ".join(facts)
 
 
-def run_text(run: Run) -> str:
-    """Return a run as plain text."""
+def run_text(run: Run, *, raw: bool = False) -> str:
+    """Return a run as plain text; see `run_bundle`."""
     lines = [status_line(run), *(f"  {line}" for line in tool_lines(run))]
     if run.status == "failed":
         lines.append(f"  {error_text(run.error)}")
-    if body := _visible_text(run):
+    if thoughts := run.thoughts:
+        lines.append(f"  {_thoughts_line(thoughts)}, run.thoughts")
+    body = _visible_text(run)
+    if not raw and (data := answer_data(run)):
+        body = answer_text(*data)
+    if body:
         lines += ["", body]
     return "\n".join(lines)
 
 
-def run_html(run: Run) -> str:
-    """Return a run as HTML: its escaped text while it streams, its rendered Markdown once it succeeded."""
+def run_html(run: Run, *, raw: bool = False) -> str:
+    """Return a run as HTML: its escaped text while it streams, and once it succeeded its rendered Markdown or a table.
+
+    See `run_bundle`.
+    """
     color = _COLORS.get(run.status, "#757575")
     head = f'<span style="color:{color}">●</span> <small style="opacity:.75">{html.escape(status_line(run))}</small>'
     tools = "".join(f"<div><small><code>{html.escape(line)}</code></small></div>" for line in tool_lines(run))
     error = ""
     if run.status == "failed":
         error = f'<div style="color:{color}" {_DIRECTION}>{html.escape(error_text(run.error))}</div>'
+    return f"<div {NO_MATH}>{head}{tools}{_thoughts_html(run)}{error}{_answer_html(run, raw)}</div>"
+
+
+def _answer_html(run: Run, raw: bool) -> str:
+    """Return the text of a run; JSON is code until it is complete."""
+    if not raw and (data := answer_data(run)):
+        return answer_html(*data)
     body = _visible_text(run)
-    if body and run.status == "succeeded":
-        body = f"<div {_DIRECTION}>{safe_markdown(body)}</div>"
-    elif body:
-        body = f"<div {_DIRECTION}><p {PLAIN}>{html.escape(body)}</p></div>"
-    return f"<div {NO_MATH}>{head}{tools}{error}{body}</div>"
+    if not body:
+        return ""
+    if raw or run.output_type is not None:
+        return f"<pre {CODE}><code {PLAIN}>{html.escape(body)}</code></pre>"
+    if run.status == "succeeded":
+        return f"<div {_DIRECTION}>{safe_markdown(body)}</div>"
+    return f"<div {_DIRECTION}><p {PLAIN}>{html.escape(body)}</p></div>"
+
+
+def _thoughts_line(thoughts: str) -> str:
+    return f"thoughts: {len(thoughts):,} characters"
+
+
+def _thoughts_html(run: Run) -> str:
+    """Return the reasoning of a run, folded. While it runs, its length: a repaint would close what was opened."""
+    thoughts = run.thoughts
+    if not thoughts:
+        return ""
+    line = f'<small style="opacity:.75">{_thoughts_line(thoughts)}</small>'
+    if not run.done:
+        return f"<div>{line}</div>"
+    if len(thoughts) > SHOWN:
+        thoughts = f"{thoughts[:SHOWN]}\n\n… {len(thoughts) - SHOWN:,} more characters in run.thoughts"
+    text = f"<p {PLAIN}><small>{html.escape(thoughts)}</small></p>"
+    return f"<details {_DIRECTION}><summary>{line}</summary>{text}</details>"
 
 
 def steps(run: Run) -> list[tuple[ToolCall | Record, ToolMessage | None]]:

@@ -13,6 +13,7 @@ from ...engine.images import is_picture
 from ...engine.runs import Run
 from ...engine.session import Session
 from ...tools.functions import is_of_cells
+from ..form.choices import type_choices
 from ..workbench import Workbench
 from .commands.runs import ask
 from .commands.table import COMMANDS
@@ -103,6 +104,8 @@ def _values(bench: Workbench, command: Command, flag: str, typed: str) -> dict[s
             return _all("function", (",".join([*names, name]) for name in found))
         case "--set":
             return _SETTINGS
+        case "--schema":
+            return _all("type", (one.name for one in type_choices(bench.shell.user_ns)))
         case "--memory":
             return _all("value", ("all", "none", "last:10", "tokens:4000"))
         case "--image":

@@ -21,6 +21,7 @@ from ...core.errors import ConfigError
 from ...core.queues import PRIORITIES
 from ...core.text import clip, mask_keys
 from ...tools.functions import function_in
+from ...tools.type_names import type_of_cells
 from ..orders import Order
 from ..workbench import Workbench
 
@@ -38,6 +39,7 @@ _AGENT_FLAGS = {
     "max_total_tokens": "--max-total-tokens",
     "max_turns": "--max-turns",
     "memory": "--memory",
+    "output_type": "--schema",
     "prompt": "--prompt",
     "system_prompt": "--prompt",
     "tools": "--tools",
@@ -147,7 +149,7 @@ class Command(Struct, frozen=True):
 
 def first_word(line: str) -> tuple[str, str]:
     """Split off the first word of a line. A `{{ … }}`, a `{ … }` and quoted text are parts of one word."""
-    found = re.match(r"""\s*((?:\{\{.{,2000}?\}\}|\{[^{}]{,2000}\}|"[^"]*"|'[^']*'|\S)+)\s*""", line)
+    found = re.match(r"""\s*((?:\{\{.{,2000}?\}\}|\{[^{}]{,2000}\}|\[[^\[\]]{,2000}\]|"[^"]*"|'[^']*'|\S)+)\s*""", line)
     if found is None:
         return "", ""
     return found[1], line[found.end() :]
@@ -202,6 +204,11 @@ def usd(word: str) -> float:
     return float(word.removeprefix("$"))
 
 
+SCHEMA = arg(
+    "--schema",
+    metavar="T",
+    help="the type of the answer: a class of this notebook, int, list[str], Literal['yes', 'no']; str for text",
+)
 NAME = arg("name", metavar="NAME", help="an agent")
 NAMES = arg("names", metavar="NAME", nargs="*", help="agents")
 #: The arguments of a command for several agents: `Workbench.sessions` finds them.
@@ -238,6 +245,8 @@ ORDER: tuple[Argument, ...] = (
         default=[],
         help="a figure, an axes or a PIL image of this notebook, or the path of a file; can be repeated",
     ),
+    SCHEMA,
+    arg("--raw", action="store_true", help="show the answer as the text that the model wrote"),
     arg("--fresh", action="store_true", help="without the agent's history, and not remembered in it"),
     arg("--no-interpolate", action="store_true", help="do not evaluate {{ … }}"),
     arg("--dry-run", action="store_true", help="show what would be sent, and its price; send nothing"),
@@ -251,6 +260,7 @@ CELL = Command(
     (
         "%%agent bob -o ans\nWhich columns of this table look like dates?\n{{ df.head().to_csv() }}",
         "%%agent bob --block --model openrouter/openai/gpt-4o-mini\nSum this up: {{ ans }}",
+        "%%agent bob -o v --schema Literal['yes','no']\nIs this a date? 2026-11-30",
     ),
 )
 
@@ -282,6 +292,8 @@ def order(arguments: Arguments, prompt: str) -> Order:
         interpolate=not arguments.no_interpolate,
         dry_run=arguments.dry_run,
         fresh=arguments.fresh,
+        schema=arguments.schema,
+        raw=arguments.raw,
         images=tuple(arguments.image),
     )
 
@@ -309,6 +321,8 @@ def described(bench: Workbench, args: Arguments) -> Agent | str:
         "system_prompt": prompt,
     }
     given = {name: value for name, value in given.items() if value is not None}
+    if args.schema is not None:
+        given["output_type"] = type_of_cells(bench.shell.user_ns, args.schema)
     if args.tools is not None:
         names = [name.strip() for name in args.tools.split(",") if name.strip()]
         given["tools"] = tuple(function_in(bench.shell.user_ns, name) for name in names)

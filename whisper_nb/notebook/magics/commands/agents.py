@@ -13,7 +13,7 @@ from ....engine.session import Session
 from ...cells.render import run_ids
 from ...create import create
 from ...workbench import Workbench
-from ..grammar import LIMITS, NAME, SET, TEAM, Arguments, arg, command, described
+from ..grammar import LIMITS, NAME, SCHEMA, SET, TEAM, Arguments, arg, command, described
 
 
 @command(
@@ -26,6 +26,7 @@ from ..grammar import LIMITS, NAME, SET, TEAM, Arguments, arg, command, describe
     arg("--prompt-file", metavar="F", help="a file with the system prompt"),
     arg("--description", metavar="TEXT", help="one line for people"),
     arg("--tools", metavar="A,B", help="functions of this notebook that the agent may call"),
+    SCHEMA,
     arg("--temperature", metavar="T", type=float, help="0 to 2"),
     arg("--max-tokens", metavar="N", type=int, help="the limit of tokens in one reply"),
     SET,
