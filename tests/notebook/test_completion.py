@@ -56,7 +56,7 @@ async def notebook(notebook: Notebook) -> Notebook:
         ("%agent cancel an", ["%agent cancel ans"]),
         ("%agent loop t", ["%agent loop thread"]),
         ("%agent help wa", ["%agent help wait"]),
-        ("%agent ask bob --m", ["%agent ask bob --model"]),
+        ("%agent ask bob --mo", ["%agent ask bob --model"]),
         ("%agent ask bob --priority h", ["%agent ask bob --priority high"]),
         ("%agent new amy --memory l", ["%agent new amy --memory last:10"]),
         ("%agent new x --model offline/", ["%agent new x --model offline/echo"]),

@@ -350,12 +350,12 @@ def test_texts_name_types(text: str, type_: Any) -> None:
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ("Verdit", r"output type 'Verdit' is not defined in this notebook; run the cell that defines it"),
+        ("Verdit", r"output type 'Verdit' is not defined in this notebook; did you mean 'Verdict'\?"),
         ("n", r"output type 'n' is of type int; give the name of a class"),
         ("secret", r"output type 'secret' is of type builtin_function_or_method; give the name of a class"),
         ("Verdict()", r"output type 'Verdict\(\)' is no type: give the name"),
         ("__import__('os')", r"is no type"),
-        ("os.system", r"is no type"),
+        ("os.system", r"'os' is not defined in this notebook; import it first"),
         ("[Verdict]", r"is no type"),
         ("list[3]", r"is no type"),
         ("int[str]", r"is no type"),
