@@ -583,11 +583,11 @@ def test_a_file_names_the_output_type(verdict: type[Verdict]) -> None:
 @pytest.mark.parametrize(
     ("type_", "problem"),
     [
-        ("Verdit", "output type 'Verdit' is not defined in this notebook; run the cell that defines it"),
+        ("Xyz", "output type 'Xyz' is not defined in this notebook; run the cell that defines it"),
         (
             "list[int",
-            "output type 'list[int' is no type: give the name of a class that a cell defines, or such as int, "
-            "list[str], dict[str, int], Literal['yes', 'no']",
+            ("output type 'list[int' is no type: give the name of a class that a cell defines, or such as int, "
+            "list[str], dict[str, int], Literal['yes', 'no']"),
         ),
     ],
 )  # fmt: skip
