@@ -83,3 +83,51 @@ def test_a_text_that_streams_looks_as_it_does_at_the_end(
     assert text.evaluate(TYPE) == streamed
     assert "break-all" not in streamed
     notebook.shut_down()
+
+
+DRY_TEAM = """
+%load_ext whisper_nb
+import whisper_nb as wnb
+from dataclasses import dataclass
+
+@dataclass
+class Verdict:
+    "A judgement of a claim."
+    ok: bool
+    reasons: list[str]
+
+def rows(table: str, limit: int = 10) -> list[str]:
+    "Return rows of a table."
+    return []
+
+rt = wnb.runtime()
+rt.set_budget(2.0)
+config = {"model": "openai/gpt-4o-mini", "temperature": 0.2, "max_tokens": 500}
+agent = wnb.Agent(name="ann", config=config, tools=[rows], memory="last:4", output_type=Verdict)
+ann = rt.create(agent)
+for number in range(6):
+    await ann.submit(f"Question {number}: costs it $5 or $6?", model="offline/echo", output_type=str)
+"""
+
+
+def test_a_dry_run_is_a_card_that_is_readable_in_every_theme(
+    lab: Lab, open_notebook: Callable[[str], Notebook]
+) -> None:
+    lab.write("dry.ipynb", DRY_TEAM, f"%%agent ann --dry-run -o seen\n{PROMPT}", "print(seen.fingerprint)")
+    notebook = open_notebook("dry.ipynb")
+    notebook.command("notebook:run-all-cells")
+    card = notebook.output("%%agent ann")
+    expect(card).to_contain_text("dry run: ann would call openai/gpt-4o-mini. Nothing was sent.")
+    expect(card).to_contain_text(f"prompt: {PROMPT}")
+    expect(card.locator("mjx-container")).to_have_count(0)
+    title = card.locator("code[title^=SHA-256]").get_attribute("title") or ""
+    expect(notebook.output("print(seen")).to_contain_text(title.removeprefix("SHA-256 "))
+    json = card.locator("details pre")
+    expect(json).to_be_hidden()
+    card.locator("summary").click()
+    expect(json).to_contain_text('"temperature": 0.2')
+    for theme in ("JupyterLab Dark", "JupyterLab Light"):
+        set_theme(notebook.page, theme)
+        for one in (json, card.locator("td").first, card.locator("td").last):
+            assert one.evaluate(CONTRAST) >= 4.5
+    notebook.shut_down()

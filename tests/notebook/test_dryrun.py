@@ -58,7 +58,7 @@ async def test_a_dry_run_shows_the_request_and_sends_nothing(notebook: Notebook)
         "system prompt: You are bob, an assistant working in the background of a Jupyter notebook.",
         "\nuser: hello  ",
         "\nassistant: heard: hello  ",
-        "\nprompt: user: after ⟨bob#2⟩ and heard: hello  ",
+        "\nprompt: after ⟨bob#2⟩ and heard: hello  ",
     ):
         assert line in plain
     assert json.loads(plain[plain.index("\n{") : -len("Nothing was sent.")]) == json.loads(third.json)

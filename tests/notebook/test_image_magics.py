@@ -136,7 +136,7 @@ async def test_a_dry_run_shows_type_and_size(notebook: Notebook) -> None:
     said = notebook.shown[-1]["data"]["text/plain"]
     for line in (
         "user: what is this? ⟨image 1⟩ (1 image)",
-        "prompt: user: and ⟨image 1⟩ or ⟨image 2⟩ (2 images)",
+        "prompt: and ⟨image 1⟩ or ⟨image 2⟩",
         f"image: ⟨image 1⟩ image/png {len(PNG)} B",
         f"image: ⟨image 2⟩ image/jpeg {len(JPEG)} B",
     ):

@@ -144,6 +144,10 @@ async def test_an_output_type_is_a_part_of_it(rt: Runtime, provider: Provider, m
     assert replies(run) == [preview.fingerprint] != [(await bob.preview("Is it?", fresh=True)).fingerprint]
     (part,) = [part for part in preview.parts if part.kind == "output"]
     assert (part.text, part.source) == (f"Verdict, mode {mode}", "call")
+    typed = rt.create(Agent(name="typed", config=config, output_type=Verdict))
+    assert {"output": "agent typed"}.items() <= {
+        one.kind: one.source for one in (await typed.preview("?")).parts
+    }.items()
 
 
 # It changes nothing
@@ -251,7 +255,7 @@ async def test_each_part_has_its_origin_and_its_tokens(rt: Runtime, provider: Pr
         ("left out", "2 messages", "memory last:1"),
         ("history", "user: second", "history"),
         ("history", "assistant: Hello world", "history"),
-        ("prompt", "user: third ⟨image 1⟩ (1 image)", "call"),
+        ("prompt", "third ⟨image 1⟩", "call"),
         ("image", "⟨image 1⟩ image/png 8 B", "call"),
         ("tool", "rows: Count rows.", "agent bob"),
         ("parameter", "temperature = 0.5", "agent bob"),

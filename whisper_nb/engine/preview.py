@@ -71,6 +71,8 @@ class Preview(Struct, frozen=True, kw_only=True):
     """The config, with the source of each value."""
     spec: str
     """The source of the agent's spec."""
+    asked_by: str
+    """The source of the output type: that of the spec, or `call`."""
     left_out: tuple[tuple[str, int], ...] = ()
     """Why messages of the history are not sent, and how many."""
     notes: tuple[str, ...] = ()
@@ -174,6 +176,7 @@ class Glance(Struct, frozen=True):
             most_usd=_most(price, Usage(weight.tokens, config.max_tokens or 0)),
             sources=self.sources,
             spec=self.spec,
+            asked_by=self.spec if start.output_type is start.agent.output_type else "call",
             left_out=tuple(self._left_out(talk, request, fresh)),
             notes=(*_ahead(start.agent.name, parts, 0 if fresh else ahead), *self._failures(model, weight)),
         )
@@ -230,7 +233,7 @@ def _parts(preview: Preview) -> Iterator[Part]:
             yield Part("history", _summary(message), "history", tokens)
         else:
             images = message.images if isinstance(message, UserMessage) else ()
-            yield Part("prompt", _summary(message), "call", tokens - IMAGE_TOKENS * len(images))
+            yield Part("prompt", clip(message.text, _SUMMARY), "call", tokens - IMAGE_TOKENS * len(images))
             for at, image in enumerate(images, 1):
                 yield Part("image", f"⟨image {at}⟩ {image}", "call", IMAGE_TOKENS)
     for tool in request.tools:
@@ -238,7 +241,7 @@ def _parts(preview: Preview) -> Iterator[Part]:
         yield Part("tool", clip(text, _SUMMARY), spec, estimate(repr(tool).encode(errors="replace")))
     if output := request.output:
         tokens = estimate(repr(output.json_schema).encode(errors="replace"))
-        yield Part("output", f"{output.name}, mode {output.mode}", "call", tokens)
+        yield Part("output", f"{output.name}, mode {output.mode}", preview.asked_by, tokens)
     config = preview.sources.config
     for name, value in every_parameter(config).items():
         known = name if name in config.values() else "extra"
