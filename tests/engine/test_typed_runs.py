@@ -36,6 +36,7 @@ from whisper_nb.core.messages import (
     SystemMessage,
     TextDelta,
     ToolMessage,
+    ToolSchema,
     UserMessage,
 )
 from whisper_nb.engine.answers import LONG
@@ -328,18 +329,40 @@ async def test_the_config_decides_the_mode(runtime: Runtime, mode: OutputMode) -
     assert model.requests[0].output.mode == mode
 
 
+class Counting(ScriptedModel):
+    """Counts characters."""
+
+    def count_tokens(self, messages: Any, tools: Any = ()) -> int:
+        return sum(len(message.text) for message in messages) + sum(len(repr(tool)) for tool in tools)
+
+
 @pytest.mark.parametrize("mode", ["native", "tool", "prompt"])
 async def test_the_schema_counts_for_max_prompt_tokens(runtime: Runtime, mode: OutputMode) -> None:
-    class Counting(ScriptedModel):
-        def count_tokens(self, messages: Any, tools: Any = ()) -> int:
-            return len(repr([*messages, *tools]))
-
     model = Counting([Rule(reply=GOOD)])
     model.output_mode = mode  # type: ignore[misc]
-    session = hire(runtime, model, max_prompt_tokens=300, system_prompt="Be just.")
+    session = hire(runtime, model, max_prompt_tokens=100, system_prompt="Be just.")
     await session.submit("Well?")
     with pytest.raises(PromptLimitExceeded):
         await session.submit("Well?", output_type=Verdict, fresh=True)
+
+
+@pytest.mark.parametrize("mode", ["native", "tool", "prompt"])
+async def test_the_schema_has_its_room_in_the_context(runtime: Runtime, mode: OutputMode) -> None:
+    """Also after a call without a schema, whose count would leave no room for it."""
+    rules = [Rule(match="Which", reply="1"), Rule(match="Short", reply="ok"), Rule(reply="word " * 40)]
+    model = Counting(rules, context_tokens=3_000)
+    model.output_mode = mode  # type: ignore[misc]
+    session = hire(runtime, model, system_prompt="Be just.")
+    for _ in range(20):
+        await session.submit("word " * 40)
+    await session.submit("Short!")
+    many = Literal[tuple(range(200))]  # type: ignore[valid-type]
+    assert await session.submit("Which?", output_type=many) == 1
+    await session.submit("word " * 40)
+    assert len(model.requests[-2].messages) < len(model.requests[-1].messages)
+    for request in model.requests:
+        beside = [ToolSchema("answer", "", request.output.json_schema)] if request.output and mode != "prompt" else []
+        assert model.count_tokens(request.messages, beside) <= 3_000
 
 
 # Records

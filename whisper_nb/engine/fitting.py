@@ -10,7 +10,7 @@ from msgspec import Struct
 from ..config.agents import Agent
 from ..config.aiconfig import AIConfig
 from ..core.costs import dollars
-from ..core.messages import SystemMessage
+from ..core.messages import OutputSchema, SystemMessage
 from ..models.transcript import Transcript
 
 #: A conversation of so many characters fits into any context that is in use: nothing needs to be known of it.
@@ -57,6 +57,8 @@ class Counted(Struct, frozen=True):
 
     model: str | None
     agent: Agent
+    output: OutputSchema | None
+    """The form of the answer, which has tokens too."""
     history: Transcript
     """The session's history, which grows in place; a reset replaces it."""
     history_size: int
@@ -65,9 +67,17 @@ class Counted(Struct, frozen=True):
     left_out: int
     """The number of messages of the history that were left out."""
 
-    def fits(self, model: str | None, agent: Agent, history: Transcript, draft_size: int, limit: int) -> bool:
+    def fits(
+        self,
+        model: str | None,
+        agent: Agent,
+        output: OutputSchema | None,
+        history: Transcript,
+        draft_size: int,
+        limit: int,
+    ) -> bool:
         """Whether a call certainly fits into `limit` tokens, if as many messages are left out as before."""
-        if not (model == self.model and agent is self.agent and history is self.history):
+        if not (model == self.model and agent is self.agent and output == self.output and history is self.history):
             return False
         return self.tokens + (history.size - self.history_size) + draft_size <= limit
 

@@ -163,13 +163,13 @@ class Requests:
         guess = 0
         if counted:
             guess = max(0, counted.left_out - conversation.left_out)
-            if counted.fits(config.model, agent, history, draft.size, room.wanted):
+            if counted.fits(config.model, agent, self.output, history, draft.size, room.wanted):
                 return without(messages, guess)
         history_size = history.size
         kept, size = await in_thread(self._trimmed, model, messages, room.wanted, guess)
         if not self._fresh:  # it says nothing of other runs
             left_out = conversation.left_out + len(messages) - len(kept)
-            self._counts.counted = Counted(config.model, agent, history, history_size, size, left_out)
+            self._counts.counted = Counted(config.model, agent, self.output, history, history_size, size, left_out)
         self.counted = size
         if size > room.limit:
             raise self._too_long(size, room, in_tools=len(draft) > 1)
