@@ -11,8 +11,18 @@ from playwright.sync_api import Locator, expect
 from support.labs import Lab, Notebook, serious, set_theme
 
 pytestmark = pytest.mark.browser
+WORK = """%load_ext whisper_nb
+import enum
+
+def rows(path: str) -> int:
+    "Count the rows."
+    return 3
+
+class Verdict(enum.Enum):
+    FITS = "fits"
+"""
 CELLS = (
-    "%load_ext whisper_nb\ndef rows(path: str) -> int:\n    'Count the rows.'\n    return 3",
+    WORK,
     "%agent new",
     "%agents",
     "def plot(column: str) -> None:\n    'Draw a column.'",
@@ -140,6 +150,18 @@ def test_functions_models_icons_and_colors_are_chosen(notebook: Notebook) -> Non
     expect(form.get_by_role("listbox")).to_be_hidden()
     expect(note(form, "Model")).to_contain_text("ANTHROPIC_API_KEY is not set")
 
+    section(form, "Answers").click()
+    types = field(form, "Type of answers")
+    names = f"#{types.get_attribute('list')} option"
+    assert form.locator(names.replace(".", "\\.")).evaluate_all("all => all.slice(0, 2).map((one) => one.value)") == [
+        "Verdict",
+        "list[Verdict]",
+    ]
+    types.fill("list[Verdickt]")
+    expect(note(form, "Type of answers")).to_contain_text("output type 'Verdickt' is not defined in this notebook")
+    types.fill("list[Verdict]")
+    expect(python).to_contain_text("output_type=list[Verdict]")
+
     section(form, "Look").click()
     button(form, "📊").click()
     button(form, "#0e8f7e").click()
@@ -195,7 +217,7 @@ def test_the_keyboard_is_enough(notebook: Notebook) -> None:
 
 def test_the_form_is_accessible_in_every_theme(notebook: Notebook) -> None:
     form = form_in(notebook)
-    for title in ("Tools", "Look", "Memory and limits", "Sampling", "Advanced"):
+    for title in ("Tools", "Answers", "Look", "Memory and limits", "Sampling", "Advanced"):
         section(form, title).click()
     field(form, "Seed").fill("x")
     field(form, "Model").click()

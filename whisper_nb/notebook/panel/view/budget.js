@@ -30,6 +30,9 @@ export class BudgetLine {
     );
     this.form.addEventListener("keydown", (event) => {
       if (event.key === "Escape") this.toggle(false);
+      if (event.key !== "Enter" || event.target !== this.input) return;
+      event.preventDefault(); // JupyterLab keeps the browser from submitting it
+      this.form.requestSubmit();
     });
     this.button = h("button.wnb-button", { type: "button", onclick: () => this.toggle(!this.isOpen) }, "Budget…");
     this.element = h("div.wnb-budget", {}, this.facts, this.form);
