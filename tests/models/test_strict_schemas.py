@@ -266,7 +266,7 @@ def _sample(node: Mapping[str, Any], root: Mapping[str, Any], depth: int = 0) ->
     )
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from(["one", "two", "three"]), _TYPES, min_size=1, max_size=3))
 def test_an_answer_to_the_strict_schema_fits_the_type(fields: dict[str, Any]) -> None:
     kind = create_model("Answer", **{name: (one, ...) for name, one in fields.items()})
