@@ -27,7 +27,8 @@ async def test_an_open_agent_has_all_sections_and_then_only_changes(runtime: Run
     board.open(["bob", "nobody"])
     first = board.details()["bob"]
     assert first["spec"] == {
-        "description": "counts", "role": "", "prompt": "You count.", "tools": [], "limits": "20 turns, 9 s",
+        "description": "counts", "role": "", "prompt": "You count.", "tools": [], "answers": "",
+        "limits": "20 turns, 9 s",
         "revision": 1, "history": "0 messages, 0 tokens", "memory": "all",
     }  # fmt: skip
     assert (first["queue"], first["runs"], first.get("run"), "text" in first) == ([], [], None, False)

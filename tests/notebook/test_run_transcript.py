@@ -432,6 +432,17 @@ async def test_run_again_submits_the_same_prompt(runtime: NotebookRuntime, panel
     await again
 
 
+async def test_run_again_asks_for_an_answer_of_the_same_type(runtime: NotebookRuntime, panel: Watched) -> None:
+    amy = hire(runtime, ScriptedModel([Rule(reply="12")]), "amy", output_type=int)
+    typed, text, own = amy.submit("count"), amy.submit("count", output_type=str), amy.submit("count", output_type=float)
+    await asyncio.gather(typed, text, own)
+    for run in (typed, text, own):
+        panel.say("again", run=run.id)
+        again = amy.runs[-1]
+        await again
+        assert (again.output, type(again.output)) == (run.output, type(run.output))
+
+
 async def test_a_typed_answer_is_a_table_and_other_replies_are_markdown(runtime: Runtime) -> None:
     answer = '{"city": "Rome", "people": 3}'
     run = Run(

@@ -90,6 +90,7 @@ def _sections(runtime: Runtime, session: Session, run: Run | None) -> Facts:
             "role": clip(agent.role, LINE),
             "prompt": printable(agent.instructions[:TEXT]),
             "tools": [clip(tool.name, LINE) for tool in agent.tools],
+            "answers": clip(agent.output_type.label, LINE) if agent.output_type else "",
             "limits": limits_line(agent),
             "revision": session.revision,
             "history": history_line(history),

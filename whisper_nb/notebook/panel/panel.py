@@ -401,9 +401,17 @@ class Panel(RequestWidget):
         self._post("part", view=view, text=text, **facts)
 
     def _do_again(self, view: str, run: str) -> str:
-        found = self._run(run)
-        again = self._session(run.partition("#")[0]).submit(
-            found.parts, priority=found.priority, config=found.config, fresh=found.fresh, **asdict(found.limits)
+        found, session = self._run(run), self._session(run.partition("#")[0])
+        output: object = found.output_type
+        if output is None and found.started_at is not None and session.agent.output_type is not None:
+            output = str  # it was asked for text
+        again = session.submit(
+            found.parts,
+            priority=found.priority,
+            config=found.config,
+            fresh=found.fresh,
+            output_type=output,
+            **asdict(found.limits),
         )
         return f"{again.id} submitted: the prompt of {run} again"
 

@@ -143,7 +143,7 @@ export class AgentDetails {
   drawSpec(spec) {
     const facts = [
       ["description", spec.description], ["system prompt", spec.prompt], ["tools", spec.tools.join(", ")],
-      ["limits", spec.limits], ["history", spec.history], ["memory", spec.memory],
+      ["answers", spec.answers], ["limits", spec.limits], ["history", spec.history], ["memory", spec.memory],
       ["revision", String(spec.revision)],
     ].filter(([, value]) => value);
     const make = ([name]) => h("div", {}, h("dt", {}, name), h("dd"));
