@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from datetime import date
 
 import pytest
 from IPython.core.completer import provisionalcompleter
@@ -31,17 +32,26 @@ def hire(notebook: Notebook, name: str, model: FunctionModel) -> None:
     notebook.runtime.create(Agent(name=name, config=f"openai/{name}"))
 
 
-def table(notebook: Notebook, code: str) -> list[list[str]]:
-    """The rows that a command shows as text, without header and time; its HTML must be the same."""
+def tables(notebook: Notebook, code: str) -> dict[str, list[list[str]]]:
+    """The tables that a command shows: group → rows as text, without header and time; their HTML must be the same."""
+    before = len(notebook.shown)
     notebook.run(code)
-    data = notebook.shown[-1]["data"]
-    head, *rows, clock = data["text/plain"].splitlines()
-    assert head.split() == ["agent", "runs", "tokens", "in", "tokens", "out", "cost"]
-    assert clock.startswith("as of ")
-    cells = [[cell for cell in row.split("  ") if cell] for row in rows]
-    for cell in (cell.strip() for row in cells for cell in row):
-        assert f">{cell}</td>" in data["text/html"]
-    return [[cell.strip() for cell in row] for row in cells]
+    found = {}
+    for data in (output["data"] for output in notebook.shown[before:]):
+        head, *rows, clock = data["text/plain"].splitlines()
+        group, *columns = head.split()
+        assert columns == ["runs", "tokens", "in", "tokens", "out", "cost"]
+        assert clock.startswith("as of ")
+        cells = [[cell.strip() for cell in row.split("  ") if cell] for row in rows]
+        for cell in (cell for row in cells for cell in row):
+            assert f">{cell}</td>" in data["text/html"]
+        found[group] = cells
+    return found
+
+
+def table(notebook: Notebook, code: str) -> list[list[str]]:
+    """The table of agents that a command shows."""
+    return tables(notebook, code)["agent"]
 
 
 @pytest.fixture
@@ -103,6 +113,24 @@ async def test_cost_shows_each_agent_and_the_sum(busy: Notebook) -> None:
     ]
 
 
+async def test_cost_shows_models_where_there_are_several_and_days(busy: Notebook) -> None:
+    of_models = [
+        ["offline/test", "2", "39", "4", "$0"],
+        ["openai/amy", "2", "2,400", "90", "$0.000123"],
+        ["openai/eve", "2", "unknown", "unknown", "unknown"],
+        ["total", "6", "at least 2,439", "at least 94", "at least $0.000123, 2 runs unknown"],
+    ]
+    assert set(tables(busy, "%agent cost")) == {"agent", "model"}  # all of it in one day
+    assert tables(busy, "%agent cost")["model"] == of_models
+    assert tables(busy, "%agent cost --by model") == {"model": of_models}
+    assert set(tables(busy, "%agent cost --by agent")) == {"agent"}
+    assert set(tables(busy, "%agent cost amy")) == {"agent"}
+    today = date.today().isoformat()
+    assert tables(busy, "%agent cost amy --by day") == {
+        "day": [[today, "2", "2,400", "90", "$0.000123"], ["total", "2", "2,400", "90", "$0.000123"]]
+    }
+
+
 async def test_cost_can_be_limited_to_some_agents(busy: Notebook) -> None:
     assert table(busy, "%agent cost amy bob amy") == [
         ["amy", "2", "2,400", "90", "$0.000123"],
@@ -159,6 +187,8 @@ async def test_cost_of_an_unknown_agent_is_an_error(busy: Notebook) -> None:
 
 async def test_cost_without_any_runs_says_so(notebook: Notebook) -> None:
     assert table(notebook, "%agent cost") == [["bob", "0", "0", "0", "$0"], ["total", "0", "0", "0", "$0"]]
+    notebook.run("%agent cost --by model")
+    assert notebook.shown[-1]["data"]["text/plain"] == "nothing was spent yet"
     notebook.run("%agent remove bob\n%agent cost")
     assert notebook.shown[-1]["data"]["text/plain"] == "no agents yet: %agent new NAME creates one"
 
@@ -169,4 +199,4 @@ async def test_completion_after_cost_offers_names_and_flags(busy: Notebook) -> N
             typed: [one.text for one in busy.shell.Completer.completions(typed, len(typed))]
             for typed in ("%agent cos", "%agent cost a", "%agent cost --")
         }
-    assert found == {"%agent cos": ["cost"], "%agent cost a": ["amy"], "%agent cost --": ["--runs"]}
+    assert found == {"%agent cos": ["cost"], "%agent cost a": ["amy"], "%agent cost --": ["--by", "--runs"]}

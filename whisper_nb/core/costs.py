@@ -13,21 +13,24 @@ T = TypeVar("T", Usage, float)
 class CostSum:
     """Adds up usage and cost of a run's model calls. A sum with an unknown part is unknown, never too low."""
 
-    __slots__ = ("_calls", "cost", "usage")
+    __slots__ = ("_calls", "cost", "estimated", "usage")
 
     def __init__(self) -> None:
         self.usage: Usage | None = None
         """Tokens. None: unknown."""
         self.cost: float | None = None
         """US dollars. None: unknown, never zero."""
+        self.estimated: float | None = None
+        """US dollars, with estimates for calls whose cost is unknown. None: one of them has none."""
         self._calls = 0
 
-    def add(self, usage: Usage | None, cost: float | None) -> None:
-        """Add a call. None means that the provider did not report the value."""
+    def add(self, usage: Usage | None, cost: float | None, estimated: float | None = None) -> None:
+        """Add a call. None means that the provider did not report the value, or that there is no estimate of it."""
         first = not self._calls
         self._calls += 1
         self.usage = _total(self.usage, usage, first)
         self.cost = _total(self.cost, cost, first)
+        self.estimated = _total(self.estimated, estimated if cost is None else cost, first)
 
     def close(self) -> None:
         """End the sum. Without a call, usage and cost are zero."""

@@ -122,6 +122,10 @@ class Spent(Data, frozen=True):
     """Runs whose usage is unknown."""
     at_work: int = 0
     """Runs in progress. The sums include their cost so far."""
+    estimated: float = 0.0
+    """US dollars. Of the runs whose cost is not known, but estimated."""
+    estimates: int = 0
+    """The number of those runs; `unpriced` includes it."""
 
     @property
     def cost(self) -> float | None:
@@ -130,8 +134,9 @@ class Spent(Data, frozen=True):
             return None
         return self.known
 
-    def plus(self, usage: Usage | None, cost: float | None) -> Spent:
-        """Return the sum with one more finished run."""
+    def plus(self, usage: Usage | None, cost: float | None, estimated: float | None = None) -> Spent:
+        """Return the sum with one more finished run. The estimate counts where its cost is unknown."""
+        estimated = estimated if cost is None else None
         return Spent(
             self.runs + 1,
             self.usage if usage is None else self.usage + usage,
@@ -139,6 +144,8 @@ class Spent(Data, frozen=True):
             self.unpriced + (cost is None),
             self.uncounted + (usage is None),
             self.at_work,
+            self.estimated + (estimated or 0.0),
+            self.estimates + (estimated is not None),
         )
 
     def __add__(self, other: Spent) -> Spent:
@@ -149,6 +156,8 @@ class Spent(Data, frozen=True):
             self.unpriced + other.unpriced,
             self.uncounted + other.uncounted,
             self.at_work + other.at_work,
+            self.estimated + other.estimated,
+            self.estimates + other.estimates,
         )
 
 

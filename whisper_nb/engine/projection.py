@@ -5,8 +5,10 @@ The fold is pure: the same records give the same state, in a live session, after
 
 from __future__ import annotations
 
+import time
 from bisect import insort
 from collections.abc import Iterable
+from datetime import date
 from typing import Generic, TypeVar
 
 from ..core.continuing import without_mark
@@ -29,7 +31,7 @@ from ..core.events import (
     TextStreamed,
     ToolFinished,
 )
-from ..core.messages import AssistantMessage, Message, Spent, Usage, UserMessage, without_reasoning
+from ..core.messages import AssistantMessage, Message, Spent, Usage, UserMessage, replace, without_reasoning
 from ..core.queues import move, start_order
 from ..core.states import Outcome, State, transition
 from ..core.turns import close_turn, in_call_order
@@ -39,6 +41,10 @@ from ..models.transcript import Transcript
 RUNS_KEPT = 1000
 #: Messages that a session's history keeps. When there are more, the oldest exchanges are dropped, a tenth at a time.
 HISTORY_KEPT = 10_000
+
+
+#: A model, empty for runs that never started; and a day in local time, as `2026-11-30`.
+LedgerKey = tuple[str, str]
 
 
 class RunState:
@@ -121,6 +127,16 @@ class RunState:
         """US dollars. None: unknown, never zero."""
         return self._cost.cost
 
+    @property
+    def spent(self) -> Spent:
+        """Its usage and cost, as a part of a sum; so far, if it is running."""
+        if self.done and self.started_at is None:  # a run that never started cost nothing
+            return Spent().plus(Usage(), 0.0)
+        spent = Spent().plus(self.usage, self.cost, self._cost.estimated)
+        if self.done:
+            return spent
+        return replace(spent, runs=0, at_work=1)
+
     def _apply(self, record: Record) -> None:
         """Fold one record of this run."""
         event = record.event
@@ -144,23 +160,32 @@ class RunState:
                 self.started_at = record.time
                 if model.startswith("offline/"):
                     self._cost.cost = 0.0
-            case ModelReplied(message, usage, cost):
+            case ModelReplied(message, usage, cost, estimated_usd=estimated):
                 self._chunks = [message.text]
                 self._complete = True
                 self._thinking = ""
-                self._cost.add(usage, cost)
-            case CallRetried(charge=Charge(usage, cost)):
-                self._cost.add(usage, cost)
+                self._cost.add(usage, cost, estimated)
+            case CallRetried(charge=Charge(usage, cost, estimated)):
+                self._cost.add(usage, cost, estimated)
             case RunFinished(outcome, failure, charge):
                 if charge is not None:
-                    self._cost.add(charge.usage, charge.cost_usd)
+                    self._cost.add(charge.usage, charge.cost_usd, charge.estimated_usd)
                 self._cost.close()
                 self._outcome = outcome
                 self.failure = failure
                 self.finished_at = record.time
 
 
+def entry_of(run: RunState) -> LedgerKey:
+    """Return the entry of a ledger in which a run counts: its model, and the day on which it started, or else ended."""
+    since = run.started_at or run.finished_at or time.time()
+    return run.model or "", date.fromtimestamp(since).isoformat()
+
+
 R = TypeVar("R", bound=RunState)
+
+#: Shared by all sessions without a finished run. Never changed.
+_NO_ENTRIES: dict[LedgerKey, Spent] = {}
 
 #: Shared by all sessions that have no history. Never changed.
 _EMPTY = Transcript()
@@ -169,7 +194,19 @@ _EMPTY = Transcript()
 class Projection(Generic[R]):
     """A session's state: its activity and gate, queue, runs, history and cost. Changed by `apply` alone."""
 
-    __slots__ = ("_reasoned", "_turn", "current", "draft", "dropped", "history", "queue", "runs", "spent", "state")
+    __slots__ = (
+        "_reasoned",
+        "_turn",
+        "current",
+        "draft",
+        "dropped",
+        "history",
+        "ledger",
+        "queue",
+        "runs",
+        "spent",
+        "state",
+    )
 
     def __init__(self) -> None:
         self.state = State()
@@ -188,6 +225,8 @@ class Projection(Generic[R]):
         one."""
         self.spent = Spent()
         """The cost of all finished runs."""
+        self.ledger = _NO_ENTRIES
+        """The same, by model and day."""
         self._turn: list[Message] = []  # of the draft: a prompt; or a reply and the results of its calls so far
         self._reasoned = False  # whether a reply of the draft holds reasoning
 
@@ -266,10 +305,10 @@ class Projection(Generic[R]):
             self.current = None
         elif run in self.queue:
             self.queue.remove(run)
-        cost = run.cost
-        if run.started_at is None:  # a run that never started cost nothing
-            cost = 0.0
-        self.spent = self.spent.plus(run.usage, cost)
+        spent, entry = run.spent, entry_of(run)
+        self.spent += spent
+        self.ledger = self.ledger or {}
+        self.ledger[entry] = self.ledger.get(entry, Spent()) + spent
 
     @property
     def _turn_is_whole(self) -> bool:

@@ -40,7 +40,7 @@ from .home import Home, at_home
 from .journal import Journal
 from .ports import Ports, Start
 from .preview import Glance, Preview
-from .projection import RUNS_KEPT
+from .projection import RUNS_KEPT, LedgerKey
 from .prompts import Prompt, checked_parts
 from .runs import Run
 
@@ -179,6 +179,11 @@ class Session(Handle, Generic[T_co]):
     def spent(self) -> Spent:
         """The cost of all finished runs."""
         return self._journal.projection.spent
+
+    @property
+    def ledger(self) -> Mapping[LedgerKey, Spent]:
+        """The same, by model and by day in local time."""
+        return self._journal.projection.ledger
 
     @property
     def history(self) -> Transcript:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self, TypeVar, overload
@@ -40,7 +40,7 @@ from ..tools.type_names import FindType, type_of_main
 from .budgets import Budget, as_budget
 from .following import Following
 from .roster import Roster
-from .spending import Ledger
+from .spending import Group, Ledger
 
 S = TypeVar("S")
 
@@ -325,6 +325,13 @@ class Runtime(Handle):
             removed_only: whether to return the costs of removed agents only; by default, those of all.
         """
         return self._ledger.by_agent(() if removed_only else self.sessions, self._roster.removed)
+
+    def spent_by(self, group: Group, agents: Container[str] | None = None) -> dict[str, Spent]:
+        """Return the cost by `agent`, `model` or `day` (local, of a run's start), with that of runs in progress.
+
+        Of some agents, or of all, also the removed ones. Another group is a ConfigError.
+        """
+        return self._ledger.grouped(group, self.sessions, self._roster.removed, agents)
 
     @property
     def spent(self) -> Spent:

@@ -26,6 +26,13 @@ def budget_line(budget: Budget) -> str:
     return f"budget {as_price(budget.limit_usd)}: {words}"
 
 
+def cost_or_estimate(spent: Spent) -> str:
+    """Return `about $0.0150` where each cost that is not known is estimated; otherwise the same as `cost_line`."""
+    if not spent.estimates or spent.estimates < spent.unpriced:
+        return cost_line(spent)
+    return f"about {dollars(spent.known + spent.estimated)}{' so far' * (spent.at_work > 0)}"
+
+
 def tokens_line(spent: Spent) -> str:
     """Return input and output tokens: `1,200 + 45`; `at least 1,200 + 45`; `unknown`."""
     usage = spent.usage

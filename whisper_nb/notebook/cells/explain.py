@@ -20,8 +20,8 @@ from ...models.output_modes import choose
 from ...models.prices import entry
 from ...models.transcript import Transcript
 from ...team.runtimes import Runtime
-from ...team.spending import spent_on
-from .costs import about, cost_line
+from ...team.spending import Group
+from .costs import about, cost_or_estimate
 
 
 def config_rows(layer: Layer, keys: Keys) -> list[dict[str, str]]:
@@ -159,7 +159,32 @@ def model_rows(
     return [dict(zip(("model", "reached by", "price per million tokens"), row, strict=True)) for row in found]
 
 
-def cost_rows(runtime: Runtime, names: Sequence[str], last: int) -> list[dict[str, str]]:
+def cost_tables(runtime: Runtime, names: Sequence[str], last: int, group: Group | None) -> list[list[dict[str, str]]]:
+    """Return the tokens and the cost, each and in total, as the rows of one or more tables.
+
+    Args:
+        runtime: the runtime of the agents.
+        names: the agents that count; empty for all, including removed ones.
+        last: the number of the newest runs of each agent to show, too.
+        group: what the one table is about. None: agents; and then models and days, where there are several.
+
+    Raises:
+        ConfigError: no agent has one of the names.
+    """
+    agents = _cost_rows(runtime, names, last)
+    if group == "agent" or not agents:
+        return [agents]
+    tables: list[list[dict[str, str]]] = []
+    for one in (group,) if group else ("model", "day"):
+        spent = runtime.spent_by(one, names or None)
+        rows = [_cost_row(name, _runs(part), part, one) for name, part in spent.items()]
+        if group or len(rows) > 1:
+            total = sum(spent.values(), Spent())
+            tables.append([*rows, _cost_row("total", _runs(total), total, one)] if rows else [])
+    return tables if group else [agents, *tables]
+
+
+def _cost_rows(runtime: Runtime, names: Sequence[str], last: int) -> list[dict[str, str]]:
     """Return the tokens and the cost of agents, each and in total.
 
     Args:
@@ -185,12 +210,12 @@ def cost_rows(runtime: Runtime, names: Sequence[str], last: int) -> list[dict[st
             continue
         rows.append(_cost_row(name, _runs(one), one))
         started = [run for run in session.runs if run.done or run.started_at is not None]
-        rows += [_cost_row(run.id, run.status, spent_on(run)) for run in started[max(0, len(started) - last) :]]
+        rows += [_cost_row(run.id, run.status, run.spent) for run in started[max(0, len(started) - last) :]]
     total = sum(shown.values(), Spent())
     return [*rows, _cost_row("total", _runs(total), total)]
 
 
-def _cost_row(name: str, runs: str, spent: Spent) -> dict[str, str]:
+def _cost_row(name: str, runs: str, spent: Spent, group: Group = "agent") -> dict[str, str]:
     def tokens(count: int) -> str:
         if not spent.uncounted:
             return f"{count:,}"
@@ -200,11 +225,11 @@ def _cost_row(name: str, runs: str, spent: Spent) -> dict[str, str]:
 
     usage = spent.usage
     return {
-        "agent": name,
+        group: name,
         "runs": runs,
         "tokens in": tokens(usage.input_tokens),
         "tokens out": tokens(usage.output_tokens),
-        "cost": cost_line(spent),
+        "cost": cost_or_estimate(spent),
     }
 
 

@@ -19,7 +19,7 @@ from ...cells.explain import (
     agent_configs,
     agent_rows,
     config_rows,
-    cost_rows,
+    cost_tables,
     history_line,
     limits_line,
     memory_line,
@@ -60,16 +60,19 @@ def _with_note(bundle: dict[str, str], note: str) -> dict[str, str]:
 
 
 @command(
-    "Show the tokens and the cost of agents, each and in total. A cost without a known price is unknown, not $0.",
+    "Show the tokens and the cost of agents, each and in total; then by model and by day, where there are several. "
+    "A cost without a known price is unknown, not $0.",
     NAMES,
+    arg("--by", choices=("agent", "model", "day"), help="show one table: by agent, by model or by day in local time"),
     arg("--runs", action="store_true", help="their last runs, too"),
     _LAST,
-    examples=("%agent cost", "%agent cost bob --runs"),
+    examples=("%agent cost", "%agent cost bob --runs", "%agent cost --by day"),
 )
 def cost(bench: Workbench, args: Arguments) -> None:
     """Display a table, as HTML and as text."""
-    rows = cost_rows(bench.runtime, args.names, args.n if args.runs else 0)
-    display(table_bundle(rows, bench.no_agents), raw=True)
+    last = args.n if args.runs else 0
+    for rows in cost_tables(bench.runtime, args.names, last, args.by):
+        display(table_bundle(rows, "nothing was spent yet" if bench.runtime.sessions else bench.no_agents), raw=True)
 
 
 @command("Show the live panel of all agents. Without a notebook: print them as text.", examples=("%agents",))
