@@ -106,11 +106,11 @@ def test_a_run_that_goes_on_by_itself_keeps_all_its_turns_in_the_history() -> No
     queued_, start, reply, end = one_run(1)
     more: list[tuple[str | None, Event]] = [("bob#1", RunContinued("score is missing", "invalid"))]
     going_on = fold(records(queued_, start, reply, *more))
-    assert going_on.turn == [UserMessage("score is missing")]
+    assert going_on.turn == [UserMessage("score is missing", goes_on=True)]
     assert going_on.draft_messages == [
         UserMessage("prompt 1"),
         AssistantMessage("reply 1"),
-        UserMessage("score is missing"),
+        UserMessage("score is missing", goes_on=True),
     ]
     done = fold(records(queued_, start, reply, *more, reply, end))
     assert done.history == [*going_on.draft_messages, AssistantMessage("reply 1")]

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import msgspec
 import pytest
 from pydantic import BaseModel, field_validator
 
@@ -27,7 +28,7 @@ from whisper_nb import (
     Session,
     TurnLimitExceeded,
 )
-from whisper_nb.core.events import OutputReference, RunContinued, RunQueued, RunStarted
+from whisper_nb.core.events import OutputReference, Record, RunContinued, RunQueued, RunStarted
 from whisper_nb.core.messages import (
     AssistantMessage,
     Delta,
@@ -146,6 +147,20 @@ async def test_a_fork_has_the_type(runtime: Runtime) -> None:
     assert len(model.requests[1].messages) == 4
 
 
+async def test_a_memory_keeps_a_correction_with_its_prompt(runtime: Runtime) -> None:
+    session, model = judge(runtime, "old", WRONG, GOOD, "new", "newer", memory="last:1")
+    await session.submit("Hello!", output_type=str)
+    await session.submit("Well?")
+    fork = session.fork("second")
+    await session.submit("Sure?", output_type=str)
+    await fork.submit("Sure?", output_type=str)
+    whole = ["Well?", WRONG, AGAIN, GOOD, "Sure?"]
+    assert [[message.text for message in request.messages[1:]] for request in model.requests[-2:]] == [whole, whole]
+    copied = runtime.store.records("second")[0]  # type: ignore[attr-defined]
+    folded = fold([msgspec.json.decode(msgspec.json.encode(copied), type=Record)])
+    assert folded.history.starts == [0, 2]
+
+
 # Answers that do not fit
 
 
@@ -154,7 +169,7 @@ async def test_an_answer_that_does_not_fit_is_asked_for_again(runtime: Runtime) 
     records = observed_by(runtime)
     run = session.submit("Well?")
     assert await run == Verdict(True, 3)
-    dialog = [UserMessage("Well?"), AssistantMessage(WRONG), UserMessage(AGAIN)]
+    dialog = [UserMessage("Well?"), AssistantMessage(WRONG), UserMessage(AGAIN, goes_on=True)]
     assert model.requests[1].messages[1:] == dialog
     assert session.history == [*dialog, AssistantMessage(run.text)]
     assert [record.event for record in records if isinstance(record.event, RunContinued)] == [

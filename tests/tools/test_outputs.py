@@ -462,7 +462,7 @@ def test_instances_have_json() -> None:
         (Annotated[str, Field(max_length=2)], "te"),
         (Annotated[str, Field(min_length=6)], "text.."),
         (Annotated[list[int], Field(min_length=2)], [0, 0]),
-        (tuple[int, bool], [0, True]),
+        (tuple[int, bool, None], [0, True, None]),
         (pydantic.AwareDatetime, "2026-01-31T12:00:00Z"),
         (dict[str, int], None),
     ],

@@ -58,11 +58,13 @@ class SystemMessage(Data, frozen=True, tag=True):
 
 
 class UserMessage(Data, frozen=True, tag=True):
-    """A run's prompt."""
+    """A run's prompt, or what tells it to go on."""
 
     text: str
     """`⟨image 1⟩` in it refers to the first of the images."""
     images: tuple[Image, ...] = ()
+    goes_on: bool = False
+    """Whether it is of RunContinued, and begins no exchange: a memory keeps it with the run's prompt, or neither."""
 
 
 class AssistantMessage(Data, frozen=True, tag=True):

@@ -261,7 +261,7 @@ class Projection(Generic[R]):
                 if self._turn_is_whole:
                     self.draft.extend(in_call_order(self._turn)[1:])
             case RunContinued(prompt) if run is self.current and run is not None:
-                self._turn = [UserMessage(prompt)]
+                self._turn = [UserMessage(prompt, goes_on=True)]
                 self.draft.append(self._turn[0])
             case StateChanged(state):
                 self.state = state

@@ -33,7 +33,7 @@ class Transcript(Sequence[Message]):
     """
 
     __slots__ = (
-        "_chain", "_digests", "_is_user", "_marked", "_parts", "_pieces", "_size", "_sizes", "_sums", "_tokens",
+        "_chain", "_digests", "_is_prompt", "_marked", "_parts", "_pieces", "_size", "_sizes", "_sums", "_tokens",
         "estimate",
     )  # fmt: skip
 
@@ -44,7 +44,7 @@ class Transcript(Sequence[Message]):
         self._tokens = array("I")
         self.estimate = 0
         """About as many tokens as all messages have, estimated from their length. Not to be changed."""
-        self._is_user = bytearray()
+        self._is_prompt = bytearray()
         self._marked: tuple[array[int], array[int]] | None = None
         """Where exchanges begin, and the estimated tokens before each; as far as they were asked for."""
         self._parts: tuple[tuple[Transcript, int, int], ...] = ()
@@ -91,15 +91,15 @@ class Transcript(Sequence[Message]):
 
     @property
     def starts(self) -> list[int]:
-        """The indices of the user messages, where exchanges begin."""
-        return list(compress(range(len(self._is_user)), self._is_user))
+        """The indices of the prompts, where exchanges begin."""
+        return list(compress(range(len(self._is_prompt)), self._is_prompt))
 
     def append(self, message: Message) -> None:
         """Add a message at the end."""
         piece = _piece_of(message)
         size = len(piece)
         images: Sequence[Image] = ()
-        is_user = isinstance(message, UserMessage)
+        is_prompt = isinstance(message, UserMessage) and not message.goes_on
         if isinstance(message, UserMessage):
             images = message.images
             size += sum(IMAGE_TOKENS - len(image.data) for image in images)
@@ -109,7 +109,7 @@ class Transcript(Sequence[Message]):
         self._pieces.append(piece)
         self._sizes.append(size)
         self._size += size
-        self._is_user.append(is_user)
+        self._is_prompt.append(is_prompt)
         self._parts = ()
 
     def extend(self, messages: Iterable[Message]) -> None:
@@ -126,7 +126,7 @@ class Transcript(Sequence[Message]):
                 self.append(message)
 
     def since(self, exchanges: int | None, tokens: int | None) -> int:
-        """Return where the newest exchanges begin, each a user message with all that follows it.
+        """Return where the newest exchanges begin, each a prompt with all that follows it.
 
         The work is that of the messages which are new since the last call.
 
@@ -148,13 +148,13 @@ class Transcript(Sequence[Message]):
         """Return where exchanges begin, and the estimated tokens before each."""
         starts, before = self._marked = self._marked or (array("L"), array("Q"))
         at, total = (starts[-1], before[-1]) if starts else (0, 0)
-        begin = self._is_user.find(1, at + 1 if starts else 0)
+        begin = self._is_prompt.find(1, at + 1 if starts else 0)
         while begin >= 0:
             total += sum(self._tokens[at:begin])
             at = begin
             starts.append(at)
             before.append(total)
-            begin = self._is_user.find(1, at + 1)
+            begin = self._is_prompt.find(1, at + 1)
         return starts, before
 
     def measured(self, measure: Measure) -> int:
@@ -194,7 +194,7 @@ class Transcript(Sequence[Message]):
         part._size = sum(part._sizes)
         part._tokens = self._tokens[index]
         part.estimate = sum(part._tokens)
-        part._is_user = self._is_user[index]
+        part._is_prompt = self._is_prompt[index]
         start, stop, step = index.indices(len(self))
         if step == 1:
             part._parts = tuple(self._spans(start, stop))
@@ -231,7 +231,7 @@ class Transcript(Sequence[Message]):
         self._size += other._size
         self._tokens += other._tokens
         self.estimate += other.estimate
-        self._is_user += other._is_user
+        self._is_prompt += other._is_prompt
 
     def _spans(self, start: int, stop: int) -> Iterator[tuple[Transcript, int, int]]:
         """Yield the ranges of transcripts that the messages from `start` to `stop` are."""
@@ -356,7 +356,7 @@ def _message_of(piece: bytes) -> Message:
 def _holds_all(piece: bytes, message: Message) -> bool:
     """Whether `decode(piece) == message`. Most messages need not be decoded for it."""
     match message:
-        case SystemMessage(text) | UserMessage(text, ()) | AssistantMessage(text, (), None):
+        case SystemMessage(text) | UserMessage(text, (), False) | AssistantMessage(text, (), None):
             return _is_encodable(text)
         case ToolMessage(call_id, name, text, False):
             return _is_encodable(text) and _is_encodable(call_id) and _is_encodable(name)

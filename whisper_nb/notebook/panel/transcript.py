@@ -212,7 +212,7 @@ def _messages_of(run: Run) -> list[Message]:
                 sent = len(messages)
                 messages.append(message)
             case RunContinued(prompt):
-                messages.append(UserMessage(prompt))
+                messages.append(UserMessage(prompt, goes_on=True))
             case ToolFinished(message):
                 messages.append(message)
     if not run.done:  # the call that is in progress
