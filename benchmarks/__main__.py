@@ -40,6 +40,7 @@ MEASUREMENTS: tuple[Measurement, ...] = (
     calls.turns,
     calls.streams,
     panels.traffic,
+    panels.budgets,
     panels.lanes,
     panels.boxes,
     panels.page,

@@ -40,6 +40,8 @@ async def work(seconds):
     while time.monotonic() < end:
         for session in team[number::10]:
             session.submit("Count the rows of the table once more.")
+            if rt.budget:
+                rt.budget.charge(session.name, 1e-6)
         number = (number + 1) % 10
         await asyncio.sleep(0.1)
 start = time.process_time()
@@ -109,14 +111,20 @@ def lanes() -> list[Figure]:
     return _traffic("timeline", look, {"do": "lanes", "names": names, "whole": names, "since": 0, "step": 60})
 
 
-def _traffic(what: str, *requests: dict[str, Any]) -> list[Figure]:
+def budgets() -> list[Figure]:
+    """The same as `traffic` with a budget, of which each run spends a part."""
+    look = {"do": "look", "names": " ".join(f"agent-{number}" for number in range(20)), "open": "agent-3"}
+    return _traffic("panel with a budget", look, before="rt.set_budget(usd=1e6)")
+
+
+def _traffic(what: str, *requests: dict[str, Any], before: str = "") -> list[Figure]:
     """What a thousand agents that all change cost while a view has made these requests."""
     alone: list[float] = []
     watched: list[float] = []
     sent: list[dict[str, Any]] = []
     with kernel() as client:
         ask(client, TEAM.format(agents=AGENTS))
-        ask(client, BUSY.format(seconds=1))
+        ask(client, f"{before}\n{BUSY.format(seconds=1)}")
         for watch in (False, True, True, False):  # the heap grows meanwhile, and with it the cost of everything
             ask(client, "rt.panel().close()")
             comm = ast.literal_eval(value(client, "panel = rt.panel()", "panel.model_id"))
