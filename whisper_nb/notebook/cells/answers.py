@@ -35,32 +35,34 @@ def answer_data(run: Run[Any]) -> tuple[Any] | None:
 
 def answer_text(data: Any) -> str:
     """Return an answer as plain text: a table, or a value."""
-    rows = _rows(data, NARROW)
+    rows = answer_rows(data, NARROW)
     if not rows:
-        return _value(data, WIDE)
-    return "\n".join([table_text(rows, ""), *_left_out(data)])
+        return value_line(data, WIDE)
+    return "\n".join([table_text(rows, ""), *left_out(data)])
 
 
 def answer_html(data: Any) -> str:
     """Return an answer as HTML: a table, or a value in large letters."""
-    rows = _rows(data, WIDE)
+    rows = answer_rows(data, WIDE)
     if rows:
-        more = "".join(f"<small>{html.escape(line)}</small>" for line in _left_out(data))
+        more = "".join(f"<small>{html.escape(line)}</small>" for line in left_out(data))
         return table_html(rows, "") + more
-    value = _value(data, WIDE)
+    value = value_line(data, WIDE)
     style = _LARGE_STYLE if len(value) <= _LARGE else PLAIN
     return f"<div {NO_MATH}><p {style}>{html.escape(value)}</p></div>"
 
 
-def _rows(data: Any, width: int) -> list[dict[str, str]]:
+def answer_rows(data: Any, width: int) -> list[dict[str, str]]:
     """Return the rows of a table, all with the same columns; none for a single value."""
     if isinstance(data, Mapping):
-        return [{"field": clip(name, width), "value": _value(value, width)} for name, value in [*data.items()][:ROWS]]
+        return [
+            {"field": clip(name, width), "value": value_line(value, width)} for name, value in [*data.items()][:ROWS]
+        ]
     if not isinstance(data, Sequence) or isinstance(data, str):
         return []
     items = data[:ROWS]
     if not all(isinstance(item, Mapping) for item in items):
-        return [{"#": str(number), "value": _value(item, width)} for number, item in enumerate(items)]
+        return [{"#": str(number), "value": value_line(item, width)} for number, item in enumerate(items)]
     columns = _columns(data)[:COLUMNS]
     return [
         {"#": str(number), **{clip(name, width): _cell(item, name, width) for name in columns}}
@@ -69,7 +71,7 @@ def _rows(data: Any, width: int) -> list[dict[str, str]]:
 
 
 def _cell(item: Mapping[str, Any], name: str, width: int) -> str:
-    return _value(item[name], width) if name in item else ""
+    return value_line(item[name], width) if name in item else ""
 
 
 def _columns(items: Sequence[Any]) -> list[str]:
@@ -77,7 +79,7 @@ def _columns(items: Sequence[Any]) -> list[str]:
     return list(dict.fromkeys(name for item in items[:ROWS] if isinstance(item, Mapping) for name in item))
 
 
-def _left_out(data: Any) -> list[str]:
+def left_out(data: Any) -> list[str]:
     """Return a line about the rows and columns that are not shown, if there are any."""
     words = "fields" if isinstance(data, Mapping) else "rows"
     counts = {words: len(data) - ROWS}
@@ -87,7 +89,7 @@ def _left_out(data: Any) -> list[str]:
     return [f"… {' and '.join(facts)} in run.output"] if facts else []
 
 
-def _value(value: Any, width: int) -> str:
+def value_line(value: Any, width: int) -> str:
     """Return a value in a line: text as it is, objects and lists as JSON, others as Python writes them."""
     if isinstance(value, dict | list):
         value = json.dumps(value, ensure_ascii=False)
