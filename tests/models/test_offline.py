@@ -83,6 +83,14 @@ async def test_the_echo_streams_and_costs_nothing() -> None:
     await model.aclose()
 
 
+@pytest.mark.parametrize("model", [EchoModel(), ScriptedModel([Rule(reply="two words")])])
+async def test_a_price_of_the_config_gives_a_call_a_cost(model: Model) -> None:
+    request = Request([ASK], [], AIConfig.of(price={"input": 1, "output": 1_000_000}))
+    *pieces, finish = [delta async for delta in model.stream(request)]
+    assert isinstance(finish, Finish)
+    assert finish.cost_usd == pytest.approx(len(pieces) + 5e-6)
+
+
 async def test_the_echo_streams_at_the_given_rate() -> None:
     loop, model = asyncio.get_running_loop(), EchoModel(tokens_per_second=1000)
     start = loop.time()

@@ -88,7 +88,8 @@ class EchoModel:
             if self.tokens_per_second:
                 await asyncio.sleep(1 / self.tokens_per_second)
             yield TextDelta(word)
-        yield Finish("stop", Usage(count_words(request.messages), len(words)), 0.0)
+        usage = Usage(count_words(request.messages), len(words))
+        yield Finish("stop", usage, _cost(request, usage))
 
     def _echo(self, asked: str) -> str:
         variable = next(iter(PROVIDERS.values())).variables[0]
@@ -129,6 +130,12 @@ class FunctionModel:
 
     async def aclose(self) -> None:
         """Do nothing: it holds nothing."""
+
+
+def _cost(request: Request, usage: Usage) -> float:
+    """Return the cost of a call: nothing, unless the config sets a price, as to try out a budget."""
+    price = request.config.price
+    return 0.0 if price is None else price.of(usage)
 
 
 def count_words(messages: Sequence[Message]) -> int:
@@ -276,7 +283,8 @@ class ScriptedModel:
             arguments = _expand_json(match, call.get("arguments", {}))
             yield CallDelta(index, f"call_{self._received}_{index}", _expand(match, str(call["name"])), arguments)
         natural = "tool_calls" if rule.calls else "stop"
-        yield Finish(rule.finish or natural, Usage(count_words(request.messages), len(words)), 0.0)
+        usage = Usage(count_words(request.messages), len(words))
+        yield Finish(rule.finish or natural, usage, _cost(request, usage))
 
     async def prepare(self) -> None:
         """Do nothing."""
