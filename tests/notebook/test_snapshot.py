@@ -94,10 +94,12 @@ async def test_an_unknown_cost_is_not_shown_as_zero(runtime: Runtime) -> None:
 
 
 async def test_a_removed_agent_is_still_in_the_sum(runtime: Runtime) -> None:
-    bob = hire(runtime, HeldModel())
-    bob._journal.projection.spent = bob.spent.plus(Usage(3, 4), 0.25)
+    model = HeldModel()
+    run = hire(runtime, model).submit("hello")
+    (await model.arrived()).release()
+    await run
     runtime.remove("bob")
-    assert "tokens 3 + 4 · cost $0.2500 ·" in snapshot(runtime, Board(runtime))["text/plain"]
+    assert "tokens 1 + 2 · cost $0.5000 ·" in snapshot(runtime, Board(runtime))["text/plain"]
 
 
 async def test_everything_is_escaped(runtime: Runtime) -> None:

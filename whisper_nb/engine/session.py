@@ -73,16 +73,8 @@ class Session(Handle, Generic[T_co]):
     """
 
     __slots__ = (
-        "__weakref__",
-        "_agent",
-        "_bell",
-        "_configured",
-        "_journal",
-        "_ports",
-        "_task",
-        "_worker",
-        "created_at",
-        "revision",
+        "__weakref__", "_agent", "_bell", "_configured", "_journal", "_ports",
+        "_task", "_worker", "created_at", "revision",
     )  # fmt: skip
 
     def __init__(self, agent: Agent[T_co], ports: Ports, history: Sequence[Message] = ()) -> None:
