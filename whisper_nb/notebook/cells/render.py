@@ -124,7 +124,7 @@ def _answer_html(run: Run, raw: bool) -> str:
     if not body:
         return ""
     if raw or run.output_type is not None:
-        return f"<pre {CODE}><code {PLAIN}>{html.escape(body)}</code></pre>"
+        return f"<pre {CODE}><span {PLAIN}>{html.escape(body)}</span></pre>"
     if run.status == "succeeded":
         return f"<div {_DIRECTION}>{safe_markdown(body)}</div>"
     return f"<div {_DIRECTION}><p {PLAIN}>{html.escape(body)}</p></div>"
