@@ -112,6 +112,30 @@ async def test_the_reasoning_before_a_reply_is_kept_in_part(runtime: Runtime) ->
     assert len(piece(run, reply["at"], "thoughts", TEXT)) == THOUGHTS - TEXT
 
 
+async def test_the_reasoning_of_a_reply_in_progress_is_sent_as_it_comes(runtime: Runtime) -> None:
+    go_on, thought = asyncio.Event(), asyncio.Event()
+
+    async def stream(request: Request) -> AsyncGenerator[Delta, None]:
+        yield ReasoningDelta("I should ")
+        yield ReasoningDelta("count.")
+        thought.set()
+        await go_on.wait()
+        yield TextDelta("12")
+        yield Finish("stop", Usage(1, 1), 0.25)
+
+    run = hire(runtime, FunctionModel(stream)).submit("go")
+    opened = OpenRun(run)
+    await thought.wait()
+    new, _ = opened.change(1e9)
+    assert (new["thinking"]["text"], run.text) == ("I should count.", "")
+    assert opened.change(1e9) == ({}, 0)
+    go_on.set()
+    await run
+    new, _ = opened.change(1e9)
+    assert "thinking" not in new
+    assert new["items"][0]["thoughts"]["text"] == "I should count."
+
+
 async def test_a_run_that_goes_on_by_itself_says_why(runtime: Runtime) -> None:
     bob = hire(runtime, ScriptedModel([Rule(reply="ok")]))
     run = Run(bob, 1, ["count"], priority="normal", limits=NO_LIMITS, config=AIConfig(), fresh=False)

@@ -109,6 +109,11 @@ class RunState:
         return text
 
     @property
+    def thinking(self) -> str:
+        """The reasoning of the reply in progress, as far as it has arrived."""
+        return self._thinking
+
+    @property
     def thoughts(self) -> str:
         """The reasoning of all its turns, as far as it has arrived, with an empty line between two.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ...core.errors import ConfigError
@@ -22,14 +23,19 @@ QUEUE, STEPS, RUNS = 40, 40, 8
 
 
 class StreamedText:
-    """The text that streams, as far as it was sent."""
+    """A text that streams, as far as it was sent.
 
-    def __init__(self) -> None:
+    Args:
+        read: returns the text of a run's current turn.
+    """
+
+    def __init__(self, read: Callable[[Run], str] = lambda run: run.text) -> None:
+        self._read = read
         self._sent: tuple[str, int, int] = ("", 0, 0)  # a run's id, its turn, and characters of that turn's text
 
     def new(self, run: Run) -> Facts:
         """Return the new part of the current turn's text: characters `at` to `to`, as the kernel counts them."""
-        text = run.text
+        text = self._read(run)
         end = len(text)
         if not run.done and end and (text[-1] == "\r" or "\ud800" <= text[-1] < "\udc00"):
             end -= 1  # the next piece may complete this character

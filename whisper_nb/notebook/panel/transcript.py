@@ -58,6 +58,7 @@ class OpenRun:
         self._since = 0.0  # the time at which the next reply began
         self._head: Facts = {}
         self._live = StreamedText()
+        self._thinking = StreamedText(lambda run: run.thinking)
 
     def change(self, allowance: float) -> tuple[Facts, int]:
         """Return what is new, up to about so many bytes, and its size. The rest comes next time."""
@@ -85,6 +86,9 @@ class OpenRun:
         if not self.dirty and not self.run.done and (live := self._live.new(self.run)):
             new["live"] = live
             size += len(live["text"])
+        if not (self.dirty or self.run.done) and (thinking := self._thinking.new(self.run)):
+            new["thinking"] = thinking
+            size += len(thinking["text"])
         return new, size
 
     def _item(self, record: Record) -> Facts | None:

@@ -51,8 +51,8 @@ export function take(state, message) {
 /** Items of a transcript that a page keeps, the newest: each takes elements. */
 const ITEMS = 1_000;
 
-/** A transcript with what is new. Items come once, in order; the text that streams belongs to the turn in progress. */
-export function readOn(before, { first, cut, run, items = [], live }) {
+/** A transcript with what is new. Items come once, in order; what streams belongs to the turn in progress. */
+export function readOn(before, { first, cut, run, items = [], live, thinking }) {
   const known = first || !before ? { cut, items: [] } : before;
   const all = items.length ? [...known.items, ...items] : known.items;
   const over = all.length - ITEMS;
@@ -63,6 +63,7 @@ export function readOn(before, { first, cut, run, items = [], live }) {
     cut: over > 0 ? all[over + 1].at : known.cut,
     items: over > 0 ? [all[0], ...all.slice(over + 1)] : all, // the prompt stays
     live: joined(replied ? undefined : known.live, live),
+    thinking: joined(replied ? undefined : known.thinking, thinking),
   };
 }
 

@@ -27,7 +27,9 @@ export class RunTranscript {
       raw: h("div"),
     };
     const { parts } = this;
-    this.live = h("section.wnb-item", { "aria-label": "Reply in progress" }, parts.liveHead, parts.live);
+    parts.thinking = h("div.wnb-prose.wnb-plain");
+    this.thinking = h("details.wnb-fold", {}, h("summary", {}, "Thoughts so far"), parts.thinking);
+    this.live = h("section.wnb-item", { "aria-label": "Reply in progress" }, parts.liveHead, this.thinking, parts.live);
     this.back = makeButton("‹ Back", back, "Back to the agent");
     this.style = h("button.wnb-button", { type: "button", "aria-pressed": "true", onclick: () => this.toggle() }, "Markdown");
     this.raw = h("button.wnb-button", { type: "button", "aria-expanded": "false", onclick: () => this.showRaw() }, "Raw request");
@@ -78,7 +80,7 @@ export class RunTranscript {
     setText(parts.sum, run.started ? [...(run.fresh ? ["fresh"] : []), spentLine(facts), run.model, age].join(" · ") : run.prompt);
     setText(parts.cut, transcript.cut ? `… ${transcript.cut} earlier records of the run are not shown …` : "");
     this.drawItems(transcript.items);
-    this.drawLive(run, transcript.live);
+    this.drawLive(run, transcript);
   }
 
   drawItems(items) {
@@ -98,12 +100,14 @@ export class RunTranscript {
     return { start: makePrompt, reply: makeReply, call: makeCall, note: makeNote, continued: makeContinued, end: makeEnd }[item.kind](item, this);
   }
 
-  drawLive(run, live) {
-    this.live.hidden = Boolean(run.finished) || !live?.text;
+  drawLive(run, { live, thinking }) {
+    this.live.hidden = Boolean(run.finished) || !(live?.text || thinking?.text);
     if (this.live.hidden) return;
+    this.thinking.hidden = !thinking?.text;
+    setText(this.parts.thinking, thinking?.text ?? "");
     const atEnd = this.element.scrollHeight - this.element.scrollTop - this.element.clientHeight < 24;
-    setText(this.parts.liveHead, live.at ? `Reply in progress · ${live.at.toLocaleString("en")} characters above` : "Reply in progress");
-    setText(this.parts.live, live.text);
+    setText(this.parts.liveHead, live?.at ? `Reply in progress · ${live.at.toLocaleString("en")} characters above` : "Reply in progress");
+    setText(this.parts.live, live?.text ?? "");
     if (atEnd) this.element.scrollTop = this.element.scrollHeight;
   }
 
