@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
-from . import answers, calls, clients, engine, history, kernels, panels
+from . import answers, calls, clients, engine, fingerprints, history, kernels, panels
 from .measure import Figure, fresh, table
 
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
@@ -34,6 +34,7 @@ MEASUREMENTS: tuple[Measurement, ...] = (
     history.runs,
     history.steps,
     history.memory,
+    fingerprints.turns,
     clients.cost,
     clients.busy,
     clients.streams,

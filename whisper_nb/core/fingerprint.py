@@ -42,11 +42,6 @@ def digest(data: bytes) -> bytes:
     return sha256(data).digest()
 
 
-def hex_list(digests: bytes | bytearray) -> bytes:
-    """Return digests, one after another, as the items of a JSON array: `"…","…"`."""
-    return b'"%b"' % digests.hex(",", DIGEST).replace(",", '","').encode()
-
-
 def _normal(value: Any) -> Any:
     match value:
         case str() | bool() | int() | None:

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from ..config.aiconfig import AIConfig
 from ..config.providers import PROVIDERS, Provider, public
-from ..core.fingerprint import canonical
+from ..core.fingerprint import canonical, digest
 from ..core.messages import Delta, Message, OutputSchema, ToolSchema
 from .openai_format import every_parameter, tools_of
 from .transcript import Transcript
@@ -35,10 +35,10 @@ class Request(Struct, frozen=True):
     def fingerprint(self) -> str:
         """SHA-256 of what is sent, as 64 hexadecimal digits. Equal requests have the same, in every process.
 
-        It is that of canonical JSON (see `core.fingerprint`): `{"messages": […], "model": "provider/model", "output":
-        {…}, "parameters": {…}, "server": "…", "tools": […]}`, without the keys that have nothing. In place of each
-        message stands the SHA-256 of its canonical JSON in OpenAI's format, and in it of each image's data. Keys,
-        timeouts, retries, prices, and the way of sending are no part of it.
+        It is the SHA-256 of 32 bytes for each message, and 32 for the rest: the SHA-256 of its canonical JSON (see
+        `core.fingerprint`). A message is in OpenAI's format, with the SHA-256 of an image in place of its data. The
+        rest is `{"model": "provider/model", "output": {…}, "parameters": {…}, "server": "…", "tools": […]}`, without
+        the keys that have nothing. Keys, timeouts, retries, prices, and the way of sending are no part of it.
 
         The cost is that of the messages which are new in a Transcript, not of all.
 
@@ -46,13 +46,13 @@ class Request(Struct, frozen=True):
             ConfigError: a schema has NaN, or something else that JSON does not have.
         """
         hashed = transcript_of(self.messages).hashed()
-        hashed.update(b"]%b" % _rest_of(self))
+        hashed.update(_rest_of(self).digest)
         return hashed.hexdigest()
 
     @property
     def description(self) -> bytes:
-        """The JSON of which the fingerprint is made, with the messages themselves. The body of a model without one."""
-        return b'{"messages":[%b]%b' % (b",".join(transcript_of(self.messages).pieces), _rest_of(self))
+        """The JSON of the messages and the rest that the fingerprint is made of. The body for a model without one."""
+        return b'{"messages":[%b],%b' % (b",".join(transcript_of(self.messages).pieces), _rest_of(self).json[1:])
 
 
 class Model(Protocol):
@@ -127,6 +127,8 @@ def server_of(provider: str, address: str) -> str:
         provider: the name of the provider.
         address: that takes the place of the provider's; empty without one.
     """
+    if not address:
+        return ""
     own = PROVIDERS.get(provider, Provider())
     base = public(address).rstrip("/").removesuffix("/chat/completions")
     return "" if base in (own.wire, own.address) else base
@@ -138,6 +140,7 @@ class _Rest(Struct, frozen=True):
     request: Request
     tools: tuple[ToolSchema, ...]
     json: bytes
+    digest: bytes
 
     def fits(self, request: Request) -> bool:
         """Whether another request has the same rest. What is compared is nearly always the same object."""
@@ -154,15 +157,16 @@ class _Rest(Struct, frozen=True):
 _rests: dict[int, _Rest] = {}
 
 
-def _rest_of(request: Request) -> bytes:
-    """Return the canonical JSON of a request after its messages: `,"model":…}`."""
+def _rest_of(request: Request) -> _Rest:
     rest = _rests.get(id(request.config))
     if rest is None or not rest.fits(request):
         if len(_rests) >= _KEPT:
             _rests.clear()
         without = Request((), request.tools, request.config, request.output, request.server)
-        rest = _rests[id(request.config)] = _Rest(without, tuple(request.tools), _describe(request))
-    return rest.json
+        described = _describe(request)
+        rest = _Rest(without, tuple(request.tools), described, digest(described))
+        _rests[id(request.config)] = rest
+    return rest
 
 
 def _describe(request: Request) -> bytes:
@@ -174,4 +178,4 @@ def _describe(request: Request) -> bytes:
         "server": server_of(config.provider, request.server or config.api_base or ""),
         "tools": tools_of(request.tools),
     }
-    return b"," + canonical({name: value for name, value in described.items() if value})[1:]
+    return canonical({name: value for name, value in described.items() if value})

@@ -30,6 +30,9 @@ PARAMETERS = ("temperature", "top_p", "max_tokens", "frequency_penalty", "presen
 THINKING = frozenset({"anthropic", "bedrock", "gemini", "vertex_ai", "deepseek"})
 
 
+#: The beginning of an encoded message with images.
+WITH_IMAGES = b'{"content":['
+
 _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
 
 
@@ -77,7 +80,7 @@ def encode(message: Message) -> bytes:
 
 def canonical_piece(piece: bytes) -> bytes:
     """Return an encoded message in canonical JSON: as it is, but with a digest in place of the data of each image."""
-    if not piece.startswith(b'{"content":['):
+    if not piece.startswith(WITH_IMAGES):
         return piece
     read: dict[str, Any] = json.loads(piece)
     for part in read["content"]:

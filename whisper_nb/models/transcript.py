@@ -9,13 +9,13 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
 from itertools import compress
-from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 import msgspec
 
-from ..core.fingerprint import DIGEST, digest, hex_list
+from ..core.fingerprint import DIGEST
 from ..core.messages import AssistantMessage, Image, Message, SystemMessage, ToolMessage, UserMessage, replace
-from .openai_format import canonical_piece, decode, encode
+from .openai_format import WITH_IMAGES, canonical_piece, decode, encode
 from .tokens import IMAGE_TOKENS, estimate
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Returns the size of one message in some unit, for example in words.
 Measure = Callable[[Message], int]
+#: A range of a transcript's own messages.
+Span: TypeAlias = "tuple[Transcript, int, int]"
 
 
 class Transcript(Sequence[Message]):
@@ -53,7 +55,8 @@ class Transcript(Sequence[Message]):
         """Measure → its sums over the first n messages, from n = 0."""
         self._digests = bytearray()
         """The digests of the first messages, as far as they were asked for."""
-        self._chain: _Chain | None = None
+        self._chain: tuple[tuple[Span, ...], int, int, _Hash] | None = None
+        """The hash of some spans: all but the last; the range of the last, which is of this transcript; the hash."""
         if isinstance(messages, Transcript):
             self.extend(messages)
         else:
@@ -162,12 +165,24 @@ class Transcript(Sequence[Message]):
         return sum(part._measured(measure, start, stop) for part, start, stop in self._spans(0, len(self)))
 
     def hashed(self) -> _Hash:
-        """Return the hash of `{"messages":["…","…"`, the digests of all messages: a request's fingerprint begins so.
+        """Return a new hash of the digests of all messages in canonical JSON, one after another.
 
         The work is that of the messages which are new since the last call, also if they are joined anew each time. If
-        other messages precede them, their digests are joined once more; no message is hashed twice.
+        other messages precede them, their digests are hashed once more; no message is.
         """
-        return _chained(tuple(self._spans(0, len(self)))).copy()
+        spans = self._parts or ((self, 0, len(self._pieces)),)
+        hashed, at, new = _last_hashed(spans)
+        for index in range(at, len(spans)):
+            part, start, stop = spans[index]
+            if index > at:
+                new = start
+            if new < stop:
+                hashed = hashed.copy()
+                hashed.update(part._digested(new, stop))
+                if index + 1 == len(spans) and stop - start < _FEW:
+                    return hashed
+                part._chain = spans[:index], start, stop, hashed
+        return hashed.copy()
 
     def to_openai(self) -> list[dict[str, Any]]:
         """Return all messages as objects in OpenAI's chat format. They are new: the caller may change them."""
@@ -196,7 +211,7 @@ class Transcript(Sequence[Message]):
         part.estimate = sum(part._tokens)
         part._is_prompt = self._is_prompt[index]
         start, stop, step = index.indices(len(self))
-        if step == 1:
+        if step == 1 and start < stop:
             part._parts = tuple(self._spans(start, stop))
         return part
 
@@ -271,55 +286,31 @@ class Transcript(Sequence[Message]):
         if len(self._digests) < DIGEST * stop:
             with _measuring:
                 for piece in self._pieces[len(self._digests) // DIGEST : stop]:
-                    self._digests += digest(canonical_piece(piece))
+                    self._digests += sha256(canonical_piece(piece) if piece.startswith(WITH_IMAGES) else piece).digest()
         return self._digests[DIGEST * start : DIGEST * stop]
 
 
 _measuring = threading.Lock()
 
-_BEGIN = sha256(b'{"messages":[')
-#: A range of a transcript's own messages.
-Span = tuple[Transcript, int, int]
+_BEGIN = sha256()
+#: Digests that cost no more to hash again than to keep their hash.
+_FEW = 32
 
 
-class _Chain(NamedTuple):
-    """The hash of some spans, the last of which is of the transcript that keeps it."""
-
-    before: tuple[Span, ...]
-    """All but the last."""
-    start: int
-    stop: int
-    hashed: _Hash
-    """Not to be changed."""
-
-    def begins(self, before: Sequence[Span], start: int, stop: int) -> bool:
-        """Whether these spans begin with those that were hashed."""
-        return (
-            self.start == start
-            and self.stop <= stop
-            and len(self.before) == len(before)
-            and all(one[0] is other[0] and one[1:] == other[1:] for one, other in zip(self.before, before, strict=True))
-        )
+def _last_hashed(spans: tuple[Span, ...]) -> tuple[_Hash, int, int]:
+    """Return the hash of as many spans as it is kept of, the index of the next one, and its first new message."""
+    for index in range(len(spans) - 1, -1, -1):
+        part, start, stop = spans[index]
+        chain = part._chain
+        if chain is not None:
+            before, first, last, hashed = chain
+            if first == start and last <= stop and len(before) == index and all(map(_is_same_span, before, spans)):
+                return hashed, index, last
+    return _BEGIN, 0, spans[0][1]
 
 
-def _chained(spans: tuple[Span, ...]) -> _Hash:
-    """Return the hash of these spans. Not to be changed."""
-    if not spans:
-        return _BEGIN
-    (part, start, stop), before = spans[-1], spans[:-1]
-    chain = part._chain
-    if chain is not None and chain.begins(before, start, stop):
-        hashed, new = chain.hashed, chain.stop
-    else:
-        hashed, new = _chained(before), start
-    if new == stop:
-        return hashed
-    hashed = hashed.copy()
-    if before or new > start:
-        hashed.update(b",")
-    hashed.update(hex_list(part._digested(new, stop)))
-    part._chain = _Chain(before, start, stop, hashed)
-    return hashed
+def _is_same_span(one: Span, other: Span) -> bool:
+    return one[0] is other[0] and one[1] == other[1] and one[2] == other[2]
 
 
 class _ErrorPiece(bytes):
