@@ -24,6 +24,11 @@ CELLS = {
     "bob.submit('x', seed=3)": "ConfigError: submit() has no argument 'seed'; write config={'seed': …}",
     "bob.submit('x', block=True)": "ConfigError: submit() has no argument 'block'; write await run, or run.result()",
     "wnb.Runtime(model='a/b')": "ConfigError: Runtime() has no argument 'model'; write config={'model': …}",
+    "bob.submit('x', schema=int)": "ConfigError: submit() has no argument 'schema'; write output_type=…",
+    "bob.submit('x', output_type=3)": (
+        "ConfigError: output_type 3 is no type: give a pydantic model, a dataclass, a TypedDict, an enum, list[…], "
+        "dict[str, …], Literal[…], int, float, bool or str"
+    ),
     "wnb.Agent()": "ConfigError: Agent(): missing a required argument: 'name'",
     "bob.submit('x', timeout=3)": "ConfigError: submit() has no argument 'timeout'; did you mean 'timeout_s'?",
     "bob.submit('x', priority='x')": "ConfigError: unknown priority 'x'; allowed are urgent, high, normal, low",

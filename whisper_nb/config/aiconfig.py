@@ -185,6 +185,9 @@ KEYWORDS: Mapping[str, str] = {name: f"config={{{name!r}: …}}" for name in CON
     "images": "a list of texts and images as the prompt",
     "limits": "max_turns=… and timeout_s=…",
     "out": "run = bob.submit(…)",
+    "output_schema": "output_type=…",
+    "response_format": "output_type=…",
+    "schema": "output_type=…",
     "prompt_file": "system_prompt=Path(…).read_text()",
     "provider": "config={'provider': …, 'model': …}, or model='provider/model'",
 }

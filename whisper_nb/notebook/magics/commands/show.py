@@ -119,6 +119,7 @@ def _show(session: Session) -> None:
         "system prompt": agent.instructions,
         "config": ", ".join(f"{key}={value}" for key, value in config.values().items() if key != "api_key"),
         "tools": ", ".join(tool.name for tool in agent.tools),
+        "answers": agent.output_type.label if agent.output_type else "",
         "limits": limits_line(agent),
         "revision": str(session.revision),
         "history": history_line(session.history),
