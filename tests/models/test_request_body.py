@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from support.messages import messages
 from whisper_nb import AIConfig, ConfigError
-from whisper_nb.core.messages import Message, ToolSchema, UserMessage
+from whisper_nb.core.messages import Message, OutputSchema, ToolSchema, UserMessage
 from whisper_nb.models.http.request_body import RequestBodies
 from whisper_nb.models.model import Request
 from whisper_nb.models.openai_format import to_openai
@@ -45,6 +45,22 @@ def test_a_body_has_its_own_config_and_tools() -> None:
         tools.append(ToolSchema("now", "The time."))
         assert len(body(CONFIG, tools=tools, bodies=bodies)["tools"]) == 2
         assert "tools" not in body(CONFIG, bodies=bodies)
+
+
+def test_what_comes_before_the_messages_is_encoded_once_for_an_output_type() -> None:
+    bodies = RequestBodies(CONFIG)
+
+    def start(output: OutputSchema | None) -> bytes:
+        return bodies._rest(Request(ASK, [ROWS], CONFIG, output)).start
+
+    def verdict(mode: Any = "native") -> OutputSchema:
+        return OutputSchema("Verdict", {"type": "object", "properties": {}}, mode)
+
+    native = start(verdict())
+    assert start(verdict()) is native
+    others = [start(None), start(verdict("tool")), start(verdict("prompt")), start(verdict())]
+    assert [b"Verdict" in other for other in others] == [False, True, False, True]
+    assert others[3] == native
 
 
 def test_the_number_of_kept_configs_is_limited() -> None:

@@ -327,6 +327,23 @@ async def test_show_list_and_config_tell_the_memory_and_the_size_of_the_history(
     assert "memory last:1: left out the 2 oldest messages" in notebook.run("%agent log bob#3")
 
 
+@pytest.mark.parametrize(
+    ("values", "mode", "source"),
+    [
+        ("model=openai/gpt-4o-mini", "native", "default: the price list"),
+        ("model=cerebras/llama3.1-8b", "tool", "default: the price list"),
+        ("model=openai/tiny api_base=http://localhost:1/v1", "native", "default: its server constrains replies"),
+        ("model=offline/mine", "prompt", "default: a model of your own"),
+        ("model=openai/gpt-4o-mini output_mode=tool", "tool", "session"),
+    ],
+)
+def test_the_config_shows_how_answers_are_asked_for(notebook: Notebook, values: str, mode: str, source: str) -> None:
+    notebook.run("%agent new bob")
+    notebook.run(f"%agent config bob {values}")
+    rows = notebook.shown[-1]["data"]["text/plain"]
+    assert re.search(rf"output_mode +{mode} +{re.escape(source)}", rows)
+
+
 async def test_a_cell_limits_its_run(notebook: Notebook) -> None:
     notebook.run("%%agent bob -o ans --max-turns 2 --max-total-tokens 9000 --max-cost $1 --timeout 60\nhello")
     assert notebook.shell.user_ns["ans"].limits == RunLimits(2, 9000, 1.0, 60.0)
