@@ -3,9 +3,11 @@
 # ruff: noqa: UP045, ISC004 - unions in all their forms
 from __future__ import annotations
 
+import copy
 import enum
 import json
 import math
+import pickle
 import re
 import sys
 from collections.abc import Callable
@@ -20,7 +22,7 @@ from pydantic import BaseModel, Field, TypeAdapter, field_validator
 from typing_extensions import TypedDict
 
 from support.answer_types import TYPES, Tree, Typed
-from whisper_nb import ConfigError
+from whisper_nb import Agent, ConfigError
 from whisper_nb.tools.examples import example_of
 from whisper_nb.tools.json_text import values_in, without_fence
 from whisper_nb.tools.outputs import OutputType, json_of
@@ -422,6 +424,12 @@ def test_order_and_kind_of_choices_are_part_of_a_type() -> None:
     assert isinstance(value_of(B | A, '{"x": 1}'), B)
     assert value_of(Literal[1], "1") is not True
     assert value_of(Literal[True], "true") is True
+
+
+@pytest.mark.parametrize("type_", [Verdict, list[Verdict], int | None, Case])
+def test_agents_with_a_type_are_copied_and_stored(type_: Any) -> None:
+    agent = Agent("bob", output_type=type_)
+    assert copy.deepcopy(agent) == pickle.loads(pickle.dumps(agent)) == agent
 
 
 def test_types_that_cannot_be_hashed_work() -> None:

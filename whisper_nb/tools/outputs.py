@@ -158,6 +158,9 @@ class OutputType:
     def __hash__(self) -> int:
         return hash(self.label)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return OutputType, (self.source,)
+
     def __repr__(self) -> str:
         return self.label
 
