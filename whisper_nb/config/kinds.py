@@ -124,7 +124,7 @@ class Number(Struct, frozen=True):
         if self.unit:
             number = f"{number} of {self.unit}"
         if self.high < math.inf:
-            return f"{number} from {self.low:g} to {self.high:g}"
+            return f"{number} from {self.low:,g} to {self.high:,.12g}"
         if self.low == -math.inf:
             return number
         if self.above:

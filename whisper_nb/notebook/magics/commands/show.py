@@ -15,6 +15,7 @@ from ....core.errors import ConfigError
 from ....core.events import TextStreamed
 from ....core.text import printable, visible
 from ....engine.session import Session
+from ...cells.costs import budget_line, cost_line
 from ...cells.explain import (
     agent_configs,
     agent_rows,
@@ -31,7 +32,7 @@ from ...cells.review import Folded, last_line, trust_lines
 from ...cells.tables import table_bundle
 from ...panel.snapshot import team_rows, team_text
 from ...workbench import Workbench
-from ..grammar import NAME, NAMES, TEAM, Arguments, arg, command, setting, settings
+from ..grammar import NAME, NAMES, TEAM, Arguments, arg, command, setting, settings, usd
 
 T = TypeVar("T")
 
@@ -73,6 +74,33 @@ def cost(bench: Workbench, args: Arguments) -> None:
     last = args.n if args.runs else 0
     for rows in cost_tables(bench.runtime, args.names, last, args.by):
         display(table_bundle(rows, "nothing was spent yet" if bench.runtime.sessions else bench.no_agents), raw=True)
+
+
+@command(
+    "Show or set the budget: the most that all agents may spend together. What was spent stays spent.",
+    arg("limit", metavar="USD", nargs="?", help="US dollars, such as $2 or 0.50; off: no limit"),
+    arg("--allow-unpriced", action="store_true", help="models without a known price may be called; they count as $0"),
+    examples=("%agent budget $2", "%agent budget", "%agent budget off"),
+)
+def budget(bench: Workbench, args: Arguments) -> None:
+    """Set the limit, if one is given, and print what is spent, reserved and left."""
+    runtime = bench.runtime
+    if args.limit is not None:
+        runtime.set_budget(_limit(args.limit), allow_unpriced=args.allow_unpriced or None)
+    elif args.allow_unpriced:
+        raise ConfigError(f"--allow-unpriced needs an amount: %{bench.root} budget $2 --allow-unpriced")
+    if runtime.budget is None:
+        print(f"no budget; {cost_line(runtime.spent)} spent. %{bench.root} budget $2 sets one")  # noqa: T201
+    else:
+        print(budget_line(runtime.budget))  # noqa: T201
+
+
+def _limit(word: str) -> float | None:
+    """Return the limit of a budget in US dollars; None for `off`."""
+    try:
+        return None if word == "off" else usd(word)
+    except ValueError:
+        raise ConfigError(f"budget {word!r} is no amount: give US dollars, such as $2 or 0.50, or off") from None
 
 
 @command("Show the live panel of all agents. Without a notebook: print them as text.", examples=("%agents",))

@@ -33,7 +33,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
     "Create agents": (agents.new, agents.fork, agents.save, agents.remove),
     "Give work": (CELL, runs.ask, runs.wait, runs.cancel, runs.move),
     "Look": (show.panel, show.timeline, show.list_, show.show, show.log, show.history, show.cost),
-    "Steer agents": (agents.pause, agents.resume, agents.stop, agents.reset, agents.loop),
+    "Steer agents": (agents.pause, agents.resume, agents.stop, agents.reset, agents.loop, show.budget),
     "Configure": (show.config, show.models, show.trust, help_),
 }
 #: Name → command of `%agent`.
