@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from whisper_nb.core.channels import Channel
 from whisper_nb.core.errors import EmptyReply, LengthExceeded
-from whisper_nb.core.events import ModelReplied
+from whisper_nb.core.events import ModelReplied, TextStreamed
 from whisper_nb.core.messages import AssistantMessage, CallDelta, Finish, ReasoningDelta, TextDelta, ToolCall
 from whisper_nb.core.turns import THOUGHTS, Reply
 
@@ -49,9 +49,9 @@ SAID = {
 def told(pieces: Sequence[str], finish: str = "stop") -> tuple[Reply, list[tuple[Channel, str]]]:
     """Return the reply of these pieces, and what it gave for its stream."""
     reply = Reply("x/y")
-    streamed = [piece for text in pieces for piece in reply.add(TextDelta(text))]
+    streamed = [event for text in pieces for event in reply.add(TextDelta(text))]
     streamed += reply.add(Finish(finish))
-    return reply, streamed
+    return reply, [(event.channel, event.text) for event in streamed]
 
 
 @pytest.mark.parametrize("text", SAID)
@@ -88,14 +88,14 @@ def test_the_channels_that_a_model_names_are_streamed() -> None:
 
 def test_reasoning_streams_as_far_as_it_is_kept() -> None:
     reply = Reply("x/y")
-    assert reply.add(ReasoningDelta("a" * (THOUGHTS - 1))) == (("analysis", "a" * (THOUGHTS - 1)),)
-    assert reply.add(ReasoningDelta("bc")) == (("analysis", "b"),)
+    assert reply.add(ReasoningDelta("a" * (THOUGHTS - 1))) == (TextStreamed("a" * (THOUGHTS - 1), "analysis"),)
+    assert reply.add(ReasoningDelta("bc")) == (TextStreamed("b", "analysis"),)
     assert reply.add(ReasoningDelta("d")) == ()
 
 
 @pytest.mark.parametrize("text", ["a", "channel", ".", "<b", "<|x"])
 def test_text_that_begins_no_tag_is_streamed_at_once(text: str) -> None:
-    assert Reply("x/y").add(TextDelta(text)) == [("final", text)]
+    assert Reply("x/y").add(TextDelta(text)) == [TextStreamed(text)]
 
 
 def test_a_reply_that_began_with_a_part_of_a_tag_has_begun() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from support.conversations import assert_whole, conversations
 from whisper_nb.core.errors import EmptyReply, ModelError
+from whisper_nb.core.events import TextStreamed
 from whisper_nb.core.messages import (
     AssistantMessage,
     CallDelta,
@@ -216,7 +217,7 @@ def answered(*deltas: Delta, output: OutputSchema = VERDICT) -> tuple[AssistantM
     """Return the complete reply, and the text that was streamed meanwhile."""
     reply = Reply("openai/x", output)
     pieces = [piece for delta in deltas for piece in reply.add(delta)]
-    streamed = "".join(text for channel, text in pieces if channel == "final")
+    streamed = "".join(piece.text for piece in pieces if piece.channel == "final")
     message, finish = reply.complete()
     return message, finish, streamed
 
@@ -289,7 +290,7 @@ def test_an_answer_that_is_no_object_is_kept_as_it_is(arguments: str) -> None:
 @pytest.mark.parametrize(("reason", "error"), [("length", "hit the token limit"), (None, "cut off")])
 def test_half_an_answer_is_an_error_and_was_streamed(reason: str | None, error: str) -> None:
     reply = Reply("openai/x", VERDICT)
-    assert reply.add(CallDelta(0, "a", "Verdict", '{"go')) == (("final", '{"go'),)
+    assert reply.add(CallDelta(0, "a", "Verdict", '{"go')) == (TextStreamed('{"go'),)
     if reason:
         reply.add(Finish(reason))
     with pytest.raises(ModelError, match=error):

@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from .channels import Channel, TagReader
 from .errors import ContentFiltered, EmptyReply, LengthExceeded, ModelError
+from .events import TextStreamed
 from .messages import (
     AssistantMessage,
     CallDelta,
@@ -155,7 +156,7 @@ class Reply:
         """Whether it ended because it reached a limit of tokens."""
         return self._finish is not None and self._finish.reason == "length"
 
-    def add(self, delta: Delta) -> Sequence[tuple[Channel, str]]:
+    def add(self, delta: Delta) -> Sequence[TextStreamed]:
         """Add the next delta, in the order of the stream.
 
         Returns:
@@ -164,20 +165,21 @@ class Reply:
         """
         match delta:
             case TextDelta(text):
-                text = self._valid(text)
+                if self._half or not text.isascii():
+                    text = self._valid(text)
                 if self._tags is not None:
                     return self._untagged(self._tags, text)
                 self._text.append(text)
-                return (("final", text),) if text else ()
+                return (TextStreamed(text),) if text else ()
             case CallDelta(index, _, name, arguments):
                 if self._answer and name == self._answer and not self._calls:
                     self._answer_index = index
                 self._calls.setdefault(index, []).append(delta)
                 if index == self._answer_index and (text := self._valid(arguments)):
-                    return (("final", text),)
+                    return (TextStreamed(text),)
             case ReasoningDelta(text):
                 self._has_reasoning = True
-                return self._think(text)
+                return self._think(text) if self._thoughts_left > 0 else ()
             case Finish():
                 self._finish = _checked(delta)
                 if self._tags is not None:
@@ -186,32 +188,32 @@ class Reply:
                 assert_never(delta)
         return ()
 
-    def _untagged(self, tags: TagReader, text: str) -> Sequence[tuple[Channel, str]]:
+    def _untagged(self, tags: TagReader, text: str) -> Sequence[TextStreamed]:
         """Add text that may have tags around its reasoning."""
         found = tags.read(text)
         if tags.done:
             self._tags = None
         return self._added(found)
 
-    def _added(self, found: Sequence[tuple[Channel, str]]) -> Sequence[tuple[Channel, str]]:
-        pieces: list[tuple[Channel, str]] = []
+    def _added(self, found: Sequence[tuple[Channel, str]]) -> Sequence[TextStreamed]:
+        pieces: list[TextStreamed] = []
         for channel, text in found:
             if channel == "analysis":
                 self._has_reasoning = True
                 pieces += self._think(text)
             else:
                 self._text.append(text)
-                pieces.append((channel, text))
+                pieces.append(TextStreamed(text, channel))
         return pieces
 
-    def _think(self, text: str) -> Sequence[tuple[Channel, str]]:
+    def _think(self, text: str) -> Sequence[TextStreamed]:
         """Add reasoning, and return the part of it that is kept."""
         if self._thoughts_left <= 0 or not text:
             return ()
         kept = text[: self._thoughts_left]
         self._thoughts.append(kept)
         self._thoughts_left -= len(text)
-        return (("analysis", valid_unicode(kept)),)
+        return (TextStreamed(valid_unicode(kept), "analysis"),)
 
     def _valid(self, text: str) -> str:
         """Return the next text, without half a character at its end."""

@@ -23,7 +23,6 @@ from ..core.events import (
     HistoryTrimmed,
     ModelReplied,
     Noticed,
-    TextStreamed,
 )
 from ..core.messages import AssistantMessage, Finish, Usage
 from ..core.rates import Rate
@@ -251,8 +250,8 @@ class ModelCalls:
             async with deadline, aclosing(model.stream(request)) as deltas:
                 async for delta in deltas:
                     deadline.touch()
-                    for channel, text in reply.add(delta):
-                        await self._journal.publish(TextStreamed(text, channel), self._run)
+                    for event in reply.add(delta):
+                        await self._journal.publish(event, self._run)
                     if self._meter is not None:
                         self._meter.add(delta)
                     _obey_cancellation()
