@@ -20,6 +20,8 @@ from whisper_nb.core.events import ModelReplied, Noticed, RunContinued
 from whisper_nb.core.messages import CallDelta, Delta, Finish, TextDelta, Usage
 from whisper_nb.engine.projection import fold
 from whisper_nb.models.model import Request
+from whisper_nb.notebook.cells.explain import agent_rows, limits_line
+from whisper_nb.notebook.cells.render import run_text
 
 
 def rows() -> int:
@@ -141,6 +143,16 @@ def test_the_line_that_says_so_is_no_part_of_the_text(text: str, left: str) -> N
 @given(st.text(), st.text())
 def test_the_text_before_the_line_is_unchanged(text: str, until: str) -> None:
     assert text.startswith(without_mark(text, until))
+
+
+async def test_a_person_sees_that_it_goes_on_and_how(runtime: Runtime) -> None:
+    run = hire(runtime, Replies("One.", "Two.\nDONE"), continuation=5).submit("go")
+    await run
+    assert "going on by itself: Go on by yourself (2 of 5)" in run_text(run)
+    assert limits_line(run.session.agent).endswith("goes on by itself up to 5 times, until DONE")
+    assert {"field": "continuation", "value": "up to 5 times, until DONE", "from": "agent bob"} in agent_rows(
+        run.session.agent
+    )
 
 
 # How it is written

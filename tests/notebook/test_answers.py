@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel, field_serializer
 
 from support.doubles import FunctionModel, hire, settled
 from support.inprocess import Notebook
@@ -166,6 +167,23 @@ async def test_a_run_whose_answer_does_not_fit_shows_the_text_and_the_problems(r
     assert "<pre" in run_html(run)
 
 
+class Sealed(BaseModel):
+    """A type whose instances have no JSON."""
+
+    n: int
+
+    @field_serializer("n")
+    def refuse(self, n: int) -> int:
+        raise ValueError("no")
+
+
+async def test_an_instance_without_json_is_shown_as_its_text(runtime: Runtime) -> None:
+    run = hire(runtime, ScriptedModel([Rule(reply='{"n": 3}')])).submit("go", output_type=Sealed)
+    assert (await run).n == 3
+    assert run_text(run).endswith('{"n": 3}')
+    assert "<pre" in run_html(run)
+
+
 class Thinking(FunctionModel):
     """Thinks, and answers."""
 
@@ -288,6 +306,12 @@ async def test_a_dotted_name_leads_to_a_class_of_a_module(notebook: Notebook) ->
     notebook.run("import decimal, whisper_nb.core as core")
     notebook.run("%agent new judge --schema decimal.Decimal")
     assert notebook.runtime["judge"].agent.output_type.label == "Decimal"
+
+
+async def test_dots_lead_through_modules(notebook: Notebook) -> None:
+    notebook.run(f"import types\n{CLASS}\na = types.ModuleType('a'); a.b = types.ModuleType('b'); a.b.V = Verdict")
+    notebook.run("%agent new judge --schema list[a.b.V]")
+    assert notebook.runtime["judge"].agent.output_type.label == "list[Verdict]"
 
 
 async def test_types_are_completed(notebook: Notebook) -> None:

@@ -194,7 +194,8 @@ class Run(WaitedRun, Generic[T_co]):
         """Yield the pieces of its text: first the text so far, then new ones. `async for piece in run` does the same.
 
         The text of turns that call tools comes too, with an empty line between two turns. `stream` yields everything
-        that happens. Leaving the iteration early leaves the run alone. Works on any event loop.
+        that happens. Leaving the iteration early leaves the run alone. Works on any event loop. Reasoning is not part
+        of the text: see `thoughts`.
 
         Raises:
             RunFailed, RunCancelled, SessionError: as `await run` does, after the text.
