@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 IMAGES = PROJECT / "notebooks" / "images"
 TEAM = '''
 %load_ext whisper_nb
-import asyncio, time
+import asyncio, json, time
+from dataclasses import dataclass
 from msgspec.structs import replace
 from pathlib import Path
 
@@ -89,6 +90,19 @@ def neighbours(station: int) -> str:
     "Return the nearest stations."
     return f"{station - 2}, {station + 1}"
 
+@dataclass
+class Verdict:
+    station: int
+    drifts: bool
+    slope: float
+    why: str
+
+VERDICTS = [
+    {"station": 12, "drifts": False, "slope": 0.01, "why": "as its neighbours"},
+    {"station": 14, "drifts": True, "slope": 0.31, "why": "grows by 0.31 °C a month from March on"},
+    {"station": 15, "drifts": False, "slope": -0.02, "why": "as its neighbours"},
+]
+
 RULES = [
     wnb.Rule("^Check", calls=[
         {"name": "neighbours", "arguments": {"station": 14}},
@@ -98,8 +112,10 @@ RULES = [
     wnb.Rule(
         "^Clean", " ".join(CLEAN.split()) + " Next: align the clocks, three stations send local time. " * 9, **SLOW
     ),
-    wnb.Rule("^Fit", " ".join(TREND.split()) + " Next: Newey-West errors. " * 40, **SLOW),
+    wnb.Rule("^Fit", " ".join(TREND.split()) + " Next: Newey-West errors. " * 90, **SLOW),
     wnb.Rule("low-cost", " ".join(FOUND.split()) + " year", truncate=29),
+    wnb.Rule("^Judge", "I would say that station 14 drifts.", times=1),
+    wnb.Rule("^(Judge|Your answer)", json.dumps({"answer": VERDICTS})),
     wnb.Rule("^Search", error="the provider refuses: rate limit of 10 requests a minute (HTTP 429)"),
     wnb.Rule("", "Done: the summary is in the notebook, with the three points that need a decision."),
 ]
@@ -115,6 +131,7 @@ for name, title, icon, color, model in WHO:
     rt.models[model] = Priced(RULES)
     rt.create(wnb.Agent(name=name, title=title, icon=icon, color=color, config=model, tools=(rows, neighbours)))
 quick = Priced([wnb.Rule(delay_s=0.15, reply="Done, and checked against the raw files. " * 6)])
+rt.set_budget(usd=1.0)
 usual = {model: rt.models._named[model] for *_, model in WHO}
 '''
 HISTORY = """
@@ -220,6 +237,11 @@ FORM = {
     "Description": "Cleans and joins tables.",
 }
 TOOLS = """%load_ext whisper_nb
+from dataclasses import dataclass
+@dataclass
+class Gap:
+    table: str
+    hours: float
 def gaps(table: str, hours: int = 2) -> list[str]:
     "Find the gaps in a table that are longer than some hours."
     return []
@@ -262,6 +284,7 @@ def panels(lab: Lab, browser: Browser) -> None:
     panel.button("Close details").click()
     transcripts(notebook, panel)
     contrasts(notebook, panel)
+    typed(notebook, panel)
     notebook.kernel("[rt.remove(one.name) for one in rt.sessions]")
     expect(panel.root).to_contain_text("There are no agents yet")
     picture(panel.root, "panel-empty")
@@ -314,6 +337,20 @@ def transcripts(notebook: Notebook, panel: View) -> None:
     shown.get_by_role("button", name="Close transcript").click()
 
 
+def typed(notebook: Notebook, panel: View) -> None:
+    """A typed answer, which was asked for twice."""
+    run = notebook.kernel(
+        "run = rt['iris'].submit('Judge stations 12, 14 and 15', output_type=list[Verdict]); await run; print(run.id)"
+    ).strip()
+    panel.open("iris")
+    panel.button(run).first.click()
+    shown = panel.root.get_by_role("complementary", name="Transcript")
+    expect(shown.get_by_role("table")).to_be_visible()
+    shown.evaluate("shown => { shown.style.height = '477px' }")
+    picture(panel.root, "panel-typed")
+    shown.get_by_role("button", name="Close transcript").click()
+
+
 def contrasts(notebook: Notebook, panel: View) -> None:
     """The list in themes of high contrast, with the system's own colors, and at 800 pixels."""
     panel.open("mira")
@@ -340,6 +377,9 @@ def forms(lab: Lab, browser: Browser) -> None:
     form = notebook.output("%agent new").get_by_role("form")
     expect(form.get_by_label("Name", exact=True)).to_be_visible()
     both(notebook, form, "form-empty")
+    form.locator("summary").filter(has_text="Answers").click()
+    form.get_by_label("Type of answers", exact=True).fill("list[Gap]")
+    form.locator("summary").filter(has_text="Answers").click()
     for title in ("Tools", "Look"):
         form.locator("summary").filter(has_text=title).click()
     for label, text in FORM.items():

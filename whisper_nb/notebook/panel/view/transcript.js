@@ -29,7 +29,7 @@ export class RunTranscript {
     const { parts } = this;
     parts.thinking = h("div.wnb-prose.wnb-plain");
     this.thinking = h("details.wnb-fold", {}, h("summary", {}, "Thoughts so far"), parts.thinking);
-    this.live = h("section.wnb-item", { "aria-label": "Reply in progress" }, parts.liveHead, this.thinking, parts.live);
+    this.live = h("section.wnb-item", { "aria-label": "Reply in progress" }, parts.liveHead, parts.live);
     this.back = makeButton("‹ Back", back, "Back to the agent");
     this.style = h("button.wnb-button", { type: "button", "aria-pressed": "true", onclick: () => this.toggle() }, "Markdown");
     this.raw = h("button.wnb-button", { type: "button", "aria-expanded": "false", onclick: () => this.showRaw() }, "Raw request");
@@ -102,8 +102,9 @@ export class RunTranscript {
 
   drawLive(run, { live, thinking }) {
     this.live.hidden = Boolean(run.finished) || !(live?.text || thinking?.text);
+    if (this.live.hidden || !thinking?.text) this.thinking.remove();
+    else if (!this.thinking.isConnected) this.parts.liveHead.after(this.thinking);
     if (this.live.hidden) return;
-    this.thinking.hidden = !thinking?.text;
     setText(this.parts.thinking, thinking?.text ?? "");
     const atEnd = this.element.scrollHeight - this.element.scrollTop - this.element.clientHeight < 24;
     setText(this.parts.liveHead, live?.at ? `Reply in progress · ${live.at.toLocaleString("en")} characters above` : "Reply in progress");
