@@ -310,6 +310,7 @@ def test_the_error_for_a_typed_dict_of_the_standard_library_says_what_to_import(
         (dict[str, list[int]], "dict[str, list[int]]", "dict_str_list_int"),
         (tuple[int, ...], "tuple[int, ...]", "tuple_int"),
         (Any, "Any", "Any"),
+        (Height, "Height", "Height"),
         (type("Überfall", (BaseModel,), {}), "Überfall", "berfall"),
         (type("判决", (BaseModel,), {}), "判决", "answer"),
         (Literal[tuple("abcdefghijklmnop")], "Literal['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l', "
@@ -484,3 +485,11 @@ def test_examples_keep_to_the_limits(type_: Any, example: Any) -> None:
 
 def test_nan_is_read_as_pydantic_reads_it() -> None:
     assert math.isnan(value_of(float, "NaN"))
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="a statement of Python 3.12")
+def test_a_type_statement_is_a_type() -> None:
+    namespace: dict[str, Any] = {}
+    exec("type Scores = list[int]", namespace)
+    assert OutputType.of(namespace["Scores"]).label == "Scores"
+    assert value_of(namespace["Scores"], "[1]") == [1]

@@ -38,6 +38,8 @@ def label_of(source: Any) -> str:
         return f"{label_of(origin)}[{', '.join(map(label_of, arguments))}]"
     if isinstance(source, type):
         return source.__qualname__.rpartition("<locals>.")[2]
+    if isinstance(name := getattr(source, "__name__", None), str):  # of `type X = …`, or a NewType
+        return name
     return short_repr(source).replace("typing.", "")
 
 
