@@ -410,6 +410,8 @@ def test_a_layer_with_another_model_drops_the_price() -> None:
     assert layered(free, Layer(AIConfig(model="openai/y"))).config.price is None
     assert layered(Layer(AIConfig.of(price="free")), Layer(AIConfig(model="openai/y"))).config.price is None
     assert AIConfig.of(free.config, model="openai/y").price is None
+    assert AIConfig.of({"price": "free"}, model="openai/y").price == Price(0, 0)
+    assert Agent(name="bob", model="openai/y", config={"price": "free"}).config.price == Price(0, 0)
 
 
 async def test_a_price_for_all_agents_is_that_of_the_model_that_all_share() -> None:

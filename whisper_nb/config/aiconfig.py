@@ -146,10 +146,7 @@ class AIConfig:
                 raise ConfigError(
                     f"a config cannot be made of {type(source).__name__}: give an AIConfig, a dict or a model string"
                 )
-        above = _read(overrides)
-        if "model" not in values:  # what belongs to a model belongs to that of `overrides`
-            return from_values(values | above)
-        return from_values(overlay(values, above))
+        return from_values(overlay(values, _read(overrides)))
 
     def values(self) -> dict[str, Any]:
         """The fields that are set; a cleared field is None."""

@@ -82,7 +82,7 @@ def shown_address(address: str, provider: str = "") -> str:
         address = f"{parts.scheme}://{looked_up}{port and f':{port}'}{parts.path}"
         return f"{visible(address)} ({_WARNING} {mark})"
     own = urlsplit(PROVIDERS.get(provider, Provider()).wire or "")
-    if own.hostname and server != _server(own) and not _is_here(host):
+    if own.hostname and server != _server(own) and not is_here(host):
         return f"{visible(address)} ({_WARNING} not {provider}'s own server)"
     return visible(address)
 
@@ -106,7 +106,7 @@ def _ascii(host: str) -> tuple[str, str]:
         return host.encode("ascii", "backslashreplace").decode(), "not a valid name of a host"
 
 
-def _is_here(host: str) -> bool:
+def is_here(host: str) -> bool:
     """Whether a host is this machine."""
     try:
         return host == "localhost" or ip_address(host).is_loopback

@@ -111,7 +111,7 @@ def overlay(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     If `above` has another model, or null, the fields of the model below are dropped; if it is that of another provider,
     also the fields of the provider.
     """
-    if "model" in above and above["model"] != below.get("model"):
+    if below.get("model") and "model" in above and above["model"] != below["model"]:
         below = {name: value for name, value in below.items() if name not in OF_A_MODEL}
     before, after = (str(fields.get("model") or "").partition("/")[0] for fields in (below, above))
     if before and "model" in above and before != after:

@@ -354,6 +354,10 @@ class Price(Struct, frozen=True):
         return (usage.input_tokens * self.input + usage.output_tokens * self.output) / 1e6
 
 
+#: The price of a model that costs nothing.
+FREE = Price(0.0, 0.0)
+
+
 class PriceOfTokens(Struct, frozen=True):
     """The price of a model, as a word or as a mapping."""
 
@@ -364,7 +368,7 @@ class PriceOfTokens(Struct, frozen=True):
         if isinstance(value, Price):
             return value
         if value == "free":
-            return Price(0.0, 0.0)
+            return FREE
         if not isinstance(value, Mapping) or set(value) != {"input", "output"}:
             raise ValueError
         dollars = Number(0, 1_000_000)

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from ..core.errors import ConfigError
 from .aiconfig import CONFIG_FIELDS, AIConfig
-from .formats import overlay
+from .formats import OF_A_MODEL, overlay
 from .keys import Keys
 from .kinds import problem_with
 from .providers import PROVIDERS
@@ -52,7 +52,10 @@ def merged(*configs: AIConfig) -> AIConfig:
     """Return the config of `layered`, without the sources."""
     values: dict[str, Any] = {}
     for config in configs:
-        values = overlay(values, config.values())
+        above = config.values()
+        if above.get("model") and not values.get("model"):  # what lower layers set was for a model of the environment
+            values = {name: value for name, value in values.items() if name not in OF_A_MODEL}
+        values = overlay(values, above)
     return AIConfig(**{name: value for name, value in values.items() if value is not None})
 
 

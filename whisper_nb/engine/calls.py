@@ -8,6 +8,7 @@ import random
 from contextlib import aclosing
 
 from ..config.aiconfig import own_address
+from ..config.kinds import FREE
 from ..config.providers import public
 from ..core.deadlines import Deadline
 from ..core.errors import (
@@ -24,12 +25,12 @@ from ..core.events import (
     ModelReplied,
     Noticed,
 )
-from ..core.messages import AssistantMessage, Finish, Usage
+from ..core.messages import AssistantMessage, Finish, Usage, replace
 from ..core.rates import Rate
 from ..core.threads import in_thread
 from ..core.turns import Limits, Reply
 from ..models.model import Model, Request
-from ..models.prices import input_cost
+from .costs.purse import Hold
 from .fitting import LONG_PROMPT
 from .journal import Journal
 from .meter import Meter
@@ -120,11 +121,12 @@ class ModelCalls:
                 refused = error
         if self._requests.counted and finish.usage:
             self._ports.contexts.measured(config, self._requests.counted, finish.usage.input_tokens)
-        if run._charge is not None:  # known from here on, also if it is cancelled before the record is stored
-            run._charge = Charge(finish.usage, finish.cost_usd)
-        replied = ModelReplied(message, finish.usage, finish.cost_usd, finish.thoughts, fingerprint)
+        estimated = run._charge.estimated_usd if run._charge else None
+        replied = ModelReplied(message, finish.usage, finish.cost_usd, finish.thoughts, fingerprint, estimated)
         await self._journal.publish(replied, run)
         run._charge = None
+        if warning := self._ports.purse.budget.warn_once():
+            await self._journal.publish(Noticed(warning), run)
 
     async def _weigh(self, model: Model, request: Request) -> None:
         """Find out how many tokens a call sends. Tell the user, once a run, if they are many, and what they cost.
@@ -149,9 +151,8 @@ class ModelCalls:
         if self._told or weight.tokens <= LONG_PROMPT:
             return
         self._told = True
-        cost: float | None = 0.0
-        if config.provider != "offline":
-            cost = input_cost(weight.tokens, await self._ports.contexts.listed(config))
+        price = await self._ports.contexts.price(config, weight.tokens)
+        cost = None if price is None else price.of(Usage(weight.tokens))
         await self._journal.publish(Noticed(weight.note(config.model or "", cost)), self._run)
 
     async def _learns(self, model: Model, request: Request, error: LengthExceeded) -> bool:
@@ -197,7 +198,47 @@ class ModelCalls:
         return after_s < left_s and (error.retry_after_s or 0.0) <= PAUSE_MOST_S
 
     async def _attempt(self, model: Model, request: Request, reply: Reply) -> tuple[AssistantMessage, Finish]:
-        """Make one attempt at a model call, under a permit. `reply` is empty, and takes in what arrives."""
+        """Make one attempt at a model call, which the budget pays. `reply` is empty, and takes in what arrives."""
+        purse, run = self._ports.purse, self._run
+        hold = await self._hold() if purse.budget.limited else None
+        try:
+            return await self._permitted(model, request, reply, hold)
+        finally:
+            run._charge = purse.close(self._agent.name, hold, run._charge)
+
+    async def _hold(self) -> Hold | None:
+        """Reserve in the budget what the call may cost; wait, without a permit, until it fits.
+
+        Raises:
+            LimitExceeded: the budget has too little left, or the price is unknown. Nothing was sent.
+        """
+        run, journal, purse, config = self._run, self._journal, self._ports.purse, self._config
+        contexts = self._ports.contexts
+        price = await contexts.price(config, self._tokens)
+        if price is None:
+            if note := purse.unpriced(config):
+                await journal.publish(Noticed(note), run)
+            return None
+        per_counted = contexts.of(config).per_counted if self._requests.counted else None
+        quote = purse.quote(self._agent.name, config, price, self._tokens, per_counted)
+        if quote is None:
+            return None
+        if (hold := quote.take()) is not None:
+            return hold
+        await journal.shift("wait", run)
+        await journal.publish(CallHeld(f"{quote}: it waits for what other calls give back", 0.0, "budget"), run)
+        hold = await quote.wait()
+        try:
+            await journal.shift("proceed", run)
+        except BaseException:
+            hold.settle(None)
+            raise
+        return hold
+
+    async def _permitted(
+        self, model: Model, request: Request, reply: Reply, hold: Hold | None
+    ) -> tuple[AssistantMessage, Finish]:
+        """Make the attempt under a permit."""
         run, journal = self._run, self._journal
         endpoint = endpoint_of(request.config, own_address(request.config, self._ports.keys)[0])
         permits = self._ports.permits
@@ -211,16 +252,17 @@ class ModelCalls:
         async with permits.hold(endpoint, lambda *why: journal.post(CallHeld(*why), run), rate) as held:
             if waits:
                 await journal.shift("proceed", run)
-            run._begin_call()
+            run._begin_call(hold.usd if hold else None)
             try:
-                message, finish = await self._stream(model, request, reply)
+                message, finish = await self._stream(model, request, reply, hold)
             except (ConfigError, ModelError) as error:
                 if isinstance(error, ConfigError) or error.free:
                     run._charge = None
-                elif error.finish is not None and run._charge is not None:
-                    run._charge = Charge(error.finish.usage, error.finish.cost_usd)
+                elif error.finish is not None:
+                    self._priced(error.finish)
                 self._took(held, run._charge)
                 raise
+            finish = self._priced(finish)
             self._took(held, Charge(finish.usage, finish.cost_usd))
             return message, finish
 
@@ -239,7 +281,20 @@ class ModelCalls:
             return None
         return Rate(config.requests_per_minute, config.tokens_per_minute, self._tokens + (config.max_tokens or 0))
 
-    async def _stream(self, model: Model, request: Request, reply: Reply) -> tuple[AssistantMessage, Finish]:
+    def _priced(self, finish: Finish) -> Finish:
+        """Return how a reply ended, with its cost also where the config sets the price. Keep it as the charge."""
+        config = self._config
+        if finish.cost_usd is None and (config.price or config.provider != "offline"):
+            price = self._ports.contexts.declared_price(config)
+            if price is not None and (finish.usage or price == FREE):
+                finish = replace(finish, cost_usd=price.of(finish.usage or Usage()))
+        if self._run._charge is not None or finish.cost_usd:
+            self._run._charge = Charge(finish.usage, finish.cost_usd)
+        return finish
+
+    async def _stream(
+        self, model: Model, request: Request, reply: Reply, hold: Hold | None
+    ) -> tuple[AssistantMessage, Finish]:
         config = request.config
         token_timeout_s = config.token_timeout_s
         if config.stream is False:  # a reply that is requested whole sends nothing before its end
@@ -254,6 +309,8 @@ class ModelCalls:
                         await self._journal.publish(event, self._run)
                     if self._meter is not None:
                         self._meter.add(delta)
+                    if hold is not None:
+                        hold.add(delta)
                     _obey_cancellation()
         except TimeoutError:
             if deadline.expired is None:

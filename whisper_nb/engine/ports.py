@@ -21,6 +21,7 @@ from ..store.observers import Observers
 from ..store.store import Store
 from ..tools.outputs import OutputType
 from .admission import Admission
+from .costs.purse import Purse
 from .home import Home
 from .permits import Permits
 
@@ -55,6 +56,8 @@ class Ports:
     """Limits the model calls in flight."""
     keys: Keys
     contexts: Contexts
+    purse: Purse
+    """Pays for model calls, from the budget of all agents."""
     open_model: Callable[[AIConfig], Model]
     prepare: Callable[[str, AIConfig | None, OutputType | None], Start]
     """Return the start of a run of the agent of this name. The config has the fields that the run itself sets, and

@@ -256,12 +256,16 @@ class Run(WaitedRun, Generic[T_co]):
         self.error = error
         return RunFinished("failed", error_text(error), charge)
 
-    def _begin_call(self) -> None:
-        """Note that a model call is sent. Until it is answered or refused, its cost is unknown."""
+    def _begin_call(self, reserved: float | None = None) -> None:
+        """Note that a model call is sent. Until it is answered or refused, its cost is unknown.
+
+        Args:
+            reserved: US dollars that the budget has reserved for it.
+        """
         self._turns += 1
         self._chunks = []
         if not (self.model or "").startswith("offline/"):
-            self._charge = Charge()
+            self._charge = Charge(estimated_usd=reserved)
 
     def _seal(self) -> None:
         self._context = None

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
 from ..config.aiconfig import AIConfig, own_address
+from ..config.destinations import is_here
 from ..config.keys import Key, Keys
-from ..config.kinds import Price
+from ..config.kinds import FREE, Price
 from ..config.providers import PROVIDERS, Provider, is_own
 from ..core.errors import ConfigError
 from ..core.threads import in_thread
@@ -75,11 +78,24 @@ class Contexts:
 
     async def price(self, config: AIConfig, tokens: int) -> Price | None:
         """Return the price of a call with a prompt of so many tokens; None if it is unknown."""
+        price = self.declared_price(config)
+        if price is None:
+            price = prices.listed_price(tokens, await self.listed(config))
+        return price
+
+    def declared_price(self, config: AIConfig) -> Price | None:
+        """Return the price that the config sets, or that a model on this machine has: none; else None.
+
+        A server of Ollama, LM Studio or llamafile counts as one on this machine where its address says so.
+        """
         if config.price is not None:
             return config.price
+        provider = PROVIDERS.get(config.provider)
         if config.provider == "offline":
-            return Price(0.0, 0.0)
-        return prices.listed_price(tokens, await self.listed(config))
+            return FREE
+        if provider is None or not provider.address:
+            return None
+        return FREE if _is_here(own_address(config, self._keys)[0] or provider.address) else None
 
     def refused(self, config: AIConfig, counted: int, context: int | None, prompt: int | None) -> None:
         """Learn from the refusal of a prompt that is too long.
@@ -102,6 +118,11 @@ class Contexts:
         if counted > 0:
             known = self.of(config)
             known.per_counted = min(_MOST, max(known.per_counted, tokens / counted))
+
+
+@lru_cache(maxsize=256)
+def _is_here(address: str) -> bool:
+    return is_here(urlsplit(address).hostname or "")
 
 
 def _told(address: str, model: str, key: Key | None) -> int | None:

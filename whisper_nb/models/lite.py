@@ -148,7 +148,8 @@ class LiteLLMModel:
             raise failure  # not above, where the error that holds the key would become its context
         if finish := reader.finish():
             finish = failures.checked(finish)
-            yield replace(finish, cost_usd=self._cost(reader.usage, finish, reply))
+            listed = self._listed() if request.config.price is None else {}
+            yield replace(finish, cost_usd=self._cost(reader.usage, finish, reply, listed))
 
     async def aclose(self) -> None:
         """Close LiteLLM's connections, once no other model in this process uses them."""
@@ -251,7 +252,7 @@ class LiteLLMModel:
             return {}
         return listed(self._model, self._litellm.model_cost)
 
-    def _cost(self, usage: Mapping[str, Any], finish: Finish, reply: Any) -> float | None:
+    def _cost(self, usage: Mapping[str, Any], finish: Finish, reply: Any, listed: Listed) -> float | None:
         """Return the cost in US dollars: as the provider reported it, else by LiteLLM's price list; None if unknown."""
         if (cost := reported_cost(usage)) is not None:
             return cost
@@ -259,7 +260,6 @@ class LiteLLMModel:
         headers = hidden.get("additional_headers") or {}
         if not hasattr(reply, "aclose") and (cost := header_cost(headers, "llm_provider-")) is not None:
             return cost
-        listed = self._listed()
         if finish.usage is None or not (listed.get("input_cost_per_token") or listed.get("output_cost_per_token")):
             return None
         try:

@@ -169,7 +169,8 @@ class OpenAIWireModel:
             raise failure  # not above, where the error that holds the key would become its context
         if finish := reader.finish():
             finish = failures.checked(finish)
-            yield replace(finish, cost_usd=self._cost(reader.usage, finish, _told(response, reply)))
+            listed = self._listed if request.config.price is None else None
+            yield replace(finish, cost_usd=_cost(reader.usage, finish, _told(response, reply), listed))
 
     async def aclose(self) -> None:
         """Do nothing: the connections are shared."""
@@ -237,14 +238,6 @@ class OpenAIWireModel:
             raise failures.broken(what)
         return ReplyStream(reader)
 
-    def _cost(self, usage: Mapping[str, Any], finish: Finish, told: float | None) -> float | None:
-        reported = reported_cost(usage)
-        if reported is None:
-            reported = told
-        if reported is not None or finish.usage is None:
-            return reported
-        return listed_cost(usage, self._listed or {})
-
 
 #: The content types of event streams. Some servers have no proper one.
 _STREAMS = ("text/event-stream", "text/plain", "application/octet-stream")
@@ -258,6 +251,16 @@ def _told(response: aiohttp.ClientResponse | None, reply: ReplyStream | WholeRep
     if response is None or not isinstance(reply, WholeReply):
         return None
     return header_cost(response.headers)
+
+
+def _cost(usage: Mapping[str, Any], finish: Finish, told: float | None, listed: Listed | None) -> float | None:
+    """Return the cost: as the provider reported it, or a proxy told it, else by the price list; None if unknown."""
+    reported = reported_cost(usage)
+    if reported is None:
+        reported = told
+    if reported is not None or finish.usage is None:
+        return reported
+    return listed_cost(usage, listed or {})
 
 
 def _authorization(key: Key) -> dict[str, str]:

@@ -56,7 +56,7 @@ class Reservation:
 
     def refusal(self, usd: float) -> BudgetExceeded:
         """Return the error of a call that needs so many more dollars than the budget has."""
-        return self._budget._refusal(_up(usd))
+        return self._budget._refusal(_up(usd), "the reply is longer than expected and was stopped: it may cost {} more")
 
 
 class _Waiting(Reservation):
@@ -191,16 +191,23 @@ class Budget:
 
         return end
 
-    def warning(self) -> str | None:
-        """Return a line that 80 % of the limit are spent, once for each limit; else None."""
-        if self._warned or not self._limit or self._spent < WARN_AT * self._limit:
-            return None
-        self._warned = True
+    @property
+    def warning(self) -> str:
+        """A line that 80 % of the limit are spent; else an empty text."""
+        if not self._limit or self._spent < WARN_AT * self._limit:
+            return ""
         share = self._spent * 100 // self._limit
         return (
             f"{share} % of the budget of {dollars(self.limit_usd)} are spent ({dollars(self.spent)}); "
             f"`%agent budget {_higher(self.limit_usd)}` raises it"
         )
+
+    def warn_once(self) -> str:
+        """Return the warning, once for each limit; else an empty text."""
+        if self._warned or not (warning := self.warning):
+            return ""
+        self._warned = True
+        return warning
 
     # For model calls
 
@@ -209,43 +216,55 @@ class Budget:
         with self._lock:
             self._spend(agent, _near(usd))
             self._admit()
-        self._notify()
+        if self._limit is not None:
+            self._notify()
 
-    async def reserve(self, agent: str, usd: float, on_wait: Callable[[str], object]) -> Reservation:
-        """Reserve what a call may cost; wait until it fits. Cancelling ends the wait, and reserves nothing.
-
-        Args:
-            agent: the name of the call's agent.
-            usd: US dollars.
-            on_wait: called once if it waits, with the reason.
+    def take(self, agent: str, usd: float) -> Reservation | None:
+        """Reserve what a call may cost; return None if it must wait: it has no room now, or others wait already.
 
         Raises:
             BudgetExceeded: it does not fit, also if all calls in flight give back what is reserved for them.
         """
         amount = _up(usd)
         with self._lock:
-            if not self._waiting and self._fits(amount):
-                self._reserved += amount
-                waiting = None
-            elif self._never_fits(amount):
-                raise self._refusal(amount)
-            else:
+            reservation = self._taken(agent, amount)
+        if reservation is not None:
+            self._notify()
+        return reservation
+
+    async def reserve(self, agent: str, usd: float) -> Reservation:
+        """Reserve what a call may cost; wait until it fits. Cancelling ends the wait, and reserves nothing.
+
+        Args:
+            agent: the name of the call's agent.
+            usd: US dollars.
+
+        Raises:
+            BudgetExceeded: it does not fit, also if all calls in flight give back what is reserved for them.
+        """
+        amount = _up(usd)
+        with self._lock:
+            reservation = self._taken(agent, amount)
+            if reservation is None:
                 waiting = _Waiting(self, agent, amount)
                 self._waiting[waiting] = None
-        if waiting is None:
-            self._notify()
-            return Reservation(self, agent, amount)
-        on_wait(
-            f"the budget has {dollars(self.left)} left of {dollars(self.limit_usd)}, and this call may cost "
-            f"{dollars(usd)}: it waits for what other calls give back"
-        )
-        try:
-            await waiting.done
-        except asyncio.CancelledError:
-            self._abandon(waiting)
-            raise
+        if reservation is None:
+            reservation = waiting
+            try:
+                await waiting.done
+            except asyncio.CancelledError:
+                self._abandon(waiting)
+                raise
         self._notify()
-        return waiting
+        return reservation
+
+    def _taken(self, agent: str, amount: int) -> Reservation | None:
+        if self._never_fits(amount):
+            raise self._refusal(amount)
+        if self._waiting or not self._fits(amount):
+            return None
+        self._reserved += amount
+        return Reservation(self, agent, amount)
 
     def _fits(self, amount: int) -> bool:
         return self._limit is None or self._spent + self._reserved + amount <= self._limit
@@ -310,7 +329,7 @@ class Budget:
                 self._reserved -= amount
                 first.amount = 0
 
-    def _refusal(self, amount: int) -> BudgetExceeded:
+    def _refusal(self, amount: int, what: str = "a model call may cost {}") -> BudgetExceeded:
         limit, spent, reserved = self.limit_usd, self.spent, self.reserved
         ranked = sorted(self._by_agent.items(), key=lambda item: -item[1])
         by_agent = {agent: some / _PICO for agent, some in ranked}
@@ -318,8 +337,8 @@ class Budget:
         if len(by_agent) > NAMED:
             told += f" and {len(by_agent) - NAMED} more"
         needed = amount / _PICO
-        message = f"the budget of {dollars(limit)} has {dollars(self.left)} left, and a model call may cost "
-        message += f"{dollars(needed)}: {dollars(spent)} are spent" + (f" ({told})" if told else "")
+        message = f"the budget of {dollars(limit)} has {dollars(self.left)} left, and {what.format(dollars(needed))}: "
+        message += f"{dollars(spent)} are spent" + (f" ({told})" if told else "")
         if reserved:
             message += f", {dollars(reserved)} reserved"
         message += f". `%agent budget {_higher(limit, spent + needed)}` raises it, and `%agent budget off` removes it"

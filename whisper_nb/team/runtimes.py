@@ -24,6 +24,7 @@ from ..core.handles import Handle
 from ..core.messages import Spent
 from ..core.text import short_repr
 from ..engine.admission import Admission
+from ..engine.costs.purse import Purse
 from ..engine.home import Home, Where, at_home, checked_where, running_loop
 from ..engine.permits import Permits
 from ..engine.ports import Ports, Start
@@ -119,6 +120,7 @@ class Runtime(Handle):
             permits=Permits(max_concurrent_calls or DEFAULT_CALLS),
             keys=self.keys,
             contexts=Contexts(self.keys),
+            purse=Purse(self._budget),
             open_model=self.models.open,
             prepare=self._prepare,
             resolve=self.resolve,
@@ -296,10 +298,8 @@ class Runtime(Handle):
             Whether the loop was taken.
         """
         home = self.home
-        if loop is home.main or home.main.is_running() or not home.on_main:
-            return False
         moves = home.where == "notebook"
-        if moves and not self._roster.at_rest:
+        if loop is home.main or home.main.is_running() or not home.on_main or (moves and not self._roster.at_rest):
             return False
         home.follow(loop)
         if moves and self.models.opened:  # connections belong to an event loop
