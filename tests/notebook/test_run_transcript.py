@@ -11,7 +11,8 @@ import pytest
 
 from support.doubles import FunctionModel, HeldModel, hire, settled
 from support.panels import Watched, look, looked_at
-from whisper_nb import ModelError, Rule, Run, Runtime, ScriptedModel
+from support.provider import Provider
+from whisper_nb import Agent, ModelError, Rule, Run, Runtime, ScriptedModel
 from whisper_nb.config.aiconfig import AIConfig
 from whisper_nb.core.events import ModelReplied, Record, RunContinued, RunStarted
 from whisper_nb.core.limits import NO_LIMITS
@@ -307,7 +308,7 @@ async def test_the_request_has_the_history_before_the_run_and_no_key() -> None:
         ]  # fmt: skip
         assert [one["role"] for one in body["messages"][4:]] == ["assistant", "tool", "tool"]
         assert body["tools"][0]["function"]["name"] == "look"
-        assert body["temperature"] == 0.5
+        assert body["parameters"]["temperature"] == 0.5
         assert "sk-" not in text
         assert json.loads(request_text(bob, first))["messages"][1:] == [{"role": "user", "content": "hello"}]
 
@@ -323,6 +324,42 @@ async def test_the_request_has_as_much_of_the_history_as_was_sent(runtime: Runti
     prompts = [one["content"] for one in json.loads(request_text(bob, run))["messages"] if one["role"] == "user"]
     assert prompts == ["hello 1", "hello 2", "now"]
     assert [one["role"] for one in json.loads(request_text(bob, fresh))["messages"]] == ["system", "user"]
+
+
+async def test_the_request_of_a_prompt_that_was_sent_twice_is_that_of_its_run(runtime: Runtime) -> None:
+    bob = hire(runtime, ScriptedModel(CALLS), tools=(look,))
+    runs = [bob.submit(prompt) for prompt in ("again", "count", "again", "bye", "again")]
+    await asyncio.gather(*runs)
+    sent = [len(json.loads(request_text(bob, run))["messages"]) for run in runs]
+    assert sent == [2, 7, 9, 11, 13]
+    await bob.submit("again", fresh=True)
+    assert sent == [len(json.loads(request_text(bob, run))["messages"]) for run in runs]
+    bob.configure(temperature=0.5)
+    note, _, body = request_text(bob, runs[2]).partition("\n")
+    assert note == "// made from what is known now: the agent, its config or its history has changed since"
+    assert json.loads(body)["messages"][-1]["content"] == "again"
+
+
+async def test_the_request_is_the_body_that_the_model_sends() -> None:
+    async with Provider() as provider, Runtime(environ={"OPENAI_API_KEY": "x"}) as runtime:
+        config = {"model": "openai/mine", "api_base": provider.url, "extra": {"top_k": 4}}
+        bob = runtime.create(Agent(name="bob", config=config, tools=(look,), memory="last:1"))
+        for prompt in ("one", "two", "three"):
+            await (run := bob.submit(prompt))
+        assert json.loads(request_text(bob, run)) == provider.requests[-1].body
+        typed = bob.submit("four", output_type=int, config={"output_mode": "prompt"})
+        await settled(typed)
+        assert json.loads(request_text(bob, typed)) == provider.requests[-1].body
+
+
+async def test_the_request_has_no_more_than_fitted(runtime: Runtime) -> None:
+    model = ScriptedModel([Rule(reply="fine " * 20)], context_tokens=150)
+    bob = hire(runtime, model)
+    for number in range(8):
+        await (run := bob.submit(f"prompt {number}"))
+        sent = json.loads(request_text(bob, run))["messages"]
+        assert [one["content"] for one in sent] == [one.text for one in model.requests[-1].messages]
+    assert len(sent) < 16
 
 
 async def test_the_request_of_a_long_run_is_bounded(runtime: Runtime) -> None:

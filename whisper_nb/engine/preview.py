@@ -25,7 +25,8 @@ from .journal import Journal
 from .ports import Ports, Start
 from .projection import RunState
 from .prompts import prompt_text
-from .requests import Conversation, Requests
+from .requests import Conversation, Requests, Sent
+from .runs import Run
 
 Kind = Literal["system", "history", "left out", "prompt", "image", "tool", "output", "parameter"]
 Parts = Sequence[str | Image | RunState]
@@ -97,6 +98,21 @@ class _Counts(Struct):
     """A copy of what a session keeps: a preview changes nothing."""
 
     counted: Counted | None
+
+
+def request_sent(ports: Ports, agent: Agent[Any], config: AIConfig, history: Transcript, run: Run[Any]) -> Sent:
+    """Return the request of a run's last model call; see `Requests.sent`.
+
+    Args:
+        ports: of the run's session.
+        agent: its spec.
+        config: of the run.
+        history: of the session.
+        run: of the session.
+    """
+    start = Start(agent, config, run.output_type or agent.output_type)
+    requests = Requests(ports, start, _Counts(None), fresh=run.fresh)
+    return requests.sent(history, UserMessage(run.prompt, run.images), run.events)
 
 
 class Glance(Struct, frozen=True):

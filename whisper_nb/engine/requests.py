@@ -5,20 +5,25 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from msgspec import Struct
 
 from ..config.aiconfig import own_address
 from ..core.errors import LengthExceeded
-from ..core.messages import OutputMode, OutputSchema, SystemMessage, ToolSchema
+from ..core.events import HistoryTrimmed, ModelReplied, Record, RunContinued, RunFinished, RunStarted, ToolFinished
+from ..core.messages import Message, OutputMode, OutputSchema, SystemMessage, ToolSchema, UserMessage
 from ..core.threads import in_thread, loaded
+from ..core.turns import in_call_order
 from ..models.model import HasBody, Model, Request, server_of, transcript_of
 from ..models.output_modes import output_mode
-from ..models.prices import context_size
+from ..models.prices import Listed, context_size
 from ..models.transcript import Transcript
 from .fitting import SURELY_FITS, Counted, Room, Weight, recalled, trim, without
 from .ports import Ports, Start
+
+#: Prompts of the history among which that of a run is looked for.
+_PROMPTS = 300
 
 
 class Conversation(Struct, frozen=True):
@@ -31,6 +36,17 @@ class Conversation(Struct, frozen=True):
     """The prompt of the run, and its replies and results so far."""
     left_out: int
     """Messages of the history that are not among the messages: the memory leaves them out, or the run is fresh."""
+
+
+class Sent(NamedTuple):
+    """The request of a model call that was made."""
+
+    request: Request
+    own: int
+    """The number of its messages that are the run's own, the last ones."""
+    exact: bool
+    """Whether it has the fingerprint of the call. Otherwise that is in progress or has failed, or the agent, its config
+    or its history has changed since."""
 
 
 class HasCounted(Protocol):
@@ -92,16 +108,27 @@ class Requests:
         Raises:
             ConfigError: an annotation of a tool has no JSON schema; or the model cannot be opened.
         """
-        if tools := self._start.agent.tools:
+        if self._start.agent.tools:
             await loaded("pydantic", "pydantic.type_adapter")
-            self.schemas = self.counted_schemas = [tool.schema for tool in tools]
+        listed: Listed = {}
+        if self._start.output_type:
+            listed = await self._ports.contexts.listed(self._start.config)
+        self._offer(listed)
+
+    def _offer(self, listed: Listed) -> None:
+        """Offer the tools, and ask for the form of the answer.
+
+        Args:
+            listed: the model's entry in the price list, if there is an output type.
+        """
+        self.schemas = self.counted_schemas = [tool.schema for tool in self._start.agent.tools]
         if output := self._start.output_type:
-            self._ask_for(output.schema(await self._mode(), taken=frozenset(tool.name for tool in self.schemas)))
+            self._ask_for(output.schema(self._mode(listed), taken=frozenset(tool.name for tool in self.schemas)))
         self._schemas_size = sum(len(repr(schema)) for schema in self.counted_schemas)
 
-    async def _mode(self) -> OutputMode:
+    def _mode(self, listed: Listed) -> OutputMode:
         config, ports = self._start.config, self._ports
-        listed, address = await ports.contexts.listed(config), own_address(config, ports.keys)[0]
+        address = own_address(config, ports.keys)[0]
         return output_mode(config, listed, ports.open_model(config), address, tools=bool(self.schemas))
 
     def _ask_for(self, output: OutputSchema) -> None:
@@ -128,10 +155,41 @@ class Requests:
         Raises:
             LengthExceeded: the messages that cannot be left out are too long alone.
         """
+        return self._request(await self._fitting(model, conversation))
+
+    def _request(self, messages: Transcript) -> Request:
         config = self._start.config
-        messages = await self._fitting(model, conversation)
         server = server_of(config.provider, own_address(config, self._ports.keys)[0])
         return Request(messages, self.schemas, config, self.output, server)
+
+    def sent(self, history: Transcript, prompt: UserMessage, records: Sequence[Record]) -> Sent:
+        """Return the request of the last model call in a run's records, or of the one that is in progress.
+
+        It is made anew, with the spec and the history as they are now: requests are not kept.
+
+        Args:
+            history: of the session.
+            prompt: of the run.
+            records: of the run.
+
+        Raises:
+            ConfigError: as `begin`.
+        """
+        self._offer(self._ports.contexts.of(self._start.config).listed or {})
+        draft, dropped, fingerprint = _draft(prompt, records)
+        ends = [len(history)]
+        if fingerprint and not self._fresh:  # the run's own messages may be history
+            ends = [end for end in reversed(history.starts[-_PROMPTS:]) if history[end].text == draft[0].text] + ends
+        found: Request | None = None
+        for end in ends:
+            messages = self.converse(history[:end], draft).messages
+            for left_out in dict.fromkeys((dropped, 0)):
+                request = self._request(without(messages, left_out))
+                if request.fingerprint == fingerprint:
+                    return Sent(request, len(draft), exact=True)
+                found = found or request
+        assert found is not None
+        return Sent(found, len(draft), exact=False)
 
     async def weigh(self, model: Model, request: Request, draft: Transcript, *, exact: bool = False) -> Weight:
         """Return the tokens of a request: counted if its context or a limit asks for it, else estimated.
@@ -222,6 +280,30 @@ class Requests:
 @lru_cache(maxsize=256)
 def _system_prompt(text: str) -> Transcript:
     return Transcript([SystemMessage(text)])
+
+
+def _draft(prompt: UserMessage, records: Sequence[Record]) -> tuple[Transcript, int, str]:
+    """Return the run's own messages in its last model call, the older ones that did not fit, and its fingerprint."""
+    messages: list[Message] = [prompt]
+    turn: list[Message] = []
+    sent, dropped, fingerprint = 1, 0, ""
+    for record in records:
+        match record.event:
+            case RunStarted(text, _, images):
+                messages = [UserMessage(text, images)]
+            case HistoryTrimmed(count, ""):
+                dropped = count
+            case ModelReplied(message):
+                messages += in_call_order(turn)
+                sent, turn, fingerprint = len(messages), [message], record.event.fingerprint
+            case ToolFinished(message):
+                turn.append(message)
+            case RunContinued(text):
+                messages += [*in_call_order(turn), UserMessage(text, goes_on=True)]
+                turn = []
+            case RunFinished():
+                return Transcript(messages[:sent]), dropped, fingerprint
+    return Transcript([*messages, *in_call_order(turn)]), dropped, ""
 
 
 def _form(output: OutputSchema) -> str:

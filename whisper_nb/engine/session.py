@@ -73,8 +73,8 @@ class Session(Handle, Generic[T_co]):
     """
 
     __slots__ = (
-        "__weakref__", "_agent", "_bell", "_configured", "_journal", "_ports",
-        "_task", "_worker", "created_at", "revision",
+        "__weakref__", "_agent", "_bell", "_configured", "_journal", "_task", "_worker", "created_at", "ports",
+        "revision",
     )  # fmt: skip
 
     def __init__(self, agent: Agent[T_co], ports: Ports, history: Sequence[Message] = ()) -> None:
@@ -85,7 +85,7 @@ class Session(Handle, Generic[T_co]):
         self._worker: asyncio.Task[None] | None = None
         """The task that owns the session while there is work."""
         self._agent = agent
-        self._ports = ports
+        self.ports = ports  # not for its user
         self._configured = UNSET
         self._task: asyncio.Task[None] | None = None  # executes the current run
         self._bell: asyncio.Event | None = None  # wakes the worker
@@ -114,7 +114,7 @@ class Session(Handle, Generic[T_co]):
     @property
     def home(self) -> Home:
         """The event loop that it lives on."""
-        return self._ports.home
+        return self.ports.home
 
     @property
     def state(self) -> State:
@@ -134,7 +134,7 @@ class Session(Handle, Generic[T_co]):
     @sealed
     def resolved(self, call: AIConfig | None = None) -> AIConfig:
         """Return the config of a run that sets `call`."""
-        return self._ports.resolve(self._agent, call, self._configured)
+        return self.ports.resolve(self._agent, call, self._configured)
 
     @property
     def current(self) -> Run[Any] | None:
@@ -244,7 +244,7 @@ class Session(Handle, Generic[T_co]):
         if output is not None and not output.is_text and self._agent.continuation is not None:
             raise ConfigError(f"{self.name}: {NO_CONTINUATION}")
         self.state.check_takes_work(self.name)
-        number = self._ports.admission.enter(self.name)
+        number = self.ports.admission.enter(self.name)
         run = Run(self, number, parts, priority=priority, limits=limits, config=config, fresh=fresh, output_type=output)
         self.home.call(self._accept, run)
         return run
@@ -274,9 +274,9 @@ class Session(Handle, Generic[T_co]):
         """
         parts = checked_parts(self.name, prompt, priority)
         run_limits(max_turns, max_total_tokens, max_cost_usd, timeout_s)
-        call = AIConfig.of(config, model=model)
+        configs = self._configured, AIConfig.of(config, model=model)
         output = None if output_type is None else OutputType.of(output_type)
-        glance = self.home.do(Glance.of, self._ports, self._journal, self._agent, (self._configured, call), output)
+        glance = self.home.do(Glance.of, self.ports, self._journal, self._agent, configs, output)
         return glance.preview(parts, fresh, len(self.unfinished))
 
     def cancel(self) -> None:
@@ -351,7 +351,7 @@ class Session(Handle, Generic[T_co]):
             SessionClosed: this session was removed.
         """
         self.state.check_kept(self.name)
-        session = self._ports.fork(self.name, name)
+        session = self.ports.fork(self.name, name)
         assert isinstance(session, Session)
         return session
 
@@ -459,13 +459,13 @@ class Session(Handle, Generic[T_co]):
         await self._journal.publish(RunStarted(run.prompt, start.config.model or "", run.images, until), run)
         if run._cancelling:  # meanwhile: its end was posted
             return
-        execution = Execution(self._journal, self._ports, run, start)
+        execution = Execution(self._journal, self.ports, run, start)
         # In the submitting cell's context, so that the output of tools lands in that cell.
         self._task = self.home.loop.create_task(execution.perform(), name=f"whisper_nb {run.id}", context=run.context)
         self._task.add_done_callback(lambda _: self._wake())
 
     def _prepared(self, run: Run) -> Start:
-        start = self._ports.prepare(self.name, run.config, run.output_type)
+        start = self.ports.prepare(self.name, run.config, run.output_type)
         for need in run.needs:
             if need.status == "failed":
                 raise RunFailed(f"it needs {need.id}, which failed: {error_text(need.error)}")

@@ -23,12 +23,12 @@ from ...core.events import (
     ToolFinished,
     ToolStarted,
 )
-from ...core.messages import AssistantMessage, Image, Message, SystemMessage, ToolCall, UserMessage
+from ...core.messages import AssistantMessage, Image, Message, ToolCall, UserMessage, replace
 from ...core.text import clip, mask_keys, printable
-from ...engine.fitting import recalled
+from ...engine.preview import request_sent
 from ...engine.runs import Run
 from ...engine.session import Session
-from ...models.openai_format import parameters, to_openai, tools_of
+from ...models.model import body_of
 from ..cells.markdown import Node, markdown_tree
 from ..cells.render import call_line, record_text
 from .answers import answer_tree
@@ -183,69 +183,35 @@ def thoughts_of(record: Record) -> str:
     return ""
 
 
-def request_text(session: Session, run: Run) -> str:
-    """Return the request of the run's last model call, in OpenAI's format, as JSON.
+def request_text(session: Session[Any], run: Run[Any]) -> str:
+    """Return the body of the run's last model call, indented: as it was sent, or said to be another one.
 
-    It is rebuilt from the run's records, with the system prompt, tools, config and history as they are now: requests
-    are not kept. It holds neither key nor headers, and of images the size.
+    Requests are not kept: it is made anew, and compared by its fingerprint. It holds neither key nor headers, of images
+    the size, and of many or long messages a part.
     """
     config = session.resolved(run.config)
-    before, left_out = _history_before(session, run)
-    prompt, *own = _messages_of(run)
-    left_out += max(0, len(own) - ITEMS)
-    messages: list[Message] = [SystemMessage(session.agent.instructions), *before, prompt, *own[-ITEMS:]]
-    most = min(IN_REQUEST, IN_ALL // len(messages))
-    body: Facts = {"model": config.model, "messages": [_shown(message, most) for message in messages]}
-    if tools := [tool.schema for tool in session.agent.tools]:
-        body["tools"] = tools_of(tools)
-    body |= parameters(config)
-    note = f"// {left_out:,} older messages were sent and are not shown\n" if left_out else ""
-    return note + printable(mask_keys(json.dumps(body, ensure_ascii=False, indent=2, default=repr)))
+    request, own, exact = request_sent(session.ports, session.agent, config, session.history, run)
+    end = len(request.messages)
+    prompt = end - own
+    at = [0, *range(max(1, prompt - HISTORY), prompt), prompt, *range(max(prompt + 1, end - ITEMS), end)]
+    kept, left_out = [request.messages[index] for index in at], end - len(at)
+    most = min(IN_REQUEST, IN_ALL // len(kept))
+    shown = replace(request, messages=[_shown(message, most) for message in kept])
+    body = _cut(json.loads(body_of(session.ports.open_model(config), shown)), most)
+    notes = []
+    if left_out:
+        notes.append(f"// {left_out:,} older messages were sent and are not shown\n")
+    if run.done and not exact:
+        notes.append("// made from what is known now: the agent, its config or its history has changed since\n")
+    return "".join(notes) + printable(mask_keys(json.dumps(body, ensure_ascii=False, indent=2)))
 
 
-def _messages_of(run: Run) -> list[Message]:
-    """Return the messages of a run that its last model call was sent."""
-    messages: list[Message] = []
-    sent = 0
-    for record in run.events:
-        match record.event:
-            case RunStarted(prompt, _, images):
-                messages.append(UserMessage(prompt, images))
-                sent = 1
-            case ModelReplied(message):
-                sent = len(messages)
-                messages.append(message)
-            case RunContinued(prompt):
-                messages.append(UserMessage(prompt, goes_on=True))
-            case ToolFinished(message):
-                messages.append(message)
-    if not run.done:  # the call that is in progress
-        sent = len(messages)
-    return messages[:sent] or [UserMessage(run.prompt, run.images)]
-
-
-def _history_before(session: Session, run: Run) -> tuple[list[Message], int]:
-    """Return the newest messages of the history that were sent before a run's prompt, and the number of older ones."""
-    history = session.history
-    end = len(history)
-    if run.done:
-        prompt = next((record.event.prompt for record in run.events if isinstance(record.event, RunStarted)), "")
-        for start in reversed(history.starts[-ITEMS:]):
-            message = history[start]
-            if isinstance(message, UserMessage) and message.text == prompt:
-                end = start
-                break
-    sent = recalled(history[:end], session.agent, fresh=run.fresh)
-    start = max(0, len(sent) - HISTORY)
-    return [sent[at] for at in range(start, len(sent))], start
-
-
-def _shown(message: Message, most: int) -> Any:
-    """Return a message as it is sent, each text cut to so many characters, and without the data of images."""
-    if isinstance(message, UserMessage):
-        images = tuple(Image(image.media_type, f"… {image}") for image in message.images)
-        message = UserMessage(message.text, images)
-    return _cut(to_openai(message), most)
+def _shown(message: Message, most: int) -> Message:
+    """Return a message with its text cut to so many characters, and without the data of images."""
+    message = replace(message, text=_cut(message.text, most))
+    if isinstance(message, UserMessage) and message.images:
+        return replace(message, images=tuple(Image(one.media_type, f"… {one}") for one in message.images))
+    return message
 
 
 def _cut(value: Any, most: int) -> Any:

@@ -171,8 +171,8 @@ export class RunTranscript {
       const code = h("pre.wnb-code", { tabindex: "0", role: "group", "aria-label": "Raw request" }, text);
       const block = h(
         "section.wnb-item", {},
-        h("p.wnb-quiet", {}, "The last call of this run, rebuilt from its records with the agent's system prompt, tools, "
-          + "parameters and history as they are now. Without key and headers."),
+        h("p.wnb-quiet", {}, "The last call of this run, made anew and compared by its fingerprint: a first line tells if it "
+          + "differs. Without key and headers."),
         h("div.wnb-block", {}, makeCopy("Copy the request", () => text.data), code),
       );
       if (message.more) block.append(this.makeMore(PIECE, message.more, "request", (start) => (
