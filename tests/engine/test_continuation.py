@@ -148,7 +148,7 @@ def test_the_text_before_the_line_is_unchanged(text: str, until: str) -> None:
 async def test_a_person_sees_that_it_goes_on_and_how(runtime: Runtime) -> None:
     run = hire(runtime, Replies("One.", "Two.\nDONE"), continuation=5).submit("go")
     await run
-    assert "going on by itself: Go on by yourself (2 of 5)" in run_text(run)
+    assert "going on by itself: Go on (2 of 5)" in run_text(run)
     assert limits_line(run.session.agent).endswith("goes on by itself up to 5 times, until DONE")
     assert {"field": "continuation", "value": "up to 5 times, until DONE", "from": "agent bob"} in agent_rows(
         run.session.agent

@@ -33,6 +33,7 @@ from support.provider import (
 )
 from whisper_nb import AIConfig, ConfigError, ModelError
 from whisper_nb.config.keys import Keys
+from whisper_nb.core import turns
 from whisper_nb.core.messages import (
     AssistantMessage,
     CallDelta,
@@ -337,6 +338,27 @@ async def test_reasoning_is_sent_back_with_the_results_of_tools(reached: Reached
         assert sent["content"][0] == THOUGHT[provider]["thinking_blocks"][0]
     else:
         assert {**sent, **THOUGHT[provider]} == sent
+
+
+@over([*THINKERS, *LINES])
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [],
+        text("<thi", "nk>I ", "think.</thin", "k>\n\n", "Four."),
+        text("<|channel|>analysis<|message|>I think.<|e", "nd|><|start|>assistant<|channel|>final<|message|>", "Four."),
+    ],
+    ids=["field", "tags", "harmony"],
+)
+async def test_reasoning_is_apart_from_the_text_however_it_comes(reached: Reached, steps: list[Step]) -> None:
+    reply = turns.Reply(reached.line.name)
+    if not steps:
+        own = "reasoning" if reached.line.name.startswith("openrouter/") else "reasoning_content"
+        steps = [*thought("I ", "think.", field=own), *text("Four.")]
+    for delta in await reached.deltas(*steps, finish(), usage(7, 3), DONE):
+        reply.add(delta)
+    message, end = reply.complete()
+    assert (message.text.lstrip(), end.thoughts) == ("Four.", "I think.")
 
 
 @over([THINKERS[0]])

@@ -10,7 +10,7 @@ _INSTRUCTIONS = (
     "If the task takes several steps, reply after each of them; you are then told to go on. "
     "Once all of it is done, give the complete result, and end that reply with a line that says only: {until}"
 )
-_PROMPT = "Go on by yourself ({number} of {most}). Once all is done, end with a line that says only: {until}"
+_PROMPT = "Go on ({number} of {most}). Once all is done, end with a line that says only: {until}"
 
 
 class Continuation(Struct, frozen=True):
