@@ -89,10 +89,8 @@ class Runtime(Handle):
     ) -> None:
         if max_concurrent_calls is not None and max_concurrent_calls < 1:
             raise ConfigError(f"max_concurrent_calls {max_concurrent_calls!r} is not at least 1")
-        # Not a default of the argument: help() shows those, keys and all.
-        if environ is None:
-            environ = os.environ
-        self.keys = Keys(environ)
+        # The environment is not a default of the argument: help() shows those, keys and all.
+        self.keys = Keys(os.environ if environ is None else environ)
         """Looks up API keys."""
         self.models = Models(self.keys, self._rules)
         """The pool of models; `rt.models["offline/mine"] = ScriptedModel(...)` adds one of your own."""
