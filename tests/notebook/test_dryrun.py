@@ -52,7 +52,7 @@ async def test_a_dry_run_shows_the_request_and_sends_nothing(notebook: Notebook)
     assert plain.endswith("\nNothing was sent.")
     for line in (
         f"  fingerprint  {third.fingerprint}\n",
-        "  price        $0 for the prompt, at most $0 with the reply\n",
+        "  price        $0 for the prompt; with the reply about $0, at most $0\n",
         "  note: the answer of bob#2 will stand in its place: the request is another one then\n",
         "  note: 1 unfinished run of bob will be in the history before it: the request is another one then\n",
         "system prompt: You are bob, an assistant working in the background of a Jupyter notebook.",
@@ -106,8 +106,11 @@ async def test_a_budget_and_the_price_are_shown(notebook: Notebook) -> None:
     model = "--model openai/gpt-4o-mini"
     shown = card(notebook, f"%agent ask bob --dry-run {model} --set max_tokens=1000 hello")["text/plain"]
     assert "  budget       $2.00: $0 spent, $0 reserved, $2.0000 left\n" in shown
-    assert " for the prompt, at most $0.0006" in shown
+    assert " for the prompt; with the reply about $0.0006" in shown
+    assert ", at most $0.0006" in shown
     assert "would fail: OPENAI_API_KEY is not set" in shown
+    typed = card(notebook, f"%agent ask bob --dry-run {model} --set output_mode=tool --schema int hello")["text/plain"]
+    assert "  answer       int, mode tool\n" in typed
     assert (
         "; the reply's is open: max_tokens is not set\n"
         in card(notebook, f"%agent ask bob --dry-run {model} hello")["text/plain"]

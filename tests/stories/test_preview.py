@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from support.doubles import HeldModel, hire, observed_by
-from support.provider import DONE, Provider, call, finish, says, usage
+from support.provider import DONE, Provider, call, finish, says, text, usage
 from whisper_nb import Agent, AIConfig, ConfigError, Rule, RunFailed, Runtime, ScriptedModel
 from whisper_nb.core.errors import LengthExceeded
 from whisper_nb.core.events import ModelReplied
@@ -268,7 +268,7 @@ async def test_each_part_has_its_origin_and_its_tokens(rt: Runtime, provider: Pr
     assert tokens["left out"] == tokens["parameter"] == 0
     assert 0 < tokens["prompt"] < 60
     assert preview.input_usd == pytest.approx(preview.tokens * 0.15e-6)
-    assert preview.most_usd == pytest.approx(preview.tokens * 0.15e-6 + 100 * 0.6e-6)
+    assert preview.likely_usd == preview.most_usd == pytest.approx(preview.tokens * 0.15e-6 + 100 * 0.6e-6)
 
 
 async def test_tools_and_results_in_the_history_are_parts_of_it(runtime: Runtime) -> None:
@@ -287,6 +287,20 @@ async def test_tools_and_results_in_the_history_are_parts_of_it(runtime: Runtime
     ]
     assert (preview.input_usd, preview.most_usd, preview.transport, preview.address) == (0.0, 0.0, "here", "")
     assert preview.body == preview.request.description
+
+
+async def test_what_is_likely_is_learned_under_a_budget(rt: Runtime, provider: Provider) -> None:
+    bob = rt.create(Agent(name="bob", config=AIConfig(model="openai/gpt-4o-mini", api_base=provider.url)))
+    rt.set_budget(1.0)
+    before = await bob.preview("Hi", fresh=True)
+    for _ in range(10):
+        provider.answers.append([*text("Hello"), finish("stop"), usage(7, 200), DONE])
+        await bob.submit("Hi", fresh=True)
+    after = await bob.preview("Hi", fresh=True)
+    assert before.likely_usd == pytest.approx(before.tokens * 0.15e-6 + 1_000 * 0.6e-6)
+    assert after.likely_usd == pytest.approx(after.tokens * 0.15e-6 + 200 * 0.6e-6)
+    assert after.most_usd is None
+    assert after.fingerprint == before.fingerprint
 
 
 async def test_a_preview_can_be_taken_from_any_thread(runtime: Runtime) -> None:

@@ -66,6 +66,9 @@ class Preview(Struct, frozen=True, kw_only=True):
     """Whether they were counted, as the call itself would; otherwise they are estimated."""
     input_usd: float | None
     """The price of these tokens in US dollars; None if it is unknown."""
+    likely_usd: float | None
+    """The price with a reply as a budget reserves it: 95 % of this model's replies are no longer; 1,000 tokens while few
+    are known. None if it is unknown."""
     most_usd: float | None
     """The price with the longest reply that `max_tokens` allows; None without a limit, or if it is unknown."""
     sources: Layer
@@ -189,6 +192,7 @@ class Glance(Struct, frozen=True):
             tokens=weight.tokens,
             counted=weight.exact,
             input_usd=None if price is None else price.of(Usage(weight.tokens)),
+            likely_usd=None if price is None else price.of(Usage(weight.tokens, ports.purse.expected_output(config))),
             most_usd=_most(price, Usage(weight.tokens, config.max_tokens or 0)),
             sources=self.sources,
             spec=self.spec,

@@ -194,13 +194,15 @@ class Purse:
         """
         if not (price.input or price.output):
             return None
-        lengths = self._learned.of(config.model or "")
-        output = lengths.expected
-        if config.max_tokens:
-            output = min(output, config.max_tokens)
+        lengths, output = self._learned.of(config.model or ""), self.expected_output(config)
         usd = price.of(Usage(math.ceil(tokens * (per_counted or lengths.per_estimate)), output))
         estimated = 0 if per_counted else tokens
         return Quote(self.budget, agent, usd, price, lengths, estimated, output, config.max_tokens)
+
+    def expected_output(self, config: AIConfig) -> int:
+        """Return the output tokens that a call reserves: the expected ones, as far as `max_tokens` allows."""
+        expected = self._learned.of(config.model or "").expected
+        return min(expected, config.max_tokens or expected)
 
     def close(self, agent: str, hold: Hold | None, charge: Charge | None) -> Charge | None:
         """Spend what a call has cost, and give back what was reserved for it; see `Hold.settle`."""
