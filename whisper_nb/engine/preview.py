@@ -67,8 +67,8 @@ class Preview(Struct, frozen=True, kw_only=True):
     input_usd: float | None
     """The price of these tokens in US dollars; None if it is unknown."""
     likely_usd: float | None
-    """The price with a reply as a budget reserves it: 95 % of this model's replies are no longer; 1,000 tokens while few
-    are known. None if it is unknown."""
+    """The price with a reply as a budget reserves it: 95 % of this model's replies are no longer. While few are known,
+    it has 1,000 tokens. None if the price is unknown."""
     most_usd: float | None
     """The price with the longest reply that `max_tokens` allows; None without a limit, or if it is unknown."""
     sources: Layer
