@@ -159,6 +159,13 @@ async def test_a_failed_call_counts_by_the_usage_that_it_reports(runtime: Runtim
     assert len(requests) == 1
 
 
+async def test_tokens_are_limited_without_a_price(runtime: Runtime) -> None:
+    model, requests = model_of(call(Usage(80, 15)))
+    bob = priced(runtime, model, "openai/nobody-lists-this", max_total_tokens=100)
+    await refused(bob.submit("hello"), "tokens")
+    assert len(requests) == 1
+
+
 # Cost
 
 

@@ -12,8 +12,9 @@ from support.doubles import FunctionModel, HeldModel, hire, quiet, settled
 from whisper_nb import Agent, ConfigError, Rule, Run, Runtime, ScriptedModel, Session
 from whisper_nb.core.costs import CostSum
 from whisper_nb.core.errors import SessionClosed, SessionError
-from whisper_nb.core.events import Charge, Event, ModelReplied, Record, RunFinished, RunQueued, RunStarted
+from whisper_nb.core.events import Charge, Event, ModelReplied, Record, RunFinished, RunQueued, RunStarted, StateChanged
 from whisper_nb.core.messages import AssistantMessage, Delta, Finish, Spent, TextDelta, ToolCall, Usage
+from whisper_nb.core.states import State
 from whisper_nb.engine.projection import fold
 from whisper_nb.models.model import Request
 from whisper_nb.notebook.cells.costs import cost_or_estimate
@@ -224,11 +225,12 @@ def test_the_ledger_is_a_fold_of_the_records(runs: list[tuple[Any, ...]]) -> Non
     """It is that of the sessions' own folds, and its groups have one sum."""
     records: list[Record] = []
 
-    def record(agent: str, run: str, day: int, event: Event) -> None:
+    def record(agent: str, run: str | None, day: int, event: Event) -> None:
         records.append(Record(len(records), day * 86_400 + 43_200.0, agent, run, event))
 
     for number, (agent, model, day, replies, charge, starts) in enumerate(runs):
         run = f"{agent}#{number}"
+        record(agent, None, day, StateChanged(State()))
         record(agent, run, day, RunQueued("go", "normal", number))
         if starts:
             record(agent, run, day, RunStarted("go", model))

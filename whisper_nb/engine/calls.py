@@ -30,10 +30,10 @@ from ..core.rates import Rate
 from ..core.threads import in_thread
 from ..core.turns import Limits, Reply
 from ..models.model import Model, Request
+from .costs.meter import Meter
 from .costs.purse import Hold
 from .fitting import LONG_PROMPT
 from .journal import Journal
-from .meter import Meter
 from .permits import PAUSE_MOST_S, Held, endpoint_of
 from .ports import Ports, Start
 from .requests import Requests

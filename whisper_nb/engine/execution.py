@@ -14,8 +14,8 @@ from ..core.turns import CallModel, CallTools, Done, next_step
 from ..tools.calls import call_tool
 from .answers import Answers
 from .calls import ModelCalls
+from .costs.meter import named
 from .journal import Journal
-from .meter import named
 from .ports import Ports, Start
 from .runs import Run
 from .waits import current_run

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 
-from ..config.kinds import Price
-from ..core.costs import dollars
-from ..core.errors import LimitExceeded
-from ..core.events import Charge
-from ..core.limits import RunLimits
-from ..core.messages import CallDelta, Delta, Finish, ReasoningDelta, TextDelta, Usage
-from ..models.tokens import MOST_PER_BYTE, estimate
-from .runs import Run
+from ...config.kinds import Price
+from ...core.costs import dollars
+from ...core.errors import LimitExceeded
+from ...core.events import Charge
+from ...core.limits import RunLimits
+from ...core.messages import CallDelta, Delta, Finish, Usage
+from ...models.tokens import MOST_PER_BYTE, estimate
+from ..runs import Run
 
 
 def named(limit: str, run: Run) -> str:
@@ -53,11 +53,6 @@ class Meter:
             return None
         return cls(run, limits)
 
-    @property
-    def needs_price(self) -> bool:
-        """Whether the price of the model must be known."""
-        return self._limits.max_cost_usd is not None
-
     def is_near(self, tokens: int, price: Price | None) -> bool:
         """Whether a call of about so many tokens must be counted, because it may exceed a limit."""
         return self._room_after(tokens * 2, price) <= 0
@@ -88,12 +83,11 @@ class Meter:
         Raises:
             LimitExceeded: the reply has passed a limit, as far as it can be estimated. It must be stopped.
         """
-        match delta:
-            case TextDelta(text) | ReasoningDelta(text) | CallDelta(arguments=text):
-                self._arrived.append(text)
-                self._bytes += len(text) if text.isascii() else len(text.encode(errors="replace"))
-            case Finish():
-                return
+        if isinstance(delta, Finish):
+            return
+        text = delta.arguments if isinstance(delta, CallDelta) else delta.text
+        self._arrived.append(text)
+        self._bytes += len(text) if text.isascii() else len(text.encode(errors="replace"))
         if self._bytes <= self._check_at:
             return
         arrived = self._received
