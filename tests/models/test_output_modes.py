@@ -11,8 +11,8 @@ from whisper_nb.models.offline import ScriptedModel
 from whisper_nb.models.output_modes import choose, output_mode
 from whisper_nb.models.prices import entry
 
-SCHEMA: dict[str, Any] = {"supports_response_schema": True, "supports_function_calling": True}
-FUNCTIONS: dict[str, Any] = {"supports_function_calling": True}
+FUNCTIONS: dict[str, Any] = {"supports_function_calling": True, "supports_tool_choice": True}
+SCHEMA: dict[str, Any] = {"supports_response_schema": True, **FUNCTIONS}
 NEITHER: dict[str, Any] = {"max_input_tokens": 8192}
 
 
@@ -32,6 +32,10 @@ NEITHER: dict[str, Any] = {"max_input_tokens": 8192}
         ("vertex_ai/claude-old", SCHEMA, "tool"),
         ("vertex_ai/gemini-flash", SCHEMA, "native"),
         ("huggingface/someone/model", {}, "prompt"),
+        ("bedrock/writer", {"supports_function_calling": True}, "prompt"),
+        ("cohere/command", SCHEMA, "tool"),
+        ("gmi/some/model", SCHEMA, "prompt"),
+        ("perplexity/sonar", NEITHER, "native"),
         ("deepseek/deepseek-chat", SCHEMA, "tool"),
         ("deepseek/deepseek-reasoner", {"supports_response_schema": True}, "prompt"),
         ("ollama/llama3:8b", {}, "native"),
@@ -78,6 +82,7 @@ def test_the_address_of_a_known_provider_is_no_server_of_ones_own() -> None:
         ("openai/tiny", {}, "http://localhost:8137/v1", "tool"),
         ("hosted_vllm/tiny", {}, None, "tool"),
         ("openai/davinci", NEITHER, None, "prompt"),
+        ("bedrock/writer", {"supports_function_calling": True}, None, "tool"),
         ("offline/echo", {}, None, "native"),
     ],
 )

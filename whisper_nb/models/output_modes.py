@@ -14,7 +14,7 @@ from .prices import Listed
 from .strict_schemas import rooted, strict
 
 #: Providers whose servers constrain what a model writes, whatever the model.
-_CONSTRAINING = frozenset({"hosted_vllm", "vllm"})
+_CONSTRAINING = frozenset({"hosted_vllm", "perplexity", "vllm"})
 #: Providers that constrain every newer model: one that is not listed is taken for newer.
 _NATIVE = frozenset({"gemini", "mistral", "openai", "xai"})
 #: Providers for which LiteLLM makes a call of its own of a schema, unless the list says that the model takes schemas.
@@ -25,8 +25,10 @@ _BY_LITELLM = ("anthropic/", "bedrock/", "vertex_ai/claude")
 _NATIVE_AT_OPENROUTER = ("anthropic/claude-", "google/gemini-", "mistralai/", "openai/", "x-ai/")
 #: Providers whose models, for the most part, call tools. Azure's names are those of deployments, and tell nothing.
 _WITH_TOOLS = frozenset({"anthropic", "azure", "groq", "openrouter"})
-#: Providers that constrain a reply to JSON, and not to a schema. The price list counts that as support.
-_JSON_ALONE = frozenset({"dashscope", "deepseek", "minimax", "zai"})
+#: Providers that constrain a reply to JSON, and not to a schema, which the price list counts as support; and such whose
+#: models LiteLLM 1.110 passes no schema on to, or neither a schema nor tools.
+_NO_SCHEMA = frozenset({"amazon_nova", "cohere", "dashscope", "deepseek", "minimax", "replicate", "snowflake", "zai"})
+_NEITHER = frozenset({"aihubmix", "anyscale", "crusoe", "gmi", "lemonade", "llamagate"})
 
 #: Providers that constrain replies beside tools. Groq and Gemini refuse both together, llama.cpp and vLLM would write
 #: the answer in place of a call, and LiteLLM forces the answer of some of Anthropic's models:
@@ -66,21 +68,26 @@ def choose(config: AIConfig, listed: Listed, model: object = None, address: str 
     if config.provider == "offline":
         return _offline((config.model or "").partition("/")[2])
     own_server = _constrains(config, config.api_base or address)
-    chosen = Chosen("native", "its server constrains replies") if own_server else _known(config, listed)
+    chosen = Chosen("native", "its server constrains replies") if own_server else _known(config, listed, tools)
     if tools and chosen.mode == "native" and (own_server or config.provider not in _BESIDE_TOOLS):
         return Chosen("tool", "the agent has tools, beside which few servers constrain replies")
     return chosen
 
 
-def _known(config: AIConfig, listed: Listed) -> Chosen:
-    """Return the mode of a provider's model, as far as it is known."""
+def _known(config: AIConfig, listed: Listed, tools: bool) -> Chosen:
+    """Return the mode of a provider's model, as far as it is known.
+
+    Without other tools, the call of the answer's tool is required, which not every model with tools accepts.
+    """
     name = (config.model or "").partition("/")[2]
     converted = (config.model or "").startswith(_BY_LITELLM) and not listed.get("supports_native_structured_output")
-    if listed and (converted or config.provider in _JSON_ALONE):
+    if config.provider in _NEITHER:
+        return Chosen("prompt", f"LiteLLM passes no schema on to {config.provider}")
+    if listed and (converted or config.provider in _NO_SCHEMA):
         listed = {**listed, "supports_response_schema": False}
     if listed.get("supports_response_schema"):
         return Chosen("native", "the price list")
-    if listed.get("supports_function_calling"):
+    if listed.get("supports_function_calling") and (tools or listed.get("supports_tool_choice")):
         return Chosen("tool", "the price list")
     if listed:
         return Chosen("prompt", "the price list")
