@@ -132,6 +132,7 @@ async def test_new_with_a_tool_of_a_rerun_cell_is_the_same_spec(notebook: Notebo
         ),
         ("new amy --set stop={a:[1]}", "stop"),
         ("new amy --set temperature={x}", "temperature={{ x }} gives the value of an expression"),
+        ("new amy --set price={input:1,output:2}", "In a magic: price='{input: 0.15, output: 0.6}'"),
         ("new amy --set max_turns=3", "give --max-turns to the agent's `%agent new`"),
         ("ask", "the following arguments are required: NAME"),
         ("ask bob", "empty prompt"),

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from ...config.agents import AGENT_FIELDS, Agent, run_limits
 from ...config.aiconfig import CONFIG_FIELDS, AIConfig
-from ...config.kinds import problem_with
+from ...config.kinds import PriceOfTokens, problem_with
 from ...config.plainfiles import read_plain
 from ...config.yamlfile import MAX_FILE_BYTES, parse_yaml
 from ...core.errors import ConfigError
@@ -193,6 +193,9 @@ def setting(word: str) -> tuple[str, Any]:
 def _check_braces(field: str, value: str, read: object) -> None:
     if field in CONFIG_FIELDS and problem_with(CONFIG_FIELDS[field], field, read):
         source = clip(mask_keys(value.strip(" {}")), 60)
+        if isinstance(CONFIG_FIELDS[field], PriceOfTokens):  # `{input:1,output:2}`, which needs a space after a colon
+            allowed = CONFIG_FIELDS[field].allowed
+            raise ConfigError(f"{field} is {allowed}. In a magic: {field}='{{input: 0.15, output: 0.6}}'")
         raise ConfigError(
             f"{field} is {CONFIG_FIELDS[field].allowed}, and single braces are a mapping in YAML: "
             f"{field}={{{{ {source} }}}} gives the value of an expression"
