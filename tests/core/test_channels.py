@@ -95,7 +95,7 @@ def test_reasoning_streams_as_far_as_it_is_kept() -> None:
 
 @pytest.mark.parametrize("text", ["a", "channel", ".", "<b", "<|x"])
 def test_text_that_begins_no_tag_is_streamed_at_once(text: str) -> None:
-    assert Reply("x/y").add(TextDelta(text)) == [TextStreamed(text)]
+    assert list(Reply("x/y").add(TextDelta(text))) == [TextStreamed(text)]
 
 
 def test_a_reply_that_began_with_a_part_of_a_tag_has_begun() -> None:

@@ -127,8 +127,8 @@ class Reply:
     """
 
     __slots__ = (
-        "_answer", "_answer_index", "_calls", "_finish", "_half", "_has_reasoning", "_model", "_tags", "_text",
-        "_thoughts", "_thoughts_left",
+        "_answer", "_answer_index", "_calls", "_finish", "_half", "_has_reasoning", "_model", "_plain", "_tags",
+        "_text", "_thoughts", "_thoughts_left",
     )  # fmt: skip
 
     def __init__(self, model: str, output: OutputSchema | None = None) -> None:
@@ -138,7 +138,8 @@ class Reply:
         self._answer_index: int | None = None  # of the call whose arguments are streamed as text
         self._text: list[str] = []
         self._half = ""  # half of a character; the next delta may complete it
-        self._tags: TagReader | None = TagReader()  # None: no tag can follow
+        self._plain = False  # whether the rest of the text has no tags
+        self._tags: TagReader | None = None  # of a text that may begin with a tag
         self._calls: dict[int, list[CallDelta]] = {}  # joined once: there may be thousands of pieces
         self._has_reasoning = False
         self._thoughts: list[str] = []
@@ -167,10 +168,12 @@ class Reply:
             case TextDelta(text):
                 if self._half or not text.isascii():
                     text = self._valid(text)
-                if self._tags is not None:
-                    return self._untagged(self._tags, text)
+                if not text:
+                    return ()
+                if not self._plain:
+                    return self._untagged(text)
                 self._text.append(text)
-                return (TextStreamed(text),) if text else ()
+                return (TextStreamed(text),)
             case CallDelta(index, _, name, arguments):
                 if self._answer and name == self._answer and not self._calls:
                     self._answer_index = index
@@ -182,17 +185,22 @@ class Reply:
                 return self._think(text) if self._thoughts_left > 0 else ()
             case Finish():
                 self._finish = _checked(delta)
-                if self._tags is not None:
+                if self._tags is not None and self._tags.holds:
                     return self._added(self._tags.rest())
             case _:
                 assert_never(delta)
         return ()
 
-    def _untagged(self, tags: TagReader, text: str) -> Sequence[TextStreamed]:
+    def _untagged(self, text: str) -> Sequence[TextStreamed]:
         """Add text that may have tags around its reasoning."""
-        found = tags.read(text)
-        if tags.done:
-            self._tags = None
+        if self._tags is None:
+            if text.lstrip()[:1] not in ("", "<"):  # most replies
+                self._plain = True
+                self._text.append(text)
+                return (TextStreamed(text),)
+            self._tags = TagReader()
+        found = self._tags.read(text)
+        self._plain = self._tags.done
         return self._added(found)
 
     def _added(self, found: Sequence[tuple[Channel, str]]) -> Sequence[TextStreamed]:
