@@ -6,6 +6,7 @@ forward.
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -254,6 +255,8 @@ def main() -> None:
     path = chromium_path()
     if path is None:
         sys.exit("no Chromium here: install one (make chromium), then run this again")
+    if not subprocess.run(["fc-list", ":lang=und-zsye"], capture_output=True, check=False).stdout:
+        sys.exit("no font with emoji here, which icons need: install fonts-noto-color-emoji, then run this again")
     IMAGES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as home, running_lab(Path(home)) as lab, running_browser(path) as browser:
         panels(lab, browser)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 WORK = """
 from dataclasses import dataclass
+from whisper_nb.core.messages import ReasoningDelta
 
 @dataclass
 class City:
@@ -28,6 +29,15 @@ rt.models["offline/ann"] = wnb.ScriptedModel([
     wnb.Rule("", "I do not know", role="user"),
 ])
 rt.create(wnb.Agent(name="ann", config="offline/ann", output_type=list[City]))
+class Muses(Dictated):
+    async def stream(self, request):
+        yield ReasoningDelta("I should count.")
+        async for delta in super().stream(request):
+            yield delta
+
+rt.models["offline/eve"] = Muses("eve.txt")
+rt.create(wnb.Agent(name="eve", config="offline/eve"))
+rt["eve"].submit("Count")
 listed, unfit = rt["ann"].submit("List cities"), rt["ann"].submit("Guess")
 await listed
 """
@@ -120,3 +130,19 @@ def test_a_typed_answer_is_a_table_and_one_that_does_not_fit_is_asked_for_again(
     expect(shown.get_by_role("listitem").last).to_contain_text("its answer does not fit list[City]")
     shown.get_by_role("button", name="Close transcript").click()
     expect(panel.row("ann")).to_contain_text("ann#2: its answer does not fit")
+
+
+def test_the_thoughts_of_a_reply_in_progress_are_folded(lab: Lab, panel: View) -> None:
+    panel.open("eve")
+    panel.button("eve#1").first.click()
+    shown = panel.root.get_by_role("complementary", name="Transcript")
+    thoughts = shown.get_by_text("I should count.")
+    expect(thoughts).to_be_hidden()
+    shown.get_by_text("Thoughts so far").click()
+    expect(thoughts).to_be_visible()
+    lab.tell("eve", "12", ".")
+    expect(shown).to_contain_text("Reply 1")
+    expect(shown.get_by_text("Thoughts so far")).to_have_count(0)
+    shown.get_by_text("Thoughts").click()
+    expect(thoughts).to_be_visible()
+    shown.get_by_role("button", name="Close transcript").click()
