@@ -132,7 +132,7 @@ for name, title, icon, color, model in WHO:
     rt.models[model] = Priced(RULES)
     rt.create(wnb.Agent(name=name, title=title, icon=icon, color=color, config=model, tools=(rows, neighbours)))
 quick = Priced([wnb.Rule(delay_s=0.15, reply="Done, and checked against the raw files. " * 6)])
-rt.set_budget(usd=1.0)
+rt.set_budget(usd=2.0)
 usual = {model: rt.models._named[model] for *_, model in WHO}
 '''
 HISTORY = """

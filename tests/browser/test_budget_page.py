@@ -72,7 +72,7 @@ def test_the_budget_is_set_and_followed_in_the_header(notebook: Notebook, panel:
     expect(panel.button("Budget…")).to_be_focused()
     expect(field).to_be_hidden()
     assert notebook.kernel("print(rt.budget.limit_usd)") == "2.5\n"
-    notebook.kernel("held = await rt.budget.reserve('ann', 0.5, print); rt.budget.charge('ann', 0.25)")
+    notebook.kernel("held = await rt.budget.reserve('ann', 0.5); rt.budget.charge('ann', 0.25)")
     expect(meter).to_have_attribute("aria-valuetext", "spent $0.2500, reserved $0.5000, left $1.7500")
     for text in ("Budget $2.50", "spent $0.2500", "reserved $0.5000", "left $1.7500"):
         expect(panel.root.get_by_text(text, exact=True)).to_be_visible()

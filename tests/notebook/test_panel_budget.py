@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator
 
 import pytest
 
-from support.doubles import hire
+from support.doubles import HeldModel, hire, published, settled
 from support.panels import QUICK, Clock, Watched, own_clock
-from whisper_nb import ScriptedModel
+from whisper_nb import LimitExceeded, ScriptedModel
+from whisper_nb.core.events import CallHeld
 from whisper_nb.notebook.cells.costs import budget_line
+from whisper_nb.notebook.cells.render import run_text
 from whisper_nb.notebook.panel import panel as panel_module
+from whisper_nb.notebook.panel.bars import parts_of
 from whisper_nb.notebook.panel.board import Board
 from whisper_nb.notebook.panel.picture import picture
 from whisper_nb.notebook.panel.snapshot import snapshot
+from whisper_nb.notebook.panel.transcript import OpenRun
 from whisper_nb.notebook.runtime import NotebookRuntime
 from whisper_nb.team.budgets import Reservation
 
@@ -41,7 +46,7 @@ def panel(runtime: NotebookRuntime, clock: Clock) -> Iterator[Watched]:
 async def reserved(runtime: NotebookRuntime, usd: float) -> Reservation:
     """A part of the budget that is reserved for a call of bob."""
     assert runtime.budget
-    return await runtime.budget.reserve("bob", usd, print)
+    return await runtime.budget.reserve("bob", usd)
 
 
 async def test_each_change_of_the_budget_is_sent_and_nothing_while_it_is_the_same(
@@ -156,3 +161,39 @@ async def test_a_budget_adds_a_line_below_the_legend_of_the_timeline(runtime: No
 
 def height_of(svg: str) -> int:
     return int(svg.partition(' height="')[2].partition('"')[0])
+
+
+async def test_a_call_that_waits_for_the_budget_says_so_in_row_transcript_cell_and_timeline(
+    runtime: NotebookRuntime,
+) -> None:
+    held, board = HeldModel(), Board(runtime)
+    runtime.models["openai/held"] = held
+    config = {"model": "openai/held", "price": {"input": 0, "output": 9000}, "max_tokens": 100}  # $0.90
+    bob, amy = hire(runtime, held), hire(runtime, held, "amy")
+    runtime.set_budget(usd=1.5)
+    first = bob.submit("go", config=config)
+    call = await held.arrived()
+    second = amy.submit("go", config=config)
+    await published(runtime, CallHeld, run=second)
+    row = board.row(amy)
+    assert row["state"] == "waiting for the budget"
+    assert "held back: the budget of $1.5000 has $0.6000 left" in row["now"]
+    (note,) = [item["text"] for item in OpenRun(second).change(1e9)[0]["items"] if item["kind"] == "note"]
+    assert note.startswith("held back: the budget of $1.5000 has $0.6000 left")
+    assert note in run_text(second)
+    assert parts_of(second, time.time())[-1][0] == "waiting for the budget"
+    call.released.set()
+    await first
+    (await held.arrived()).released.set()
+    await second
+    assert "waiting for the budget" in {kind for kind, _ in parts_of(second, time.time())}
+
+
+async def test_a_run_that_the_budget_ended_names_it_first(runtime: NotebookRuntime) -> None:
+    runtime.models["openai/priced"] = ScriptedModel(QUICK)
+    runtime.set_budget(usd=0.005)
+    config = {"model": "openai/priced", "price": {"input": 0, "output": 100}, "max_tokens": 100}
+    bob, board = hire(runtime, ScriptedModel(QUICK)), Board(runtime)
+    await settled(run := bob.submit("go", config=config))
+    assert isinstance(run.error, LimitExceeded)
+    assert board.row(bob)["error"].startswith("bob#1: the budget of $0.0050 has $0.0050 left")
