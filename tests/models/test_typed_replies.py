@@ -110,7 +110,7 @@ class Reached:
         shown = ""
         async with aclosing(self.model.stream(request)) as stream:
             async for delta in stream:
-                shown += reply.add(delta)
+                shown += "".join(piece.text for piece in reply.add(delta))
         message, end = reply.complete()
         return message, end, shown
 
@@ -226,7 +226,7 @@ async def test_an_answer_in_text_counts_though_a_call_was_required(at: Reached) 
 async def test_text_before_the_answer_counts_as_thoughts(at: Reached) -> None:
     message, end, _ = await at.reply(at.request("tool"), *text("Well, "), *answers(at.line, "tool"))
     assert json.loads(message.text) == VALUE
-    assert end.thoughts == "Well, "
+    assert end.thoughts == "Well,"
 
 
 async def test_of_two_answers_the_first_counts(at: Reached) -> None:
@@ -264,7 +264,7 @@ async def test_an_answer_that_hits_the_limit_of_tokens_is_an_error_with_its_text
     at.provider.answers.append([*half, finish("length"), usage(7, 4), DONE])
     reply = Reply(at.line.name, at.request(mode).output)
     async with aclosing(at.model.stream(at.request(mode))) as stream:
-        shown = "".join([reply.add(delta) async for delta in stream])
+        shown = "".join([piece.text async for delta in stream for piece in reply.add(delta)])
     with pytest.raises(ModelError, match="hit the token limit"):
         reply.complete()
     assert shown.startswith('{"go') or not at.line.streams
