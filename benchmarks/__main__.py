@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
-from . import answers, calls, clients, engine, fingerprints, history, kernels, panels
+from . import answers, budgets, calls, clients, engine, fingerprints, history, kernels, panels
 from .measure import Figure, fresh, table
 
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
@@ -28,6 +28,7 @@ MEASUREMENTS: tuple[Measurement, ...] = (
     engine.memory,
     engine.busy,
     answers.validation,
+    budgets.budget,
     history.echo,
     history.memories,
     history.wire,

@@ -351,13 +351,13 @@ async def test_a_reply_that_is_longer_than_expected_reserves_more(runtime: Runti
     go = asyncio.Event()
 
     async def stream(request: Request) -> AsyncGenerator[Delta, None]:
-        yield TextDelta("x" * 3 * 1_000)
-        yield TextDelta("yyy")
+        yield TextDelta("x" * 4 * 1_000)
+        yield TextDelta("yyyy")
         await go.wait()
         yield Finish("stop", Usage(1, 1_001))
 
     run = hire(runtime, stream, max_tokens=None).submit("hello")
-    await until(lambda: run.text.endswith("yyy"))
+    await until(lambda: run.text.endswith("yyyy"))
     await until(lambda: budget_of(runtime).reserved > 10.0)
     assert budget_of(runtime).reserved == 10.65
     go.set()
@@ -372,7 +372,7 @@ async def test_a_reply_that_passes_the_budget_is_stopped_and_its_text_kept(runti
     async def stream(request: Request) -> AsyncGenerator[Delta, None]:
         try:
             for _ in range(10_000):
-                yield TextDelta("abc" * 100)
+                yield TextDelta("abcd" * 100)
         finally:
             closed.set()
 
@@ -382,7 +382,7 @@ async def test_a_reply_that_passes_the_budget_is_stopped_and_its_text_kept(runti
         error
     )
     assert closed.is_set()
-    assert run.text == "abc" * 1_100
+    assert run.text == "abcd" * 1_100
     assert amounts(runtime) == (10.0, 0.0, 0.5)
 
 

@@ -175,7 +175,7 @@ class Requests:
         Raises:
             ConfigError: as `begin`.
         """
-        self._offer(self._ports.contexts.of(self._start.config).listed or {})
+        self._offer(self._ports.contexts.known_listed(self._start.config))
         draft, dropped, fingerprint = _draft(prompt, records)
         ends = [len(history)]
         if fingerprint and not self._fresh:  # the run's own messages may be history

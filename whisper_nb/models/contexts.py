@@ -36,8 +36,6 @@ class Context(Struct):
     """The server's tokens for each counted token: LiteLLM counts those of unknown models with another tokenizer."""
     asked: bool = False
     """Whether the server was asked."""
-    listed: prices.Listed | None = None
-    """The model's entry in the price list, once it was looked up; empty for an unlisted model."""
 
 
 class Contexts:
@@ -46,6 +44,7 @@ class Contexts:
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
         self._known: dict[tuple[str | None, str], Context] = {}
+        self._listed: dict[str, prices.Listed] = {}  # model → its entry in the price list, once it was looked up
 
     def of(self, config: AIConfig) -> Context:
         """Return what is known of the context of a config's model."""
@@ -71,10 +70,15 @@ class Contexts:
 
     async def listed(self, config: AIConfig) -> prices.Listed:
         """Return the entry of a config's model in the price list; empty for an unlisted or an offline model."""
-        known = self.of(config)
-        if known.listed is None:
-            known.listed = await in_thread(prices.entry, config.model or "")
-        return known.listed
+        model = config.model or ""
+        found = self._listed.get(model)
+        if found is None:
+            found = self._listed[model] = await in_thread(prices.entry, model)
+        return found
+
+    def known_listed(self, config: AIConfig) -> prices.Listed:
+        """Return the entry, if it was looked up; else an empty one."""
+        return self._listed.get(config.model or "", {})
 
     async def price(self, config: AIConfig, tokens: int) -> Price | None:
         """Return the price of a call with a prompt of so many tokens; None if it is unknown."""

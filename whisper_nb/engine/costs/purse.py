@@ -12,13 +12,13 @@ from ...config.kinds import Price
 from ...core.costs import dollars
 from ...core.errors import BudgetExceeded, LimitExceeded
 from ...core.events import Charge
-from ...core.messages import Delta, Finish, Usage
+from ...core.messages import CallDelta, Delta, ReasoningDelta, TextDelta, Usage
 from .outputs import Learned, Lengths
 
 #: Tokens that are reserved at once when a reply is longer than what was reserved for it.
 STEP = 64
 #: Bytes of a reply that are counted as one token, while it arrives.
-BYTES_PER_TOKEN = 3
+BYTES_PER_TOKEN = 4
 
 
 class Reservation(Protocol):
@@ -128,9 +128,12 @@ class Hold:
         Raises:
             BudgetExceeded: the reply is longer than what is reserved, and the budget has no more. It must be stopped.
         """
-        if isinstance(delta, Finish):
+        if isinstance(delta, TextDelta | ReasoningDelta):
+            text = delta.text
+        elif isinstance(delta, CallDelta):
+            text = delta.arguments
+        else:
             return
-        text: str = getattr(delta, "text", "") or getattr(delta, "arguments", "")
         self._bytes += len(text) if text.isascii() else len(text.encode(errors="replace"))
         if self._bytes > self._full:
             self._grow()
