@@ -199,3 +199,17 @@ async def _answer(noted: Notebook, name: str) -> str:
         [Rule(match="(.+)", role="tool", reply=r"\1"), Rule(match="go", calls=[{"name": "ver", "arguments": {}}])]
     )
     return await noted.runtime[name].submit("go", config="offline/calls")
+
+
+# The budget
+
+
+async def test_a_line_below_a_cell_says_once_for_each_limit_that_most_of_a_budget_is_spent(noted: Notebook) -> None:
+    noted.runtime.set_budget(usd=1.0)
+    assert "budget" not in noted.run("pass")
+    noted.runtime._budget.charge("bob", 0.85)
+    said = " ".join(noted.run("pass").split())
+    assert said == "85 % of the budget of $1.0000 are spent ($0.8500); `%agent budget $2` raises it"
+    assert noted.run("pass") == ""
+    noted.runtime.set_budget(usd=1.05)
+    assert noted.run("pass").startswith("80 % of the budget of $1.0500")

@@ -48,6 +48,7 @@ class Notes:
         self._shell, self._runtime = shell, runtime
         self._shared = self._shared_model()
         self._told: WeakKeyDictionary[Session, _Told] = WeakKeyDictionary()
+        self._spent_of: float | None = None  # the limit of the budget whose note was printed
         self._tools: WeakKeyDictionary[Session, tuple[Tool, ...]] = WeakKeyDictionary()
 
     def settle(self, result: Any = None) -> None:
@@ -57,7 +58,7 @@ class Notes:
             result: IPython's ExecutionResult.
         """
         source = getattr(getattr(result, "info", None), "raw_cell", None)
-        for line in [*self._of_keys(source or ""), *self._of_models(), *self._of_tools()]:
+        for line in [*self._of_keys(source or ""), *self._of_models(), *self._of_tools(), *self._of_budget()]:
             print(paragraph(line))  # noqa: T201
 
     def _of_keys(self, source: str) -> Iterator[str]:
@@ -107,6 +108,13 @@ class Notes:
         for name, sessions in changed.items():
             verb = "use" if len(sessions) > 1 else "uses"
             yield one_line(f"{name}: {_names(sessions)} {verb} the new function from the next run on")
+
+    def _of_budget(self) -> Iterator[str]:
+        """Yield a note that most of the budget is spent, once for each limit."""
+        budget = self._runtime.budget
+        if budget is not None and budget.limit_usd != self._spent_of and budget.warning:
+            self._spent_of = budget.limit_usd
+            yield one_line(budget.warning)
 
     def _shared_model(self) -> str | None:
         with suppress(ConfigError):
