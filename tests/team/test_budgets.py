@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -158,6 +159,20 @@ async def test_a_restart_keeps_what_the_caller_hands_over() -> None:
         await bob.submit("second")
         assert (await failure(bob.submit("third"))).spent_by_agent == {"bob": 0.02}
     assert Budget.of(rt.store.records(), 0.02).spent == 0.01  # of the second runtime alone
+
+
+async def test_the_file_of_a_project_sets_a_budget_that_code_overrides(tmp_path: Path) -> None:
+    main = tmp_path / "config" / "main.yaml"
+    main.parent.mkdir()
+    main.write_text("budget_usd: 2.5\nallow_unpriced: true\n")
+    async with Runtime(environ={}, project=tmp_path) as rt:
+        assert (budget_of(rt).limit_usd, budget_of(rt).allow_unpriced) == (2.5, True)
+        rt.set_budget(usd=1.0)
+        main.write_text("budget_usd: 1000\n")
+        rt.refresh()
+        assert budget_of(rt).limit_usd == 1.0
+    async with Runtime(environ={}, project=tmp_path, budget=0.5) as rt:
+        assert budget_of(rt).limit_usd == 0.5
 
 
 # Reserving
