@@ -142,7 +142,7 @@ async def test_tool_calls_and_results_pass_through_litellm(rt: Runtime, provider
         pytest.param("openrouter/test/model", [usage(7, 2, cost=0)], (7, 2), 0.0, id="told to be free"),
         pytest.param("openai/gpt-4o-mini", [usage(1000, 100)], (1000, 100), 0.00021, id="by the price map"),
         pytest.param("openai/test-model", [usage(7, 2)], (7, 2), None, id="no known price"),
-        pytest.param("ollama_chat/test", [], None, None, id="nothing known"),
+        pytest.param("ollama_chat/test", [], None, 0.0, id="free, on this machine"),
         pytest.param("openai/gpt-4o-mini", [], None, None, id="tokens unknown"),
     ],
 )
