@@ -112,7 +112,7 @@ async def test_a_budget_and_the_price_are_shown(notebook: Notebook) -> None:
     typed = card(notebook, f"%agent ask bob --dry-run {model} --set output_mode=tool --schema int hello")["text/plain"]
     assert "  answer       int, mode tool\n" in typed
     is_open = card(notebook, f"%agent ask bob --dry-run {model} hello")["text/plain"]
-    assert ", at most open (no max_tokens)\n" in is_open
+    assert ", without a limit (no max_tokens)\n" in is_open
     unknown = card(notebook, "%agent ask bob --dry-run --set api_base=http://localhost:1/v1 --model openai/local hello")
     assert "  price        unknown\n" in unknown["text/plain"]
     assert "  to           http://localhost:1/v1, over the wire\n" in unknown["text/plain"]

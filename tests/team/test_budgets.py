@@ -236,7 +236,8 @@ async def test_a_call_that_can_never_fit_fails_at_once_and_says_who_spent_what(r
     assert error.spent_by_agent == {"eve": 0.01}
     assert str(error) == (
         "big#1 failed: the budget of $0.0200 has $0 left, and a model call may cost $0.0200: $0.0100 are spent "
-        "(eve $0.0100), $0.0100 reserved. `%agent budget $0.03` raises it, and `%agent budget off` removes it"
+        "(eve $0.0100), $0.0100 reserved. `%agent budget $0.03` raises it, and `%agent budget off` removes it; "
+        "max_tokens limits what a call may cost"
     )
     go.set()
     await running

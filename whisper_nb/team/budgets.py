@@ -341,7 +341,8 @@ class Budget:
         message += f"{dollars(spent)} are spent" + (f" ({told})" if told else "")
         if reserved:
             message += f", {dollars(reserved)} reserved"
-        message += f". `%agent budget {_higher(limit, spent + needed)}` raises it, and `%agent budget off` removes it"
+        message += f". `%agent budget {_higher(limit, spent + needed)}` raises it, and `%agent budget off` removes it; "
+        message += "max_tokens limits what a call may cost"
         return BudgetExceeded(message, limit=limit, used=spent, needed=needed, spent_by_agent=by_agent)
 
     def _notify(self) -> None:

@@ -105,10 +105,10 @@ def _facts(preview: Preview, budget: Budget | None) -> Iterator[tuple[str, str]]
 def _price(preview: Preview) -> str:
     if preview.input_usd is None:
         return "unknown"
-    line = f"{dollars(preview.input_usd)} for the prompt; with the reply about {dollars(preview.likely_usd)}, at most "
+    line = f"{dollars(preview.input_usd)} for the prompt; with the reply about {dollars(preview.likely_usd)}"
     if preview.most_usd is None:
-        return f"{line}open (no max_tokens)"
-    return line + dollars(preview.most_usd)
+        return f"{line}, without a limit (no max_tokens)"
+    return f"{line}, at most {dollars(preview.most_usd)}"
 
 
 def _json_title(preview: Preview) -> str:
