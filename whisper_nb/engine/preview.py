@@ -1,7 +1,6 @@
 """Preview: what a submission would send, to the byte, with the origin, the tokens and the price of its parts."""
 
-from __future__ import annotations
-
+# Annotations are evaluated: `Preview` names `whisper_nb` as its module, which lacks their names.
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
