@@ -65,7 +65,9 @@ def test_an_entry_that_is_read_alone_equals_the_parsed_lists(model: str) -> None
     assert entry(model) == listed(model, json.loads(json.dumps(dict(price_list()))))
 
 
-@pytest.mark.parametrize("told", [True, "0.5", -1, float("nan"), float("inf"), None, {}, {"total_cost": "1"}])
+@pytest.mark.parametrize(
+    "told", [True, "0.5", -1, float("nan"), float("inf"), 1e308, 10**400, None, {}, {"total_cost": "1"}]
+)
 def test_a_reported_cost_that_is_not_a_valid_number_is_ignored(told: Any) -> None:
     assert reported_cost({"cost": told}) is None
 

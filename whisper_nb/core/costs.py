@@ -3,11 +3,38 @@
 from __future__ import annotations
 
 import math
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from .messages import Usage
+from .messages import Finish, Usage, replace
 
 T = TypeVar("T", Usage, float)
+
+#: The most that one call plausibly costs, in US dollars, and the tokens that it has fewer than.
+MOST_USD, MOST_TOKENS = 1_000_000, 10**12
+
+
+def plausible_cost(value: Any) -> float | None:
+    """Return US dollars that a call is said to have cost; None for what is no number from 0 to 1,000,000."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MOST_USD:
+        return None
+    return float(value)
+
+
+def token_count(value: Any) -> int | None:
+    """Return a plausible count of a call's tokens; None for any other value."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MOST_TOKENS:
+        return value
+    return None
+
+
+def plausible(finish: Finish) -> Finish:
+    """Return how a reply ended, without a cost or a usage that cannot be: sums, and a budget, would contain it."""
+    usage, cost = finish.usage, plausible_cost(finish.cost_usd)
+    if usage is not None and None in (token_count(usage.input_tokens), token_count(usage.output_tokens)):
+        usage = None
+    if usage is finish.usage and cost == finish.cost_usd:
+        return finish
+    return replace(finish, usage=usage, cost_usd=cost)
 
 
 class CostSum:

@@ -7,13 +7,13 @@ and the tests compare lists.
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Sequence
 from typing import assert_never
 
 from msgspec import Struct
 
 from .channels import Channel, TagReader
+from .costs import plausible
 from .errors import ContentFiltered, EmptyReply, LengthExceeded, ModelError
 from .events import TextStreamed
 from .messages import (
@@ -184,7 +184,7 @@ class Reply:
                 self._has_reasoning = True
                 return self._think(text) if self._thoughts_left > 0 else ()
             case Finish():
-                self._finish = _checked(delta)
+                self._finish = plausible(delta)
                 if self._tags is not None and self._tags.holds:
                     return self._added(self._tags.rest())
             case _:
@@ -375,11 +375,3 @@ def in_call_order(messages: Sequence[Message]) -> list[Message]:
             calls = message.tool_calls if isinstance(message, AssistantMessage) else ()
             ranks = {call.id: rank for rank, call in enumerate(calls, 1)}
     return [messages[i] for i in sorted(range(len(messages)), key=keys.__getitem__)]
-
-
-def _checked(finish: Finish) -> Finish:
-    """Return how a reply ended. A cost that is not a finite number is removed: sums would contain it."""
-    cost = finish.cost_usd
-    if cost is None or (isinstance(cost, int | float) and math.isfinite(cost)):
-        return finish
-    return replace(finish, cost_usd=None)

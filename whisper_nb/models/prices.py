@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 import sys
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config.kinds import Price
+from ..core.costs import plausible_cost, token_count
 
 _FILE = "model_prices_and_context_window_backup.json"
 #: Prices never depend on the length of a prompt with fewer tokens.
@@ -88,12 +88,12 @@ def reported_cost(usage: Mapping[str, Any]) -> float | None:
     details = usage.get("cost_details")
     # With a key of your own, OpenRouter reports its fee alone.
     if usage.get("is_byok") and isinstance(details, Mapping):
-        fee = _dollars(cost)
-        upstream = _dollars(details.get("upstream_inference_cost"))
+        fee = plausible_cost(cost)
+        upstream = plausible_cost(details.get("upstream_inference_cost"))
         if fee is None or upstream is None:
             return None
         return fee + upstream
-    return _dollars(cost)
+    return plausible_cost(cost)
 
 
 def header_cost(headers: Mapping[str, Any], prefix: str = "") -> float | None:
@@ -106,19 +106,9 @@ def header_cost(headers: Mapping[str, Any], prefix: str = "") -> float | None:
         prefix: of their names, where LiteLLM passes them on.
     """
     try:
-        return _dollars(float(headers.get(f"{prefix}x-litellm-response-cost") or "")) or None
+        return plausible_cost(float(headers.get(f"{prefix}x-litellm-response-cost") or "")) or None
     except (TypeError, ValueError):
         return None
-
-
-def _dollars(value: Any) -> float | None:
-    try:
-        valid = not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value) and value >= 0
-        if valid:
-            return float(value)
-    except OverflowError:
-        pass
-    return None
 
 
 def listed_cost(usage: Mapping[str, Any], entry: Listed) -> float | None:
@@ -206,13 +196,6 @@ def _detail(usage: Mapping[str, Any], group: str, name: str) -> Any:
     details = usage.get(group)
     if isinstance(details, Mapping):
         return details.get(name)
-    return None
-
-
-def token_count(count: Any) -> int | None:
-    """Return a plausible count; None for any other value."""
-    if isinstance(count, int) and not isinstance(count, bool) and 0 <= count < 10**12:
-        return count
     return None
 
 

@@ -6,9 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..core.costs import token_count
 from ..core.messages import CallDelta, Finish, Usage
 from ..core.text import valid_unicode
-from .prices import output_tokens, token_count
+from .prices import output_tokens
 
 #: A provider's finish reason → its common name. A reply with any other reason is not taken for complete.
 REASONS = {

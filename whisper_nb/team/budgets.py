@@ -14,13 +14,11 @@ from contextlib import suppress
 from typing import Any, Self
 
 from ..config.kinds import Number, problem_with
-from ..core.costs import dollars
+from ..core.costs import MOST_USD, dollars
 from ..core.errors import BudgetExceeded, ConfigError, SessionError
 from ..core.events import CallRetried, ModelReplied, Record, RunFinished
 from ..engine.home import Home
 
-#: The highest limit of a budget, in dollars.
-MOST_USD = 1_000_000
 #: The limit of a budget.
 LIMIT = Number(0, MOST_USD, unit="US dollars")
 #: The share of the limit at which a line tells that most of it is spent.

@@ -13,7 +13,8 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from ..prices import reported_cost, token_count
+from ...core.costs import token_count
+from ..prices import reported_cost
 from ..wire_format import normal_form
 
 _Reason = Literal["stop", "length", "tool_calls", "content_filter"]
