@@ -12,7 +12,7 @@ import pytest
 
 from support.doubles import FunctionModel
 from whisper_nb import Agent, Budget, BudgetExceeded, ConfigError, LimitExceeded, Run, RunFailed, Runtime, Session
-from whisper_nb.core.errors import ModelError, RunCancelled
+from whisper_nb.core.errors import LengthExceeded, ModelError, RunCancelled
 from whisper_nb.core.events import CallHeld, CallRetried, ModelReplied, Noticed, Record, RunFinished
 from whisper_nb.core.messages import Delta, Finish, TextDelta, Usage
 from whisper_nb.models.model import Request
@@ -298,6 +298,32 @@ async def test_the_reported_cost_comes_before_the_price(runtime: Runtime) -> Non
     assert (run.cost, amounts(runtime)) == (0.25, (0.25, 0.0, 0.75))
 
 
+@pytest.mark.parametrize(
+    ("provider", "config"), [("acme", {}), ("acme", {"price": "free"}), ("offline", {})], ids=["unpriced", "free", "own"]
+)
+async def test_a_model_without_a_price_that_reports_costs_is_held_to_the_budget(
+    runtime: Runtime, provider: str, config: dict[str, Any]
+) -> None:
+    runtime.set_budget(usd=1.0, allow_unpriced=True)
+    runtime.models[f"{provider}/bob"] = FunctionModel(replies(Finish("stop", Usage(1, 2), 0.4)))
+    bob = runtime.create(Agent(name="bob", model=f"{provider}/bob", config=config))
+    await bob.submit("hello")
+    runs = [bob.fork(f"bob_{number}").submit("hello") for number in range(4)]
+    ends = await asyncio.gather(*runs, return_exceptions=True)
+    assert [type(end) for end in ends] == [str, BudgetExceeded, BudgetExceeded, BudgetExceeded]
+    assert amounts(runtime) == (0.8, 0.0, 0.2)
+
+
+@pytest.mark.parametrize("cost", [-1.0, float("nan"), float("inf"), 1e300, 10**400, "5", True])
+@pytest.mark.parametrize("usage", [Usage(-5, -5), Usage(10**18, 1), None])
+async def test_impossible_costs_and_usages_count_as_unknown(runtime: Runtime, cost: Any, usage: Usage | None) -> None:
+    runtime.set_budget(usd=1.0)
+    run = hire(runtime, replies(Finish("stop", usage, cost)), max_tokens=3).submit("hello")
+    await run
+    assert (run.usage, run.cost, amounts(runtime)) == (None, None, (0.03, 0.0, 0.97))
+    assert Budget.of(runtime.store.records()).spent == 0.03
+
+
 async def test_unknown_usage_is_charged_as_it_was_reserved_and_marked_as_estimated(runtime: Runtime) -> None:
     runtime.set_budget(usd=1.0)
     run = hire(runtime, replies(Finish("stop")), max_tokens=3).submit("hello")
@@ -346,6 +372,21 @@ async def test_each_retry_is_reserved_and_charged(runtime: Runtime, monkeypatch:
     assert [one.charge.estimated_usd for one in events(run, CallRetried)] == [0.01, 0.01]
     assert amounts(runtime) == (0.03, 0.0, 0.0)
     assert Budget.of(runtime.store.records()).spent_by_agent == {"bob": 0.03}
+
+
+async def test_a_prompt_that_is_refused_and_made_shorter_is_charged_twice(runtime: Runtime) -> None:
+    """Where the refusal comes within the reply, it may be billed."""
+    runtime.set_budget(usd=1.0)
+    refused = LengthExceeded("too long", model="acme/bob")
+    refused.context_tokens, refused.prompt_tokens = 26, 30
+    good = Finish("stop", Usage(5, 2))
+    bob = hire(runtime, replies(good, good, refused, good), max_tokens=3)
+    for _ in range(3):
+        run = bob.submit("hi you")
+        await run
+    assert [one.charge.estimated_usd for one in events(run, CallRetried)] == [0.03]
+    assert amounts(runtime) == (0.09, 0.0, 0.91)
+    assert Budget.of(runtime.store.records()).spent == 0.09
 
 
 async def test_a_retry_that_does_not_fit_fails(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from contextlib import aclosing
 from ..config.aiconfig import own_address
 from ..config.kinds import FREE
 from ..config.providers import public
+from ..core.costs import plausible
 from ..core.deadlines import Deadline
 from ..core.errors import (
     ConfigError,
@@ -119,6 +120,9 @@ class ModelCalls:
                 if not await self._learns(model, request, error):
                     raise
                 refused = error
+                if run._charge is not None:  # it may be billed: the next call has a charge of its own
+                    await self._journal.publish(CallRetried(error.what, 0.0, run._charge), run)
+                    run._charge = None
         if self._requests.counted and finish.usage:
             self._ports.contexts.measured(config, self._requests.counted, finish.usage.input_tokens)
         estimated = run._charge.estimated_usd if run._charge else None
@@ -204,7 +208,7 @@ class ModelCalls:
         try:
             return await self._permitted(model, request, reply, hold)
         finally:
-            run._charge = purse.close(self._agent.name, hold, run._charge)
+            run._charge = purse.close(self._agent.name, self._config, hold, run._charge)
 
     async def _hold(self) -> Hold | None:
         """Reserve in the budget what the call may cost; wait, without a permit, until it fits.
@@ -215,12 +219,10 @@ class ModelCalls:
         run, journal, purse, config = self._run, self._journal, self._ports.purse, self._config
         contexts = self._ports.contexts
         price = await contexts.price(config, self._tokens)
-        if price is None:
-            if note := purse.unpriced(config):
-                await journal.publish(Noticed(note), run)
-            return None
+        if price is None and (note := purse.unpriced(config)):
+            await journal.publish(Noticed(note), run)
         per_counted = contexts.of(config).per_counted if self._requests.counted else None
-        quote = purse.quote(self._agent.name, config, price, self._tokens, per_counted)
+        quote = purse.quote(self._agent.name, config, price or FREE, self._tokens, per_counted)
         if quote is None:
             return None
         if (hold := quote.take()) is not None:
@@ -259,7 +261,7 @@ class ModelCalls:
                 if isinstance(error, ConfigError) or error.free:
                     run._charge = None
                 elif error.finish is not None:
-                    self._priced(error.finish)
+                    self._priced(plausible(error.finish))
                 self._took(held, run._charge)
                 raise
             finish = self._priced(finish)

@@ -19,15 +19,17 @@ MODELS = 1_000
 
 
 class Lengths:
-    """The lengths of one model's replies and prompts, in tokens."""
+    """The lengths of one model's replies and prompts, in tokens, and the cost of its dearest call."""
 
-    __slots__ = ("_newest", "_sorted", "per_estimate")
+    __slots__ = ("_newest", "_sorted", "dearest", "per_estimate")
 
     def __init__(self) -> None:
         self._newest: deque[int] = deque()
         self._sorted: list[int] = []
         self.per_estimate = PER_ESTIMATE
         """The most tokens that a prompt had for each estimated one. It only grows: it is the safe ratio."""
+        self.dearest = 0.0
+        """The highest cost of a call in US dollars."""
 
     @property
     def expected(self) -> int:

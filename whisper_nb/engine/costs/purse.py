@@ -188,17 +188,23 @@ class Purse:
     def quote(self, agent: str, config: AIConfig, price: Price, tokens: int, per_counted: float | None) -> Quote | None:
         """Return what a call must reserve: the price of its prompt and of the reply that is expected. None: nothing.
 
+        A model whose price is free, or unknown, may report a cost all the same. From then on, a call of it reserves as
+        much as its dearest one has cost.
+
         Args:
             agent: the name of the call's agent.
             config: of the call.
-            price: of its model.
+            price: of its model; free where it is unknown.
             tokens: of its prompt.
             per_counted: the model's tokens for each counted one. None: they are estimated.
         """
-        if not (price.input or price.output):
-            return None
         lengths, output = self._learned.of(config.model or ""), self.expected_output(config)
-        usd = price.of(Usage(math.ceil(tokens * (per_counted or lengths.per_estimate)), output))
+        if price.input or price.output:
+            usd = price.of(Usage(math.ceil(tokens * (per_counted or lengths.per_estimate)), output))
+        else:
+            usd = lengths.dearest
+        if not usd:
+            return None
         estimated = 0 if per_counted else tokens
         return Quote(self.budget, agent, usd, price, lengths, estimated, output, config.max_tokens)
 
@@ -207,8 +213,11 @@ class Purse:
         expected = self._learned.of(config.model or "").expected
         return min(expected, config.max_tokens or expected)
 
-    def close(self, agent: str, hold: Hold | None, charge: Charge | None) -> Charge | None:
+    def close(self, agent: str, config: AIConfig, hold: Hold | None, charge: Charge | None) -> Charge | None:
         """Spend what a call has cost, and give back what was reserved for it; see `Hold.settle`."""
+        if charge is not None and charge.cost_usd:
+            lengths = self._learned.of(config.model or "")
+            lengths.dearest = max(lengths.dearest, charge.cost_usd)
         if hold is not None:
             return hold.settle(charge)
         if charge is not None and charge.cost_usd:
