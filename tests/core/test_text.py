@@ -63,6 +63,10 @@ def test_one_line_replaces_line_breaks_and_direction_marks() -> None:
     assert one_line("x" * (LINE_LIMIT + 1)) == "x" * (LINE_LIMIT - 1) + "…"
 
 
+def test_clip_keeps_the_direction_of_what_is_beside_it() -> None:
+    assert clip("a\u202eb \u2066c", 20) == "a\ufffdb \ufffdc"
+
+
 @pytest.mark.parametrize(
     ("text", "clipped"),
     [(" ab ", "ab"), ("a  b\nc", "a b c"), ("abcdef", "abcd…"), ("a\x1bb", f"a{UNKNOWN}b"), ("", "")],

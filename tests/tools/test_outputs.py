@@ -18,7 +18,7 @@ import pydantic
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel, Field, TypeAdapter, field_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 from typing_extensions import TypedDict
 
 from support.answer_types import TYPES, Tree, Typed
@@ -212,6 +212,20 @@ def test_many_problems_are_cut() -> None:
     assert checked.problems[-1] == "and 990 more"
 
 
+def test_a_long_key_or_message_is_cut() -> None:
+    class Strict(BaseModel):
+        model_config = ConfigDict(extra="forbid")
+        word: str
+
+        @field_validator("word")
+        @classmethod
+        def check(cls, word: str) -> str:
+            raise ValueError(f"{word} is no word")
+
+    checked = OutputType.of(Strict).check(json.dumps({"word": "x" * 10**5, "y" * 10**5: 1}))
+    assert [len(problem) for problem in checked.problems] == [400, 400]
+
+
 def test_the_validators_of_a_type_speak() -> None:
     class Even(BaseModel):
         number: int
@@ -285,6 +299,17 @@ class NoSchema:
 def test_a_type_without_a_schema_is_refused(type_: Any) -> None:
     with pytest.raises(ConfigError, match=r"has no JSON Schema: .*\. Use pydantic models, dataclasses"):
         OutputType.of(type_)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no luck"), KeyError("no luck"), SystemExit("no luck")], ids=repr)
+def test_a_type_whose_schema_raises_is_refused(error: BaseException) -> None:
+    class Hostile:
+        @classmethod
+        def __get_pydantic_core_schema__(cls, *_: Any) -> Any:
+            raise error
+
+    with pytest.raises(ConfigError, match=r"output_type Hostile has no JSON Schema: '?no luck'?\. Use"):
+        OutputType.of(Hostile)
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="pydantic takes it")
@@ -362,6 +387,7 @@ def test_texts_name_types(text: str, type_: Any) -> None:
         ("[Verdict]", r"is no type"),
         ("list[3]", r"is no type"),
         ("int[str]", r"is no type"),
+        ("Color[int]", r"is no type"),
         ("Literal[n]", r"is no type"),
         ("a b", r"is no type"),
         ("", r"is no type"),

@@ -84,10 +84,14 @@ def paragraph(text: str) -> str:
 
 
 def clip(text: str, width: int) -> str:
-    """Return the text in one printable line of at most `width` characters, with white space collapsed."""
+    """Return the text in one printable line of at most `width` characters, with white space collapsed.
+
+    What is beside it in a line keeps its direction.
+    """
     if len(text) <= width and text.isascii() and text.isprintable() and "  " not in text:  # most texts
         return text.strip()
-    return shortened(printable(" ".join(text[: width * 16].split())), width)
+    line = printable(" ".join(text[: width * 16].split()))
+    return shortened(_DIRECTION.sub("\N{REPLACEMENT CHARACTER}", line), width)
 
 
 def shortened(text: str, width: int) -> str:

@@ -12,13 +12,15 @@ from typing import Any, TypeVar, cast
 
 from ..core.errors import ConfigError
 from ..core.messages import ToolSchema
-from ..core.text import short_repr
+from ..core.text import short_repr, shortened
 from ..core.threads import in_thread
 from .tool import MainThread, Tool
 
 T = TypeVar("T")
 #: The most problems with arguments that one message has.
 _PROBLEMS = 10
+#: The most characters that tell one of them.
+_PROBLEM = 400
 
 
 class FunctionTool:
@@ -171,6 +173,7 @@ def in_words(problems: Sequence[Any], kind: str, whole: str) -> list[str]:
             lines.append(f"{whole} is no JSON: {problem['msg'].partition(': ')[2] or problem['msg']}")
         else:
             lines.append(f"{place} is {short_repr(problem['input'])}: {problem['msg']}")
+    lines = [shortened(line, _PROBLEM) for line in lines]  # keys and messages may have the whole value in them
     if len(problems) > _PROBLEMS:
         lines.append(f"and {len(problems) - _PROBLEMS} more")
     return lines

@@ -13,7 +13,7 @@ from msgspec import Struct
 from ..core.errors import ConfigError
 from ..core.events import OutputReference
 from ..core.messages import OutputMode, OutputSchema
-from ..core.text import short_repr, shortened
+from ..core.text import error_text, short_repr, shortened
 from ..core.threads import load
 from .functions import in_words
 from .json_text import values_in, without_fence
@@ -238,10 +238,12 @@ def _made_for(source: Any, label: str) -> _Made:
         return _make_once(key)
     except (PydanticUserError, NameError) as error:
         reason = str(error).partition(". ")[0].partition("\n")[0].rstrip(".")
-        raise ConfigError(
-            f"output_type {label} has no JSON Schema: {reason}. Use pydantic models, dataclasses, lists, dicts, "
-            "Literal, enums, str, int, float and bool in it"
-        ) from None
+    except (Exception, SystemExit) as error:  # of the type's own code, which makes its schema
+        reason = error_text(error)
+    raise ConfigError(
+        f"output_type {label} has no JSON Schema: {reason}. Use pydantic models, dataclasses, lists, dicts, "
+        "Literal, enums, str, int, float and bool in it"
+    )
 
 
 def _make(key: _Key) -> _Made:

@@ -84,7 +84,9 @@ def type_of_cells(namespace: Mapping[str, Any], text: str) -> Any:
     """
     try:
         return _evaluated(ast.parse(text.strip(), mode="eval").body, namespace)
-    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):  # as `ast.parse` documents
+    except ConfigError:
+        raise
+    except Exception:  # of `ast.parse`, which documents five; or of a class that is subscripted
         raise ConfigError(
             f"output type {short_repr(text)} is no type: give the name of a class that a cell defines, or such as "
             "int, list[str], dict[str, int], Literal['yes', 'no']"
