@@ -2,7 +2,7 @@
 
 # Annotations are evaluated: `Preview` names `whisper_nb` as its module, which lacks their names.
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from msgspec import Struct
 
@@ -135,7 +135,7 @@ class Glance(Struct, frozen=True):
         agent: Agent[Any],
         configs: tuple[AIConfig, AIConfig],
         output_type: OutputType | None,
-    ) -> Glance:
+    ) -> Self:
         """Take a look, on the event loop's thread.
 
         Args:
