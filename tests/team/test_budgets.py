@@ -299,7 +299,9 @@ async def test_the_reported_cost_comes_before_the_price(runtime: Runtime) -> Non
 
 
 @pytest.mark.parametrize(
-    ("provider", "config"), [("acme", {}), ("acme", {"price": "free"}), ("offline", {})], ids=["unpriced", "free", "own"]
+    ("provider", "config"),
+    [("acme", {}), ("acme", {"price": "free"}), ("offline", {})],
+    ids=["unpriced", "free", "own"],
 )
 async def test_a_model_without_a_price_that_reports_costs_is_held_to_the_budget(
     runtime: Runtime, provider: str, config: dict[str, Any]
