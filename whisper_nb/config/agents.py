@@ -281,9 +281,9 @@ def run_limits(
     Raises:
         ConfigError: a limit has a wrong type, or is not above 0.
     """
-    limits = {name: value for name, value in locals().items() if value is not None}
-    if not limits:
+    if max_turns is None and max_total_tokens is None and max_cost_usd is None and timeout_s is None:
         return NO_LIMITS
+    limits = {name: value for name, value in locals().items() if value is not None}
     problems = {name: text for name, value in limits.items() if (text := problem_with(AGENT_FIELDS[name], name, value))}
     if problems:
         raise ConfigError.of(Problem((name,), text) for name, text in problems.items())

@@ -19,6 +19,8 @@ class RunLimits(Data, frozen=True):
 
     def over(self, other: RunLimits) -> RunLimits:
         """Return these limits, with those of `other` where there is none."""
+        if self is NO_LIMITS:  # most runs
+            return other
         return RunLimits(
             self.max_turns or other.max_turns,
             self.max_total_tokens or other.max_total_tokens,

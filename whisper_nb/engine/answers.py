@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from ..config.aiconfig import AIConfig
 from ..core.errors import OutputInvalid
 from ..core.threads import in_thread
-from .ports import Start
+from ..tools.outputs import OutputType
 from .runs import Run
 
 #: The most further turns for an answer that does not fit, where the config does not say.
@@ -18,15 +19,16 @@ class Answers:
 
     Args:
         run: claimed, and not done.
-        start: the spec and config that the run started with.
+        output: the type that they must fit.
+        config: that the run started with.
     """
 
-    __slots__ = ("_left", "_run", "_start")
+    __slots__ = ("_left", "_most", "_output", "_run")
 
-    def __init__(self, run: Run, start: Start) -> None:
+    def __init__(self, run: Run, output: OutputType, config: AIConfig) -> None:
         self._run = run
-        self._start = start
-        self._left = self._most
+        self._output = output
+        self._left = self._most = RETRIES if config.output_retries is None else config.output_retries
 
     async def check(self, text: str) -> str:
         """Check an answer, and keep its instance on the run if it fits.
@@ -37,9 +39,7 @@ class Answers:
         Raises:
             OutputInvalid: it does not fit, and no turn is left to correct it.
         """
-        output = self._start.output_type
-        if output is None:
-            return ""
+        output = self._output
         if len(text) > LONG:
             checked = await in_thread(output.check, text, work="answer")
         else:
@@ -60,11 +60,6 @@ class Answers:
             f"Your answer does not fit {output.name}: {problems}. Give the whole answer again, corrected, as JSON that "
             "fits the schema, without other text."
         )
-
-    @property
-    def _most(self) -> int:
-        set_ = self._start.config.output_retries
-        return RETRIES if set_ is None else set_
 
     def _attempts(self) -> str:
         if not self._most:

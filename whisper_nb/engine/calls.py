@@ -26,6 +26,7 @@ from ..core.events import (
     ModelReplied,
     Noticed,
 )
+from ..core.limits import RunLimits
 from ..core.messages import AssistantMessage, Finish, Usage, replace
 from ..core.rates import Rate
 from ..core.threads import in_thread
@@ -52,6 +53,7 @@ class ModelCalls:
         ports: the session's collaborators.
         run: claimed, and not done.
         start: the spec and config that the run started with.
+        limits: of the run, in force.
     """
 
     __slots__ = (
@@ -67,13 +69,12 @@ class ModelCalls:
         "_told",
     )
 
-    def __init__(self, journal: Journal, ports: Ports, run: Run, start: Start) -> None:
+    def __init__(self, journal: Journal, ports: Ports, run: Run, start: Start, limits: RunLimits) -> None:
         self._journal = journal
         self._ports = ports
         self._run = run
         self._agent = start.agent
         self._config = start.config
-        limits = run.limits.over(start.agent.limits)
         self._timeout_s = limits.timeout_s
         self._meter = Meter.of(run, limits)
         self._tokens = 0  # that the call sends

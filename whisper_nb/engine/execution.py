@@ -40,8 +40,8 @@ class Execution:
         self._limits = run.limits.over(start.agent.limits)
         self._continuation = start.continuation
         self._tools = {tool.name: tool for tool in start.agent.tools}
-        self._answers = Answers(run, start)
-        self._calls = ModelCalls(journal, ports, run, start)
+        self._answers = Answers(run, start.output_type, start.config) if start.output_type else None
+        self._calls = ModelCalls(journal, ports, run, start, self._limits)
 
     async def perform(self) -> None:
         """Take turns until the run is done. Returns when it succeeded, and raises the error that made it fail.
@@ -89,7 +89,7 @@ class Execution:
         while True:
             match next_step(self._journal.projection.turn):
                 case Done(text):
-                    if correction := await self._answers.check(text):
+                    if self._answers is not None and (correction := await self._answers.check(text)):
                         await self._journal.publish(RunContinued(correction, "invalid"), self._run)
                     elif not await self._goes_on(text):
                         return

@@ -220,6 +220,8 @@ class Permits:
 
     def _admit(self) -> None:
         """Give permits to the waiting calls that may start now, in the order of arrival. Set one timer for the next."""
+        if not self._waiting and self._timer is None:  # most calls
+            return
         shut: dict[Endpoint, tuple[str, float]] = {}
         for future, waiter in list(self._waiting.items()):
             if self._in_flight >= self.limit:

@@ -135,12 +135,14 @@ class RunState:
     @property
     def spent(self) -> Spent:
         """Its usage and cost, as a part of a sum; so far, if it is running."""
+        spent = self.added_to(Spent())
+        return spent if self.done else replace(spent, runs=0, at_work=1)
+
+    def added_to(self, spent: Spent) -> Spent:
+        """Return a sum with its usage and cost, as those of a finished run."""
         if self.done and self.started_at is None:  # a run that never started cost nothing
-            return Spent().plus(Usage(), 0.0)
-        spent = Spent().plus(self.usage, self.cost, self._cost.estimated)
-        if self.done:
-            return spent
-        return replace(spent, runs=0, at_work=1)
+            return spent.plus(Usage(), 0.0)
+        return spent.plus(self.usage, self.cost, self._cost.estimated)
 
     def _apply(self, record: Record) -> None:
         """Fold one record of this run."""
@@ -310,10 +312,10 @@ class Projection(Generic[R]):
             self.current = None
         elif run in self.queue:
             self.queue.remove(run)
-        spent, entry = run.spent, entry_of(run)
-        self.spent += spent
+        self.spent = run.added_to(self.spent)
         self.ledger = self.ledger or {}
-        self.ledger[entry] = self.ledger.get(entry, Spent()) + spent
+        entry = entry_of(run)
+        self.ledger[entry] = run.added_to(self.ledger.get(entry, Spent()))
 
     @property
     def _turn_is_whole(self) -> bool:

@@ -108,6 +108,8 @@ class Requests:
         Raises:
             ConfigError: an annotation of a tool has no JSON schema; or the model cannot be opened.
         """
+        if not (self._start.agent.tools or self._start.output_type):
+            return
         if self._start.agent.tools:
             await loaded("pydantic", "pydantic.type_adapter")
         listed: Listed = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
+from functools import lru_cache
 from typing import Any, Protocol, runtime_checkable
 
 import msgspec
@@ -120,6 +121,7 @@ def transcript_of(messages: Sequence[Message]) -> Transcript:
     return Transcript(messages)
 
 
+@lru_cache(maxsize=256)
 def server_of(provider: str, address: str) -> str:
     """Return an address as a part of a request's identity; empty for the provider's own.
 
