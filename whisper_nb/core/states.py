@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from .errors import SessionClosed, SessionError
@@ -79,9 +79,9 @@ def transition(state: State, trigger: Trigger) -> State:
     """
     trail = (*state.trail, trigger)[-_TRAIL:]
     if (gate := _GATE.get(trigger, {}).get(state.gate)) is not None:
-        return replace(state, gate=gate, trail=trail)
+        return State(state.activity, gate, trail)
     if (activity := _ACTIVITY.get(trigger, {}).get(state.activity)) is not None:
-        return replace(state, activity=activity, trail=trail)
+        return State(activity, state.gate, trail)
     raise SessionError(
         f"{trigger!r} is illegal while {state.activity}/{state.gate} (after: {' → '.join(state.trail) or 'nothing'})"
     )

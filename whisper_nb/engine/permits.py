@@ -32,10 +32,10 @@ def endpoint_of(config: AIConfig, address: str = "") -> Endpoint:
         config: of the calls.
         address: of the server that is called, if it is not the provider's own.
     """
-    model = ""
-    if is_own(address) or config.provider in _PROXIES:
+    provider, model = config.provider, ""
+    if is_own(address) or provider in _PROXIES:
         model = config.model or ""
-    return config.provider, address or config.api_base, config.api_key, model
+    return provider, address or config.api_base, config.api_key, model
 
 
 @dataclass(slots=True)

@@ -142,7 +142,7 @@ class RunState:
         """Return a sum with its usage and cost, as those of a finished run."""
         if self.done and self.started_at is None:  # a run that never started cost nothing
             return spent.plus(Usage(), 0.0)
-        return spent.plus(self.usage, self.cost, self._cost.estimated)
+        return spent.plus(self._cost.usage, self._cost.cost, self._cost.estimated)
 
     def _apply(self, record: Record) -> None:
         """Fold one record of this run."""

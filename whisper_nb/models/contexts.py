@@ -48,7 +48,11 @@ class Contexts:
 
     def of(self, config: AIConfig) -> Context:
         """Return what is known of the context of a config's model."""
-        return self._known.setdefault((config.model, own_address(config, self._keys)[0]), Context())
+        key = config.model, own_address(config, self._keys)[0]
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = Context()
+        return known
 
     async def ask(self, config: AIConfig) -> None:
         """Ask the server for the size, once; not the server of a provider. Takes a second at most."""

@@ -67,9 +67,12 @@ class Transcript(Sequence[Message]):
     def joined(cls, *parts: Transcript) -> Transcript:
         """Return the messages of all parts, one after another. Nothing is encoded again."""
         transcript = cls()
+        spans: list[Span] = []
         for part in parts:
-            transcript._concatenate(part)
-        transcript._parts = tuple(span for part in parts for span in part._spans(0, len(part)))
+            if part._pieces:
+                transcript._concatenate(part)
+                spans += part._parts or ((part, 0, len(part)),)
+        transcript._parts = tuple(spans)
         return transcript
 
     @property

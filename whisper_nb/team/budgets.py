@@ -202,7 +202,7 @@ class Budget:
 
     def warn_once(self) -> str:
         """Return the warning, once for each limit; else an empty text."""
-        if self._warned or not (warning := self.warning):
+        if not self._limit or self._warned or not (warning := self.warning):
             return ""
         self._warned = True
         return warning
