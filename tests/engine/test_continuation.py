@@ -97,6 +97,14 @@ async def test_each_run_counts_its_own_iterations(runtime: Runtime) -> None:
     assert await bob.submit("go") == "Four."
 
 
+async def test_if_the_last_reply_only_says_that_it_is_done_the_text_is_the_reply_before(runtime: Runtime) -> None:
+    bob = hire(runtime, Replies("The sum is 4.", "rows", "**DONE**"), continuation=5, tools=[rows])
+    run = bob.submit("go")
+    assert await run == run.text == "The sum is 4."
+    assert fold(runtime.store.records()).runs[run.id].text == "The sum is 4."
+    assert await hire(runtime, Replies("DONE"), name="amy", continuation=5).submit("go") == ""
+
+
 async def test_a_run_that_fails_or_has_no_continuation_keeps_the_line(runtime: Runtime) -> None:
     assert await hire(runtime, Replies("Yes.\nDONE")).submit("go") == "Yes.\nDONE"
 

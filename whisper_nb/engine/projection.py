@@ -101,12 +101,20 @@ class RunState:
     def text(self) -> str:
         """The text of the last turn, as far as it has arrived. Kept when the run fails or is cancelled.
 
-        Once it succeeded, without the line that says that an agent which goes on by itself is done.
+        Once it succeeded, without the line that says that an agent which goes on by itself is done; if that line is all
+        of the last reply, it is the text of the reply before.
         """
         text = "".join(self._chunks)
         if self._until and self._outcome == "succeeded":
-            return without_mark(text, self._until)
+            return without_mark(text, self._until) or self._text_before
         return text
+
+    @property
+    def _text_before(self) -> str:
+        """The last text in which the run answered, apart from a line that says that it is done."""
+        replies = [record.event.message for record in self.events if isinstance(record.event, ModelReplied)]
+        texts = (without_mark(reply.text, self._until) for reply in reversed(replies) if not reply.tool_calls)
+        return next(filter(None, texts), "")
 
     @property
     def thinking(self) -> str:
