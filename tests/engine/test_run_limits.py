@@ -112,7 +112,7 @@ async def test_a_reply_that_passes_the_tokens_is_stopped(runtime: Runtime, kind:
 
     run = hire(runtime, FunctionModel(stream), max_total_tokens=300).submit("hello")
     error = await refused(run, "tokens")
-    assert "its reply was stopped; its text so far is in run.text" in str(error)
+    assert f"allows 300, and it has used about {error.used}: its reply was stopped; its text so far is in" in str(error)
     assert error.used is not None
     assert 300 < error.used < 330
     assert closed == [len(pieces)]
@@ -191,7 +191,7 @@ async def test_a_reply_that_costs_too_much_is_stopped(runtime: Runtime) -> None:
     model, _ = model_of(text(*["and so on "] * 10_000))
     run = priced(runtime, model).submit("hello", max_cost_usd=0.001)
     error = await refused(run, "cost")
-    assert "its reply was stopped" in str(error)
+    assert "allows $0.0010, and it has cost about $0.0010: its reply was stopped" in str(error)
     assert error.used is not None
     assert 0.001 < error.used < 0.0011
     assert run.text.startswith("and so on")

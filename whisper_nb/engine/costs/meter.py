@@ -72,7 +72,7 @@ class Meter:
             raise self._unpriced(self._limits.max_cost_usd)
         self._room = self._room_after(tokens, price)
         if self._room < 1:
-            raise self._exceeded(tokens, 1, price, f"its next call, of {tokens:,} tokens, was not sent")
+            raise self._exceeded(tokens, 1, price, unsent=True)
         self._price, self._sent = price, tokens
         self._arrived, self._bytes = [], 0
         self._check_at = self._room / MOST_PER_BYTE
@@ -92,8 +92,7 @@ class Meter:
             return
         arrived = self._received
         if arrived > self._room:
-            what = "its reply was stopped; its text so far is in run.text"
-            raise self._exceeded(self._sent, arrived, self._price, what)
+            raise self._exceeded(self._sent, arrived, self._price)
         self._check_at = self._bytes + (self._room - arrived + 1) / MOST_PER_BYTE
 
     def end(self, charge: Charge | None) -> None:
@@ -125,12 +124,16 @@ class Meter:
                 room = min(room, left * 1e6 / price.output)
         return room
 
-    def _exceeded(self, sent: int, received: int, price: Price | None, what: str) -> LimitExceeded:
-        """Return the error of a call that exceeds a limit."""
+    def _exceeded(self, sent: int, received: int, price: Price | None, *, unsent: bool = False) -> LimitExceeded:
+        """Return the error of a call that exceeds a limit: one that is not sent, or one whose reply is stopped."""
         limit, tokens = self._limits.max_total_tokens, self._tokens + sent + received
+        what = "its reply was stopped; its text so far is in run.text"
+        if unsent:
+            what = f"its next call, of {sent:,} tokens, was not sent"
         if limit is not None and tokens > limit:
+            used = f"{self._tokens:,}" if unsent else f"about {tokens:,}"
             return LimitExceeded(
-                f"{named('max_total_tokens', self._run)} allows {limit:,}, and it has used {self._tokens:,}: "
+                f"{named('max_total_tokens', self._run)} allows {limit:,}, and it has used {used}: "
                 f"{what}. Raise max_total_tokens, or ask for less in one run",
                 reason="tokens",
                 limit=limit,
@@ -138,12 +141,14 @@ class Meter:
             )
         assert price is not None
         most = self._limits.max_cost_usd or 0.0
+        cost = self._cost + price.of(Usage(sent, received))
+        spent = dollars(self._cost) if unsent else f"about {dollars(cost)}"
         return LimitExceeded(
-            f"{named('max_cost_usd', self._run)} allows {dollars(most)}, and it has cost {dollars(self._cost)}: "
+            f"{named('max_cost_usd', self._run)} allows {dollars(most)}, and it has cost {spent}: "
             f"{what}. Raise max_cost_usd, ask for less in one run, or choose a cheaper model",
             reason="cost",
             limit=most,
-            used=self._cost + price.of(Usage(sent, received)),
+            used=cost,
         )
 
     def _unpriced(self, most: float) -> LimitExceeded:
