@@ -515,6 +515,8 @@ async def test_at_80_percent_one_line_says_so_once_per_limit(runtime: Runtime) -
     assert told[0].event == Noticed(
         "80 % of the budget of $0.0500 are spent ($0.0400); `%agent budget $0.08` raises it"
     )
+    runtime.set_budget(usd=0.03)
+    assert "`%agent budget $0.08`" in budget_of(runtime).warning  # more than is spent, or it would not help
     runtime.set_budget(usd=0.06)
     await bob.submit("hello")
     assert len(told) == 2

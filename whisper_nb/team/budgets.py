@@ -197,7 +197,7 @@ class Budget:
         share = self._spent * 100 // self._limit
         return (
             f"{share} % of the budget of {dollars(self.limit_usd)} are spent ({dollars(self.spent)}); "
-            f"`%agent budget {_higher(self.limit_usd)}` raises it"
+            f"`%agent budget {_higher(self.limit_usd, self.spent * 1.5)}` raises it"
         )
 
     def warn_once(self) -> str:
