@@ -20,6 +20,12 @@ async def test_a_budget_is_set_shown_and_removed(notebook: Notebook) -> None:
     assert notebook.runtime.budget is None
 
 
+async def test_a_cost_of_a_run_that_is_no_amount_says_what_is_one(notebook: Notebook) -> None:
+    notebook.run("%agent new bob")
+    said = notebook.error("%agent ask bob --max-cost free hello")
+    assert "argument --max-cost: 'free' is no amount: give US dollars, such as $2 or 0.50" in said
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [

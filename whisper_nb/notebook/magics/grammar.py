@@ -203,8 +203,15 @@ def _check_braces(field: str, value: str, read: object) -> None:
 
 
 def usd(word: str) -> float:
-    """Return an amount of US dollars, such as `$0.50` or `0.5`."""
-    return float(word.removeprefix("$"))
+    """Return an amount of US dollars, such as `$0.50` or `0.5`.
+
+    Raises:
+        ArgumentTypeError: it is none.
+    """
+    try:
+        return float(word.removeprefix("$"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{word!r} is no amount: give US dollars, such as $2 or 0.50") from None
 
 
 SCHEMA = arg(

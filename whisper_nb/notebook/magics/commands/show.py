@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from argparse import ArgumentTypeError
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -15,7 +16,7 @@ from ....core.errors import ConfigError
 from ....core.events import TextStreamed
 from ....core.text import printable, visible
 from ....engine.session import Session
-from ...cells.costs import budget_line, cost_line
+from ...cells.costs import budget_line, cost_or_estimate
 from ...cells.explain import (
     agent_configs,
     agent_rows,
@@ -90,7 +91,7 @@ def budget(bench: Workbench, args: Arguments) -> None:
     elif args.allow_unpriced:
         raise ConfigError(f"--allow-unpriced needs an amount: %{bench.root} budget $2 --allow-unpriced")
     if runtime.budget is None:
-        print(f"no budget; {cost_line(runtime.spent)} spent. %{bench.root} budget $2 sets one")  # noqa: T201
+        print(f"no budget; {cost_or_estimate(runtime.spent)} spent. %{bench.root} budget $2 sets one")  # noqa: T201
     else:
         print(budget_line(runtime.budget))  # noqa: T201
 
@@ -99,8 +100,8 @@ def _limit(word: str) -> float | None:
     """Return the limit of a budget in US dollars; None for `off`."""
     try:
         return None if word == "off" else usd(word)
-    except ValueError:
-        raise ConfigError(f"budget {word!r} is no amount: give US dollars, such as $2 or 0.50, or off") from None
+    except ArgumentTypeError as error:
+        raise ConfigError(f"budget {error}, or off") from None
 
 
 @command("Show the live panel of all agents. Without a notebook: print them as text.", examples=("%agents",))
