@@ -259,9 +259,10 @@ async def test_what_a_validator_raises_fails_the_run(runtime: Runtime) -> None:
 
     session, _ = judge(runtime, '{"number": 13}', output_type=Unlucky)
     run = session.submit("Well?")
-    with pytest.raises(RunFailed):
+    with pytest.raises(RunFailed, match="a validator of Unlucky raised KeyError: 'number'"):
         await run
-    assert isinstance(run.error, KeyError)
+    assert run.error is not None
+    assert isinstance(run.error.__cause__, KeyError)
 
 
 async def test_a_long_answer_is_checked_in_a_thread(runtime: Runtime) -> None:

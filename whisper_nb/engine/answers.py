@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ..config.aiconfig import AIConfig
-from ..core.errors import OutputInvalid
+from ..core.errors import OutputInvalid, RunFailed
+from ..core.text import error_text
 from ..core.threads import in_thread
 from ..tools.outputs import OutputType
 from .runs import Run
@@ -38,12 +39,19 @@ class Answers:
 
         Raises:
             OutputInvalid: it does not fit, and no turn is left to correct it.
+            RunFailed: a validator of the type raised another error than ValueError and AssertionError: its cause.
         """
         output = self._output
-        if len(text) > LONG:
-            checked = await in_thread(output.check, text, work="answer")
-        else:
-            checked = output.check(text)
+        try:
+            if len(text) > LONG:
+                checked = await in_thread(output.check, text, work="answer")
+            else:
+                checked = output.check(text)
+        except Exception as error:  # of a validator, where pydantic takes no other than ValueError and AssertionError
+            raise RunFailed(
+                f"a validator of {output.label} raised {type(error).__name__}: {error_text(error)}. The answer is in "
+                "run.text; raise ValueError for an answer that does not fit"
+            ) from error
         if not checked.problems:
             self._run._answer = checked.value
             return ""
