@@ -386,6 +386,8 @@ def test_texts_name_types(text: str, type_: Any) -> None:
         ("os.system", r"'os' is not defined in this notebook; import it first"),
         ("[Verdict]", r"is no type"),
         ("list[3]", r"is no type"),
+        ("list[int, str]", r"is no type"),
+        ("dict[str]", r"is no type"),
         ("int[str]", r"is no type"),
         ("Color[int]", r"is no type"),
         ("Literal[n]", r"is no type"),

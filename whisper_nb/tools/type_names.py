@@ -20,6 +20,9 @@ _PLAIN: Mapping[str, Any] = {one.__name__: one for one in (str, int, float, bool
     "Union": Union,
 }
 
+#: So many types stand in the brackets of these.
+_PARTS: Mapping[Any, int] = {list: 1, set: 1, dict: 2}
+
 
 def label_of(source: Any) -> str:
     """Return a type as people write it: `list[Verdict]`."""
@@ -115,10 +118,12 @@ def _evaluated(tree: ast.expr, namespace: Mapping[str, Any]) -> Any:
             return Union[_evaluated(left, namespace), _evaluated(right, namespace)]  # noqa: UP007
         case ast.Subscript(ast.Name("Literal"), inner):
             return Literal[ast.literal_eval(inner)]
-        case ast.Subscript(outer, ast.Tuple(parts)):
-            return _evaluated(outer, namespace)[tuple(_evaluated(part, namespace) for part in parts)]
         case ast.Subscript(outer, inner):
-            return _evaluated(outer, namespace)[_evaluated(inner, namespace)]
+            within = inner.elts if isinstance(inner, ast.Tuple) else [inner]
+            around, parts = _evaluated(outer, namespace), tuple(_evaluated(part, namespace) for part in within)
+            if len(parts) != _PARTS.get(around, len(parts)):  # Python itself accepts `list[int, str]`
+                raise TypeError
+            return around[parts if len(parts) > 1 else parts[0]]
     raise TypeError
 
 
