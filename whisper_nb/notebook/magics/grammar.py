@@ -180,7 +180,12 @@ def setting(word: str) -> tuple[str, Any]:
             shown = repr(word)
         raise ConfigError(f"{shown} is not FIELD=VALUE, such as temperature=0.2")
     field = name.strip()
-    read = parse_yaml(value.encode("utf-8", "replace"), name).data
+    try:
+        read = parse_yaml(value.encode("utf-8", "replace"), name).data
+    except ConfigError as error:
+        if value.startswith(("{", "[")) and not value.endswith(("}", "]")):  # the line was split at a space
+            raise ConfigError(f"{error}. A value with spaces needs quotes: {field}='…'") from None
+        raise
     if field != "api_key" or read is None:
         if isinstance(read, dict) and read and all(one is None for one in read.values()):  # `{len(x)}`
             _check_braces(field, value, read)
