@@ -363,3 +363,14 @@ def test_it_is_right_after_any_sequence_of_changes(steps: list[tuple[list[Messag
             history = Transcript(history[1:])
         if keeps:
             history.extend(Transcript(draft) if len(draft) % 2 else joined)
+
+
+def test_values_that_python_takes_for_equal_are_told_apart() -> None:
+    """Also right after each other, where what was made for the last request is kept."""
+    for make in (
+        lambda value: Request([ASK], [ToolSchema("f", "", {"x": {"default": value}})], GPT),
+        lambda value: Request([ASK], [], GPT, OutputSchema("V", {"x": {"default": value}}, "native")),
+    ):
+        one, true, again = (make(value) for value in (1, True, 1))
+        assert one.fingerprint != true.fingerprint == plainly(true)
+        assert again.fingerprint == one.fingerprint

@@ -47,6 +47,13 @@ def test_a_body_has_its_own_config_and_tools() -> None:
         assert "tools" not in body(CONFIG, bodies=bodies)
 
 
+def test_values_that_python_takes_for_equal_are_sent_as_they_are() -> None:
+    bodies = RequestBodies(CONFIG)
+    for value in (1, True, 1.0):
+        (tool,) = body(CONFIG, tools=[ToolSchema("f", "", {"x": {"default": value}})], bodies=bodies)["tools"]
+        assert repr(tool["function"]["parameters"]["x"]["default"]) == repr(value)
+
+
 def test_what_comes_before_the_messages_is_encoded_once_for_an_output_type() -> None:
     bodies = RequestBodies(CONFIG)
 

@@ -419,6 +419,8 @@ def test_a_class_that_is_defined_again_is_equal_with_the_same_schema() -> None:
     assert OutputType.of(first) != OutputType.of(other)
     assert OutputType.of(first) != OutputType.of(define("a: int", "Other"))
     assert OutputType.of(first) != first
+    one, true = (define(f"a: object = {value}") for value in (1, True))
+    assert OutputType.of(one) != OutputType.of(true)
 
 
 @pytest.mark.parametrize(

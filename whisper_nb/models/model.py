@@ -136,6 +136,23 @@ def server_of(provider: str, address: str) -> str:
     return "" if base in (own.wire, own.address) else base
 
 
+def same_form(tools: Sequence[ToolSchema], output: OutputSchema | None, request: Request) -> bool:
+    """Whether a request has the same tools and output, to the byte: Python takes `True`, 1 and 1.0 for equal."""
+    return (
+        len(tools) == len(request.tools)
+        and all(map(_is_same, tools, request.tools))
+        and _is_same(output, request.output)
+    )
+
+
+def _is_same(one: ToolSchema | OutputSchema | None, other: ToolSchema | OutputSchema | None) -> bool:
+    if one is other:
+        return True
+    if isinstance(one, OutputSchema) and isinstance(other, OutputSchema) and one.json_schema is other.json_schema:
+        return (one.name, one.mode) == (other.name, other.mode)
+    return one == other and repr(one) == repr(other)
+
+
 class _Rest(Struct, frozen=True):
     """All of a request but its messages, and its canonical JSON."""
 
@@ -149,9 +166,8 @@ class _Rest(Struct, frozen=True):
         kept = self.request
         return (
             kept.config is request.config
-            and kept.output == request.output
             and kept.server == request.server
-            and self.tools == tuple(request.tools)
+            and same_form(self.tools, kept.output, request)
         )
 
 

@@ -153,7 +153,9 @@ class OutputType:
             return NotImplemented
         if self.source is other.source:
             return True
-        return self.label == other.label and self.json_schema == other.json_schema
+        # By their text, too: Python takes `True`, 1 and 1.0 for equal.
+        one, two = self.json_schema, other.json_schema
+        return self.label == other.label and one == two and repr(one) == repr(two)
 
     def __hash__(self) -> int:
         return hash(self.label)

@@ -10,7 +10,7 @@ from typing import Any
 from ...config.aiconfig import AIConfig
 from ...core.errors import ConfigError
 from ...core.messages import Message
-from ..model import Request
+from ..model import Request, same_form
 from ..openai_format import encode, parameters
 from ..output_modes import output_fields
 from ..transcript import Transcript
@@ -114,11 +114,7 @@ class _Rest:
 
     def fits(self, request: Request) -> bool:
         """Whether the body of another request begins like this one."""
-        return (
-            self.config is request.config
-            and self.tools == tuple(request.tools)
-            and (self.output is request.output or self.output == request.output)
-        )
+        return self.config is request.config and same_form(self.tools, self.output, request)
 
 
 def _joined(rest: _Rest, request: Request) -> bytes:
