@@ -61,8 +61,8 @@ def test_the_wheel_works_without_the_checkout(wheel: Path, tmp_path: Path) -> No
     assert str(target) in said.stdout
     assert "ScriptedModel" in said.stdout
     assert (
-        "['alice', 'debbie', 'eamonn', 'patricia', 'tessa'] () {'timeout_s': 600, 'token_timeout_s': 120, 'retries': 2, "
-        "'output_retries': 2}" in said.stdout
+        "['alice', 'debbie', 'eamonn', 'patricia', 'tessa'] () {'timeout_s': 600, 'token_timeout_s': 120, "
+        "'retries': 2, 'output_retries': 2}" in said.stdout
     )
     assert str(target / "whisper_nb/data") in said.stdout
 
