@@ -207,6 +207,15 @@ def test_fill_knows_the_fields_of_agents_and_configs(form: WatchedForm) -> None:
         form.fill(sede="4")
 
 
+def test_fill_takes_numbers_and_says_that_it_takes_no_other_values(form: WatchedForm) -> None:
+    form.fill(name="bob", max_cost_usd=0.5, seed=4)
+    form.create()
+    agent = form._runtime["bob"].agent
+    assert (agent.max_cost_usd, agent.config) == (0.5, AIConfig(seed=4))
+    with pytest.raises(ConfigError, match=r"price is filled with .*; give a text"):
+        form.fill(price={"input": 3})  # type: ignore[arg-type]
+
+
 # Create
 
 

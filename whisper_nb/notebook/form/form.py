@@ -26,7 +26,7 @@ from ...config.plainfiles import read_plain
 from ...config.promptfiles import FOLDER, Prompts
 from ...config.yamlfile import MAX_FILE_BYTES
 from ...core.errors import ConfigError, SessionError, WhisperError
-from ...core.text import printable
+from ...core.text import printable, short_repr
 from ...team.runtimes import Runtime
 from ...tools.type_names import FindType, type_of_main
 from ..cells.explain import agent_configs
@@ -104,18 +104,22 @@ class AgentForm(RequestWidget):
 
     # For Python
 
-    def fill(self, **texts: str) -> None:
+    def fill(self, **texts: str | float) -> None:
         """Type into fields: those of Agent, and of AIConfig as `config.seed`, or `seed` where Agent has none.
 
+        A number is typed as its text. Other values are texts, as a person types them.
+
         Raises:
-            ConfigError: there is no such field.
+            ConfigError: there is no such field, or a value is no text.
         """
         typed: dict[FieldPath, str] = {}
         for name, text in texts.items():
             path = _PATHS.get(name) or _PATHS.get(f"{CONFIG}.{name}")
             if path is None:
                 raise ConfigError(f"the form has no field {name!r}; there are {', '.join(_PATHS)}")
-            typed[path] = text
+            if not isinstance(text, (str, int, float)):
+                raise ConfigError(f"{name} is filled with {short_repr(text)}; give a text, as you would type it")
+            typed[path] = str(text)
         self._entries.type(typed)
         self._check()
         self._post()
