@@ -281,3 +281,15 @@ class Game(RuleBasedStateMachine):
 
 TestGame = Game.TestCase
 TestGame.settings = settings(max_examples=60, stateful_step_count=30)
+
+
+def test_what_a_provider_adds_to_a_short_prompt_says_nothing_of_long_ones() -> None:
+    lengths = Lengths()
+    assert lengths.prompt(3_000) == 4_000
+    lengths.measured(40, 440)  # for example of tools, which it describes in words of its own
+    assert 440 <= lengths.prompt(40) <= 441
+    assert lengths.prompt(100_000) < 134_000
+    lengths.measured(10_000, 20_000)  # of a language in which a token has fewer characters
+    assert lengths.prompt(100_000) >= 200_000
+    lengths.measured(10_000, 10**11)
+    assert lengths.prompt(100_000) <= 801_000

@@ -12,8 +12,11 @@ DEFAULT_TOKENS = 1_000
 WINDOW, ENOUGH = 100, 8
 #: The share of replies that are not longer than what is expected.
 SHARE = 0.95
-#: A prompt has at most so many times the estimated tokens of it, as far as no call has shown otherwise.
-PER_ESTIMATE = 4 / 3
+#: A prompt has at most so many times the estimated tokens of it, as far as no call has shown otherwise; and, in any
+#: case, at most so many.
+PER_ESTIMATE, MOST_PER_ESTIMATE = 4 / 3, 8.0
+#: A shorter prompt, in estimated tokens, does not show the ratio: what the provider adds to each weighs too much in it.
+TELLING = 1_000
 #: The models that are remembered; the oldest are forgotten first.
 MODELS = 1_000
 
@@ -21,13 +24,14 @@ MODELS = 1_000
 class Lengths:
     """The lengths of one model's replies and prompts, in tokens, and the cost of its dearest call."""
 
-    __slots__ = ("_newest", "_sorted", "dearest", "per_estimate")
+    __slots__ = ("_beside", "_newest", "_per_estimate", "_sorted", "dearest")
 
     def __init__(self) -> None:
         self._newest: deque[int] = deque()
         self._sorted: list[int] = []
-        self.per_estimate = PER_ESTIMATE
-        """The most tokens that a prompt had for each estimated one. It only grows: it is the safe ratio."""
+        # Both only grow: the highest is the safe one.
+        self._per_estimate = PER_ESTIMATE
+        self._beside = 0.0  # tokens that a short prompt had beyond that
         self.dearest = 0.0
         """The highest cost of a call in US dollars."""
 
@@ -46,10 +50,16 @@ class Lengths:
         if len(self._newest) > WINDOW:
             del self._sorted[bisect_left(self._sorted, self._newest.popleft())]
 
+    def prompt(self, estimated: int) -> int:
+        """Return how many tokens a prompt has at most that was estimated, as far as is known."""
+        return math.ceil(estimated * self._per_estimate + self._beside)
+
     def measured(self, estimated: int, tokens: int) -> None:
-        """Learn how many tokens a prompt has that were estimated."""
-        if estimated > 0:
-            self.per_estimate = max(self.per_estimate, tokens / estimated)
+        """Learn how many tokens a prompt has that was estimated."""
+        if estimated >= TELLING:
+            self._per_estimate = max(self._per_estimate, min(MOST_PER_ESTIMATE, tokens / estimated))
+        elif estimated > 0:
+            self._beside = max(self._beside, tokens - estimated * self._per_estimate)
 
 
 class Learned:

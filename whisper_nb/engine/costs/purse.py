@@ -200,7 +200,8 @@ class Purse:
         """
         lengths, output = self._learned.of(config.model or ""), self.expected_output(config)
         if price.input or price.output:
-            usd = price.of(Usage(math.ceil(tokens * (per_counted or lengths.per_estimate)), output))
+            prompt = math.ceil(tokens * per_counted) if per_counted else lengths.prompt(tokens)
+            usd = price.of(Usage(prompt, output))
         else:
             usd = lengths.dearest
         if not usd:
