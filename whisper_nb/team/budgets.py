@@ -149,12 +149,15 @@ class Budget:
 
         Args:
             usd: the limit in US dollars.
-            allow_unpriced: whether models without a known price may be called. None: as before.
+            allow_unpriced: whether models without a known price may be called. None: as before, and, without a limit,
+                not under the next one.
 
         Raises:
             ConfigError: the limit is not a number from 0 to 1,000,000. Nothing is changed.
         """
         limit = _limit(usd)
+        if limit is None:
+            allow_unpriced = bool(allow_unpriced)
         with self._lock:
             if allow_unpriced is not None:
                 self.allow_unpriced = allow_unpriced

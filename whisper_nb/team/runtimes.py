@@ -347,7 +347,8 @@ class Runtime(Handle):
 
         Args:
             usd: the limit in US dollars. None removes it.
-            allow_unpriced: whether models without a known price may be called. None: as before.
+            allow_unpriced: whether models without a known price may be called. None: as before; but where the limit is
+                removed, not under the next one.
 
         Raises:
             ConfigError: the limit is not a number from 0 to 1,000,000. Nothing is changed.

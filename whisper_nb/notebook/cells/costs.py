@@ -23,7 +23,8 @@ def budget_line(budget: Budget) -> str:
     """Return `budget $2.00: $0.6100 spent, $0.2200 reserved, $1.1700 left`."""
     parts = {"spent": budget.spent, "reserved": budget.reserved, "left": budget.left}
     words = ", ".join(f"{dollars(part)} {name}" for name, part in parts.items())
-    return f"budget {as_price(budget.limit_usd)}: {words}"
+    unpriced = "; models without a price may be called" if budget.allow_unpriced else ""
+    return f"budget {as_price(budget.limit_usd)}: {words}{unpriced}"
 
 
 def cost_or_estimate(spent: Spent) -> str:
