@@ -445,6 +445,23 @@ async def test_a_reply_that_passes_the_budget_is_stopped_and_its_text_kept(runti
     assert amounts(runtime) == (10.0, 0.0, 0.5)
 
 
+@pytest.mark.parametrize(("word", "outcome"), [("abcdefghijklmnop", "succeeded"), ("abcdefghijklmnop" * 3, "failed")])
+async def test_a_provider_that_does_not_keep_to_max_tokens_is_stopped(
+    runtime: Runtime, word: str, outcome: str
+) -> None:
+    """Words of 16 characters may be a token each; three times as many characters are not."""
+    runtime.set_budget(usd=0.5)
+
+    async def stream(request: Request) -> AsyncGenerator[Delta, None]:
+        for _ in range(50):
+            yield TextDelta(word)
+        yield Finish("stop")
+
+    run = hire(runtime, stream, max_tokens=50).submit("hello")
+    await asyncio.gather(run, return_exceptions=True)
+    assert (run.status, amounts(runtime)) == (outcome, (0.5, 0.0, 0.0))
+
+
 async def test_what_is_reserved_for_a_reply_is_learned(runtime: Runtime) -> None:
     runtime.set_budget(usd=1_000)
     model = Meted(Usage(10, 20))

@@ -19,6 +19,8 @@ from .outputs import Learned, Lengths
 STEP = 64
 #: Bytes of a reply that are counted as one token, while it arrives.
 BYTES_PER_TOKEN = 4
+#: Bytes of a reply for each token of `max_tokens`, beyond which the provider obviously does not keep to that.
+MOST_BYTES = 16
 
 
 class Reservation(Protocol):
@@ -160,9 +162,11 @@ class Hold:
 
     def _reserve(self, output: int) -> None:
         self._output = output
-        self._full = math.inf if output >= self._most else output * BYTES_PER_TOKEN
+        self._full = output * (MOST_BYTES if output >= self._most else BYTES_PER_TOKEN)
 
     def _grow(self) -> None:
+        if self._output >= self._most:  # the provider does not keep to it
+            self._most = math.inf
         received = self._bytes // BYTES_PER_TOKEN
         output = int(min(received + STEP, self._most))
         more = self._quote.price.of(Usage(0, output - self._output))
