@@ -187,6 +187,16 @@ async def test_a_loop_that_ended_leaves_nothing_reserved() -> None:
     assert (budget.reserved, budget.spent) == (0.0, 0.0)
 
 
+async def test_a_wait_that_is_thrown_away_reserves_nothing() -> None:
+    budget = Budget(1.0)
+    first = await budget.reserve("bob", 1.0)
+    wait = budget.reserve("ann", 1.0)
+    wait.send(None)
+    wait.close()
+    first.settle(0.0)
+    assert (budget.reserved, budget.left) == (0.0, 1.0)
+
+
 def test_the_expected_length_of_a_reply_is_the_95th_percentile_of_the_newest_100() -> None:
     lengths = Lengths()
     assert lengths.expected == 1_000

@@ -253,7 +253,7 @@ class Budget:
             reservation = waiting
             try:
                 await waiting.done
-            except asyncio.CancelledError:
+            except (asyncio.CancelledError, GeneratorExit):  # the latter at the end of its event loop
                 self._abandon(waiting)
                 raise
         self._notify()
