@@ -228,7 +228,7 @@ window.dangers = (root) => {
     for (const element of [root, ...root.querySelectorAll("*")]) {
         if (isPicture(element)) continue;
         if (tags.has(element.localName)) found.push(element.outerHTML.slice(0, 300));
-        if (element.localName === "form" && element.className !== "wnb-ask") {
+        if (element.localName === "form" && !["wnb-ask", "wnb-budget-form"].includes(element.className)) {
             found.push(element.outerHTML.slice(0, 300));
         }
         for (const { name, value } of element.attributes) {
