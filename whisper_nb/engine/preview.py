@@ -46,7 +46,7 @@ class Part(Struct, frozen=True):
 
 
 class Preview(Struct, frozen=True, kw_only=True):
-    """What a submission would send. Nothing was sent."""
+    """The request that a submission would send. Nothing was sent."""
 
     agent: str
     model: str
@@ -79,7 +79,7 @@ class Preview(Struct, frozen=True, kw_only=True):
     left_out: tuple[tuple[str, int], ...] = ()
     """Why messages of the history are not sent, and how many."""
     notes: tuple[str, ...] = ()
-    """What may make the call another one, or make it fail."""
+    """Lines on facts that may change the call, or make it fail."""
 
     def __repr__(self) -> str:
         how = "" if self.counted else "about "
@@ -118,7 +118,7 @@ def request_sent(ports: Ports, agent: Agent[Any], config: AIConfig, history: Tra
 
 
 class Glance(Struct, frozen=True):
-    """What previews of an agent are made of, as it is at one moment."""
+    """The facts that previews of an agent need, as they are at one moment."""
 
     ports: Ports
     start: Start
