@@ -87,7 +87,7 @@ class ModelReplied(Data, frozen=True, tag=True):
     fingerprint: str = ""
     """That of the request: SHA-256 of what was sent, as 64 hexadecimal digits. Empty in records of older versions."""
     estimated_usd: float | None = None
-    """What the budget was charged where the cost is unknown. None: nothing."""
+    """US dollars that the budget was charged where the cost is unknown. None: nothing."""
 
     @property
     def channel(self) -> Channel:
@@ -103,7 +103,7 @@ class Charge(Data, frozen=True):
     cost_usd: float | None = None
     """US dollars. None: unknown."""
     estimated_usd: float | None = None
-    """What the budget was charged where the cost is unknown. None: nothing."""
+    """US dollars that the budget was charged where the cost is unknown. None: nothing."""
 
 
 class CallRetried(Data, frozen=True, tag=True):

@@ -95,7 +95,7 @@ class Requests:
         self.output: OutputSchema | None = None
         """The form of the answer. None: text."""
         self.counted_schemas: Sequence[ToolSchema] = []
-        """What is sent beside the messages and has tokens: the tools, and the output type like one."""
+        """The schemas that are sent beside the messages: of the tools, and of the output type like one."""
         self._schemas_size = 0  # an upper bound of their tokens
         self.counted = 0
         """The tokens of the last request; 0 where they were not counted."""

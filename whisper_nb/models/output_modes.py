@@ -41,7 +41,7 @@ class Chosen(NamedTuple):
 
     mode: OutputMode
     source: str
-    """What decided: `the price list`, for example. Empty where the config sets it."""
+    """The reason: `the price list`, for example. Empty where the config sets it."""
 
 
 def output_mode(

@@ -183,7 +183,7 @@ def json_of(value: object) -> str:
 
 
 class _Made(NamedTuple):
-    """What pydantic makes of a type."""
+    """A type as pydantic reads it."""
 
     schema: Mapping[str, Any]
     readers: tuple[Callable[[str], Any], ...]

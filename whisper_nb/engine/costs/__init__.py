@@ -1,1 +1,1 @@
-"""What model calls may cost: reservations in a budget, and the limits of one run."""
+"""The costs of model calls before they are made: reservations in a budget, and the limits of one run."""

@@ -41,7 +41,7 @@ class Reservation(Protocol):
 
 
 class Budget(Protocol):
-    """What all calls may spend."""
+    """The amount that all calls may spend."""
 
     allow_unpriced: bool
     """Whether models without a known price may be called."""
@@ -76,7 +76,7 @@ class Budget(Protocol):
 
 
 class Quote(Struct, frozen=True):
-    """What one model call must reserve."""
+    """The amounts that one model call must reserve."""
 
     budget: Budget
     agent: str
@@ -108,7 +108,7 @@ class Quote(Struct, frozen=True):
 
 
 class Hold:
-    """What is reserved for one model call. It grows with a reply that is longer than expected."""
+    """The amount that is reserved for one model call. It grows with a reply that is longer than expected."""
 
     __slots__ = ("_bytes", "_full", "_most", "_output", "_quote", "_reservation")
 
