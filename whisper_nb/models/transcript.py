@@ -174,6 +174,10 @@ class Transcript(Sequence[Message]):
         other messages precede them, their digests are hashed once more; no message is.
         """
         spans = self._parts or ((self, 0, len(self._pieces)),)
+        if len(self._pieces) <= _FEW:
+            hashed = _BEGIN.copy()
+            hashed.update(b"".join([part._digested(start, stop) for part, start, stop in spans]))
+            return hashed
         hashed, at, new = _last_hashed(spans)
         for index in range(at, len(spans)):
             part, start, stop = spans[index]
@@ -296,7 +300,7 @@ class Transcript(Sequence[Message]):
 _measuring = threading.Lock()
 
 _BEGIN = sha256()
-#: Digests that cost no more to hash again than to keep their hash.
+#: Messages of which it costs no more to hash the digests again than to keep their hash.
 _FEW = 32
 
 
