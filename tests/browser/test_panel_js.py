@@ -61,7 +61,7 @@ def row(**facts: Any) -> Facts:
     return {
         "title": "", "about": "", "icon": "", "color": "", "state": "idle", "since": None, "now": "", "queue": [],
         "queued": 0, "runs": 0, "input": 0, "output": 0, "cost": 0, "unpriced": 0, "uncounted": 0, "at_work": 0,
-        "model": "offline/echo", "error": "", "spans": [],
+        "estimated": 0, "estimates": 0, "model": "offline/echo", "error": "", "spans": [],
     } | facts  # fmt: skip
 
 
@@ -257,7 +257,7 @@ TEAM = {
     "bob": row(state="idle", queued=1, input=5, output=5, cost=0.5, model="b"),
     "Al": row(state="running", now="x", input=1, output=1, cost=0.125, unpriced=1, uncounted=1, at_work=1, model="c"),
     "cy": row(state="stopped", error="cy#1: no", queued=7, input=50, output=0, cost=0, model="a"),
-    "dee": row(state="waiting", now="y", queued=3, cost=0.25, model="d"),
+    "dee": row(state="waiting", now="y", queued=3, cost=0.25, unpriced=1, estimated=0.5, estimates=1, model="d"),
 }
 
 
@@ -274,8 +274,8 @@ TEAM = {
         ({"by": "queue", "down": True}, "cy dee bob Al"),
         ({"by": "tokens"}, "dee bob cy Al"),
         ({"by": "tokens", "down": True}, "Al cy bob dee"),  # unknown may be the most
-        ({"by": "cost"}, "cy dee bob Al"),
-        ({"by": "cost", "down": True}, "Al bob dee cy"),
+        ({"by": "cost"}, "cy bob dee Al"),
+        ({"by": "cost", "down": True}, "Al dee bob cy"),
         ({"by": "model"}, "cy bob Al dee"),
     ],
 )
@@ -338,10 +338,13 @@ def test_a_row_without_an_error_has_not_failed(js: Evaluate) -> None:
 
 def test_rows_are_summed(js: Evaluate) -> None:
     states = {"idle": 1, "running": 1, "stopped": 1, "waiting": 1}
-    sums = {"runs": 0, "input": 56, "output": 6, "cost": 0.875, "unpriced": 1, "uncounted": 1, "at_work": 1}
+    sums = {"runs": 0, "input": 56, "output": 6, "cost": 0.875, "unpriced": 2, "uncounted": 1, "at_work": 1}
+    sums |= {"estimated": 0.5, "estimates": 1}
     assert js("panel.total(mapOf(rows), {})", rows=TEAM) == {"states": states, "queued": 11, "failed": 1, **sums}
     gone = {"runs": 2, "input": 4, "output": 4, "cost": 0.125, "unpriced": 0, "uncounted": 1, "at_work": 0}
-    sums = {"runs": 2, "input": 60, "output": 10, "cost": 1, "unpriced": 1, "uncounted": 2, "at_work": 1}
+    gone |= {"estimated": 0.25, "estimates": 1}
+    sums = {"runs": 2, "input": 60, "output": 10, "cost": 1, "unpriced": 2, "uncounted": 2, "at_work": 1}
+    sums |= {"estimated": 0.75, "estimates": 2}
     assert js("panel.total(mapOf(rows), gone)", rows=TEAM, gone=gone) == {
         "states": states, "queued": 11, "failed": 1, **sums,
     }  # fmt: skip
@@ -404,6 +407,9 @@ def test_tokens_are_never_understated(js: Evaluate, input: int, uncounted: int, 
         Spent(3, Usage(1, 0), 0.0123, unpriced=1, uncounted=1),
         Spent(3, Usage(1, 0), 0.0123, unpriced=2, at_work=1),
         Spent(0, unpriced=1, uncounted=1, at_work=1),
+        Spent(2, Usage(1, 0), 0.0123, unpriced=1, uncounted=1, estimated=0.5, estimates=1),
+        Spent(3, Usage(1, 0), 0.0123, unpriced=2, uncounted=1, estimated=0.5, estimates=1),
+        Spent(0, unpriced=1, uncounted=1, at_work=1, estimated=0.5, estimates=1),
     ],
 )
 def test_the_panel_and_the_static_form_show_spending_in_the_same_words(js: Evaluate, spent: Spent) -> None:

@@ -53,6 +53,8 @@ async def test_an_idle_agents_row_has_its_identity(runtime: Runtime) -> None:
         "unpriced": 0,
         "uncounted": 0,
         "at_work": 0,
+        "estimated": 0.0,
+        "estimates": 0,
         "model": "offline/bob",
         "error": "",
         "memory": 0,

@@ -93,6 +93,14 @@ async def test_an_unknown_cost_is_not_shown_as_zero(runtime: Runtime) -> None:
     assert re.search(r"  at least 1,200 \+ 4  at least \$0.2500, 1 run unknown  ", row)
 
 
+async def test_an_estimated_cost_is_told_in_the_words_of_the_cost_command(runtime: Runtime) -> None:
+    bob = hire(runtime, HeldModel())
+    bob._journal.projection.spent = bob.spent.plus(Usage(1200, 4), 0.25).plus(None, None, 0.5)
+    head, _, row = snapshot(runtime, Board(runtime))["text/plain"].splitlines()
+    assert "cost about $0.7500 ·" in head
+    assert "  about $0.7500  " in row
+
+
 async def test_a_removed_agent_is_still_in_the_sum(runtime: Runtime) -> None:
     model = HeldModel()
     run = hire(runtime, model).submit("hello")

@@ -17,7 +17,7 @@ from whisper_nb.core.messages import AssistantMessage, Delta, Finish, Spent, Tex
 from whisper_nb.core.states import State
 from whisper_nb.engine.projection import fold
 from whisper_nb.models.model import Request
-from whisper_nb.notebook.cells.costs import cost_or_estimate
+from whisper_nb.notebook.cells.costs import cost_line
 from whisper_nb.team.spending import Ledger
 
 USAGE = Usage(10, 5)
@@ -257,7 +257,7 @@ def test_an_estimate_counts_where_the_cost_is_unknown() -> None:
     assert (total.cost, total.estimated) == (None, 0.75)
     spent = Spent().plus(USAGE, 1.0, 1.0).plus(None, None, 0.75).plus(None, None)
     assert (spent.known, spent.unpriced, spent.estimated, spent.estimates) == (1.0, 2, 0.75, 1)
-    assert cost_or_estimate(spent) == "at least $1.0000, 2 runs unknown"
-    assert cost_or_estimate(Spent().plus(USAGE, 1.0).plus(None, None, 0.75)) == "about $1.7500"
-    assert cost_or_estimate(Spent(at_work=1, unpriced=1, estimates=1, estimated=0.5)) == "about $0.5000 so far"
-    assert cost_or_estimate(Spent().plus(USAGE, 1.0, 2.0)) == "$1.0000"
+    assert cost_line(spent) == "at least $1.0000, 2 runs unknown"
+    assert cost_line(Spent().plus(USAGE, 1.0).plus(None, None, 0.75)) == "about $1.7500"
+    assert cost_line(Spent(at_work=1, unpriced=1, estimates=1, estimated=0.5)) == "about $0.5000 so far"
+    assert cost_line(Spent().plus(USAGE, 1.0, 2.0)) == "$1.0000"

@@ -8,9 +8,14 @@ from ...team.budgets import Budget
 
 
 def cost_line(spent: Spent) -> str:
-    """Return `$0.0123`; `at least $0.0123, 2 runs unknown`; `unknown`; with `so far` while runs are running."""
+    """Return `$0.0123`; `about $0.0150`; `at least $0.0123, 2 runs unknown`; `unknown`.
+
+    It is `about` where each cost that is not known is estimated. While runs are running, `so far` follows.
+    """
     text = dollars(spent.known)
-    if spent.unpriced and not spent.known:
+    if spent.unpriced and spent.estimates >= spent.unpriced:
+        text = f"about {dollars(spent.known + spent.estimated)}"
+    elif spent.unpriced and not spent.known:
         text = "unknown"
     elif spent.unpriced:
         text = f"at least {text}, {spent.unpriced} run{'s' * (spent.unpriced > 1)} unknown"
@@ -25,13 +30,6 @@ def budget_line(budget: Budget) -> str:
     words = ", ".join(f"{dollars(part)} {name}" for name, part in parts.items())
     unpriced = "; models without a price may be called" if budget.allow_unpriced else ""
     return f"budget {as_price(budget.limit_usd)}: {words}{unpriced}"
-
-
-def cost_or_estimate(spent: Spent) -> str:
-    """Return `about $0.0150` where each cost that is not known is estimated; otherwise the same as `cost_line`."""
-    if not spent.estimates or spent.estimates < spent.unpriced:
-        return cost_line(spent)
-    return f"about {dollars(spent.known + spent.estimated)}{' so far' * (spent.at_work > 0)}"
 
 
 def tokens_line(spent: Spent) -> str:

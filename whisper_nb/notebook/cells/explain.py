@@ -21,7 +21,7 @@ from ...models.prices import entry
 from ...models.transcript import Transcript
 from ...team.runtimes import Runtime
 from ...team.spending import Group
-from .costs import about, cost_or_estimate
+from .costs import about, cost_line
 
 
 def config_rows(layer: Layer, keys: Keys) -> list[dict[str, str]]:
@@ -229,7 +229,7 @@ def _cost_row(name: str, runs: str, spent: Spent, group: Group = "agent") -> dic
         "runs": runs,
         "tokens in": tokens(usage.input_tokens),
         "tokens out": tokens(usage.output_tokens),
-        "cost": cost_or_estimate(spent),
+        "cost": cost_line(spent),
     }
 
 

@@ -54,14 +54,14 @@ COLUMNS: tuple[tuple[str, ...], ...] = (
     ("state", "since"),
     ("now",),
     ("queued", "queue"),
-    ("runs", "input", "output", "cost", "unpriced", "uncounted", "at_work"),
+    ("runs", "input", "output", "cost", "unpriced", "uncounted", "at_work", "estimated", "estimates"),
     ("model",),
     ("error",),
     ("title", "about", "icon", "color"),
     ("memory",),
 )
 #: About how many bytes of JSON a row of each table takes beside its texts.
-_BYTES = (40, 12, 16, 60, 12, 12, 40, 12)
+_BYTES = (40, 12, 16, 70, 12, 12, 40, 12)
 #: The tables whose rows hold texts of any length.
 _WITH_TEXT = frozenset({WORK, QUEUE, MODEL, ERROR, SPEC})
 
@@ -461,7 +461,8 @@ def _sums(name: str, spent: Spent) -> Values:
     """Return the sums that a panel adds up. In one tuple: this is read for each agent in each update."""
     tokens, known, unknown = spent.usage, spent.known, spent.unpriced
     inputs, outputs = tokens.input_tokens, tokens.output_tokens
-    return (name, spent.runs, inputs, outputs, known, unknown, spent.uncounted, spent.at_work)
+    estimates = (spent.estimated, spent.estimates)
+    return (name, spent.runs, inputs, outputs, known, unknown, spent.uncounted, spent.at_work, *estimates)
 
 
 def _state(row: _Row) -> Values:

@@ -16,7 +16,7 @@ from ....core.errors import ConfigError
 from ....core.events import TextStreamed
 from ....core.text import printable, visible
 from ....engine.session import Session
-from ...cells.costs import budget_line, cost_or_estimate
+from ...cells.costs import budget_line, cost_line
 from ...cells.explain import (
     agent_configs,
     agent_rows,
@@ -91,7 +91,7 @@ def budget(bench: Workbench, args: Arguments) -> None:
     elif args.allow_unpriced:
         raise ConfigError(f"--allow-unpriced needs an amount: %{bench.root} budget $2 --allow-unpriced")
     if runtime.budget is None:
-        print(f"no budget; {cost_or_estimate(runtime.spent)} spent. %{bench.root} budget $2 sets one")  # noqa: T201
+        print(f"no budget; {cost_line(runtime.spent)} spent. %{bench.root} budget $2 sets one")  # noqa: T201
     else:
         print(budget_line(runtime.budget))  # noqa: T201
 

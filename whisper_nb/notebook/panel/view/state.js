@@ -140,7 +140,7 @@ const SORT_KEYS = {
   now: workRank,
   queue: (row) => row.queued,
   tokens: (row) => (row.uncounted ? Infinity : row.input + row.output), // unknown may be the most
-  cost: (row) => (row.unpriced ? Infinity : row.cost),
+  cost: (row) => (row.unpriced > row.estimates ? Infinity : row.cost + row.estimated),
   model: (row) => row.model,
 };
 /** The columns of numbers, whose first click shows the largest first. */
@@ -178,7 +178,8 @@ export function matches(row, words, state) {
   return words.toLowerCase().split(/\s+/).every((word) => text.includes(word));
 }
 
-const SPENT = ["runs", "input", "output", "cost", "unpriced", "uncounted", "at_work"];
+const SPENT = ["runs", "input", "output", "cost", "unpriced", "uncounted", "at_work", "estimated",
+  "estimates"];
 
 /** The sums of all rows, with the costs of removed agents. */
 export function total(rows, gone) {

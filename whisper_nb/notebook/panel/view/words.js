@@ -27,8 +27,9 @@ export function inAndOut(input, output) {
 // A cost, and tokens in and out, of which those of some runs may be unknown: never understated. First in short, then in
 // the words of the static form.
 
-export function knownCost({ cost, unpriced }) {
+export function knownCost({ cost, unpriced, estimates, estimated }) {
   if (!unpriced) return dollars(cost);
+  if (estimates >= unpriced) return `about ${dollars(cost + estimated)}`; // each unknown cost is estimated
   return cost ? `≥ ${dollars(cost)}` : "unknown";
 }
 
@@ -38,7 +39,8 @@ export function knownTokens({ input, output, uncounted }, format = count) {
 }
 
 export function costInWords(spent) {
-  const rest = spent.unpriced && spent.cost ? `, ${spent.unpriced} run${spent.unpriced > 1 ? "s" : ""} unknown` : "";
+  const isUnknown = spent.cost && spent.unpriced > spent.estimates;
+  const rest = isUnknown ? `, ${spent.unpriced} run${spent.unpriced > 1 ? "s" : ""} unknown` : "";
   return knownCost(spent).replace("≥", "at least") + rest + (spent.at_work ? " so far" : "");
 }
 
