@@ -125,6 +125,28 @@ async def test_a_typed_run_in_a_prompt_is_its_text(runtime: Runtime) -> None:
     assert model.requests[1].messages[-1] == UserMessage(f"Comment: {GOOD}")
 
 
+@pytest.mark.parametrize(
+    ("type_", "reply", "inserted"),
+    [
+        (bool, '{"answer": true}', "true"),
+        (bool, "true", "true"),
+        (list[int], 'Here: {"answer": [0, 1]}', "[0, 1]"),
+        (Literal["é", "b"], '```json\n{"answer": "é"}\n```', "é"),
+        (int | None, '{"answer": null}', "null"),
+        (dict[str, int], '{"answer": 3}', '{"answer": 3}'),
+        (str, '{"answer": "text"}', '{"answer": "text"}'),
+    ],
+)
+async def test_a_typed_run_in_a_prompt_has_no_object_around_it(
+    runtime: Runtime, type_: Any, reply: str, inserted: str
+) -> None:
+    session, model = judge(runtime, reply, "Noted.", output_type=None)
+    first = session.submit("Well?", output_type=type_)
+    await session.submit(["Comment: ", first])
+    assert first.text == reply
+    assert model.requests[1].messages[-1] == UserMessage(f"Comment: {inserted}")
+
+
 async def test_a_run_that_needs_an_invalid_one_fails_with_it(runtime: Runtime) -> None:
     session, _ = judge(runtime, WRONG, config={"output_retries": 0})
     second = session.submit(["Comment: ", session.submit("Well?")], output_type=str)

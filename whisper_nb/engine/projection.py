@@ -110,6 +110,11 @@ class RunState:
         return text
 
     @property
+    def answer_text(self) -> str:
+        """The text that stands for it in other prompts."""
+        return self.text
+
+    @property
     def _text_before(self) -> str:
         """The last text in which the run answered, apart from a line that says that it is done."""
         replies = [record.event.message for record in self.events if isinstance(record.event, ModelReplied)]

@@ -86,7 +86,7 @@ def is_empty(parts: Sequence[object]) -> bool:
 
 
 def prompt_text(parts: Sequence[str | Image | RunState]) -> str:
-    """Return a prompt as text: images by number, runs by their text, or by their id while they are unfinished."""
+    """Return a prompt as text: images by number, runs by their answer, or by their id while they are unfinished."""
     text, images = "", 0
     for part in parts:
         if isinstance(part, str):
@@ -97,5 +97,5 @@ def prompt_text(parts: Sequence[str | Image | RunState]) -> str:
                 text += " "
             text += f"⟨image {images}⟩"
         else:
-            text += part.text if part.done else f"⟨{part.id}⟩"
+            text += part.answer_text if part.done else f"⟨{part.id}⟩"
     return text

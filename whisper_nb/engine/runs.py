@@ -80,7 +80,7 @@ class Run(WaitedRun, Generic[T_co]):
 
     @property
     def parts(self) -> tuple[str | Image | RunState, ...]:
-        """The prompt: text, images, and runs whose text will stand in their place."""
+        """The prompt: text, images, and runs whose answer will stand in their place."""
         return self._parts
 
     @property
@@ -95,7 +95,7 @@ class Run(WaitedRun, Generic[T_co]):
 
     @property
     def prompt(self) -> str:
-        """The prompt as text: images as `⟨image 1⟩`, runs by their text, or by their id while they are unfinished."""
+        """The prompt as text: images as `⟨image 1⟩`, runs by their answer, or by their id while unfinished."""
         return prompt_text(self._parts)
 
     @property
@@ -120,6 +120,13 @@ class Run(WaitedRun, Generic[T_co]):
             return None
         answer: Any = self.text if self.output_type is None else self._answer
         return answer  # type: ignore[no-any-return]
+
+    @property
+    def answer_text(self) -> str:
+        """The text that stands for it in other prompts: that of a list or a number is `[1, 2]`, and not an object."""
+        if self._outcome != "succeeded" or self.output_type is None:
+            return self.text
+        return self.output_type.bare(self.text)
 
     @property
     def seconds(self) -> float | None:

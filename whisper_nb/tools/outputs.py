@@ -136,6 +136,26 @@ class OutputType:
         closest = min(failures, key=lambda failure: failure[0])[1]
         return Checked(problems=_problems(closest, made))
 
+    def bare(self, text: str) -> str:
+        """Return an answer without the object `{"answer": …}` around it, if it has one that the type itself has not.
+
+        Args:
+            text: an answer that fits.
+        """
+        made = self._made
+        if made is None or len(made.readers) == 1:
+            return text
+        content = without_fence(text)
+        for candidate in (content, *values_in(content)):
+            try:
+                value = json.loads(candidate)
+            except ValueError:
+                continue
+            if isinstance(value, dict) and value.keys() == {ANSWER}:
+                inner = value[ANSWER]
+                return inner if isinstance(inner, str) else json.dumps(inner, ensure_ascii=False)
+        return text
+
     def as_defined_now(self, find: FindType) -> OutputType:
         """Return the type with the classes that cells define now, so that answers are instances of those.
 

@@ -138,7 +138,7 @@ def words(line: str, namespace: Mapping[str, Any]) -> list[str]:
             raise ConfigError(f"{{{{ {source} }}}} is {value.id}, which is {value.status}: wait for it first")
         if isinstance(value, Image):
             raise ConfigError(f"{{{{ {source} }}}} is an image: write --image {source}, without braces")
-        marked += line[end:start] + mark(str(value))
+        marked += line[end:start] + mark(value.answer_text if isinstance(value, Run) else str(value))
         end = stop
     try:
         typed = _TYPE.sub(lambda found: found[1] + mark(found[2]), marked + line[end:])
