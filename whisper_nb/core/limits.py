@@ -6,7 +6,7 @@ from .messages import Data
 
 
 class RunLimits(Data, frozen=True):
-    """The limits of a run, or of each run of an agent. None: there is none; or, of a run, that of its agent holds."""
+    """The limits of a run, or of each run of an agent. None means no limit; for a run, the limit of its agent."""
 
     max_turns: int | None = None
     """Model calls."""
@@ -18,7 +18,7 @@ class RunLimits(Data, frozen=True):
     """Seconds from the start of the run to its end."""
 
     def over(self, other: RunLimits) -> RunLimits:
-        """Return these limits, with those of `other` where there is none."""
+        """Return these limits; a limit that is not set is that of `other`."""
         if self is NO_LIMITS:  # most runs
             return other
         return RunLimits(

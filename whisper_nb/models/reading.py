@@ -71,7 +71,7 @@ class ReplyReader:
 
     @property
     def reason(self) -> str:
-        """The finish reason by its common name, or by the provider's own; empty while there is none."""
+        """The finish reason by its common name, or by the provider's own; empty before it has arrived."""
         return self._reason or ""
 
     @property

@@ -114,7 +114,7 @@ class Following:
         return None if output.is_text else output.as_defined_now(self.find_type)
 
     def known(self, purpose: str) -> Project:
-        """Return the project that there should be to do this. ConfigError: there is none."""
+        """Return the project, which this purpose needs. Raises ConfigError without a project."""
         if self._project is None:
             raise ConfigError(
                 f"there is no project {purpose}: no folder above this one has agents/ or config/main.yaml"

@@ -32,5 +32,5 @@ class RequestWidget(anywidget.AnyWidget):
                 self._take_request(None)
 
     def _take_request(self, content: object) -> None:
-        """Check and execute a request of a view; None: a message that is none. Its content may be anything."""
+        """Check and execute a request of a view, whose content may be anything. None stands for an invalid message."""
         raise NotImplementedError
